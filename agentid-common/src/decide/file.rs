@@ -1,0 +1,147 @@
+//! May a run use the file at this place?
+
+use crate::{
+    decide::lifecycle::{Scopes, alive},
+    facts::{Facts, Location},
+    file::{AnchorKey, DEAD, EdgeKey, EntryKey, HEADS, Node, Rights},
+    instance::MAX_ANCESTRY,
+    tag::Tag,
+    verdict::{Answer, Fault, Reason, Refusal, Rule},
+};
+
+/// One head of a search: the state it is in, and the level it was found at or has come down to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    pub state: u32,
+    /// Distance from the file, which is level 0.
+    pub level: u32,
+}
+
+/// A search for what one run's rules say of one place.
+///
+/// On the way up it takes the nearest entry of each head, on the way down it follows the names from there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Search {
+    pub scopes: Scopes,
+    pub heads: [Head; HEADS],
+}
+
+impl Search {
+    #[inline(always)]
+    pub fn new(scopes: Scopes) -> Self {
+        Self { scopes, heads: [Head { state: DEAD, level: 0 }; HEADS] }
+    }
+
+    /// Looks at one folder (or the file itself) on the way up.
+    #[inline(always)]
+    pub fn visit<F: Facts>(&mut self, facts: &F, key: &AnchorKey, level: u32) {
+        if let Some(anchor) = facts.anchor(key) {
+            self.enter(facts, self.scopes.params, anchor, level);
+            self.enter(facts, self.scopes.policy, anchor, level);
+        }
+    }
+
+    /// Looks at the root of the filesystem as a member of its type.
+    #[inline(always)]
+    pub fn visit_type<F: Facts>(&mut self, facts: &F, magic: u64, level: u32) {
+        self.visit(facts, &AnchorKey::filesystem_type(magic), level);
+    }
+
+    #[inline(always)]
+    fn enter<F: Facts>(&mut self, facts: &F, scope: u64, anchor: u32, level: u32) {
+        if let Some(entry) = facts.entry(&EntryKey { scope, anchor, reserved: 0 }) {
+            for index in 0..HEADS {
+                if self.heads[index].state == DEAD && entry.states[index] != DEAD {
+                    self.heads[index] = Head { state: entry.states[index], level };
+                }
+            }
+        }
+    }
+
+    /// The level of the highest entry found, from which names matter; `None` when there is no entry at all.
+    #[inline(always)]
+    pub fn top(&self) -> Option<u32> {
+        let mut top = None;
+        for head in &self.heads {
+            if head.state != DEAD && top.is_none_or(|level| level < head.level) {
+                top = Some(head.level);
+            }
+        }
+        top
+    }
+
+    /// Follows the name of the file or folder at `level`, with every head that was found above it.
+    #[inline(always)]
+    pub fn descend<F: Facts>(&mut self, facts: &F, level: u32, name: u64) -> Result<(), Fault> {
+        for head in &mut self.heads {
+            if head.state != DEAD && head.level > level {
+                head.state = next(facts, head.state, name)?;
+                head.level = level;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the heads together say of the rights that are asked.
+    #[inline(always)]
+    pub fn judge<F: Facts>(&self, facts: &F, want: Rights) -> Answer {
+        let mut missing = want;
+        let mut rule: Rule = 0;
+        let mut known = false;
+        for head in &self.heads {
+            if head.state != DEAD {
+                known = true;
+                let node = node(facts, head.state)?;
+                let denied = want.intersection(node.deny);
+                if !denied.is_empty() {
+                    let rule = of(&node.deny_rule, denied);
+                    return Err(Refusal::Denied { reason: Reason::DenyRule, rule });
+                }
+                if rule == 0 {
+                    rule = of(&node.allow_rule, want.intersection(node.allow));
+                }
+                missing = missing.minus(node.allow);
+            }
+        }
+        if missing.is_empty() && known { Ok(rule) } else { Err(Refusal::denied(Reason::NoRule)) }
+    }
+}
+
+/// May this run, and every run above it, use the file with these rights?
+#[inline(always)]
+pub fn may_access<F: Facts, L: Location>(facts: &F, tag: &Tag, place: &L, want: Rights) -> Answer {
+    let alive = alive(facts, tag)?;
+    let mut rule = 0;
+    for depth in 0..MAX_ANCESTRY {
+        if depth < alive.length {
+            let mut search = Search::new(alive.chain[depth as usize]);
+            place.run(facts, &mut search)?;
+            let granted = search.judge(facts, want)?;
+            if depth == 0 {
+                rule = granted;
+            }
+        }
+    }
+    Ok(rule)
+}
+
+#[inline(always)]
+fn next<F: Facts>(facts: &F, state: u32, name: u64) -> Result<u32, Fault> {
+    let node = node(facts, state)?;
+    if node.edges != 0
+        && let Some(target) = facts.edge(&EdgeKey { name, state, reserved: 0 })
+    {
+        return Ok(target);
+    }
+    Ok(node.other)
+}
+
+#[inline(always)]
+fn node<F: Facts>(facts: &F, state: u32) -> Result<&Node, Fault> {
+    facts.node(state).ok_or(Fault::StateLookup)
+}
+
+#[inline(always)]
+fn of(rules: &[u16; crate::file::RIGHTS], rights: Rights) -> Rule {
+    if rights.is_empty() { 0 } else { rules[rights.lowest() % crate::file::RIGHTS] }
+}

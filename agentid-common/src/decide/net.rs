@@ -1,0 +1,43 @@
+//! May a run use this peer?
+
+use crate::{
+    decide::lifecycle::{Scopes, alive},
+    facts::Facts,
+    instance::MAX_ANCESTRY,
+    net::{Peer, PeerKey, PortKey},
+    tag::Tag,
+    verdict::{Answer, Reason, Refusal},
+};
+
+/// May this run, and every run above it, use the peer?
+#[inline(always)]
+pub fn may_use<F: Facts>(facts: &F, tag: &Tag, peer: &Peer) -> Answer {
+    let alive = alive(facts, tag)?;
+    let mut rule = 0;
+    for depth in 0..MAX_ANCESTRY {
+        if depth < alive.length {
+            let granted = rules_allow(facts, &alive.chain[depth as usize], peer)?;
+            if depth == 0 {
+                rule = granted;
+            }
+        }
+    }
+    Ok(rule)
+}
+
+#[inline(always)]
+fn rules_allow<F: Facts>(facts: &F, scopes: &Scopes, peer: &Peer) -> Answer {
+    let key = PeerKey { scope: scopes.policy, address: peer.address };
+    let class = facts.class(&key).ok_or(Refusal::denied(Reason::NoRule))?;
+    let key = PortKey {
+        class,
+        verb: peer.verb as u8,
+        protocol: peer.protocol,
+        port: peer.port.to_be_bytes(),
+    };
+    match facts.port_rule(&key) {
+        Some(found) if found.deny == 0 => Ok(found.rule),
+        Some(found) => Err(Refusal::Denied { reason: Reason::DenyRule, rule: found.rule }),
+        None => Err(Refusal::denied(Reason::NoRule)),
+    }
+}

@@ -1,0 +1,37 @@
+//! The lookups that a decision may make.
+//!
+//! Two implementations exist, and both are real: the kernel programs' maps, and the daemon's image of those maps.
+
+use crate::{
+    decide::file::Search,
+    file::{AnchorKey, EdgeKey, Entry, EntryKey, Node},
+    instance::Instance,
+    net::{PeerKey, PortKey, PortRule},
+    verdict::Refusal,
+};
+
+pub trait Facts {
+    /// Nanoseconds of `CLOCK_BOOTTIME`.
+    fn now(&self) -> u64;
+    /// The value of a slot; `None` where the table has no such slot.
+    fn instance(&self, slot: u32) -> Option<&Instance>;
+    /// Number of an anchor.
+    fn anchor(&self, key: &AnchorKey) -> Option<u32>;
+    fn entry(&self, key: &EntryKey) -> Option<&Entry>;
+    /// Target of an edge.
+    fn edge(&self, key: &EdgeKey) -> Option<u32>;
+    fn node(&self, state: u32) -> Option<&Node>;
+    /// Class of the longest prefix that covers the address.
+    fn class(&self, key: &PeerKey) -> Option<u32>;
+    /// Rule of the longest prefix that covers the port.
+    fn port_rule(&self, key: &PortKey) -> Option<PortRule>;
+}
+
+/// A file's place, which can run a search along itself.
+///
+/// The implementation owns the loop (the host's is a plain one, the kernel's is `bpf_loop`), the steps are the
+/// search's own: [`Search::visit`] for each folder from the file up to the root of its filesystem,
+/// [`Search::visit_type`] at that root, and [`Search::descend`] for each name from the top down.
+pub trait Location {
+    fn run<F: Facts>(&self, facts: &F, search: &mut Search) -> Result<(), Refusal>;
+}

@@ -1,0 +1,184 @@
+//! File rules as the kernel sees them: anchors, entries and the automaton below them.
+//!
+//! A file is judged by where it *is*: the folders between it and the root of its filesystem. Some of those folders are
+//! **anchors**, known by filesystem, inode and generation. An **entry** says in which state of the automaton a scope
+//! (a policy, or one instance's parameters) starts at an anchor, and the names below the anchor lead on from there:
+//!
+//! ```text
+//!   /            usr         lib          python3.11   os.py
+//!   root  <──  anchor  <──  folder  <──  folder  <──  file
+//!              state 7 ──"lib"──▶ 7 ──"python3.11"──▶ 7 ──"os.py"──▶ 7: read, exec
+//! ```
+//!
+//! The nearest anchor that has an entry decides for its head; its state already includes what the rules say of the
+//! folders above it. A scope has [`HEADS`] heads that never mix: head 0 is the policy's absolute patterns, the others
+//! are one parameter each. A right is granted when some head allows it and no head denies it.
+
+/// Rights of an operation or a rule, a set of bits.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Rights(pub u32);
+
+impl Rights {
+    pub const NONE: Self = Self(0);
+    pub const READ: Self = Self(1);
+    pub const WRITE: Self = Self(1 << 1);
+    pub const CREATE: Self = Self(1 << 2);
+    pub const DELETE: Self = Self(1 << 3);
+    pub const EXEC: Self = Self(1 << 4);
+    /// Connecting to a socket file.
+    pub const CONNECT: Self = Self(1 << 5);
+    pub const ALL: Self = Self((1 << RIGHTS) - 1);
+
+    /// Each right with its name in policies and records.
+    pub const NAMES: [(Self, &'static str); RIGHTS] = [
+        (Self::READ, "read"),
+        (Self::WRITE, "write"),
+        (Self::CREATE, "create"),
+        (Self::DELETE, "delete"),
+        (Self::EXEC, "exec"),
+        (Self::CONNECT, "connect"),
+    ];
+
+    #[inline(always)]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    #[inline(always)]
+    pub const fn minus(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    #[inline(always)]
+    pub const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    #[inline(always)]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    #[inline(always)]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Index of the lowest right in the set; 0 for the empty set.
+    #[inline(always)]
+    pub const fn lowest(self) -> usize {
+        let mut index = 0;
+        while index < RIGHTS - 1 {
+            if self.0 & (1 << index) != 0 {
+                return index;
+            }
+            index += 1;
+        }
+        if self.0 & (1 << (RIGHTS - 1)) != 0 { RIGHTS - 1 } else { 0 }
+    }
+}
+
+/// How many rights there are.
+pub const RIGHTS: usize = 6;
+
+/// How many automata a scope runs beside each other: the absolute patterns and three parameters.
+pub const HEADS: usize = 4;
+
+/// Most folders between a file and the root of its filesystem. Deeper is denied.
+pub const MAX_DEPTH: u32 = 128;
+
+/// Longest name of a file, in bytes (`NAME_MAX`).
+pub const MAX_NAME: usize = 255;
+
+/// Number of the state that grants nothing and leads nowhere. It is never stored.
+pub const DEAD: u32 = 0;
+
+/// What identifies a folder that rules hang on.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AnchorKey {
+    /// The kernel programs' own number of the superblock, or the type's magic number when `kind` is
+    /// [`ANCHOR_TYPE`].
+    pub filesystem: u64,
+    /// Inode number; 0 for a type.
+    pub inode: u64,
+    /// Inode generation; 0 for a type.
+    pub generation: u32,
+    pub kind: u32,
+}
+
+/// The anchor is one folder of one mounted filesystem.
+pub const ANCHOR_FOLDER: u32 = 0;
+/// The anchor is the root of every filesystem of one type, such as procfs: a private instance of it is judged like
+/// the host's.
+pub const ANCHOR_TYPE: u32 = 1;
+
+impl AnchorKey {
+    /// The root of every filesystem whose type has this magic number.
+    #[inline(always)]
+    pub const fn filesystem_type(magic: u64) -> Self {
+        Self { filesystem: magic, inode: 0, generation: 0, kind: ANCHOR_TYPE }
+    }
+}
+
+/// Where a scope has an entry.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EntryKey {
+    /// Number of a policy version or of an instance's parameters; never used twice.
+    pub scope: u64,
+    /// Number of the anchor, the value in the anchor table.
+    pub anchor: u32,
+    pub reserved: u32,
+}
+
+/// State of each head at an anchor; [`DEAD`] where the head has no entry there.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    pub states: [u32; HEADS],
+}
+
+/// One edge of the automaton: a state and the hash of a name (see [`crate::name`]).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EdgeKey {
+    pub name: u64,
+    pub state: u32,
+    pub reserved: u32,
+}
+
+/// One state: what the rules say of a file that ends here, and where a name without an edge of its own leads.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    pub allow: Rights,
+    /// Beats `allow`, of this head and of the others.
+    pub deny: Rights,
+    /// Next state for a name that has no edge.
+    pub other: u32,
+    /// Reserved for patterns within a name; 0.
+    pub globs: u32,
+    /// Number of edges; 0 spares the lookup.
+    pub edges: u32,
+    pub reserved: u32,
+    /// By right: the first rule that allows it, 0 where none does.
+    pub allow_rule: [u16; RIGHTS],
+    /// By right: the first rule that denies it, 0 where none does.
+    pub deny_rule: [u16; RIGHTS],
+}
+
+/// How the kernel knows a folder that the daemon opened; kept in BPF inode storage and read back by descriptor.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Our number of the superblock, given at the first look and gone with it.
+    pub filesystem: u64,
+    pub inode: u64,
+    /// The filesystem type's magic number.
+    pub magic: u64,
+    pub generation: u32,
+    /// The superblock's flags.
+    pub flags: u32,
+}

@@ -1,0 +1,37 @@
+//! Capacity of every map. The names are those of the statics in the kernel programs, at most 15 characters, because
+//! the kernel keeps no more of a name (`BPF_OBJ_NAME_LEN`, include/uapi/linux/bpf.h).
+
+/// Runs that can live at once; slot 0 is the daemon's canary.
+pub const SLOTS: u32 = 16_384;
+/// Slot of the canary.
+pub const CANARY_SLOT: u32 = 0;
+/// Folders that rules can hang on.
+pub const ANCHORS: u32 = 65_536;
+/// Anchors times scopes.
+pub const ENTRIES: u32 = 262_144;
+/// States of all automata; number 0 is the dead one.
+pub const NODES: u32 = 65_536;
+/// Edges of all automata.
+pub const EDGES: u32 = 262_144;
+/// Prefixes of addresses of all policies.
+pub const PEERS: u32 = 131_072;
+/// Prefixes of ports of all classes.
+pub const PORTS: u32 = 131_072;
+/// Bytes of the ring of records.
+pub const EVENTS: u32 = 4 << 20;
+
+/// The host's own numbers; the one value of its map, written when the maps are created.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    pub abi: u32,
+    pub reserved: u32,
+    pub names: crate::name::NameKey,
+    /// Last number that was given to a superblock.
+    pub filesystems: u64,
+}
+
+/// Mark on a folder of bpffs: entries in it, and it itself, are left alone by all but the daemon.
+pub const GUARD_FOLDER: u32 = 1;
+/// Mark on the root of a bpffs: it is neither unmounted nor mounted over by anyone but the daemon.
+pub const GUARD_ROOT: u32 = 2;

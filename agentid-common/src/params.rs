@@ -1,0 +1,49 @@
+//! What the daemon reads from the running kernel's BTF and hands to the programs before they are loaded.
+
+/// The place of a member: the programs' global that takes its offset in bytes, and where to find it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    pub global: &'static str,
+    pub structure: &'static str,
+    /// Members from the outermost inwards; anonymous ones are left out.
+    pub path: &'static [&'static str],
+}
+
+macro_rules! fields {
+    ($($global:ident: $structure:literal $(. $member:literal)+;)*) => {
+        /// Every kernel field that the programs read.
+        pub const FIELDS: &[Field] =
+            &[$(Field { global: stringify!($global), structure: $structure, path: &[$($member),+] },)*];
+    };
+}
+
+fields! {
+    FILE_PATH: "file"."f_path";
+    FILE_DENTRY: "file"."f_path"."dentry";
+    FILE_INODE: "file"."f_inode";
+    FILE_MODE: "file"."f_mode";
+    FILE_FLAGS: "file"."f_flags";
+    PATH_DENTRY: "path"."dentry";
+    DENTRY_PARENT: "dentry"."d_parent";
+    DENTRY_INODE: "dentry"."d_inode";
+    DENTRY_SB: "dentry"."d_sb";
+    DENTRY_SEQ: "dentry"."d_seq"."seqcount"."sequence";
+    DENTRY_FLAGS: "dentry"."d_flags";
+    DENTRY_NAME: "dentry"."d_name"."name";
+    DENTRY_NAME_LEN: "dentry"."d_name"."len";
+    INODE_SB: "inode"."i_sb";
+    INODE_NUMBER: "inode"."i_ino";
+    INODE_GENERATION: "inode"."i_generation";
+    SB_ROOT: "super_block"."s_root";
+    SB_MAGIC: "super_block"."s_magic";
+    SB_FLAGS: "super_block"."s_flags";
+    VFSMOUNT_SB: "vfsmount"."mnt_sb";
+    BPRM_FILE: "linux_binprm"."file";
+    TASK_LEADER: "task_struct"."group_leader";
+    TASK_TGID: "task_struct"."tgid";
+    TASK_TID: "task_struct"."pid";
+    SOCKET_SK: "socket"."sk";
+    SOCK_TYPE: "sock"."sk_type";
+    SOCK_PROTOCOL: "sock"."sk_protocol";
+    SOCKADDR_FAMILY: "sockaddr"."sa_family";
+}

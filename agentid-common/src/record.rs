@@ -1,0 +1,103 @@
+//! What the ring carries.
+
+use crate::{net::Address, tag::InvocationId};
+
+/// Longest path in a record, its closing zero included. A longer one is left out.
+pub const MAX_PATH: usize = 1024;
+
+/// The record has no body: a refused fork, a guard, a system call without an object.
+pub const KIND_PLAIN: u32 = 1;
+/// A [`FileBody`] follows.
+pub const KIND_FILE: u32 = 2;
+/// A [`PeerBody`] follows.
+pub const KIND_PEER: u32 = 3;
+/// The last task of the run is gone.
+pub const KIND_EMPTY: u32 = 4;
+
+/// Start of every record.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    /// Nanoseconds of `CLOCK_BOOTTIME`.
+    pub time: u64,
+    /// Number of the record in its run, from 0, without gaps unless records were lost.
+    pub sequence: u64,
+    pub generation: u64,
+    pub invocation: InvocationId,
+    pub slot: u32,
+    pub kind: u32,
+    /// A [`crate::verdict::Hook`].
+    pub hook: u32,
+    /// A [`crate::verdict::Verdict`].
+    pub verdict: u32,
+    /// A [`crate::verdict::Reason`].
+    pub reason: u32,
+    /// A [`crate::verdict::Fault`].
+    pub fault: u32,
+    pub rule: u32,
+    /// Process, as user space numbers it in the initial namespace.
+    pub tgid: u32,
+    /// Thread.
+    pub tid: u32,
+    pub uid: u32,
+    pub comm: [u8; 16],
+}
+
+/// The file of a decision.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileBody {
+    /// Rights that were asked.
+    pub want: u32,
+    /// Bytes of the path, without the closing zero; 0 when it could not be told.
+    pub length: u32,
+    /// As the task sees it (`bpf_d_path`).
+    pub path: [u8; MAX_PATH],
+}
+
+/// The peer of a decision.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerBody {
+    pub address: Address,
+    /// As the socket layer numbers it (`AF_INET` and so on).
+    pub family: u16,
+    pub port: u16,
+    pub protocol: u8,
+    pub verb: u8,
+    pub reserved: u16,
+}
+
+/// A record without an object.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PlainRecord {
+    pub header: Header,
+}
+
+/// A record about a file.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileRecord {
+    pub header: Header,
+    pub body: FileBody,
+}
+
+/// A record about a peer.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerRecord {
+    pub header: Header,
+    pub body: PeerBody,
+}
+
+/// One line of the list of tagged tasks, which the kernel writes into a file that the daemon reads.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskLine {
+    pub generation: u64,
+    pub slot: u32,
+    pub tgid: u32,
+    pub tid: u32,
+    pub reserved: u32,
+}

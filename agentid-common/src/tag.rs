@@ -1,0 +1,23 @@
+//! The mark that each task of a run carries in BPF task local storage.
+
+/// Public name of one run: a UUIDv7 in its 16 bytes, minted once and never used again.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InvocationId(pub [u8; 16]);
+
+/// A task's membership in an instance.
+///
+/// The slot finds the instance, the generation proves that the slot still belongs to the run that the task was
+/// started in: a slot that was given to another run has another generation, and the tag is then a revoked one.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tag {
+    pub generation: u64,
+    pub slot: u32,
+    /// [`COUNTED`] while the task is part of its instance's live count.
+    pub counted: u32,
+    pub invocation: InvocationId,
+}
+
+/// Value of [`Tag::counted`] for a task that the live count includes.
+pub const COUNTED: u32 = 1;

@@ -1,0 +1,225 @@
+//! The closed lists that decisions, counters, records and metrics speak in.
+
+macro_rules! closed {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $value:literal => $text:literal,)* }) => {
+        $(#[$meta])*
+        #[repr(u32)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $($(#[$vmeta])* $variant = $value,)* }
+
+        impl $name {
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The name in metrics, records and output.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            /// The member with this number, if there is one.
+            pub const fn from_u32(value: u32) -> Option<Self> {
+                match value { $($value => Some(Self::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+closed! {
+    /// The kernel's points at which we are asked.
+    Hook {
+        TaskAlloc = 0 => "task_alloc",
+        FileOpen = 1 => "file_open",
+        BprmCheckSecurity = 2 => "bprm_check_security",
+        SocketConnect = 3 => "socket_connect",
+        Bpf = 4 => "bpf",
+        TaskKill = 5 => "task_kill",
+        PtraceAccessCheck = 6 => "ptrace_access_check",
+        SbUmount = 7 => "sb_umount",
+        SbMount = 8 => "sb_mount",
+        MoveMount = 9 => "move_mount",
+        InodeUnlink = 10 => "inode_unlink",
+        InodeRmdir = 11 => "inode_rmdir",
+        InodeRename = 12 => "inode_rename",
+        Sysctl = 13 => "sysctl",
+        Exit = 14 => "exit",
+    }
+}
+
+closed! {
+    /// The answer as counters and records carry it.
+    Verdict {
+        Allow = 0 => "allow",
+        /// Denied by the rules, and let pass because the run is in audit mode.
+        Audit = 1 => "audit",
+        Deny = 2 => "deny",
+        /// Denied because no decision could be made.
+        Fault = 3 => "fault",
+    }
+}
+
+closed! {
+    /// Why an operation is denied.
+    Reason {
+        None = 0 => "none",
+        /// No rule allows it.
+        NoRule = 1 => "no_rule",
+        /// A rule denies it.
+        DenyRule = 2 => "deny_rule",
+        /// The tag's slot belongs to no run or to another one.
+        NotLive = 3 => "not_live",
+        Revoked = 4 => "revoked",
+        Expired = 5 => "expired",
+        Completed = 6 => "completed",
+        Suspended = 7 => "suspended",
+        /// A run above this one has ended.
+        AncestorEnded = 8 => "ancestor_ended",
+        /// The object belongs to agentid itself.
+        Guarded = 9 => "guarded",
+        /// The file lies on a filesystem that the policy does not know.
+        UnknownFilesystem = 10 => "unknown_filesystem",
+        /// The file's place cannot be told: its folder is not connected to the root of its filesystem.
+        Disconnected = 11 => "disconnected",
+        /// More folders above the file than the bound.
+        TooDeep = 12 => "too_deep",
+        /// Names in this folder are compared without regard to case, so a name proves nothing.
+        CaseFolding = 13 => "case_folding",
+        /// Execution of a file that has no place in a filesystem.
+        AnonymousExec = 14 => "anonymous_exec",
+        /// An address family that no rule can name.
+        AddressFamily = 15 => "address_family",
+    }
+}
+
+impl Reason {
+    /// Whether the reason is the rules' answer, which audit mode lets pass, rather than the end of the run or the
+    /// protection of agentid itself, which it does not.
+    pub const fn is_policy(self) -> bool {
+        match self {
+            Self::NoRule
+            | Self::DenyRule
+            | Self::UnknownFilesystem
+            | Self::Disconnected
+            | Self::TooDeep
+            | Self::CaseFolding
+            | Self::AnonymousExec
+            | Self::AddressFamily => true,
+            Self::None
+            | Self::NotLive
+            | Self::Revoked
+            | Self::Expired
+            | Self::Completed
+            | Self::Suspended
+            | Self::AncestorEnded
+            | Self::Guarded => false,
+        }
+    }
+
+    /// Whether the run is over for good, so that its tasks may be stopped.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Revoked | Self::Expired | Self::Completed | Self::AncestorEnded)
+    }
+}
+
+closed! {
+    /// Why no decision could be made.
+    Fault {
+        None = 0 => "none",
+        /// The instance table gave no value for the tag's slot.
+        InstanceLookup = 1 => "instance_lookup",
+        /// More ancestors than [`crate::instance::MAX_ANCESTRY`], or a circle.
+        Ancestry = 2 => "ancestry",
+        /// The automaton has no state of that number.
+        StateLookup = 3 => "state_lookup",
+        /// The folders above the file kept changing while they were read.
+        Unstable = 4 => "unstable",
+        /// A name or a pointer in the walk could not be read.
+        WalkRead = 5 => "walk_read",
+        /// The socket or the address could not be read.
+        AddressRead = 6 => "address_read",
+        /// The tag could not be given to a new task.
+        TagStorage = 7 => "tag_storage",
+        /// The kernel refused to run a loop.
+        Loop = 8 => "loop",
+        /// The list of ports that a rule names is missing.
+        PortLookup = 9 => "port_lookup",
+    }
+}
+
+/// What a denial by rule does in one run.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mode(pub u32);
+
+impl Mode {
+    pub const ENFORCE: Self = Self(0);
+    /// Decide and record, and let pass.
+    pub const AUDIT: Self = Self(1);
+}
+
+/// Number of a rule in its policy document, from 1; 0 is "no rule".
+pub type Rule = u16;
+
+/// Anything but yes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    Denied { reason: Reason, rule: Rule },
+    Fault(Fault),
+}
+
+impl Refusal {
+    pub const fn denied(reason: Reason) -> Self {
+        Self::Denied { reason, rule: 0 }
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// A decision: the rule that allows, or why not.
+pub type Answer = Result<Rule, Refusal>;
+
+/// Errno of a denial by rule: what programs expect of a file or a peer that is not theirs.
+pub const EACCES: i32 = 13;
+/// Errno of every other denial: the run is over, or the decision failed.
+pub const EPERM: i32 = 1;
+
+/// A decision settled for a run's mode: what is counted and recorded, and what the hook returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    pub verdict: Verdict,
+    pub reason: Reason,
+    pub fault: Fault,
+    pub rule: Rule,
+    /// 0, or the negative errno that the caller of the system call sees.
+    pub errno: i32,
+}
+
+/// The one place where an answer becomes an errno.
+#[inline(always)]
+pub fn settle(answer: Answer, mode: Mode) -> Settled {
+    match answer {
+        Ok(rule) => Settled {
+            verdict: Verdict::Allow,
+            reason: Reason::None,
+            fault: Fault::None,
+            rule,
+            errno: 0,
+        },
+        Err(Refusal::Denied { reason, rule }) => {
+            let policy = reason.is_policy();
+            let (verdict, errno) = if policy && mode == Mode::AUDIT {
+                (Verdict::Audit, 0)
+            } else if policy {
+                (Verdict::Deny, -EACCES)
+            } else {
+                (Verdict::Deny, -EPERM)
+            };
+            Settled { verdict, reason, fault: Fault::None, rule, errno }
+        }
+        Err(Refusal::Fault(fault)) => {
+            Settled { verdict: Verdict::Fault, reason: Reason::None, fault, rule: 0, errno: -EPERM }
+        }
+    }
+}
