@@ -182,3 +182,31 @@ pub struct Identity {
     /// The superblock's flags.
     pub flags: u32,
 }
+
+/// Whether a filesystem type is judged by its type: what its files mean does not depend on which instance they are in.
+///
+/// The magic numbers of include/uapi/linux/magic.h for procfs, sysfs, cgroup2, cgroup, devpts, securityfs, debugfs,
+/// tracefs, bpffs, mqueue, hugetlbfs, binfmt_misc, configfs, efivarfs, pstore, fusectl and autofs.
+#[inline(always)]
+pub const fn is_pseudo(magic: u64) -> bool {
+    matches!(
+        magic,
+        0x9fa0
+            | 0x6265_6572
+            | 0x6367_7270
+            | 0x0027_e0eb
+            | 0x1cd1
+            | 0x7363_6673
+            | 0x6462_6720
+            | 0x7472_6163
+            | 0xcafe_4a11
+            | 0x1980_0202
+            | 0x9584_58f6
+            | 0x4249_4e4d
+            | 0x6265_6570
+            | 0xde5e_81e4
+            | 0x6165_676c
+            | 0x6573_5543
+            | 0x0187
+    )
+}

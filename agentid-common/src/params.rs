@@ -39,7 +39,6 @@ fields! {
     SB_FLAGS: "super_block"."s_flags";
     VFSMOUNT_SB: "vfsmount"."mnt_sb";
     BPRM_FILE: "linux_binprm"."file";
-    TASK_LEADER: "task_struct"."group_leader";
     TASK_TGID: "task_struct"."tgid";
     TASK_TID: "task_struct"."pid";
     SOCKET_SK: "socket"."sk";

@@ -21,3 +21,6 @@ pub struct Tag {
 
 /// Value of [`Tag::counted`] for a task that the live count includes.
 pub const COUNTED: u32 = 1;
+
+/// Value of [`Tag::slot`] for the daemon's own tasks: no run, but the one process that may handle agentid's objects.
+pub const KEEPER_SLOT: u32 = u32::MAX - 1;

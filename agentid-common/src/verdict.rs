@@ -139,8 +139,8 @@ closed! {
         TagStorage = 7 => "tag_storage",
         /// The kernel refused to run a loop.
         Loop = 8 => "loop",
-        /// The list of ports that a rule names is missing.
-        PortLookup = 9 => "port_lookup",
+        /// There is no memory for the walk.
+        WorkStorage = 9 => "work_storage",
     }
 }
 

@@ -1,0 +1,146 @@
+//! Records for the daemon.
+
+use agentid_common::{
+    counter,
+    record::{
+        FileRecord, Header, KIND_EMPTY, KIND_FILE, KIND_PEER, KIND_PLAIN, MAX_PATH, PeerBody,
+        PeerRecord, PlainRecord,
+    },
+    tag::Tag,
+    verdict::{Hook, Settled},
+};
+use aya_ebpf::helpers::generated::{
+    bpf_d_path, bpf_get_current_comm, bpf_get_current_uid_gid, bpf_ktime_get_boot_ns,
+};
+
+use crate::{
+    count, kfield,
+    maps::EVENTS,
+    object::{Asked, Object},
+    subject,
+};
+
+/// The daemon looks at the ring by time, so that a record costs no wake-up in somebody's system call; it is woken
+/// for the end of a run.
+const NO_WAKEUP: u64 = 1;
+const FORCE_WAKEUP: u64 = 2;
+
+/// Records a decision.
+#[inline(always)]
+pub fn decision(hook: Hook, tag: &Tag, owned: bool, settled: &Settled, object: &Object) {
+    let sequence = sequence(tag, owned);
+    match object {
+        Object::None => plain(KIND_PLAIN, hook, tag, owned, sequence, settled, NO_WAKEUP),
+        Object::File(asked) => file(hook, tag, owned, sequence, settled, asked),
+        Object::Peer(body) => peer(hook, tag, owned, sequence, settled, body),
+    }
+}
+
+/// Records that the last task of a run is gone.
+#[inline(always)]
+pub fn empty(tag: &Tag, settled: &Settled) {
+    let sequence = sequence(tag, true);
+    plain(KIND_EMPTY, Hook::Exit, tag, true, sequence, settled, FORCE_WAKEUP);
+}
+
+#[inline(always)]
+fn plain(
+    kind: u32,
+    hook: Hook,
+    tag: &Tag,
+    owned: bool,
+    sequence: u64,
+    settled: &Settled,
+    wake: u64,
+) {
+    match EVENTS.reserve_untyped::<PlainRecord>(0) {
+        Some(mut entry) => {
+            header(unsafe_header(entry.as_mut_ptr().cast()), kind, hook, tag, sequence, settled);
+            entry.submit(wake);
+        }
+        None => lost(tag, owned),
+    }
+}
+
+#[inline(always)]
+fn file(hook: Hook, tag: &Tag, owned: bool, sequence: u64, settled: &Settled, asked: &Asked) {
+    match EVENTS.reserve_untyped::<FileRecord>(0) {
+        Some(mut entry) => {
+            let record = entry.as_mut_ptr();
+            header(unsafe_header(record.cast()), KIND_FILE, hook, tag, sequence, settled);
+            // SAFETY: `record` is the reserved room; the helper writes at most `MAX_PATH` bytes.
+            unsafe {
+                (*record).body.want = asked.want.0;
+                let path = (&raw mut (*record).body.path).cast();
+                let length = bpf_d_path(asked.file.path().cast_mut().cast(), path, MAX_PATH as u32);
+                // The helper counts the closing zero.
+                (*record).body.length = if length > 0 { length as u32 - 1 } else { 0 };
+            }
+            entry.submit(NO_WAKEUP);
+        }
+        None => lost(tag, owned),
+    }
+}
+
+#[inline(always)]
+fn peer(hook: Hook, tag: &Tag, owned: bool, sequence: u64, settled: &Settled, body: &PeerBody) {
+    match EVENTS.reserve_untyped::<PeerRecord>(0) {
+        Some(mut entry) => {
+            let record = entry.as_mut_ptr();
+            header(unsafe_header(record.cast()), KIND_PEER, hook, tag, sequence, settled);
+            // SAFETY: `record` is the reserved room.
+            unsafe { (*record).body = *body };
+            entry.submit(NO_WAKEUP);
+        }
+        None => lost(tag, owned),
+    }
+}
+
+/// The header at the start of a reserved record.
+#[inline(always)]
+fn unsafe_header<'a>(record: *mut Header) -> &'a mut Header {
+    // SAFETY: every record begins with a header and is aligned to eight bytes (kernel/bpf/ringbuf.c).
+    unsafe { &mut *record }
+}
+
+#[inline(always)]
+fn header(header: &mut Header, kind: u32, hook: Hook, tag: &Tag, sequence: u64, settled: &Settled) {
+    let task = subject::current_task();
+    // SAFETY: both helpers take nothing and cannot fail.
+    let (time, ids) = unsafe { (bpf_ktime_get_boot_ns(), bpf_get_current_uid_gid()) };
+    header.time = time;
+    header.sequence = sequence;
+    header.generation = tag.generation;
+    header.invocation = tag.invocation;
+    header.slot = tag.slot;
+    header.kind = kind;
+    header.hook = hook as u32;
+    header.verdict = settled.verdict as u32;
+    header.reason = settled.reason as u32;
+    header.fault = settled.fault as u32;
+    header.rule = u32::from(settled.rule);
+    header.tgid = kfield::tgid(task);
+    header.tid = kfield::tid(task);
+    header.uid = ids as u32;
+    // SAFETY: the helper writes 16 bytes, with a closing zero, and zeros all of them when it fails.
+    unsafe { bpf_get_current_comm(header.comm.as_mut_ptr().cast(), 16) };
+}
+
+/// Takes the record's number before the ring is asked: what is lost is a gap.
+#[inline(always)]
+fn sequence(tag: &Tag, owned: bool) -> u64 {
+    if owned && let Some(activity) = count::of(tag.slot) {
+        // SAFETY: an array's value never moves or goes away.
+        return count::add(unsafe { &raw mut (*activity).sequence }, 1);
+    }
+    0
+}
+
+#[inline(always)]
+fn lost(tag: &Tag, owned: bool) {
+    count::bump(counter::lost());
+    if owned && let Some(activity) = count::of(tag.slot) {
+        // SAFETY: an array's value never moves or goes away.
+        count::add(unsafe { &raw mut (*activity).lost }, 1);
+    }
+}

@@ -1,0 +1,5 @@
+//! What keeps agentid itself out of reach.
+
+pub mod bpffs;
+pub mod sysctl;
+pub mod tools;

@@ -1,0 +1,67 @@
+//! Does a run reach for agentid with bpf(2), a signal or a debugger?
+//!
+//! `int bpf(int cmd, union bpf_attr *attr, unsigned int size)`, 7.3 adds `bool kernel`: kernel/bpf/syscall.c.
+//! `int task_kill(struct task_struct *p, struct kernel_siginfo *info, int sig, const struct cred *cred)`, from 6.1 to
+//! 7.3: kernel/signal.c, `check_kill_permission`. Cannot see: signals from a terminal, and `cgroup.kill`.
+//! `int ptrace_access_check(struct task_struct *child, unsigned int mode)`, from 6.1 to 7.3: kernel/ptrace.c,
+//! `__ptrace_may_access`, which also guards `/proc/PID/mem` and its like.
+//!
+//! Only tagged tasks are held here: what root does to the daemon outside of any run is root's business.
+
+use agentid_common::{
+    map::CANARY_SLOT,
+    tag::Tag,
+    verdict::{Hook, Reason, Refusal},
+};
+use aya_ebpf::{bindings::task_struct, macros::lsm, programs::LsmContext};
+
+use crate::{
+    object::Object,
+    settle::{Allowed, conclude},
+    subject::{self, Subject},
+};
+
+#[lsm(hook = "bpf")]
+pub fn bpf(_: LsmContext) -> i32 {
+    match subject::current() {
+        Subject::Untagged | Subject::Keeper => 0,
+        Subject::Agent(tag) => refuse(Hook::Bpf, tag),
+    }
+}
+
+#[lsm(hook = "task_kill")]
+pub fn task_kill(ctx: LsmContext) -> i32 {
+    reach(Hook::TaskKill, ctx.arg(0))
+}
+
+#[lsm(hook = "ptrace_access_check")]
+pub fn ptrace_access_check(ctx: LsmContext) -> i32 {
+    reach(Hook::PtraceAccessCheck, ctx.arg(0))
+}
+
+/// Refuses a run that reaches for the daemon or its canary.
+#[inline(always)]
+fn reach(hook: Hook, target: *const task_struct) -> i32 {
+    let Subject::Agent(tag) = subject::current() else {
+        return 0;
+    };
+    match subject::of(target) {
+        Subject::Untagged => 0,
+        Subject::Keeper => refuse(hook, tag),
+        // SAFETY: values of task storage live as long as their tasks.
+        Subject::Agent(other) => unsafe {
+            if (*other).slot == CANARY_SLOT && (*tag).slot != CANARY_SLOT {
+                refuse(hook, tag)
+            } else {
+                0
+            }
+        },
+    }
+}
+
+#[inline(always)]
+fn refuse(hook: Hook, tag: *const Tag) -> i32 {
+    // SAFETY: a value of task storage lives as long as its task.
+    let tag = unsafe { &*tag };
+    conclude(hook, Allowed::Counted, &Object::None, tag, Err(Refusal::denied(Reason::Guarded)))
+}

@@ -1,0 +1,36 @@
+//! May this run execute this file?
+//!
+//! `int bprm_check_security(struct linux_binprm *bprm)`, from 6.1 to 7.3.
+//! Called by fs/exec.c: `search_binary_handler`, for a script and again for its interpreter.
+//! Cannot see: a program that the dynamic loader is told to run, and code that an interpreter reads.
+
+use agentid_common::{
+    decide::{file::may_access, lifecycle::alive},
+    file::Rights,
+    verdict::{Hook, Reason, Refusal},
+};
+use aya_ebpf::{macros::lsm, programs::LsmContext};
+
+use crate::{
+    facts::Live,
+    kfield::Binprm,
+    object::{
+        Asked, Object,
+        place::{self, Place},
+    },
+    settle::{Allowed, hold},
+};
+
+#[lsm(hook = "bprm_check_security")]
+pub fn bprm_check_security(ctx: LsmContext) -> i32 {
+    let file = Binprm(ctx.arg(0)).file();
+    let want = Rights::EXEC;
+    hold(Hook::BprmCheckSecurity, Allowed::Recorded, &Object::File(Asked { file, want }), |tag| {
+        if place::is_internal(file) {
+            // Memory that was never a file in a folder: there is no place for a rule to name.
+            alive(&Live, tag)?;
+            return Err(Refusal::denied(Reason::AnonymousExec));
+        }
+        may_access(&Live, tag, &Place(file.dentry()), want)
+    })
+}

@@ -1,0 +1,86 @@
+//! May this run open this file so?
+//!
+//! `int file_open(struct file *file)`, from 6.1 to 7.3.
+//! Called by fs/open.c: `do_dentry_open`.
+//! Cannot see: opens with `O_PATH`, and descriptors that others opened.
+//!
+//! For the daemon it notes how the kernel knows a folder that it opens, which is what rules are anchored on.
+
+use agentid_common::{decide::file::may_access, file::Identity};
+use aya_ebpf::{macros::lsm, programs::LsmContext};
+
+use crate::{
+    count,
+    facts::Live,
+    kfield::File,
+    maps::{FILESYSTEMS, HOST, IDENTITIES, of_inode_or_new},
+    object::{
+        Asked, Object,
+        place::{self, Place},
+    },
+    settle::{Allowed, conclude},
+    subject::{self, Subject},
+};
+use agentid_common::verdict::Hook;
+
+/// include/uapi/asm-generic/fcntl.h
+const O_DIRECTORY: u32 = 0o200_000;
+
+#[lsm(hook = "file_open")]
+pub fn file_open(ctx: LsmContext) -> i32 {
+    let file = File(ctx.arg(0));
+    match subject::current() {
+        Subject::Untagged => 0,
+        Subject::Keeper => {
+            if file.flags() & O_DIRECTORY != 0 {
+                identify(file);
+            }
+            0
+        }
+        Subject::Agent(tag) => {
+            if place::is_internal(file) || place::is_backing(file) {
+                return 0;
+            }
+            // SAFETY: a value of task storage lives as long as its task.
+            let tag = unsafe { &*tag };
+            let want = place::wanted(file);
+            let answer = may_access(&Live, tag, &Place(file.dentry()), want);
+            conclude(
+                Hook::FileOpen,
+                Allowed::Counted,
+                &Object::File(Asked { file, want }),
+                tag,
+                answer,
+            )
+        }
+    }
+}
+
+/// Notes a folder's identity where the daemon can read it by descriptor. What cannot be noted is not found there,
+/// and the daemon says so.
+#[inline(always)]
+fn identify(file: File) {
+    let inode = file.inode();
+    let superblock = inode.superblock();
+    let Some(number) = of_inode_or_new(&FILESYSTEMS, superblock.root().inode().0.cast()) else {
+        return;
+    };
+    let Some(host) = HOST.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: values of maps; only the daemon's single thread comes here.
+    unsafe {
+        if *number == 0 {
+            *number = count::add(&raw mut (*host).filesystems, 1) + 1;
+        }
+        if let Some(identity) = of_inode_or_new(&IDENTITIES, inode.0.cast()) {
+            *identity = Identity {
+                filesystem: *number,
+                inode: inode.number(),
+                magic: superblock.magic(),
+                generation: inode.generation(),
+                flags: superblock.flags() as u32,
+            };
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! What a run may do. The hooks of a later day have their place here: a file each, one question each.
+
+pub mod bprm_check_security;
+pub mod exit;
+pub mod file_open;
+pub mod socket_connect;
+pub mod task_alloc;

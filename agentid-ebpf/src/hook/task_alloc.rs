@@ -1,0 +1,72 @@
+//! May this run start a task? The new one carries the tag before it can run, or is not created.
+//!
+//! `int task_alloc(struct task_struct *task, unsigned long clone_flags)`, from 6.1 to 7.3 (`u64` there).
+//! Called by kernel/fork.c: `copy_process`, for processes, threads and io_uring workers alike.
+//! Cannot see: tasks that kernel threads start for somebody.
+
+use agentid_common::{
+    decide::lifecycle::may_start,
+    tag::{COUNTED, Tag},
+    verdict::{Answer, Fault, Hook},
+};
+use aya_ebpf::{bindings::task_struct, macros::lsm, programs::LsmContext};
+
+use crate::{
+    count,
+    facts::Live,
+    maps::TAGS,
+    object::Object,
+    settle::{Allowed, conclude},
+    subject::{self, Subject},
+};
+
+/// include/uapi/linux/sched.h
+const CLONE_THREAD: u64 = 0x0001_0000;
+
+#[lsm(hook = "task_alloc")]
+pub fn task_alloc(ctx: LsmContext) -> i32 {
+    let child: *const task_struct = ctx.arg(0);
+    match subject::current() {
+        Subject::Untagged => 0,
+        Subject::Keeper => {
+            // The daemon's threads are the daemon; its children are not.
+            if ctx.arg::<u64>(1) & CLONE_THREAD != 0 {
+                keep(child);
+            }
+            0
+        }
+        Subject::Agent(tag) => {
+            // SAFETY: a value of task storage lives as long as its task.
+            let tag = unsafe { &*tag };
+            let answer = may_start(&Live, tag).and_then(|_| inherit(child, tag));
+            conclude(Hook::TaskAlloc, Allowed::Counted, &Object::None, tag, answer)
+        }
+    }
+}
+
+/// Gives the tag to a task that cannot run yet, and counts it.
+#[inline(always)]
+fn inherit(child: *const task_struct, tag: &Tag) -> Answer {
+    let own = TAGS.get_or_create(child).ok_or(Fault::TagStorage)?;
+    let activity = count::of(tag.slot).ok_or(Fault::InstanceLookup)?;
+    // SAFETY: both are values of maps, and nobody else has seen `own` yet.
+    unsafe {
+        *own = Tag {
+            generation: tag.generation,
+            slot: tag.slot,
+            counted: COUNTED,
+            invocation: tag.invocation,
+        };
+        count::add(&raw mut (*activity).live, 1);
+        count::add(&raw mut (*activity).started, 1);
+    }
+    Ok(0)
+}
+
+#[inline(always)]
+fn keep(child: *const task_struct) {
+    if let Some(own) = TAGS.get_or_create(child) {
+        // SAFETY: as above.
+        unsafe { (*own).slot = agentid_common::tag::KEEPER_SLOT };
+    }
+}

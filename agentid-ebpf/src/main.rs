@@ -1,0 +1,49 @@
+//! agentid's kernel programs: one object, many programs, one file per hook.
+//!
+//! A hook asks one question about the current task and one object, and [`settle::hold`] turns the answer into what
+//! the system call returns, what is counted and what is recorded:
+//!
+//! | program | question |
+//! |---|---|
+//! | `task_alloc` | may this run start a task? The new one carries the tag, or is not created |
+//! | `task_free`, `sched_process_exit` | is that the last task of the run? |
+//! | `file_open` | may this run open this file so? |
+//! | `bprm_check_security` | may this run execute this file? |
+//! | `socket_connect` | may this run connect to this peer? |
+//! | `bpf`, `task_kill`, `ptrace_access_check` | does a run reach for agentid itself? |
+//! | `sb_umount`, `sb_mount`, `move_mount`, `inode_*` | does anyone but the daemon take the pins away? |
+//! | `sysctl` | does anyone switch the trampolines off? |
+//! | `list_tasks` | which tasks carry a tag? |
+//!
+//! A program before ours that has denied ends the chain (arch/x86/net/bpf_jit_comp.c: `invoke_bpf_mod_ret`), so a
+//! verdict of another program is never overruled and never looked at.
+//!
+//! Nothing here uses a per-CPU scratch buffer: from 6.12 on these programs can be preempted, and two tasks would
+//! share it.
+
+#![no_std]
+#![no_main]
+#![feature(core_intrinsics)]
+#![allow(internal_features, reason = "the atomic read-modify-writes of BPF have no stable name")]
+
+mod count;
+mod emit;
+mod facts;
+mod guard;
+mod hook;
+mod kfield;
+mod maps;
+mod object;
+mod settle;
+mod subject;
+mod tasks;
+
+/// The verifier refuses a program from which this can be reached, because it does not end.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 4] = *b"GPL\0";

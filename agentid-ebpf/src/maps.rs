@@ -1,0 +1,166 @@
+//! Every map. Names have at most 15 characters; capacities are those of `agentid_common::map`.
+
+use core::ffi::c_void;
+
+use agentid_common::{
+    counter,
+    file::{AnchorKey, EdgeKey, Entry, EntryKey, Identity, MAX_DEPTH, Node},
+    instance::{Activity, Instance},
+    map,
+    net::{PeerKey, PortKey, PortRule},
+    tag::Tag,
+};
+use aya_ebpf::{
+    bindings::{BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE, inode, task_struct},
+    btf_maps::{Array, HashMap, InodeStorage, LpmTrie, PerCpuArray, RingBuf},
+    helpers::{bpf_inode_storage_get, bpf_task_storage_get},
+    macros::btf_map,
+};
+
+const ON_DEMAND: usize = BPF_F_NO_PREALLOC as usize;
+
+/// BPF task local storage, which aya-ebpf has no type for. The field names and their order are what the loader reads
+/// from the object's BTF.
+#[repr(C)]
+pub struct TaskStorage<T> {
+    r#type: *const [i32; BPF_MAP_TYPE_TASK_STORAGE],
+    key: *const i32,
+    value: *const T,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; ON_DEMAND],
+}
+
+/// include/uapi/linux/bpf.h: `enum bpf_map_type`.
+const BPF_MAP_TYPE_TASK_STORAGE: usize = 29;
+
+// SAFETY: the pointers are never followed; they carry types and numbers to the loader.
+unsafe impl<T> Sync for TaskStorage<T> {}
+
+impl<T> TaskStorage<T> {
+    const fn new() -> Self {
+        Self {
+            r#type: core::ptr::null(),
+            key: core::ptr::null(),
+            value: core::ptr::null(),
+            max_entries: core::ptr::null(),
+            map_flags: core::ptr::null(),
+        }
+    }
+
+    /// The value of a task, if it has one.
+    #[inline(always)]
+    pub fn get(&self, task: *const task_struct) -> Option<*mut T> {
+        self.storage(task, 0)
+    }
+
+    /// The value of a task, zeros if it is new; `None` when there is no memory for it.
+    #[inline(always)]
+    pub fn get_or_create(&self, task: *const task_struct) -> Option<*mut T> {
+        self.storage(task, u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE))
+    }
+
+    #[inline(always)]
+    fn storage(&self, task: *const task_struct, flags: u64) -> Option<*mut T> {
+        let map = core::ptr::from_ref(self).cast_mut().cast::<c_void>();
+        // SAFETY: the verifier checks that `map` is this map and `task` a task.
+        let value = unsafe {
+            bpf_task_storage_get(map.cast(), task.cast_mut(), core::ptr::null_mut(), flags)
+        };
+        if value.is_null() { None } else { Some(value.cast()) }
+    }
+}
+
+/// The value that inode storage holds for an inode.
+#[inline(always)]
+pub fn of_inode<T>(map: &InodeStorage<T>, node: *const inode) -> Option<*mut T> {
+    inode_storage(map, node, 0)
+}
+
+/// The same, zeros if it is new; `None` when there is no memory for it.
+#[inline(always)]
+pub fn of_inode_or_new<T>(map: &InodeStorage<T>, node: *const inode) -> Option<*mut T> {
+    inode_storage(map, node, u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE))
+}
+
+#[inline(always)]
+fn inode_storage<T>(map: &InodeStorage<T>, node: *const inode, flags: u64) -> Option<*mut T> {
+    let map = core::ptr::from_ref(map).cast_mut().cast::<c_void>();
+    // SAFETY: the verifier checks that `map` is this map and `node` an inode.
+    let value = unsafe {
+        bpf_inode_storage_get(map.cast(), node.cast_mut().cast(), core::ptr::null_mut(), flags)
+    };
+    if value.is_null() { None } else { Some(value.cast()) }
+}
+
+/// Which run a task belongs to. Written by `task_alloc` for children, by the daemon for a first task. A fork fails
+/// when there is no memory for it.
+#[btf_map]
+pub static TAGS: TaskStorage<Tag> = TaskStorage::new();
+
+/// Room to work in while a task waits for its own hook; created at its first open.
+#[repr(C)]
+pub struct Work {
+    /// Hash of the name at each level, the file first.
+    pub names: [u64; MAX_DEPTH as usize],
+    /// One name, padded with zeros to whole words.
+    pub name: [u64; 33],
+}
+
+#[btf_map]
+pub static WORK: TaskStorage<Work> = TaskStorage::new();
+
+/// Slot to run. Written by the daemon only.
+#[btf_map]
+pub static INSTANCES: Array<Instance, { map::SLOTS as usize }> = Array::new();
+
+/// Slot to what its run has done. Written by the programs, reset by the daemon while the slot is free.
+#[btf_map]
+pub static ACTIVITY: Array<Activity, { map::SLOTS as usize }> = Array::new();
+
+/// Folder to its number.
+#[btf_map]
+pub static ANCHORS: HashMap<AnchorKey, u32, { map::ANCHORS as usize }, ON_DEMAND> = HashMap::new();
+
+/// Scope and anchor to the states in which the automata start there.
+#[btf_map]
+pub static ENTRIES: HashMap<EntryKey, Entry, { map::ENTRIES as usize }, ON_DEMAND> = HashMap::new();
+
+/// State and name to the next state.
+#[btf_map]
+pub static EDGES: HashMap<EdgeKey, u32, { map::EDGES as usize }, ON_DEMAND> = HashMap::new();
+
+/// State to its rights.
+#[btf_map]
+pub static NODES: Array<Node, { map::NODES as usize }> = Array::new();
+
+/// Scope and address to a class of peers.
+#[btf_map]
+pub static PEERS: LpmTrie<PeerKey, u32, { map::PEERS as usize }> = LpmTrie::new();
+
+/// Class and port to a rule.
+#[btf_map]
+pub static PORTS: LpmTrie<PortKey, PortRule, { map::PORTS as usize }> = LpmTrie::new();
+
+/// See `agentid_common::counter`.
+#[btf_map]
+pub static COUNTERS: PerCpuArray<u64, { counter::COUNT as usize }> = PerCpuArray::new();
+
+/// Records for the daemon. When it is full the record is lost and counted; the verdict stands.
+#[btf_map]
+pub static EVENTS: RingBuf<u8, { map::EVENTS as usize }> = RingBuf::new();
+
+/// Secrets and numbers of this host, from the daemon; the programs give out numbers of filesystems.
+#[btf_map]
+pub static HOST: Array<map::Host, 1> = Array::new();
+
+/// Root inode of a filesystem to our number of it: gone with the filesystem, so never another one's.
+#[btf_map]
+pub static FILESYSTEMS: InodeStorage<u64> = InodeStorage::new();
+
+/// How the kernel knows a folder that the daemon has opened; read back by descriptor.
+#[btf_map]
+pub static IDENTITIES: InodeStorage<Identity> = InodeStorage::new();
+
+/// Marks on our own folders in bpffs, set by the daemon.
+#[btf_map]
+pub static GUARDS: InodeStorage<u32> = InodeStorage::new();

@@ -1,0 +1,85 @@
+//! The only way from an answer to what a system call returns.
+
+use agentid_common::{
+    counter,
+    decide::lifecycle,
+    instance::Ladder,
+    tag::Tag,
+    verdict::{Answer, EPERM, Hook, Reason, Refusal, Verdict, settle},
+};
+use aya_ebpf::helpers::generated::bpf_send_signal;
+
+use crate::{
+    count, emit,
+    facts::Live,
+    object::Object,
+    subject::{self, Subject},
+};
+
+const SIGKILL: u32 = 9;
+
+/// Whether allowed operations of a hook are recorded, or only counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Allowed {
+    Counted,
+    Recorded,
+}
+
+/// Holds the current task to its run: nothing for an untagged task and for the daemon, else the decision.
+#[inline(always)]
+pub fn hold(
+    hook: Hook,
+    allowed: Allowed,
+    object: &Object,
+    decide: impl FnOnce(&Tag) -> Answer,
+) -> i32 {
+    match subject::current() {
+        Subject::Untagged | Subject::Keeper => 0,
+        Subject::Agent(tag) => {
+            // SAFETY: a value of task storage lives as long as its task.
+            let tag = unsafe { &*tag };
+            conclude(hook, allowed, object, tag, decide(tag))
+        }
+    }
+}
+
+/// Counts, records and carries out one decision about a tagged task.
+#[inline(always)]
+pub fn conclude(hook: Hook, allowed: Allowed, object: &Object, tag: &Tag, answer: Answer) -> i32 {
+    let standing = lifecycle::standing(&Live, tag);
+    let settled = settle(answer, standing.mode);
+    count::verdict(hook, &settled);
+    if standing.owned {
+        count::activity(tag.slot, settled.verdict);
+    }
+    if settled.verdict != Verdict::Allow || allowed == Allowed::Recorded {
+        emit::decision(hook, tag, standing.owned, &settled, object);
+    }
+    if settled.reason.is_final() && standing.ladder == Ladder::KILL {
+        // The first rung that needs no daemon. A task that cannot be signalled now meets the next hook.
+        // SAFETY: signals the current task only.
+        unsafe { bpf_send_signal(SIGKILL) };
+    }
+    settled.errno
+}
+
+/// Keeps everyone but the daemon from one of agentid's own objects.
+#[inline(always)]
+pub fn guard(hook: Hook, guarded: bool) -> i32 {
+    if !guarded {
+        return 0;
+    }
+    match subject::current() {
+        Subject::Keeper => 0,
+        Subject::Untagged => {
+            count::bump(counter::guarded(hook));
+            -EPERM
+        }
+        Subject::Agent(tag) => {
+            // SAFETY: a value of task storage lives as long as its task.
+            let tag = unsafe { &*tag };
+            let refusal = Err(Refusal::denied(Reason::Guarded));
+            conclude(hook, Allowed::Counted, &Object::None, tag, refusal)
+        }
+    }
+}

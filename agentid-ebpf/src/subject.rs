@@ -1,0 +1,45 @@
+//! Who asks? The only file that knows how a task is tagged.
+
+use agentid_common::tag::{KEEPER_SLOT, Tag};
+use aya_ebpf::{bindings::task_struct, helpers::generated::bpf_get_current_task_btf};
+
+use crate::maps::TAGS;
+
+/// A task, as far as we are concerned.
+pub enum Subject {
+    /// Not ours: we do not exist for it.
+    Untagged,
+    /// The daemon.
+    Keeper,
+    /// A task of a run.
+    Agent(*mut Tag),
+}
+
+/// The current task.
+#[inline(always)]
+pub fn current() -> Subject {
+    of(current_task())
+}
+
+/// The current task's `task_struct`.
+#[inline(always)]
+pub fn current_task() -> *const task_struct {
+    // SAFETY: takes nothing and cannot fail.
+    unsafe { bpf_get_current_task_btf() }
+}
+
+/// Any task.
+#[inline(always)]
+pub fn of(task: *const task_struct) -> Subject {
+    match TAGS.get(task) {
+        None => Subject::Untagged,
+        Some(tag) => {
+            // SAFETY: a value of task storage lives as long as its task.
+            if unsafe { (*tag).slot } == KEEPER_SLOT {
+                Subject::Keeper
+            } else {
+                Subject::Agent(tag)
+            }
+        }
+    }
+}
