@@ -1,0 +1,175 @@
+//! A guest from its description to its end: builds the first root, boots, retries
+//! once when the emulator itself failed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::artifacts::{self, Artifacts};
+use crate::cpio::Tree;
+use crate::image::{self, Added};
+use crate::kernels::Kernel;
+use crate::qemu::{self, End, Machine, Streams};
+use crate::setup::{self, Cache};
+use crate::wire::{Boot, Kind, Tty};
+use crate::{debian, shell};
+
+/// What the root file system of a guest is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Root {
+    /// A static initramfs with busybox: up in seconds
+    Mini,
+    /// Debian with systemd, bash, python3, git and curl; agentid runs as its unit
+    Debian,
+}
+
+pub struct Guest {
+    pub kernel: Kernel,
+    pub root: Root,
+    pub uid: u32,
+    pub added: Vec<Added>,
+    /// Further kernel arguments; the last of its kind wins.
+    pub append: String,
+    pub machine: Machine,
+    pub timeout: Option<Duration>,
+    pub daemon: bool,
+    /// Kernel modules in load order.
+    pub modules: Vec<String>,
+    pub command: Vec<String>,
+    pub tty: Option<Tty>,
+}
+
+impl Guest {
+    /// A mini guest without daemon that runs `command` as root.
+    pub fn bare(kernel: Kernel, command: Vec<String>) -> Self {
+        Self {
+            kernel,
+            root: Root::Mini,
+            uid: 0,
+            added: Vec::new(),
+            append: String::new(),
+            machine: Machine {
+                memory: "2G".to_owned(),
+                processors: 2,
+                counting: false,
+                disk: None,
+            },
+            timeout: Some(Duration::from_secs(1200)),
+            daemon: false,
+            modules: Vec::new(),
+            command,
+            tty: None,
+        }
+    }
+
+    /// Boots it and passes COMMAND's output to `sink` (unless it has a terminal).
+    /// `input`: our standard input becomes COMMAND's.
+    pub fn run(
+        mut self,
+        cache: &Cache,
+        artifacts: &Artifacts,
+        input: bool,
+        sink: &mut dyn FnMut(Kind, &[u8]) -> Result<()>,
+    ) -> Result<End> {
+        setup::tools(&[&setup::QEMU])?;
+        if self.daemon && !artifacts.binaries.contains_key("agentidd") {
+            bail!("agentidd is not built, so no daemon can run: give --no-daemon");
+        }
+        let archive = self.first_root(cache, artifacts)?.archive();
+        let logs = artifacts::target().join("guest-logs");
+        fs::create_dir_all(&logs).context("failed to create the folder for guest logs")?;
+        let kernel = self.kernel.name.replace('/', "_");
+        let name = format!("{kernel}-{}", std::process::id());
+        let initrd = Temporary(logs.join(format!("{name}.initrd")));
+        fs::write(&initrd.0, archive).context("failed to write the initramfs")?;
+        let log = logs.join(format!("{name}.log"));
+        let append = self.arguments();
+        for attempt in 1..=2 {
+            let command = self.machine.command(&self.kernel, &initrd.0, &append, &log);
+            let streams = match &self.tty {
+                Some(_) => Streams::Terminal,
+                None => Streams::Pieces { input, sink },
+            };
+            let end = qemu::run(command, streams, self.timeout, &log)?;
+            match end {
+                End::Status(_) => {}
+                End::NotReady => shell::say(format_args!("the daemon is not ready; {}", Log(&log))),
+                End::TimedOut => shell::say(format_args!("the guest timed out; {}", Log(&log))),
+                End::Crashed => shell::say(format_args!("the guest crashed; {}", Log(&log))),
+                End::EmulatorFault if attempt == 1 => {
+                    shell::say("the emulator failed while the guest booted; once more");
+                    continue;
+                }
+                End::EmulatorFault => {
+                    shell::say(format_args!("the emulator failed again; {}", Log(&log)));
+                }
+            }
+            return Ok(end);
+        }
+        Ok(End::EmulatorFault)
+    }
+
+    fn arguments(&self) -> String {
+        let counting = if self.machine.counting { " nokaslr" } else { "" };
+        format!(
+            "console=ttyS0 lsm=landlock,lockdown,yama,bpf panic=-1 oops=panic quiet{counting} {}",
+            self.append
+        )
+    }
+
+    fn first_root(&mut self, cache: &Cache, artifacts: &Artifacts) -> Result<Tree> {
+        let boot = Boot {
+            systemd: self.root == Root::Debian,
+            daemon: self.daemon,
+            uid: self.uid,
+            command: self.command.clone(),
+            tty: self.tty.clone(),
+            modules: self.modules.iter().map(|name| format!("/modules/{name}.ko")).collect(),
+        };
+        let boot = serde_json::to_vec(&boot)?;
+        let mut tree = image::start(artifacts, &boot)?;
+        for name in &self.modules {
+            tree.file(&format!("modules/{name}.ko"), 0o644, self.kernel.module(name)?);
+        }
+        let ours = image::ours(artifacts, &self.added)?;
+        match self.root {
+            Root::Mini => {
+                tree.merge(image::mini(cache)?);
+                tree.merge(ours);
+            }
+            Root::Debian => {
+                self.machine.disk = Some(debian::disk(cache)?);
+                let mut payload = debian::payload(&boot, self.daemon);
+                payload.merge(ours);
+                tree.merge(payload.below("payload"));
+            }
+        }
+        Ok(tree)
+    }
+}
+
+/// A file that goes when we do.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.0) {
+            shell::say(format_args!("failed to remove {}: {error}", self.0.display()));
+        }
+    }
+}
+
+/// The end of a console log, and where the whole is.
+struct Log<'path>(&'path Path);
+
+impl std::fmt::Display for Log<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let bytes = fs::read(self.0).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes).replace('\r', "");
+        let shown = text.lines().filter(|line| !line.trim().is_empty());
+        let shown = shown.collect::<Vec<_>>().join("\n");
+        write!(formatter, "the end of {}:\n{}", self.0.display(), shell::tail(&shown, 40))
+    }
+}
