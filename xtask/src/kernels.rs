@@ -73,12 +73,8 @@ impl Kernel {
         let why = "a kernel to boot guests with";
         let folder = cache
             .folder(&format!("kernels/{name}"), why, |folder| download(cache, series, folder))?;
-        let image = first_file(&folder.join("boot"), "vmlinuz-")?;
-        let trees = ["lib/modules", "usr/lib/modules"].map(|tree| folder.join(tree));
-        let modules = trees
-            .iter()
-            .find_map(|tree| first_file(tree, "").ok())
-            .map(|release| release.join("kernel"));
+        let image = image_in(&folder)?;
+        let modules = release_in(&folder).map(|release| release.join("kernel"));
         Ok(Self { name: name.to_owned(), image, cpu: series.cpu, modules })
     }
 
@@ -112,7 +108,22 @@ fn download(cache: &Cache, series: &Series, folder: &Path) -> Result<()> {
     if let (Some(modules), Some(rest)) = (series.modules, newest.strip_prefix(series.image)) {
         suite.unpack(&format!("{modules}{rest}"), folder)?;
     }
-    Ok(())
+    image_in(folder).map(drop)
+}
+
+/// The kernel image among the unpacked packages.
+fn image_in(folder: &Path) -> Result<PathBuf> {
+    let beside_modules = release_in(folder).map(|release| release.join("vmlinuz"));
+    match beside_modules.filter(|image| image.is_file()) {
+        Some(image) => Ok(image),
+        None => first_file(&folder.join("boot"), "vmlinuz-"),
+    }
+}
+
+/// The folder with the modules of the kernel's release.
+fn release_in(folder: &Path) -> Option<PathBuf> {
+    let trees = ["lib/modules", "usr/lib/modules"].map(|tree| folder.join(tree));
+    trees.iter().find_map(|tree| first_file(tree, "").ok())
 }
 
 /// The cloud kernel with the highest version.

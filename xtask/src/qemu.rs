@@ -110,8 +110,9 @@ pub fn run(
             command.stdin(Stdio::piped()).stdout(Stdio::piped());
             let mut child = command.spawn().context("failed to start QEMU")?;
             let end = follow(&mut child, input, sink, deadline);
-            let left = Some(Instant::now() + Duration::from_secs(10));
-            let left = if matches!(end, Ok(Some(_))) { left } else { Some(Instant::now()) };
+            // After COMMAND's end the guest switches itself off.
+            let ended = matches!(end, Ok(Some(End::Status(_) | End::NotReady)));
+            let left = Some(Instant::now() + Duration::from_secs(if ended { 10 } else { 0 }));
             wait(&mut child, left)?;
             end?
         }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use nix::errno::Errno;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
@@ -45,13 +45,14 @@ pub fn prepare(boot: &Boot, terminal: bool) -> Command {
     command.current_dir(home).uid(boot.uid).gid(account.gid);
     let begin = move || {
         nix::unistd::setsid()?;
+        SigSet::empty().thread_set_mask()?;
         if terminal {
             // SAFETY: TIOCSCTTY takes an integer; standard input is an open terminal.
             Errno::result(unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) })?;
         }
         Ok(())
     };
-    // SAFETY: setsid and ioctl are async-signal-safe and nothing is allocated.
+    // SAFETY: these calls are async-signal-safe and nothing is allocated.
     unsafe { command.pre_exec(begin) };
     command
 }
