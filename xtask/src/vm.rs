@@ -145,7 +145,7 @@ fn terminal() -> Tty {
         let mut numbers = text.split_whitespace().map(str::parse);
         Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
     });
-    let (rows, columns) = size.flatten().unwrap_or((24, 80));
+    let (rows, columns) = size.flatten().filter(|size| *size != (0, 0)).unwrap_or((24, 80));
     shell::say("the shell ends with exit; the guest's files are gone then");
     Tty { term: std::env::var("TERM").unwrap_or_else(|_| "linux".to_owned()), rows, columns }
 }

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -31,8 +32,7 @@ pub struct Port {
 impl Port {
     /// `framed`: bytes pass as they are, for the frames; else the port stays a terminal.
     pub fn open(framed: bool) -> Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).open(PATH);
-        let file = file.with_context(|| format!("failed to open {PATH}"))?;
+        let file = open().with_context(|| format!("failed to open {PATH}"))?;
         if framed {
             let mut settings = tcgetattr(&file).context("failed to read the port's settings")?;
             cfmakeraw(&mut settings);
@@ -95,6 +95,11 @@ impl Port {
             self.receive()?;
         }
     }
+}
+
+/// The port's terminal, which must become COMMAND's and not ours.
+pub fn open() -> std::io::Result<File> {
+    OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOCTTY).open(PATH)
 }
 
 impl AsFd for Port {

@@ -1,13 +1,12 @@
 //! COMMAND with the second serial port as its terminal.
 
-use std::fs::OpenOptions;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::chown;
 
 use anyhow::{Context as _, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::SignalFd;
-use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use crate::command;
 use crate::port::{self, Port};
@@ -20,9 +19,8 @@ pub fn run(boot: &Boot, tty: &Tty, port: &Port) -> Result<u8> {
     chown(port::PATH, Some(boot.uid), Some(command::gid(boot.uid)))
         .context("failed to give the terminal to the user")?;
     let ended = child_signals()?;
-    let open = || OpenOptions::new().read(true).write(true).open(port::PATH);
     let mut command = command::prepare(boot, true);
-    command.env("TERM", &tty.term).stdin(open()?).stdout(open()?).stderr(open()?);
+    command.env("TERM", &tty.term).stdin(port::open()?).stdout(port::open()?).stderr(port::open()?);
     let child = match command.spawn() {
         Ok(child) => nix::unistd::Pid::from_raw(child.id().cast_signed()),
         Err(error) => {
