@@ -1,1 +1,35 @@
-//! (in the making)
+//! What the kernel's maps hold: made from a policy and the shape of the filesystem, pure and readable.
+//!
+//! ```text
+//!   Policy + Terrain ──compile──▶ CompiledPolicy ──bind(params)──▶ Binding
+//!                                      │ ops                          │ ops
+//!                                      ▼                              ▼
+//!                                   [MapOp]  ──────────apply──────▶ kernel maps, and Image, their copy here
+//! ```
+
+mod automaton;
+mod bind;
+mod compile;
+mod diff;
+mod file;
+#[allow(clippy::module_inception, reason = "the module is about its main type")]
+mod image;
+mod net;
+mod numbers;
+mod place;
+mod pool;
+mod tail;
+mod terrain;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+pub use bind::{BindError, Binding};
+pub use compile::{CompileError, CompiledPolicy, compile, prefixes};
+pub use diff::MapOp;
+pub use image::{Image, View};
+pub use numbers::{Full, Held, Need, Numbers};
+pub use place::{HostPlace, Level};
+pub use terrain::{Folder, Mount, Terrain};
+pub use text::Readable;

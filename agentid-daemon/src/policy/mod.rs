@@ -1,1 +1,43 @@
-//! (in the making)
+//! From the text of a policy to rules that make sense.
+//!
+//! `text ──toml──▶ Document ──validate──▶ Policy`: a [`Policy`] exists only when nothing in its document is unknown,
+//! unsupported or contradictory, and all mistakes of a document are found in one pass.
+
+mod document;
+mod duration;
+mod error;
+mod nearest;
+mod pattern;
+#[allow(clippy::module_inception, reason = "the module is about its main type")]
+mod policy;
+mod reader;
+mod rights;
+mod target;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::PolicyError;
+pub use pattern::{Component, Pattern, Root};
+pub use policy::{Effect, FileRule, NetRule, Policy, Prefix, Target};
+use toml::de::DeTable;
+
+/// Reads a policy. `file` is how errors name it.
+pub fn parse(file: &str, text: &str) -> Result<Policy, Vec<PolicyError>> {
+    let mut reader = reader::Reader::new(file, text);
+    let (table, faults) = DeTable::parse_recoverable(text);
+    for fault in &faults {
+        reader.syntax(fault);
+    }
+    if !faults.is_empty() {
+        // What the parser guesses after a fault in the syntax is not worth judging.
+        return Err(reader.into_errors());
+    }
+    let document = document::read(table.get_ref(), &mut reader);
+    let policy = validate::validate(&document, &mut reader);
+    match (policy, reader.into_errors()) {
+        (Some(policy), errors) if errors.is_empty() => Ok(policy),
+        (_, errors) => Err(errors),
+    }
+}

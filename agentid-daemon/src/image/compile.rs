@@ -1,0 +1,270 @@
+//! From a policy and the terrain to what the maps hold for it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+
+use agentid_common::{
+    file::{DEAD, EdgeKey, Entry, EntryKey, Node, Rights},
+    name::{self, NameKey},
+    net::{Address, PEER_SCOPE_BITS, PORT_CLASS_BITS, PeerKey, PortKey, Verb},
+};
+
+use super::{
+    automaton::{Automaton, MAX_STATES, State},
+    diff::MapOp,
+    file::Space,
+    net::{self, Table},
+    numbers::{Full, Held, Need, Numbers},
+    tail::{Store, Tails, Verdict, steps},
+    terrain::{Filesystem, Name, Terrain},
+};
+use crate::policy::{Effect, Policy, Prefix, Root};
+
+/// Why a policy cannot be compiled here and now.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CompileError {
+    #[error("{} was not surveyed", .0.display())]
+    NotSurveyed(PathBuf),
+    #[error("{} lies on no mount", .0.display())]
+    NoMount(PathBuf),
+    #[error("{} leads into the process that asks, so no rule can name it", .0.display())]
+    NamesTheAsker(PathBuf),
+    #[error(
+        "file rules need more than {MAX_STATES} states: name fewer files, or use fewer `**` in one pattern"
+    )]
+    TooManyStates,
+    #[error("maps have no room for the policy")]
+    Full(#[from] Full),
+}
+
+/// A policy as the maps hold it.
+#[derive(Debug)]
+pub struct CompiledPolicy {
+    /// What instances name it by.
+    pub scope: u64,
+    /// Makes it known; nothing refers to it before an instance does.
+    pub ops: Vec<MapOp>,
+    /// Takes it back, once no instance refers to it. [`Numbers::release`] of `held` comes after.
+    pub removal: Vec<MapOp>,
+    pub held: Held,
+    /// By hash: the names in its patterns, for people.
+    pub names: BTreeMap<u64, String>,
+    pub(super) params: Vec<(String, State)>,
+    pub(super) automaton: Automaton,
+    pub(super) nodes: Vec<u32>,
+    pub(super) starts: BTreeMap<Filesystem, State>,
+    pub(super) unknown: State,
+    pub(super) denied: Vec<Vec<Name>>,
+}
+
+/// The paths that a survey for this policy must look at.
+pub fn prefixes(policy: &Policy) -> Vec<PathBuf> {
+    let patterns = policy.file_rules().iter().flat_map(|rule| &rule.patterns);
+    let prefixes: BTreeSet<PathBuf> = patterns
+        .filter(|pattern| pattern.root == Root::Filesystem)
+        .map(|pattern| pattern.prefix())
+        .collect();
+    prefixes.into_iter().collect()
+}
+
+/// Compiles; `numbers` is changed only on success.
+pub fn compile(
+    policy: &Policy,
+    terrain: &Terrain,
+    names: &NameKey,
+    numbers: &mut Numbers,
+) -> Result<CompiledPolicy, CompileError> {
+    let files = files(policy, terrain)?;
+    let nets = net::table(policy.net_rules());
+    let need = need(&files, &nets, numbers);
+    numbers.check(&need)?;
+
+    let mut emit = Emit::new(numbers, need);
+    let nodes = emit.automaton(&files.automaton, names);
+    emit.entries(&files, &nodes);
+    emit.nets(&nets);
+    let Emit { scope, ops, removal, held, .. } = emit;
+    Ok(CompiledPolicy {
+        scope,
+        ops,
+        removal: removal.into_ops(),
+        held,
+        names: known_names(&files.automaton, names),
+        params: files.params,
+        automaton: files.automaton,
+        nodes,
+        starts: files.starts,
+        unknown: files.unknown,
+        denied: files.space.denied,
+    })
+}
+
+/// The file rules as one machine, and where each scope of it begins.
+struct Files {
+    automaton: Automaton,
+    starts: BTreeMap<Filesystem, State>,
+    unknown: State,
+    params: Vec<(String, State)>,
+    space: Space,
+}
+
+fn files(policy: &Policy, terrain: &Terrain) -> Result<Files, CompileError> {
+    let mut store = Store::default();
+    let mut space = Space::of(terrain);
+    let mut params = vec![Tails::new(); policy.params().len()];
+    for (number, rule) in (1..).zip(policy.file_rules()) {
+        let (allow, deny) = match rule.effect {
+            Effect::Allow(rights) => (rights, Rights::NONE),
+            Effect::Deny(rights) => (Rights::NONE, rights),
+        };
+        store.rule(Verdict { rule: number, allow, deny });
+        for pattern in &rule.patterns {
+            match pattern.root {
+                Root::Filesystem => {
+                    space.lay(pattern, !deny.is_empty(), terrain, &mut store)?;
+                }
+                Root::Parameter(index) => {
+                    let tail = store.pattern(steps(&pattern.components).into_iter());
+                    store.add(&mut params[index], tail);
+                }
+            }
+        }
+    }
+    let mut sets: Vec<Tails> = space.filesystems.values().cloned().collect();
+    sets.push(space.unknown.clone());
+    sets.extend(params);
+    let (automaton, states) =
+        Automaton::build(&store, &sets).map_err(|_| CompileError::TooManyStates)?;
+    let mut states = states.into_iter();
+    let starts = space.filesystems.keys().copied().zip(states.by_ref()).collect();
+    let unknown = states.next().unwrap_or_default();
+    let params = policy.params().iter().cloned().zip(states).collect();
+    Ok(Files { automaton, starts, unknown, params, space })
+}
+
+impl Files {
+    /// The states at all anchors where the policy says anything.
+    fn anchored(&self) -> impl Iterator<Item = (&agentid_common::file::AnchorKey, State)> {
+        self.space.anchors.iter().filter_map(|(key, (filesystem, inside))| {
+            let state = self.automaton.run(*self.starts.get(filesystem)?, inside);
+            (state != 0).then_some((key, state))
+        })
+    }
+}
+
+fn need(files: &Files, nets: &Table, numbers: &Numbers) -> Need {
+    Need {
+        anchors: numbers.new_anchors(files.anchored().map(|(key, _)| key)),
+        entries: files.anchored().count() as u32,
+        nodes: files.automaton.live().len() as u32,
+        edges: files.automaton.live().map(|place| place.edges.len() as u32).sum(),
+        peers: nets.peers.len() as u32,
+        ports: nets.classes.iter().map(|lines| lines.len() as u32).sum(),
+    }
+}
+
+fn known_names(automaton: &Automaton, key: &NameKey) -> BTreeMap<u64, String> {
+    let names = automaton.live().flat_map(|place| place.edges.keys());
+    names.map(|name| (name::hash(key, name), String::from_utf8_lossy(name).into_owned())).collect()
+}
+
+/// What undoes the writes, those first by which a decision begins.
+#[derive(Default)]
+pub(super) struct Removal {
+    pub(super) roots: Vec<MapOp>,
+    pub(super) rest: Vec<MapOp>,
+}
+
+impl Removal {
+    /// A hook that runs meanwhile finds either no root, or all that it leads to.
+    pub(super) fn into_ops(self) -> Vec<MapOp> {
+        let mut ops = self.roots;
+        for part in [self.rest] {
+            ops.push(MapOp::Synchronize);
+            ops.extend(part);
+        }
+        ops.push(MapOp::Synchronize);
+        ops
+    }
+}
+
+/// The writes of one policy in the making.
+struct Emit<'n> {
+    numbers: &'n mut Numbers,
+    scope: u64,
+    ops: Vec<MapOp>,
+    removal: Removal,
+    held: Held,
+}
+
+impl<'n> Emit<'n> {
+    fn new(numbers: &'n mut Numbers, need: Need) -> Self {
+        let mut held = Held::default();
+        numbers.take(&mut held, &need);
+        let scope = numbers.unique();
+        Self { numbers, scope, ops: Vec::new(), removal: Removal::default(), held }
+    }
+
+    fn set(&mut self, set: MapOp, remove: MapOp) {
+        self.ops.push(set);
+        self.removal.rest.push(remove);
+    }
+
+    fn set_root(&mut self, set: MapOp, remove: MapOp) {
+        self.ops.push(set);
+        self.removal.roots.push(remove);
+    }
+
+    /// Gives each state its number; the result is indexed by state.
+    fn automaton(&mut self, automaton: &Automaton, names: &NameKey) -> Vec<u32> {
+        let mut nodes = vec![DEAD];
+        nodes.extend(automaton.live().map(|_| self.numbers.node(&mut self.held)));
+        for (place, &state) in automaton.live().zip(&nodes[1..]) {
+            let edges = place.edges.len() as u32;
+            let node = Node { other: nodes[place.other], edges, ..place.node };
+            self.set(MapOp::SetNode(state, node), MapOp::RemoveNode(state));
+            for (name, &target) in &place.edges {
+                let key = EdgeKey { name: name::hash(names, name), state, reserved: 0 };
+                self.set(MapOp::SetEdge(key, nodes[target]), MapOp::RemoveEdge(key));
+            }
+        }
+        nodes
+    }
+
+    fn entries(&mut self, files: &Files, nodes: &[u32]) {
+        for (&key, state) in files.anchored() {
+            let anchor = self.numbers.anchor(&mut self.held, key);
+            self.ops.push(MapOp::SetAnchor(key, anchor));
+            let entry = Entry { states: [nodes[state], DEAD, DEAD, DEAD] };
+            let key = EntryKey { scope: self.scope, anchor, reserved: 0 };
+            self.set_root(MapOp::SetEntry(key, entry), MapOp::RemoveEntry(key));
+        }
+    }
+
+    fn nets(&mut self, table: &Table) {
+        let mut classes = Vec::new();
+        for lines in &table.classes {
+            let class = self.numbers.class(&mut self.held);
+            classes.push(class);
+            for line in lines {
+                let (port, verb) = (line.port.to_be_bytes(), Verb::Connect as u8);
+                let key = PortKey { class, verb, protocol: line.protocol, port };
+                let bits = PORT_CLASS_BITS + line.bits;
+                let set = MapOp::SetPort { key, bits, rule: line.port_rule() };
+                self.set(set, MapOp::RemovePort { key, bits });
+            }
+        }
+        for (prefix, &class) in &table.peers {
+            let (key, bits) = self.peer(prefix);
+            let set = MapOp::SetPeer { key, bits, class: classes[class] };
+            self.set_root(set, MapOp::RemovePeer { key, bits });
+        }
+    }
+
+    fn peer(&self, prefix: &Prefix) -> (PeerKey, u32) {
+        let address = Address::v6(prefix.address().octets());
+        (PeerKey { scope: self.scope, address }, PEER_SCOPE_BITS + u32::from(prefix.bits()))
+    }
+}

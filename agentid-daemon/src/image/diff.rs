@@ -1,0 +1,46 @@
+//! One change of the kernel's maps.
+
+use agentid_common::{
+    file::{AnchorKey, EdgeKey, Entry, EntryKey, Node},
+    instance::{Activity, Instance, State},
+    net::{PeerKey, PortKey, PortRule},
+};
+
+/// One write, or the wait between writes. Lists of them are carried out in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MapOp {
+    SetAnchor(AnchorKey, u32),
+    RemoveAnchor(AnchorKey),
+    SetNode(u32, Node),
+    RemoveNode(u32),
+    SetEdge(EdgeKey, u32),
+    RemoveEdge(EdgeKey),
+    SetEntry(EntryKey, Entry),
+    RemoveEntry(EntryKey),
+    /// `bits` counts from the start of the key, [`agentid_common::net::PEER_SCOPE_BITS`] included.
+    SetPeer {
+        key: PeerKey,
+        bits: u32,
+        class: u32,
+    },
+    RemovePeer {
+        key: PeerKey,
+        bits: u32,
+    },
+    /// `bits` counts from the start of the key, [`agentid_common::net::PORT_CLASS_BITS`] included.
+    SetPort {
+        key: PortKey,
+        bits: u32,
+        rule: PortRule,
+    },
+    RemovePort {
+        key: PortKey,
+        bits: u32,
+    },
+    SetInstance(u32, Instance),
+    SetActivity(u32, Activity),
+    /// One store into a slot that holds an instance.
+    SetState(u32, State),
+    /// Waits until every hook that runs now has returned, so that none still holds what was removed.
+    Synchronize,
+}

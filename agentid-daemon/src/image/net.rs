@@ -1,0 +1,187 @@
+//! From net rules to prefixes: every overlap is settled here, so that the longest prefix says what all rules say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use agentid_common::net::PortRule;
+
+use crate::policy::{Effect, NetRule, Prefix, Target};
+
+/// Blocks that a wider block does not grant, because they lead elsewhere than their neighbours: one has to name them,
+/// or a part of them. A denial covers them all the same.
+const APART: [(&str, u8); 17] = [
+    // The whole of IPv4, within IPv6.
+    ("::ffff:0:0", 96),
+    // "This host": to Linux, the loopback address.
+    ("::ffff:0.0.0.0", 128),
+    ("::", 128),
+    // Loopback: what listens there trusts its neighbours.
+    ("::ffff:127.0.0.0", 104),
+    ("::1", 128),
+    // Link-local, among them the metadata services of clouds; and one of those that lies elsewhere.
+    ("::ffff:169.254.0.0", 112),
+    ("fe80::", 10),
+    ("fd00:ec2::254", 128),
+    // Multicast and broadcast.
+    ("::ffff:224.0.0.0", 100),
+    ("::ffff:255.255.255.255", 128),
+    ("ff00::", 8),
+    // Forms of IPv6 that carry an IPv4 address: compatible, NAT64 (two), 6to4, Teredo, translated.
+    ("::", 96),
+    ("64:ff9b::", 96),
+    ("64:ff9b:1::", 48),
+    ("2002::", 16),
+    ("2001::", 32),
+    ("::ffff:0:0:0", 96),
+];
+
+/// One prefix of ports and what it carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Line {
+    pub(super) protocol: u8,
+    pub(super) port: u16,
+    /// Bits of the port that matter.
+    pub(super) bits: u32,
+    pub(super) rule: u16,
+    pub(super) deny: bool,
+}
+
+impl Line {
+    pub(super) fn port_rule(&self) -> PortRule {
+        PortRule { rule: self.rule, deny: u16::from(self.deny) }
+    }
+}
+
+/// The rules of a policy as two tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Table {
+    /// Each prefix with the index of its class.
+    pub(super) peers: BTreeMap<Prefix, usize>,
+    /// Lines of each class; they do not overlap.
+    pub(super) classes: Vec<Vec<Line>>,
+}
+
+/// One target of one rule.
+struct Grant<'r> {
+    number: u16,
+    rule: &'r NetRule,
+    target: &'r Target,
+}
+
+pub(super) fn table(rules: &[NetRule]) -> Table {
+    let grants: Vec<Grant<'_>> = (1..)
+        .zip(rules)
+        .flat_map(|(number, rule)| {
+            rule.targets.iter().map(move |target| Grant { number, rule, target })
+        })
+        .collect();
+    let apart = apart();
+    let mut table = Table::default();
+    let mut known: BTreeMap<Vec<Line>, usize> = BTreeMap::new();
+    for prefix in prefixes(&grants, &apart) {
+        let here: Vec<&Grant<'_>> =
+            grants.iter().filter(|grant| grant.reaches(&prefix, &apart)).collect();
+        let next = known.len();
+        let class = *known.entry(lines(&here)).or_insert(next);
+        table.peers.insert(prefix, class);
+    }
+    let mut classes: Vec<_> = known.into_iter().collect();
+    classes.sort_by_key(|(_, class)| *class);
+    table.classes = classes.into_iter().map(|(lines, _)| lines).collect();
+    table
+}
+
+fn apart() -> Vec<Prefix> {
+    APART.iter().filter_map(|(text, bits)| Prefix::new(text.parse().ok()?, *bits)).collect()
+}
+
+/// Every prefix at which the answer can change.
+fn prefixes(grants: &[Grant<'_>], apart: &[Prefix]) -> BTreeSet<Prefix> {
+    let mut prefixes: BTreeSet<Prefix> = grants.iter().map(|grant| grant.target.prefix).collect();
+    prefixes.extend(
+        apart.iter().filter(|block| grants.iter().any(|grant| grant.target.prefix.covers(block))),
+    );
+    prefixes
+}
+
+impl Grant<'_> {
+    fn denies(&self) -> bool {
+        matches!(self.rule.effect, Effect::Deny(()))
+    }
+
+    /// Whether the rule speaks of the addresses for which `prefix` is the longest.
+    fn reaches(&self, prefix: &Prefix, apart: &[Prefix]) -> bool {
+        let own = &self.target.prefix;
+        own.covers(prefix)
+            && (self.denies()
+                || apart.iter().all(|block| !block.covers(prefix) || block.covers(own)))
+    }
+}
+
+/// What these rules together say of each port, as prefixes that do not overlap.
+fn lines(grants: &[&Grant<'_>]) -> Vec<Line> {
+    let protocols: BTreeSet<u8> =
+        grants.iter().flat_map(|grant| grant.rule.protocols.iter().copied()).collect();
+    let mut lines = Vec::new();
+    for protocol in protocols {
+        let here: Vec<&Grant<'_>> =
+            grants.iter().copied().filter(|g| g.rule.protocols.contains(&protocol)).collect();
+        for (first, last, rule, deny) in intervals(&here) {
+            for (port, bits) in cut(first, last) {
+                lines.push(Line { protocol, port, bits, rule, deny });
+            }
+        }
+    }
+    lines
+}
+
+/// Ranges of ports of equal answer, which no two share a port: first, last, rule, whether it denies.
+fn intervals(grants: &[&Grant<'_>]) -> Vec<(u16, u16, u16, bool)> {
+    let mut starts = BTreeSet::new();
+    for grant in grants {
+        starts.insert(u32::from(grant.target.first));
+        starts.insert(u32::from(grant.target.last) + 1);
+    }
+    let starts: Vec<u32> = starts.into_iter().collect();
+    let mut intervals: Vec<(u16, u16, u16, bool)> = Vec::new();
+    for pair in starts.windows(2) {
+        let (Ok(first), Ok(last)) = (u16::try_from(pair[0]), u16::try_from(pair[1] - 1)) else {
+            continue;
+        };
+        let Some((rule, deny)) = answer(grants, first) else { continue };
+        match intervals.last_mut() {
+            Some(before)
+                if before.2 == rule
+                    && before.3 == deny
+                    && before.1.checked_add(1) == Some(first) =>
+            {
+                before.1 = last;
+            }
+            _ => intervals.push((first, last, rule, deny)),
+        }
+    }
+    intervals
+}
+
+/// The first rule that denies the port, else the first that allows it.
+fn answer(grants: &[&Grant<'_>], port: u16) -> Option<(u16, bool)> {
+    grants
+        .iter()
+        .filter(|grant| grant.target.first <= port && port <= grant.target.last)
+        .map(|grant| (!grant.denies(), grant.number))
+        .min()
+        .map(|(allows, number)| (number, !allows))
+}
+
+/// The prefixes that make up a range: the largest that fits, then the next.
+fn cut(first: u16, last: u16) -> Vec<(u16, u32)> {
+    let mut prefixes = Vec::new();
+    let (mut at, end) = (u32::from(first), u32::from(last) + 1);
+    while at < end {
+        let aligned = at.trailing_zeros().min(16);
+        let fits = (end - at).ilog2();
+        let size = aligned.min(fits);
+        prefixes.push((at as u16, 16 - size));
+        at += 1 << size;
+    }
+    prefixes
+}

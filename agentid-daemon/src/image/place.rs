@@ -1,0 +1,62 @@
+//! A file's place as the host sees it, for decisions that are explained rather than enforced.
+
+use agentid_common::{
+    decide::file::Search,
+    facts::{Facts, Location},
+    file::{ANCHOR_FOLDER, AnchorKey, MAX_DEPTH, is_pseudo},
+    verdict::{Reason, Refusal},
+};
+
+/// A file or a folder on the way from it to the root of its filesystem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// What identifies it.
+    pub anchor: AnchorKey,
+    /// Hash of its name in the folder above; of the root, 0.
+    pub name: u64,
+}
+
+/// The way from a file to the root of its filesystem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPlace {
+    /// The file first, the root of the filesystem last.
+    pub levels: Vec<Level>,
+    /// Magic number of the filesystem's type.
+    pub magic: u64,
+}
+
+impl Location for HostPlace {
+    fn run<F: Facts>(&self, facts: &F, search: &mut Search) -> Result<(), Refusal> {
+        if self.levels.len() > MAX_DEPTH as usize + 1 {
+            return Err(Refusal::denied(Reason::TooDeep));
+        }
+        for (number, level) in (0..).zip(&self.levels) {
+            search.visit(facts, &level.anchor, number);
+        }
+        let root = self.levels.len().saturating_sub(1) as u32;
+        let pseudo = is_pseudo(self.magic);
+        if pseudo {
+            search.visit_type(facts, self.magic, root);
+        }
+        let Some(top) = search.top() else {
+            return if self.is_known() || pseudo {
+                Ok(())
+            } else {
+                Err(Refusal::denied(Reason::UnknownFilesystem))
+            };
+        };
+        for number in (0..top).rev() {
+            search.descend(facts, number, self.levels[number as usize].name)?;
+        }
+        Ok(())
+    }
+}
+
+impl HostPlace {
+    /// Whether the kernel programs have a number for the filesystem.
+    fn is_known(&self) -> bool {
+        let folder =
+            |level: &Level| level.anchor.kind == ANCHOR_FOLDER && level.anchor.filesystem != 0;
+        self.levels.last().is_some_and(folder)
+    }
+}

@@ -1,0 +1,144 @@
+//! What is left of patterns, each rest stored once.
+//!
+//! A pattern is a chain of steps with a rule at its end. Equal ends of chains are the same **tail**, so that two
+//! patterns which have become equal, such as one pattern on two mounts, lead to the same states.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use agentid_common::file::{Node, RIGHTS, Rights};
+
+use super::terrain::Name;
+use crate::policy::Component;
+
+/// One step of a pattern in the bytes of the filesystem.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Step {
+    Name(Name),
+    /// Any number of names.
+    Any,
+}
+
+/// The steps of a pattern as its policy has them.
+pub(super) fn steps(components: &[Component]) -> Vec<Step> {
+    components
+        .iter()
+        .map(|component| match component {
+            Component::Name(name) => Step::Name(name.clone().into_bytes()),
+            Component::Any => Step::Any,
+        })
+        .collect()
+}
+
+/// What a rule says of the files that its patterns name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// From 1, in the order of the document.
+    pub(super) rule: u16,
+    pub(super) allow: Rights,
+    pub(super) deny: Rights,
+}
+
+/// Number of a tail.
+pub(super) type TailId = usize;
+
+/// A set of tails that holds, with each `**`, also what follows it.
+pub(super) type Tails = BTreeSet<TailId>;
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Tail {
+    /// The pattern ends here; index of its verdict.
+    End(usize),
+    Name(Name, TailId),
+    Any(TailId),
+}
+
+/// The tails of all patterns of a policy.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Store {
+    tails: Vec<Tail>,
+    known: BTreeMap<Tail, TailId>,
+    verdicts: Vec<Verdict>,
+}
+
+impl Store {
+    /// The rule to which the next patterns belong.
+    pub(super) fn rule(&mut self, verdict: Verdict) {
+        self.verdicts.push(verdict);
+    }
+
+    /// A pattern of the latest rule.
+    pub(super) fn pattern(&mut self, steps: impl DoubleEndedIterator<Item = Step>) -> TailId {
+        let mut tail = self.intern(Tail::End(self.verdicts.len().saturating_sub(1)));
+        for step in steps.rev() {
+            tail = match (step, &self.tails[tail]) {
+                (Step::Name(name), _) => self.intern(Tail::Name(name, tail)),
+                (Step::Any, Tail::Any(_)) => tail,
+                (Step::Any, _) => self.intern(Tail::Any(tail)),
+            };
+        }
+        tail
+    }
+
+    fn intern(&mut self, tail: Tail) -> TailId {
+        let next = self.tails.len();
+        let id = *self.known.entry(tail.clone()).or_insert(next);
+        if id == next {
+            self.tails.push(tail);
+        }
+        id
+    }
+
+    /// Adds the tail, and what follows its `**`.
+    pub(super) fn add(&self, set: &mut Tails, tail: TailId) {
+        set.insert(tail);
+        if let Tail::Any(rest) = self.tails[tail] {
+            set.insert(rest);
+        }
+    }
+
+    /// What is left after a name that no pattern spells out.
+    pub(super) fn after_any_name(&self, set: &Tails) -> Tails {
+        let mut left = Tails::new();
+        for &tail in set {
+            if let Tail::Any(_) = self.tails[tail] {
+                self.add(&mut left, tail);
+            }
+        }
+        left
+    }
+
+    /// By each name that a pattern spells out: what is left after it.
+    pub(super) fn after_each_name(&self, set: &Tails) -> BTreeMap<Name, Tails> {
+        let anyway = self.after_any_name(set);
+        let mut left: BTreeMap<Name, Tails> = BTreeMap::new();
+        for &tail in set {
+            if let Tail::Name(name, rest) = &self.tails[tail] {
+                self.add(left.entry(name.clone()).or_insert_with(|| anyway.clone()), *rest);
+            }
+        }
+        left
+    }
+
+    /// What the patterns that end here say: of each right, the first rule that allows it and the first that denies.
+    pub(super) fn node(&self, set: &Tails) -> Node {
+        let mut node = Node::default();
+        for &tail in set {
+            if let Tail::End(index) = self.tails[tail] {
+                let verdict = &self.verdicts[index];
+                node.allow = node.allow.union(verdict.allow);
+                node.deny = node.deny.union(verdict.deny);
+                first(&mut node.allow_rule, verdict.allow, verdict.rule);
+                first(&mut node.deny_rule, verdict.deny, verdict.rule);
+            }
+        }
+        node
+    }
+}
+
+fn first(rules: &mut [u16; RIGHTS], rights: Rights, number: u16) {
+    for (index, rule) in rules.iter_mut().enumerate() {
+        if rights.contains(Rights(1 << index)) && (*rule == 0 || number < *rule) {
+            *rule = number;
+        }
+    }
+}

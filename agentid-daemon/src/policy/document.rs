@@ -1,0 +1,106 @@
+//! Exactly what a policy file can hold, with the place of each value.
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::reader::{Fields, Reader, Span};
+
+/// A policy file. Nothing in it is judged but its shape.
+pub(super) struct Document {
+    pub(super) name: Option<Spanned<String>>,
+    pub(super) description: Option<Spanned<String>>,
+    pub(super) ttl: Option<Spanned<String>>,
+    pub(super) max_ttl: Option<Spanned<String>>,
+    pub(super) params: Vec<Spanned<String>>,
+    pub(super) mode: Option<Spanned<String>>,
+    pub(super) on_end: Option<Spanned<String>>,
+    pub(super) files: Vec<FileTable>,
+    pub(super) nets: Vec<NetTable>,
+}
+
+/// A `[[file]]`.
+pub(super) struct FileTable {
+    pub(super) span: Span,
+    pub(super) paths: Option<Vec<Spanned<String>>>,
+    pub(super) effect: EffectFields,
+    pub(super) because: Option<Spanned<String>>,
+}
+
+/// A `[[net]]`.
+pub(super) struct NetTable {
+    pub(super) span: Span,
+    pub(super) to: Option<Vec<Spanned<String>>>,
+    pub(super) proto: Option<Spanned<String>>,
+    pub(super) effect: EffectFields,
+    pub(super) because: Option<Spanned<String>>,
+}
+
+/// `allow` and `deny` of a rule; one of them must be there.
+pub(super) struct EffectFields {
+    pub(super) allow: Option<Spanned<Words>>,
+    pub(super) deny: Option<Spanned<Words>>,
+}
+
+/// `"all"`, or a list of words.
+pub(super) enum Words {
+    One(String),
+    List(Vec<Spanned<String>>),
+}
+
+pub(super) fn read(table: &DeTable<'_>, reader: &mut Reader<'_>) -> Document {
+    let mut fields = Fields::new(table);
+    fields.planned("delegate", "delegation is");
+    fields.planned("unix", "rules for unix sockets are");
+    let mut string = |name| fields.get(name).and_then(|value| reader.string(value));
+    let name = string("name");
+    let description = string("description");
+    let ttl = string("ttl");
+    let max_ttl = string("max_ttl");
+    let mode = string("mode");
+    let on_end = string("on_end");
+    let params = fields.get("params").and_then(|value| reader.strings(value)).unwrap_or_default();
+    let files = fields.get("file").map(|value| reader.tables(value)).unwrap_or_default();
+    let files = files.into_iter().map(|(span, table)| file(span, table, reader)).collect();
+    let nets = fields.get("net").map(|value| reader.tables(value)).unwrap_or_default();
+    let nets = nets.into_iter().map(|(span, table)| net(span, table, reader)).collect();
+    fields.finish(reader);
+    Document { name, description, ttl, max_ttl, params, mode, on_end, files, nets }
+}
+
+fn file(span: Span, table: &DeTable<'_>, reader: &mut Reader<'_>) -> FileTable {
+    let mut fields = Fields::new(table);
+    let paths = fields.get("paths").map(|value| reader.strings(value).unwrap_or_default());
+    let effect = effect(&mut fields, reader);
+    let because = fields.get("because").and_then(|value| reader.string(value));
+    fields.finish(reader);
+    FileTable { span, paths, effect, because }
+}
+
+fn net(span: Span, table: &DeTable<'_>, reader: &mut Reader<'_>) -> NetTable {
+    let mut fields = Fields::new(table);
+    fields.planned("on", "rules for listening are");
+    fields.planned("host", "host names are");
+    fields.planned("unix", "rules for unix sockets are");
+    let to = fields.get("to").map(|value| reader.strings(value).unwrap_or_default());
+    let proto = fields.get("proto").and_then(|value| reader.string(value));
+    let effect = effect(&mut fields, reader);
+    let because = fields.get("because").and_then(|value| reader.string(value));
+    fields.finish(reader);
+    NetTable { span, to, proto, effect, because }
+}
+
+fn effect(fields: &mut Fields<'_, '_>, reader: &mut Reader<'_>) -> EffectFields {
+    let allow = fields.get("allow").map(|value| words(value, reader));
+    let deny = fields.get("deny").map(|value| words(value, reader));
+    EffectFields { allow, deny }
+}
+
+fn words(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Spanned<Words> {
+    let words = match value.get_ref() {
+        DeValue::String(word) => Words::One(word.to_string()),
+        _ => Words::List(reader.strings(value).unwrap_or_default()),
+    };
+    Spanned::new(value.span(), words)
+}

@@ -1,0 +1,149 @@
+//! A policy whose rules all make sense.
+
+use std::{net::Ipv6Addr, time::Duration};
+
+use agentid_common::{file::Rights, instance::Ladder, verdict::Mode};
+
+use super::pattern::Pattern;
+
+/// Named rules that an invocation can be bound to. Only [`super::parse`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) ttl: Duration,
+    pub(super) max_ttl: Duration,
+    pub(super) params: Vec<String>,
+    pub(super) mode: Mode,
+    pub(super) on_end: Ladder,
+    pub(super) files: Vec<FileRule>,
+    pub(super) nets: Vec<NetRule>,
+}
+
+impl Policy {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Empty when the document gives none.
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// How long an invocation lives when its launcher asks for nothing else.
+    pub fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    /// How long an invocation can live at most, extensions included; at least [`Self::ttl`].
+    pub fn max_ttl(&self) -> Duration {
+        self.max_ttl
+    }
+
+    /// Names of the folders that are given at launch, in the order of their heads, which begin at 1.
+    pub fn params(&self) -> &[String] {
+        &self.params
+    }
+
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// What happens to tasks that are left when the run has ended.
+    pub fn on_end(&self) -> Ladder {
+        self.on_end
+    }
+
+    /// In the order of the document; the number of a rule in verdicts is its index plus one.
+    pub fn file_rules(&self) -> &[FileRule] {
+        &self.files
+    }
+
+    /// In the order of the document; the number of a rule in verdicts is its index plus one.
+    pub fn net_rules(&self) -> &[NetRule] {
+        &self.nets
+    }
+
+    /// Why file rule `number` exists, in the author's words.
+    pub fn because_file(&self, number: u16) -> Option<&str> {
+        usize::from(number)
+            .checked_sub(1)
+            .and_then(|index| self.files.get(index))
+            .and_then(|rule| rule.because.as_deref())
+    }
+
+    /// Why net rule `number` exists, in the author's words.
+    pub fn because_net(&self, number: u16) -> Option<&str> {
+        usize::from(number)
+            .checked_sub(1)
+            .and_then(|index| self.nets.get(index))
+            .and_then(|rule| rule.because.as_deref())
+    }
+}
+
+/// What a rule does with what it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect<R> {
+    Allow(R),
+    Deny(R),
+}
+
+/// A `[[file]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileRule {
+    pub patterns: Vec<Pattern>,
+    pub effect: Effect<Rights>,
+    pub because: Option<String>,
+}
+
+/// A `[[net]]`: whom a run may connect to, or may not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetRule {
+    pub targets: Vec<Target>,
+    /// Numbers of IP protocols.
+    pub protocols: Vec<u8>,
+    pub effect: Effect<()>,
+    pub because: Option<String>,
+}
+
+/// Addresses and ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub prefix: Prefix,
+    /// First port, at most `last`.
+    pub first: u16,
+    pub last: u16,
+}
+
+/// A block of addresses, IPv4 as `::ffff:a.b.c.d` with 96 bits more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Prefix {
+    address: u128,
+    bits: u8,
+}
+
+impl Prefix {
+    /// `None` when the address has bits beyond the prefix, or the prefix is longer than an address.
+    pub fn new(address: Ipv6Addr, bits: u8) -> Option<Self> {
+        let prefix = Self { address: address.to_bits(), bits };
+        (bits <= 128 && prefix.address & !prefix.mask() == 0).then_some(prefix)
+    }
+
+    /// First address of the block.
+    pub fn address(&self) -> Ipv6Addr {
+        Ipv6Addr::from_bits(self.address)
+    }
+
+    pub fn bits(&self) -> u8 {
+        self.bits
+    }
+
+    /// Whether every address of `other` is in this block.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.bits <= other.bits && other.address & self.mask() == self.address
+    }
+
+    fn mask(&self) -> u128 {
+        u128::MAX.checked_shl(128 - u32::from(self.bits)).unwrap_or(0)
+    }
+}

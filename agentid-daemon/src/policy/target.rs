@@ -1,0 +1,123 @@
+//! Whom a `[[net]]` rule names.
+//!
+//! ```text
+//!   10.1.0.0/16:5432          one port of a block
+//!   [2001:db8::]/32:443       the same in IPv6
+//!   127.0.0.1:8000-8999       a range of ports of one address
+//!   192.0.2.7:*               every port
+//! ```
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use agentid_common::net::V4_PREFIX;
+
+use super::{
+    error::Flaw,
+    policy::{Prefix, Target},
+};
+
+pub(super) fn parse(text: &str) -> Result<Target, Flaw> {
+    if text.starts_with("unix:") || text.starts_with('/') || text.starts_with('@') {
+        return Err(Flaw::new("rules for unix sockets are not supported yet"));
+    }
+    let (prefix, ports) = match text.strip_prefix('[') {
+        Some(rest) => v6(text, rest)?,
+        None => v4(text)?,
+    };
+    let (first, last) = self::ports(ports)?;
+    Ok(Target { prefix, first, last })
+}
+
+fn v6<'t>(text: &str, rest: &'t str) -> Result<(Prefix, &'t str), Flaw> {
+    let (address, rest) = rest.split_once(']').ok_or_else(|| {
+        Flaw::new(format!("`{text}` has `[` without `]`")).help("write `[2001:db8::]/32:443`")
+    })?;
+    if let Some((address, bits)) = address.split_once('/') {
+        return Err(Flaw::new("length of the prefix stands within the brackets")
+            .help(format!("write `[{address}]/{bits}{rest}`")));
+    }
+    let address: Ipv6Addr =
+        address.parse().map_err(|_| Flaw::new(format!("`{address}` is not an IPv6 address")))?;
+    let (bits, ports) = split(text, rest)?;
+    let prefix = prefix(address, bits, 0)?;
+    Ok((prefix, ports))
+}
+
+fn v4(text: &str) -> Result<(Prefix, &str), Flaw> {
+    let end = text.find(['/', ':']).unwrap_or(text.len());
+    let (host, rest) = text.split_at(end);
+    if text.parse::<Ipv6Addr>().is_ok() || rest.matches(':').count() > 1 {
+        return Err(Flaw::new(format!("IPv6 address without brackets in `{text}`"))
+            .help("write `[2001:db8::]/32:443`"));
+    }
+    let address: Ipv4Addr = host.parse().map_err(|_| not_an_address(host))?;
+    let (bits, ports) = split(text, rest)?;
+    let prefix = prefix(address.to_ipv6_mapped(), bits, V4_PREFIX)?;
+    Ok((prefix, ports))
+}
+
+fn not_an_address(host: &str) -> Flaw {
+    if host.is_empty() || host == "*" {
+        return Flaw::new("address is missing")
+            .help("write `0.0.0.0/0` or `[::]/0` for all of them");
+    }
+    if host.chars().all(|sign| sign.is_ascii_digit() || sign == '.') {
+        return Flaw::new(format!("`{host}` is not an IPv4 address"));
+    }
+    Flaw::new(format!("`{host}`: host names are not supported yet")).help("write its addresses")
+}
+
+/// Splits `/BITS:PORTS` or `:PORTS`.
+fn split<'t>(text: &str, rest: &'t str) -> Result<(Option<&'t str>, &'t str), Flaw> {
+    let (bits, ports) = rest.split_once(':').ok_or_else(|| {
+        Flaw::new(format!("`{text}` names no port"))
+            .help(format!("write `{text}:443`, or `{text}:*` for all"))
+    })?;
+    match bits.strip_prefix('/') {
+        Some(bits) => Ok((Some(bits), ports)),
+        None if bits.is_empty() => Ok((None, ports)),
+        None => Err(Flaw::new(format!("`{bits}` before the port is not expected"))),
+    }
+}
+
+/// `hidden` bits come before what the author counts.
+fn prefix(address: Ipv6Addr, bits: Option<&str>, hidden: u8) -> Result<Prefix, Flaw> {
+    let most = 128 - hidden;
+    let bits = match bits {
+        None => most,
+        Some(text) => number::<u8>(text).filter(|bits| *bits <= most).ok_or_else(|| {
+            Flaw::new(format!("`/{text}` is not the length of a prefix"))
+                .help(format!("from /0 to /{most}"))
+        })?,
+    };
+    Prefix::new(address, hidden + bits).ok_or_else(|| {
+        let mask = u128::MAX.checked_shl(u32::from(most - bits)).unwrap_or(0);
+        let clear = Ipv6Addr::from_bits(address.to_bits() & mask);
+        let meant = match clear.to_ipv4_mapped() {
+            Some(clear) if hidden != 0 => format!("{clear}/{bits}"),
+            _ => format!("[{clear}]/{bits}"),
+        };
+        Flaw::new(format!("address has bits beyond its prefix /{bits}"))
+            .help(format!("did you mean `{meant}`?"))
+    })
+}
+
+fn ports(text: &str) -> Result<(u16, u16), Flaw> {
+    if text == "*" {
+        return Ok((0, u16::MAX));
+    }
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (number::<u16>(first), number::<u16>(last)) {
+        (Some(0), _) => Err(Flaw::new("port 0 cannot be connected to")),
+        (Some(first), Some(last)) if first <= last => Ok((first, last)),
+        (Some(first), Some(last)) => Err(Flaw::new(format!("range of ports `{text}` is empty"))
+            .help(format!("did you mean `{last}-{first}`?"))),
+        _ => Err(Flaw::new(format!("`{text}` is not a port"))
+            .help("write a port, a range such as `8000-8999`, or `*`")),
+    }
+}
+
+/// Digits only: what `parse` would take beyond them (a sign) is a slip.
+fn number<N: std::str::FromStr>(text: &str) -> Option<N> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}

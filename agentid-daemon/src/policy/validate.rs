@@ -1,0 +1,213 @@
+//! From a document to a policy, noting every mistake with its place.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use agentid_common::{
+    file::HEADS,
+    instance::Ladder,
+    net::{TCP, UDP},
+    verdict::Mode,
+};
+use toml::Spanned;
+
+use super::{
+    document::{Document, FileTable, NetTable},
+    duration,
+    error::Flaw,
+    nearest::nearest,
+    pattern::{self, Root},
+    policy::{Effect, FileRule, NetRule, Policy},
+    reader::{Reader, Span},
+    rights, target,
+};
+
+/// Longest name of a policy or a parameter.
+const MAX_WORD: usize = 64;
+
+/// `None` when something that the policy cannot be without is wrong; the reader then holds an error.
+pub(super) fn validate(document: &Document, reader: &mut Reader<'_>) -> Option<Policy> {
+    let name = name(document, reader);
+    let description = document.description.as_ref().map(|text| text.get_ref().clone());
+    let ttl = ttl(document, reader);
+    let max_ttl = max_ttl(document, ttl, reader);
+    let params = params(document, reader);
+    let mode = choice(&document.mode, &MODES, Mode::ENFORCE, reader);
+    let on_end = choice(&document.on_end, &LADDERS, Ladder::KILL, reader);
+    count(document, reader);
+    let files: Vec<_> = document.files.iter().map(|table| file(table, &params, reader)).collect();
+    let nets: Vec<_> = document.nets.iter().map(|table| net(table, reader)).collect();
+    let files: Vec<FileRule> = files.into_iter().flatten().collect();
+    unused(document, &params, &files, reader);
+    Some(Policy {
+        name: name?,
+        description: description.unwrap_or_default(),
+        ttl: ttl?,
+        max_ttl: max_ttl?,
+        params,
+        mode,
+        on_end,
+        files,
+        nets: nets.into_iter().flatten().collect(),
+    })
+}
+
+fn name(document: &Document, reader: &mut Reader<'_>) -> Option<String> {
+    let Some(name) = &document.name else {
+        reader.flaw(&(0..0), Flaw::new("policy has no `name`"));
+        return None;
+    };
+    let text = name.get_ref();
+    if !word(text, '-') {
+        let flaw = Flaw::new(format!("`{text}` cannot be the name of a policy"));
+        let help =
+            format!("a letter, then letters, digits and `-`, at most {MAX_WORD}, lower case");
+        reader.flaw(&name.span(), flaw.help(help));
+    }
+    Some(text.clone())
+}
+
+/// Whether the text is made of lower-case letters, digits and a joining sign, and begins with a letter.
+fn word(text: &str, joint: char) -> bool {
+    text.len() <= MAX_WORD
+        && text.starts_with(|sign: char| sign.is_ascii_lowercase())
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == joint)
+}
+
+fn ttl(document: &Document, reader: &mut Reader<'_>) -> Option<Duration> {
+    let Some(ttl) = &document.ttl else {
+        let flaw = Flaw::new("policy has no `ttl`");
+        reader.flaw(&(0..0), flaw.help("every run ends: ttl = \"30m\""));
+        return None;
+    };
+    reader.check(&ttl.span(), duration::parse(ttl.get_ref()))
+}
+
+fn max_ttl(
+    document: &Document,
+    ttl: Option<Duration>,
+    reader: &mut Reader<'_>,
+) -> Option<Duration> {
+    let Some(text) = &document.max_ttl else { return ttl };
+    let max_ttl = reader.check(&text.span(), duration::parse(text.get_ref()))?;
+    if ttl.is_some_and(|ttl| ttl > max_ttl) {
+        reader.flaw(&text.span(), Flaw::new("`max_ttl` is shorter than `ttl`"));
+    }
+    Some(max_ttl)
+}
+
+/// The declared names, also the faulty ones, so that rules that use them are not blamed again.
+fn params(document: &Document, reader: &mut Reader<'_>) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    for (index, param) in document.params.iter().enumerate() {
+        let text = param.get_ref();
+        if !word(text, '_') {
+            let flaw = Flaw::new(format!("`{text}` cannot be the name of a parameter"));
+            let help = "a letter, then letters, digits and `_`, lower case";
+            reader.flaw(&param.span(), flaw.help(help));
+        } else if !seen.insert(text) {
+            reader.flaw(&param.span(), Flaw::new(format!("parameter `{text}` stands here twice")));
+        } else if index == HEADS - 1 {
+            let flaw = Flaw::new(format!("a policy has at most {} parameters", HEADS - 1));
+            reader.flaw(&param.span(), flaw);
+        }
+    }
+    document.params.iter().map(|param| param.get_ref().clone()).collect()
+}
+
+fn unused(document: &Document, params: &[String], files: &[FileRule], reader: &mut Reader<'_>) {
+    if files.len() < document.files.len() {
+        // The rule that uses it may be among those that have a mistake.
+        return;
+    }
+    let used: BTreeSet<usize> = files
+        .iter()
+        .flat_map(|rule| &rule.patterns)
+        .filter_map(|pattern| match pattern.root {
+            Root::Parameter(index) => Some(index),
+            Root::Filesystem => None,
+        })
+        .collect();
+    for (index, name) in params.iter().enumerate() {
+        if !used.contains(&index)
+            && let Some(param) = document.params.get(index)
+        {
+            let flaw = Flaw::new(format!("parameter `{name}` is used by no rule"));
+            reader.flaw(&param.span(), flaw.help(format!("write a rule for `${{{name}}}/**`")));
+        }
+    }
+}
+
+const MODES: [(&str, Mode); 2] = [("enforce", Mode::ENFORCE), ("audit", Mode::AUDIT)];
+const LADDERS: [(&str, Ladder); 2] = [("kill", Ladder::KILL), ("deny", Ladder::DENY)];
+const PROTOCOLS: [(&str, u8); 2] = [("tcp", TCP), ("udp", UDP)];
+
+fn choice<T: Copy>(
+    field: &Option<Spanned<String>>,
+    choices: &[(&'static str, T)],
+    default: T,
+    reader: &mut Reader<'_>,
+) -> T {
+    let Some(field) = field else { return default };
+    if let Some((_, value)) = choices.iter().find(|(name, _)| name == field.get_ref()) {
+        return *value;
+    }
+    let names = || choices.iter().map(|(name, _)| *name);
+    let flaw = Flaw::new(format!("unknown value `{}`", field.get_ref()));
+    let flaw = match nearest(field.get_ref(), names()) {
+        Some(near) => flaw.help(format!("did you mean `{near}`?")),
+        None => flaw.help(format!("values: {}", names().collect::<Vec<_>>().join(", "))),
+    };
+    reader.flaw(&field.span(), flaw);
+    default
+}
+
+/// Rules have 16-bit numbers in verdicts.
+fn count(document: &Document, reader: &mut Reader<'_>) {
+    let most = usize::from(u16::MAX);
+    for (kind, span) in [
+        ("file", document.files.get(most).map(|table| &table.span)),
+        ("net", document.nets.get(most).map(|table| &table.span)),
+    ] {
+        if let Some(span) = span {
+            reader.flaw(span, Flaw::new(format!("a policy has at most {most} [[{kind}]] rules")));
+        }
+    }
+}
+
+fn file(table: &FileTable, params: &[String], reader: &mut Reader<'_>) -> Option<FileRule> {
+    let effect = rights::file(&table.effect, &table.span, reader);
+    let patterns =
+        list("paths", &table.paths, &table.span, reader, |text| pattern::parse(text, params));
+    let because = table.because.as_ref().map(|text| text.get_ref().clone());
+    Some(FileRule { patterns: patterns?, effect: effect?, because })
+}
+
+fn net(table: &NetTable, reader: &mut Reader<'_>) -> Option<NetRule> {
+    let effect = rights::net(&table.effect, &table.span, reader);
+    let targets = list("to", &table.to, &table.span, reader, target::parse);
+    let protocols = match (&table.proto, effect) {
+        // A denial that names no protocol means the peer, however it is reached.
+        (None, Some(Effect::Deny(()))) => vec![TCP, UDP],
+        (field, _) => vec![choice(field, &PROTOCOLS, TCP, reader)],
+    };
+    let because = table.because.as_ref().map(|text| text.get_ref().clone());
+    Some(NetRule { targets: targets?, protocols, effect: effect?, because })
+}
+
+/// All elements of a field that a rule cannot be without.
+fn list<T>(
+    name: &str,
+    field: &Option<Vec<Spanned<String>>>,
+    span: &Span,
+    reader: &mut Reader<'_>,
+    parse: impl Fn(&str) -> Result<T, Flaw>,
+) -> Option<Vec<T>> {
+    let field = field.as_deref().unwrap_or_default();
+    if field.is_empty() {
+        reader.flaw(span, Flaw::new(format!("rule has no `{name}`")));
+        return None;
+    }
+    let parsed: Vec<T> =
+        field.iter().filter_map(|item| reader.check(&item.span(), parse(item.get_ref()))).collect();
+    (parsed.len() == field.len()).then_some(parsed)
+}
