@@ -27,6 +27,12 @@ pub struct Added {
     guest: String,
 }
 
+impl Added {
+    pub fn new(host: &Path, guest: &str) -> Self {
+        Self { host: host.to_path_buf(), guest: guest.to_owned() }
+    }
+}
+
 impl FromStr for Added {
     type Err = String;
 
