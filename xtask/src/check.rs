@@ -13,20 +13,43 @@ use crate::{floors, shell};
 
 const DENY_VERSION: &str = "0.20.2";
 
+/// Runs every check, then fails with the names of those that did not hold.
 pub fn run(cache: &Cache) -> Result<()> {
-    shell::say("check: format");
-    shell::run(cargo("fmt").args(["--all", "--check"]))?;
-    shell::say("check: floors");
-    floors::check()?;
-    shell::say("check: licences, sources and bans of dependencies");
+    let checks: [(&str, fn(&Cache) -> Result<()>); 5] = [
+        ("format", format),
+        ("floors", |_| floors::check()),
+        ("licences, sources and bans of dependencies", dependencies),
+        ("clippy, kernel programs", clippy_bpf),
+        ("clippy, host", clippy_host),
+    ];
+    let mut failed = Vec::new();
+    for (name, check) in checks {
+        shell::say(format_args!("check: {name}"));
+        if let Err(error) = check(cache) {
+            shell::say(format_args!("check: {name}: {error:#}"));
+            failed.push(name);
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { bail!("these checks failed: {}", failed.join("; ")) }
+}
+
+fn format(_: &Cache) -> Result<()> {
+    shell::run(cargo("fmt").args(["--all", "--check"]))
+}
+
+fn dependencies(cache: &Cache) -> Result<()> {
     let mut deny = Command::new(cargo_deny(cache)?);
-    deny.args(["--offline", "--log-level", "error", "check", "--hide-inclusion-graph"]);
-    shell::run(deny.args(["bans", "licenses", "sources"]).current_dir(artifacts::root()))?;
+    deny.args(["--log-level", "error", "check", "--hide-inclusion-graph"]);
+    shell::run(deny.args(["bans", "licenses", "sources"]).current_dir(artifacts::root()))
+}
+
+fn clippy_bpf(cache: &Cache) -> Result<()> {
+    shell::run(bpf_cargo(cache, "clippy")?.args(["--quiet", "--", "-D", "warnings"]))
+}
+
+fn clippy_host(cache: &Cache) -> Result<()> {
     // The daemon carries the object, so it is built before anything of the host.
     let object = artifacts::object(cache)?;
-    shell::say("check: clippy, kernel programs");
-    shell::run(bpf_cargo(cache, "clippy")?.args(["--quiet", "--", "-D", "warnings"]))?;
-    shell::say("check: clippy, host");
     let mut clippy = cargo("clippy");
     clippy.args(["--quiet", "--workspace", "--exclude", "agentid-ebpf", "--all-targets"]);
     shell::run(with_object(clippy.args(["--", "-D", "warnings"]), object.as_ref()))

@@ -57,10 +57,11 @@ pub struct Options {
     /// Further kernel arguments; the last of its kind wins, such as lsm=
     #[arg(long, value_name = "ARGUMENTS", default_value = "", allow_hyphen_values = true)]
     append: String,
-    #[arg(long, default_value = "2G")]
+    /// Memory, as QEMU writes it
+    #[arg(long, value_name = "SIZE", default_value = "2G")]
     memory: String,
     /// Processors
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 2)]
     smp: u32,
     /// End the guest after this time, boot included [default: 600, for a shell: none]
     #[arg(long, value_name = "SECONDS")]
