@@ -13,9 +13,11 @@ use crate::{floors, shell};
 
 const DENY_VERSION: &str = "0.20.2";
 
+type Check = fn(&Cache) -> Result<()>;
+
 /// Runs every check, then fails with the names of those that did not hold.
 pub fn run(cache: &Cache) -> Result<()> {
-    let checks: [(&str, fn(&Cache) -> Result<()>); 5] = [
+    let checks: [(&str, Check); 5] = [
         ("format", format),
         ("floors", |_| floors::check()),
         ("licences, sources and bans of dependencies", dependencies),
