@@ -7,10 +7,15 @@ use crate::{
     file::{AnchorKey, EdgeKey, Entry, EntryKey, Node},
     instance::Instance,
     net::{PeerKey, PortKey, PortRule},
-    verdict::Refusal,
+    verdict::{Fault, Refusal},
 };
 
 pub trait Facts {
+    /// Takes turns until one says stop, `count` at most.
+    ///
+    /// Every loop of a decision goes through here: the host has a plain loop, the kernel programs have `bpf_loop`,
+    /// which the verifier looks through once instead of once for each turn.
+    fn repeat<T: Turn>(&self, count: u32, turns: &mut T) -> Result<(), Fault>;
     /// Nanoseconds of `CLOCK_BOOTTIME`.
     fn now(&self) -> u64;
     /// The value of a slot; `None` where the table has no such slot.
@@ -25,6 +30,28 @@ pub trait Facts {
     fn class(&self, key: &PeerKey) -> Option<u32>;
     /// Rule of the longest prefix that covers the port.
     fn port_rule(&self, key: &PortKey) -> Option<PortRule>;
+}
+
+/// The body of a loop.
+pub trait Turn {
+    /// One turn, numbered from 0.
+    fn turn(&mut self, index: u32) -> Flow;
+}
+
+/// Whether a loop goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    GoOn,
+    Stop,
+}
+
+/// A plain loop, for every implementation but the kernel's.
+pub fn plain_loop<T: Turn>(count: u32, turns: &mut T) {
+    for index in 0..count {
+        if turns.turn(index) == Flow::Stop {
+            return;
+        }
+    }
 }
 
 /// A file's place, which can run a search along itself.

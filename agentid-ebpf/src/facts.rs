@@ -1,19 +1,42 @@
 //! The decision's lookups, answered by the maps.
 
+use core::ffi::c_void;
+
 use agentid_common::{
-    facts::Facts,
+    facts::{Facts, Flow, Turn},
     file::{AnchorKey, EdgeKey, Entry, EntryKey, Node},
     instance::Instance,
     net::{PeerKey, PortKey, PortRule},
+    verdict::Fault,
 };
-use aya_ebpf::{btf_maps::lpm_trie::Key, helpers::generated::bpf_ktime_get_boot_ns};
+use aya_ebpf::{
+    btf_maps::lpm_trie::Key,
+    helpers::generated::{bpf_ktime_get_boot_ns, bpf_loop},
+};
 
 use crate::maps::{ANCHORS, EDGES, ENTRIES, INSTANCES, NODES, PEERS, PORTS};
 
 /// The maps as they are now.
 pub struct Live;
 
+/// The kernel's name for [`Turn::turn`].
+extern "C" fn turn<T: Turn>(index: u32, turns: *mut T) -> i64 {
+    // SAFETY: `repeat` hands the context through.
+    match unsafe { (*turns).turn(index) } {
+        Flow::GoOn => 0,
+        Flow::Stop => 1,
+    }
+}
+
 impl Facts for Live {
+    #[inline(always)]
+    fn repeat<T: Turn>(&self, count: u32, turns: &mut T) -> Result<(), Fault> {
+        let turns: *mut T = turns;
+        // SAFETY: the verifier follows the callback with this very context.
+        let taken = unsafe { bpf_loop(count, turn::<T> as *mut c_void, turns.cast(), 0) };
+        if taken < 0 { Err(Fault::Loop) } else { Ok(()) }
+    }
+
     #[inline(always)]
     fn now(&self) -> u64 {
         // SAFETY: takes nothing and cannot fail.

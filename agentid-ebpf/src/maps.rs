@@ -4,6 +4,7 @@ use core::ffi::c_void;
 
 use agentid_common::{
     counter,
+    decide::file::Search,
     file::{AnchorKey, EdgeKey, Entry, EntryKey, Identity, MAX_DEPTH, Node},
     instance::{Activity, Instance},
     map,
@@ -98,10 +99,16 @@ fn inode_storage<T>(map: &InodeStorage<T>, node: *const inode, flags: u64) -> Op
 pub static TAGS: TaskStorage<Tag> = TaskStorage::new();
 
 /// Room to work in while a task waits for its own hook; created at its first open.
+///
+/// The search is here rather than on the stack also for the verifier's sake: what comes out of a map is any number,
+/// so it need not follow each combination of heads on its own.
 #[repr(C)]
 pub struct Work {
+    pub search: Search,
     /// Hash of the name at each level, the file first.
     pub names: [u64; MAX_DEPTH as usize],
+    /// Sequence of the dentry at each level.
+    pub sequences: [u32; MAX_DEPTH as usize],
     /// One name, padded with zeros to whole words.
     pub name: [u64; 33],
 }

@@ -1,15 +1,15 @@
 //! May a run use the file at this place?
 
 use crate::{
-    decide::lifecycle::{Scopes, alive},
+    decide::lifecycle::{Question, Scopes, ask_each},
     facts::{Facts, Location},
     file::{AnchorKey, DEAD, EdgeKey, EntryKey, HEADS, Node, Rights},
-    instance::MAX_ANCESTRY,
     tag::Tag,
     verdict::{Answer, Fault, Reason, Refusal, Rule},
 };
 
 /// One head of a search: the state it is in, and the level it was found at or has come down to.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Head {
     pub state: u32,
@@ -20,6 +20,7 @@ pub struct Head {
 /// A search for what one run's rules say of one place.
 ///
 /// On the way up it takes the nearest entry of each head, on the way down it follows the names from there.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Search {
     pub scopes: Scopes,
@@ -110,19 +111,22 @@ impl Search {
 /// May this run, and every run above it, use the file with these rights?
 #[inline(always)]
 pub fn may_access<F: Facts, L: Location>(facts: &F, tag: &Tag, place: &L, want: Rights) -> Answer {
-    let alive = alive(facts, tag)?;
-    let mut rule = 0;
-    for depth in 0..MAX_ANCESTRY {
-        if depth < alive.length {
-            let mut search = Search::new(alive.chain[depth as usize]);
-            place.run(facts, &mut search)?;
-            let granted = search.judge(facts, want)?;
-            if depth == 0 {
-                rule = granted;
-            }
-        }
+    ask_each(facts, tag, &MayAccess { facts, place, want })
+}
+
+struct MayAccess<'a, F, L> {
+    facts: &'a F,
+    place: &'a L,
+    want: Rights,
+}
+
+impl<F: Facts, L: Location> Question for MayAccess<'_, F, L> {
+    #[inline(always)]
+    fn ask(&self, scopes: Scopes) -> Answer {
+        let mut search = Search::new(scopes);
+        self.place.run(self.facts, &mut search)?;
+        search.judge(self.facts, self.want)
     }
-    Ok(rule)
 }
 
 #[inline(always)]

@@ -1,13 +1,16 @@
 //! Is the run alive, and every run that it stands on?
 
 use crate::{
-    facts::Facts,
+    facts::{Facts, Flow, Turn},
     instance::{Instance, Ladder, MAX_ANCESTRY, NO_SLOT, State},
     tag::Tag,
-    verdict::{Fault, Mode, Reason, Refusal, Rule},
+    verdict::{Answer, Fault, Mode, Reason, Refusal, Rule},
 };
 
+const _: () = assert!(MAX_ANCESTRY.is_power_of_two(), "the chain is indexed by a mask");
+
 /// The rules of one run in a chain of delegation.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scopes {
     pub policy: u64,
@@ -19,6 +22,39 @@ pub struct Scopes {
 pub struct Alive {
     pub chain: [Scopes; MAX_ANCESTRY as usize],
     pub length: u32,
+}
+
+impl Alive {
+    /// Asks every run of the chain, the asking one first, until one refuses. The rule is the asking run's own.
+    #[inline(always)]
+    pub fn each<F: Facts, Q: Question>(&self, facts: &F, question: &Q) -> Answer {
+        let mut asking = Asking { alive: self, question, answer: Ok(0) };
+        facts.repeat(self.length, &mut asking)?;
+        asking.answer
+    }
+}
+
+/// What is asked of the rules of one run.
+pub trait Question {
+    fn ask(&self, scopes: Scopes) -> Answer;
+}
+
+struct Asking<'a, Q> {
+    alive: &'a Alive,
+    question: &'a Q,
+    answer: Answer,
+}
+
+impl<Q: Question> Turn for Asking<'_, Q> {
+    #[inline(always)]
+    fn turn(&mut self, depth: u32) -> Flow {
+        let scopes = self.alive.chain[depth as usize & (MAX_ANCESTRY as usize - 1)];
+        let answer = self.question.ask(scopes);
+        if depth == 0 || answer.is_err() {
+            self.answer = answer;
+        }
+        if answer.is_err() { Flow::Stop } else { Flow::GoOn }
+    }
 }
 
 /// How a run is treated that is asked about; read even when the run is dead.
@@ -47,27 +83,72 @@ pub fn standing<F: Facts>(facts: &F, tag: &Tag) -> Standing {
     }
 }
 
-/// Walks from the run up to the one that nobody delegated, and refuses at the first that is not alive.
+/// The run's chain, if all of it is alive.
 #[inline(always)]
 pub fn alive<F: Facts>(facts: &F, tag: &Tag) -> Result<Alive, Refusal> {
-    let now = facts.now();
     let mut alive = Alive::default();
-    let mut slot = tag.slot;
-    let mut generation = tag.generation;
-    for depth in 0..MAX_ANCESTRY {
-        let instance = facts.instance(slot).ok_or(Fault::InstanceLookup)?;
-        if let Some(reason) = ended(instance, generation, now) {
-            return Err(Refusal::denied(if depth == 0 { reason } else { Reason::AncestorEnded }));
+    ascend(facts, tag, &mut alive)?;
+    Ok(alive)
+}
+
+/// Asks the rules of a run and of every run above it, if all of them are alive.
+#[inline(always)]
+pub fn ask_each<F: Facts, Q: Question>(facts: &F, tag: &Tag, question: &Q) -> Answer {
+    // In place: a kernel program has 512 bytes of stack for all its calls.
+    let mut alive = Alive::default();
+    ascend(facts, tag, &mut alive)?;
+    alive.each(facts, question)
+}
+
+/// Walks from the run up to the one that nobody delegated, and refuses at the first that is not alive.
+#[inline(always)]
+fn ascend<F: Facts>(facts: &F, tag: &Tag, alive: &mut Alive) -> Result<(), Refusal> {
+    let mut ascent = Ascent {
+        facts,
+        now: facts.now(),
+        slot: tag.slot,
+        generation: tag.generation,
+        alive,
+        outcome: Err(Fault::Ancestry.into()),
+    };
+    facts.repeat(MAX_ANCESTRY, &mut ascent)?;
+    ascent.outcome
+}
+
+/// From a run to the one that delegated to it.
+struct Ascent<'a, F> {
+    facts: &'a F,
+    now: u64,
+    slot: u32,
+    generation: u64,
+    alive: &'a mut Alive,
+    /// A fault until the last run of the chain has been seen.
+    outcome: Result<(), Refusal>,
+}
+
+impl<F: Facts> Turn for Ascent<'_, F> {
+    #[inline(always)]
+    fn turn(&mut self, depth: u32) -> Flow {
+        let Some(instance) = self.facts.instance(self.slot) else {
+            self.outcome = Err(Fault::InstanceLookup.into());
+            return Flow::Stop;
+        };
+        if let Some(reason) = ended(instance, self.generation, self.now) {
+            let reason = if depth == 0 { reason } else { Reason::AncestorEnded };
+            self.outcome = Err(Refusal::denied(reason));
+            return Flow::Stop;
         }
-        alive.chain[depth as usize] = Scopes { policy: instance.policy, params: instance.params };
-        alive.length = depth + 1;
+        let scopes = Scopes { policy: instance.policy, params: instance.params };
+        self.alive.chain[depth as usize & (MAX_ANCESTRY as usize - 1)] = scopes;
+        self.alive.length = depth + 1;
         if instance.parent == NO_SLOT {
-            return Ok(alive);
+            self.outcome = Ok(());
+            return Flow::Stop;
         }
-        slot = instance.parent;
-        generation = instance.parent_generation;
+        self.slot = instance.parent;
+        self.generation = instance.parent_generation;
+        Flow::GoOn
     }
-    Err(Fault::Ancestry.into())
 }
 
 /// Why this slot does not stand for a live run of that generation, if it does not.

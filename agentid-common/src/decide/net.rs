@@ -1,9 +1,8 @@
 //! May a run use this peer?
 
 use crate::{
-    decide::lifecycle::{Scopes, alive},
+    decide::lifecycle::{Question, Scopes, ask_each},
     facts::Facts,
-    instance::MAX_ANCESTRY,
     net::{Peer, PeerKey, PortKey},
     tag::Tag,
     verdict::{Answer, Reason, Refusal},
@@ -12,17 +11,19 @@ use crate::{
 /// May this run, and every run above it, use the peer?
 #[inline(always)]
 pub fn may_use<F: Facts>(facts: &F, tag: &Tag, peer: &Peer) -> Answer {
-    let alive = alive(facts, tag)?;
-    let mut rule = 0;
-    for depth in 0..MAX_ANCESTRY {
-        if depth < alive.length {
-            let granted = rules_allow(facts, &alive.chain[depth as usize], peer)?;
-            if depth == 0 {
-                rule = granted;
-            }
-        }
+    ask_each(facts, tag, &MayUse { facts, peer })
+}
+
+struct MayUse<'a, F> {
+    facts: &'a F,
+    peer: &'a Peer,
+}
+
+impl<F: Facts> Question for MayUse<'_, F> {
+    #[inline(always)]
+    fn ask(&self, scopes: Scopes) -> Answer {
+        rules_allow(self.facts, &scopes, self.peer)
     }
-    Ok(rule)
 }
 
 #[inline(always)]

@@ -1,27 +1,24 @@
 //! Where a file is: the walk from its dentry to the root of its filesystem.
 //!
-//! Names and parents are read while others may rename. Three walks make that safe: the first takes a digest of every
-//! (dentry, parent, sequence) and looks for anchors, the second reads the names below them, the third takes the
-//! digest again. A rename leaves the dentry with another sequence (fs/dcache.c: `__d_move`), so equal digests mean
-//! that all links and names that were read held together at one moment. Otherwise the walk is done again, three times
-//! at most, and then given up as a fault.
-
-use core::ffi::c_void;
-
-use agentid_common::{
-    decide::file::Search,
-    facts::{Facts, Location},
-    file::{AnchorKey, MAX_DEPTH, MAX_NAME, Rights, is_pseudo},
-    name::{NameHash, NameKey},
-    verdict::{Fault, Reason, Refusal},
-};
-use aya_ebpf::helpers::generated::bpf_loop;
+//! Names and parents are read while others may rename. Three walks make that safe: the first notes the sequence of
+//! every dentry before it follows the parent and looks for anchors, the second reads the names below them, the third
+//! compares the sequences. A rename leaves a dentry with another sequence (fs/dcache.c: `__d_move`). The file's own
+//! dentry is the same in all walks, so an equal and even sequence means the same parent, and so on up to the root:
+//! all links and names that were read held together at one moment. Otherwise the walk is done again, three times at
+//! most, and then given up as a fault.
 
 use crate::{
     facts::Live,
     kfield::{Dentry, File},
     maps::{FILESYSTEMS, HOST, WORK, Work, of_inode},
     subject,
+};
+use agentid_common::{
+    decide::file::Search,
+    facts::{Facts, Flow, Location, Turn},
+    file::{ANCHOR_FOLDER, AnchorKey, MAX_DEPTH, MAX_NAME, Rights, is_pseudo},
+    name::{NameHash, NameKey},
+    verdict::{Fault, Reason, Refusal},
 };
 
 /// include/linux/dcache.h: names below are compared by the filesystem's own idea of equality.
@@ -52,94 +49,97 @@ impl Location for Place {
     #[inline(always)]
     fn run<F: Facts>(&self, _: &F, search: &mut Search) -> Result<(), Refusal> {
         let work = WORK.get_or_create(subject::current_task()).ok_or(Fault::WorkStorage)?;
-        let names = HOST.get(0).ok_or(Fault::WalkRead)?.names;
-        let mut outcome = Outcome::Moved;
-        for _ in 0..ATTEMPTS {
-            if outcome == Outcome::Moved {
-                outcome = attempt(self.0, search, work, names.k0, names.k1);
-            }
-        }
-        match outcome {
-            Outcome::Done => Ok(()),
-            Outcome::Moved => Err(Fault::Unstable.into()),
-            Outcome::Unreadable => Err(Fault::WalkRead.into()),
-            Outcome::NoLoop => Err(Fault::Loop.into()),
-            Outcome::NoState => Err(Fault::StateLookup.into()),
-            Outcome::TooDeep => Err(Refusal::denied(Reason::TooDeep)),
-            Outcome::Disconnected => Err(Refusal::denied(Reason::Disconnected)),
-            Outcome::Unknown => Err(Refusal::denied(Reason::UnknownFilesystem)),
-            Outcome::Folding => Err(Refusal::denied(Reason::CaseFolding)),
-        }
+        // SAFETY: `work` is this task's own, and no other hook of the task can run before this one ends.
+        unsafe { (*work).search = *search };
+        let mut attempts = Attempts { file: self.0, work, outcome: Err(Fault::Unstable.into()) };
+        Live.repeat(ATTEMPTS, &mut attempts)?;
+        attempts.outcome?;
+        // SAFETY: as above.
+        *search = unsafe { (*work).search };
+        Ok(())
     }
 }
 
-/// How one attempt ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-enum Outcome {
-    Done,
+/// Readings of the place, until one holds together.
+struct Attempts {
+    file: Dentry,
+    work: *mut Work,
+    outcome: Result<(), Refusal>,
+}
+
+impl Turn for Attempts {
+    #[inline(always)]
+    fn turn(&mut self, _: u32) -> Flow {
+        match self.read() {
+            Ok(Reading::Held) => self.outcome = Ok(()),
+            Ok(Reading::Moved) => return Flow::GoOn,
+            Err(refusal) => self.outcome = Err(refusal),
+        }
+        Flow::Stop
+    }
+}
+
+/// Whether what was read held together.
+#[derive(PartialEq, Eq)]
+enum Reading {
+    Held,
     Moved,
-    Unreadable,
-    NoLoop,
-    NoState,
-    TooDeep,
-    Disconnected,
-    Unknown,
-    Folding,
 }
 
-/// One reading of the place.
-#[inline(never)]
-fn attempt(file: Dentry, search: &mut Search, work: *mut Work, k0: u64, k1: u64) -> Outcome {
-    let scopes = search.scopes;
-    *search = Search::new(scopes);
-    let superblock = file.superblock();
-    let root = superblock.root();
-    let filesystem = number_of(root);
+impl Attempts {
+    /// One reading.
+    #[inline(always)]
+    fn read(&mut self) -> Result<Reading, Refusal> {
+        // SAFETY: `work` is this task's own.
+        let search = unsafe { &mut (*self.work).search };
+        *search = Search::new(search.scopes);
+        let superblock = self.file.superblock();
+        let root = superblock.root();
+        let filesystem = number_of(root);
 
-    let mut climb = Climb { at: file, search, filesystem, digest: 0, top: 0, folding: 0 };
-    if !repeat(MAX_DEPTH + 1, climb_step, &mut climb) {
-        return Outcome::NoLoop;
-    }
-    let (top, reached, digest, folding) = (climb.top, climb.at, climb.digest, climb.folding);
-    if top == 0 {
-        return Outcome::TooDeep;
-    }
-    if reached != root {
-        return Outcome::Disconnected;
-    }
-    let magic = superblock.magic();
-    let pseudo = is_pseudo(magic);
-    if pseudo {
-        search.visit_type(&Live, magic, top - 1);
-    }
-    let Some(level) = search.top() else {
-        return if filesystem == 0 && !pseudo { Outcome::Unknown } else { Outcome::Done };
-    };
-    if level > 0 {
-        if folding != 0 && !pseudo {
-            return Outcome::Folding;
+        let work = self.work;
+        let mut climb = Climb { at: self.file, work, filesystem, top: 0, folding: 0 };
+        Live.repeat(MAX_DEPTH, &mut climb)?;
+        let (top, reached, folding) = (climb.top, climb.at, climb.folding);
+        if top == 0 {
+            return Err(Refusal::denied(Reason::TooDeep));
         }
-        let mut names = Names { at: file, work, k0, k1, failed: 0 };
-        if !repeat(level, name_step, &mut names) {
-            return Outcome::NoLoop;
+        if reached != root {
+            return Err(Refusal::denied(Reason::Disconnected));
         }
+        let magic = superblock.magic();
+        let pseudo = is_pseudo(magic);
+        if pseudo {
+            search.visit_type(&Live, magic, top - 1);
+        }
+        match search.top() {
+            None if filesystem == 0 && !pseudo => {
+                return Err(Refusal::denied(Reason::UnknownFilesystem));
+            }
+            None | Some(0) => {}
+            Some(_) if folding != 0 && !pseudo => {
+                return Err(Refusal::denied(Reason::CaseFolding));
+            }
+            Some(level) => self.descend(level)?,
+        }
+        let mut check = Check { at: self.file, work, moved: 0 };
+        Live.repeat(top, &mut check)?;
+        Ok(if check.moved == 0 { Reading::Held } else { Reading::Moved })
+    }
+
+    /// Reads the names below `level`, and follows them.
+    #[inline(always)]
+    fn descend(&mut self, level: u32) -> Result<(), Refusal> {
+        let keys = &HOST.get(0).ok_or(Fault::WalkRead)?.names;
+        let mut names = Names { at: self.file, work: self.work, keys, failed: 0 };
+        Live.repeat(level, &mut names)?;
         if names.failed != 0 {
-            return Outcome::Unreadable;
+            return Err(Fault::WalkRead.into());
         }
-        let mut descent = Descent { search, work, level, failed: 0 };
-        if !repeat(level, descend_step, &mut descent) {
-            return Outcome::NoLoop;
-        }
-        if descent.failed != 0 {
-            return Outcome::NoState;
-        }
+        let mut descent = Descent { work: self.work, level, failed: 0 };
+        Live.repeat(level, &mut descent)?;
+        if descent.failed != 0 { Err(Fault::StateLookup.into()) } else { Ok(()) }
     }
-    let mut check = Check { at: file, digest: 0 };
-    if !repeat(MAX_DEPTH + 1, check_step, &mut check) {
-        return Outcome::NoLoop;
-    }
-    if check.digest == digest && digest & MOVING == 0 { Outcome::Done } else { Outcome::Moved }
 }
 
 /// Our number of the filesystem with this root; 0 when the daemon has never looked at it.
@@ -152,142 +152,135 @@ fn number_of(root: Dentry) -> u64 {
     }
 }
 
-/// Runs `step` up to `count` times; false when the kernel refuses.
+/// An index into what is kept by level.
 #[inline(always)]
-fn repeat<C>(count: u32, step: extern "C" fn(u32, *mut C) -> i64, context: &mut C) -> bool {
-    let context: *mut C = context;
-    // SAFETY: the verifier follows the callback with this very context.
-    unsafe { bpf_loop(count, step as *mut c_void, context.cast(), 0) >= 0 }
-}
-
-const GO_ON: i64 = 0;
-const STOP: i64 = 1;
-
-/// Bit of a digest that says: a name was being changed while it was read.
-const MOVING: u64 = 1;
-
-/// Folds one link of the chain into a digest of all of them.
-#[inline(always)]
-fn fold(digest: u64, dentry: Dentry, parent: Dentry, sequence: u32) -> u64 {
-    let link = (dentry.0 as u64).rotate_left(17) ^ (parent.0 as u64) ^ (u64::from(sequence) << 40);
-    let mixed = (digest.rotate_left(7) ^ link).wrapping_mul(0x9e37_79b9_7f4a_7c15) & !MOVING;
-    mixed | (digest & MOVING) | u64::from(sequence) & MOVING
+fn at(level: u32) -> usize {
+    level as usize & (MAX_DEPTH as usize - 1)
 }
 
 /// The first walk.
-struct Climb<'a> {
+struct Climb {
     at: Dentry,
-    search: &'a mut Search,
+    work: *mut Work,
     filesystem: u64,
-    digest: u64,
     /// Number of dentries up to and including the root, once it is reached.
     top: u32,
     folding: u32,
 }
 
-extern "C" fn climb_step(level: u32, climb: *mut Climb<'_>) -> i64 {
-    // SAFETY: `repeat` hands the context through.
-    let climb = unsafe { &mut *climb };
-    let dentry = climb.at;
-    let sequence = dentry.sequence();
-    let parent = dentry.parent();
-    let inode = dentry.inode();
-    climb.digest = fold(climb.digest, dentry, parent, sequence);
-    climb.folding |= dentry.flags() & DCACHE_OP_COMPARE;
-    if climb.filesystem != 0 && !inode.is_null() {
-        let key = AnchorKey {
-            filesystem: climb.filesystem,
-            inode: inode.number(),
-            generation: inode.generation(),
-            kind: agentid_common::file::ANCHOR_FOLDER,
-        };
-        climb.search.visit(&Live, &key, level);
+impl Turn for Climb {
+    #[inline(always)]
+    fn turn(&mut self, level: u32) -> Flow {
+        let dentry = self.at;
+        // SAFETY: `work` is this task's own.
+        let work = unsafe { &mut *self.work };
+        work.sequences[at(level)] = dentry.sequence();
+        let parent = dentry.parent();
+        let inode = dentry.inode();
+        self.folding |= dentry.flags() & DCACHE_OP_COMPARE;
+        if self.filesystem != 0 && !inode.is_null() {
+            let key = AnchorKey {
+                filesystem: self.filesystem,
+                inode: inode.number(),
+                generation: inode.generation(),
+                kind: ANCHOR_FOLDER,
+            };
+            work.search.visit(&Live, &key, level);
+        }
+        if parent == dentry {
+            // From the index: a counter would keep the verifier from seeing that all turns are alike.
+            self.top = level + 1;
+            return Flow::Stop;
+        }
+        self.at = parent;
+        Flow::GoOn
     }
-    if parent == dentry {
-        // From the index: a counter in the context would keep the verifier from seeing that all turns are alike.
-        climb.top = level + 1;
-        return STOP;
-    }
-    climb.at = parent;
-    GO_ON
 }
 
 /// The second walk.
-struct Names {
+struct Names<'a> {
     at: Dentry,
     work: *mut Work,
-    k0: u64,
-    k1: u64,
+    keys: &'a NameKey,
     failed: u32,
 }
 
-extern "C" fn name_step(level: u32, names: *mut Names) -> i64 {
-    // SAFETY: `repeat` hands the context through, and `work` is this task's own.
-    let (names, work) = unsafe { (&mut *names, &mut *(*names).work) };
-    let length = names.at.name_length();
-    if length == 0 || length > MAX_NAME as u32 {
-        names.failed = 1;
-        return STOP;
-    }
-    let length = length & MAX_NAME as u32;
-    // The tail of the last word must be zero; the words before it are overwritten.
-    work.name[(length >> 3) as usize & 31] = 0;
-    if !names.at.read_name(work.name.as_mut_ptr().cast(), length) {
-        names.failed = 1;
-        return STOP;
-    }
-    let mut hash = NameHash::new(&NameKey { k0: names.k0, k1: names.k1 });
-    let whole = length >> 3;
-    for index in 0..32 {
-        if index >= whole {
-            break;
+impl Turn for Names<'_> {
+    #[inline(always)]
+    fn turn(&mut self, level: u32) -> Flow {
+        // SAFETY: `work` is this task's own.
+        let work = unsafe { &mut *self.work };
+        let length = self.at.name_length();
+        if length == 0 || length > MAX_NAME as u32 {
+            self.failed = 1;
+            return Flow::Stop;
         }
-        hash.word(work.name[index as usize & 31]);
+        let length = length & MAX_NAME as u32;
+        let whole = length >> 3;
+        // What the copy leaves of the last word must be zero.
+        work.name[whole as usize & 31] = 0;
+        if !self.at.read_name(work.name.as_mut_ptr().cast(), length) {
+            self.failed = 1;
+            return Flow::Stop;
+        }
+        let mut hash = NameHash::new(self.keys);
+        for index in 0..32 {
+            if index >= whole {
+                break;
+            }
+            hash.word(work.name[index as usize & 31]);
+        }
+        let tail = if length & 7 == 0 { 0 } else { work.name[whole as usize & 31] };
+        work.names[at(level)] = hash.finish(tail, u64::from(length));
+        self.at = self.at.parent();
+        Flow::GoOn
     }
-    let tail = if length & 7 == 0 { 0 } else { work.name[whole as usize & 31] };
-    work.names[level as usize & (MAX_DEPTH as usize - 1)] = hash.finish(tail, u64::from(length));
-    names.at = names.at.parent();
-    GO_ON
 }
 
 /// From the highest entry down to the file.
-struct Descent<'a> {
-    search: &'a mut Search,
+struct Descent {
     work: *mut Work,
     level: u32,
     failed: u32,
 }
 
-extern "C" fn descend_step(turn: u32, descent: *mut Descent<'_>) -> i64 {
-    // SAFETY: `repeat` hands the context through, and `work` is this task's own.
-    let (descent, work) = unsafe { (&mut *descent, &*(*descent).work) };
-    let level = descent.level.wrapping_sub(turn).wrapping_sub(1);
-    let name = work.names[level as usize & (MAX_DEPTH as usize - 1)];
-    if descent.search.descend(&Live, level, name).is_err() {
-        descent.failed = 1;
-        return STOP;
+impl Turn for Descent {
+    #[inline(always)]
+    fn turn(&mut self, index: u32) -> Flow {
+        let level = self.level.wrapping_sub(index).wrapping_sub(1);
+        // SAFETY: `work` is this task's own.
+        let work = unsafe { &mut *self.work };
+        let name = work.names[at(level)];
+        if work.search.descend(&Live, level, name).is_err() {
+            self.failed = 1;
+            return Flow::Stop;
+        }
+        Flow::GoOn
     }
-    GO_ON
 }
 
 /// The third walk.
 struct Check {
     at: Dentry,
-    digest: u64,
+    work: *mut Work,
+    moved: u32,
 }
 
-extern "C" fn check_step(_: u32, check: *mut Check) -> i64 {
-    // SAFETY: `repeat` hands the context through.
-    let check = unsafe { &mut *check };
-    let dentry = check.at;
-    let parent = dentry.parent();
-    let sequence = dentry.sequence();
-    check.digest = fold(check.digest, dentry, parent, sequence);
-    if parent == dentry {
-        return STOP;
+impl Turn for Check {
+    #[inline(always)]
+    fn turn(&mut self, level: u32) -> Flow {
+        let parent = self.at.parent();
+        let sequence = self.at.sequence();
+        // SAFETY: `work` is this task's own.
+        let before = unsafe { (*self.work).sequences[at(level)] };
+        // Odd: the dentry was being changed in the first walk already.
+        if sequence != before || sequence & 1 != 0 {
+            self.moved = 1;
+            return Flow::Stop;
+        }
+        self.at = parent;
+        Flow::GoOn
     }
-    check.at = parent;
-    GO_ON
 }
 
 /// include/linux/fs.h and include/uapi/asm-generic/fcntl.h.
