@@ -11,10 +11,12 @@ use agentid_common::{
 use crate::maps::{ACTIVITY, COUNTERS};
 
 /// Adds, and gives the value from before.
+///
+/// Not relaxed: for that LLVM 22 emits the instruction that gives nothing back, and takes the addend for the result.
 #[inline(always)]
 pub fn add(value: *mut u64, amount: u64) -> u64 {
     // SAFETY: the verifier has checked that `value` is a counter in a map.
-    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(value, amount) }
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(value, amount) }
 }
 
 /// Counts a verdict for the host.
