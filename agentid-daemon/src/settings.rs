@@ -1,1 +1,106 @@
+//! What the service is told by `/etc/agentid/agentid.toml`. Every field has a default; an unknown one is an error.
 
+use std::{net::SocketAddr, path::PathBuf};
+
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+use crate::policy::place;
+
+#[cfg(test)]
+mod tests;
+
+/// Settings of `agentidd`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The socket at which launchers and operators ask.
+    #[serde(deserialize_with = "absolute")]
+    pub control: PathBuf,
+    /// What must outlive the service: records of invocations and the texts of their policies.
+    #[serde(deserialize_with = "absolute")]
+    pub state: PathBuf,
+    /// Folder of `*.toml` files, one policy each.
+    #[serde(deserialize_with = "absolute")]
+    pub policies: PathBuf,
+    /// Folder on bpffs that keeps the programs attached.
+    #[serde(deserialize_with = "absolute")]
+    pub bpffs: PathBuf,
+    /// Where metrics are scraped; `None` is `"off"`.
+    #[serde(deserialize_with = "listen")]
+    pub metrics: Option<SocketAddr>,
+    /// Members may do what root may at the control socket.
+    #[serde(deserialize_with = "group")]
+    pub operators_group: Option<String>,
+    /// What happens to live runs when the kernel is found not to enforce.
+    pub on_enforcement_lost: OnEnforcementLost,
+}
+
+/// What happens to live runs when the kernel is found not to enforce.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnEnforcementLost {
+    /// They end, and their tasks are killed.
+    #[default]
+    Kill,
+    /// They end, and their tasks are left to what still enforces.
+    Deny,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            control: "/run/agentid/control.sock".into(),
+            state: "/var/lib/agentid".into(),
+            policies: "/etc/agentid/policies.d".into(),
+            bpffs: "/sys/fs/bpf/agentid".into(),
+            metrics: Some(SocketAddr::from(([127, 0, 0, 1], 9187))),
+            operators_group: None,
+            on_enforcement_lost: OnEnforcementLost::default(),
+        }
+    }
+}
+
+/// A mistake in the settings; lines and columns from 1.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{line}:{column}: {message}")]
+pub struct SettingsError {
+    pub file: String,
+    pub line: usize,
+    pub column: usize,
+    pub message: String,
+}
+
+/// Reads settings. `file` is how the error names them.
+pub fn parse(file: &str, text: &str) -> Result<Settings, SettingsError> {
+    toml::from_str(text).map_err(|error| {
+        let (line, column) = place(text, error.span().map_or(0, |span| span.start));
+        let message = error.message().trim_end().replace('\n', ", ");
+        SettingsError { file: file.to_owned(), line, column, message }
+    })
+}
+
+fn absolute<'de, D: Deserializer<'de>>(input: D) -> Result<PathBuf, D::Error> {
+    let path = PathBuf::deserialize(input)?;
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err(D::Error::custom(format!("{} is not an absolute path", path.display())))
+    }
+}
+
+fn listen<'de, D: Deserializer<'de>>(input: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(input)?;
+    if text == "off" {
+        return Ok(None);
+    }
+    let wrong = || format!("`{text}` is neither an address with a port nor \"off\"");
+    text.parse().map(Some).map_err(|_| D::Error::custom(wrong()))
+}
+
+fn group<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
+    let name = String::deserialize(input)?;
+    if name.is_empty() {
+        return Err(D::Error::custom("name of a group is empty: leave the field out for none"));
+    }
+    Ok(Some(name))
+}

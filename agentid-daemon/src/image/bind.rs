@@ -9,8 +9,9 @@ use agentid_common::file::{AnchorKey, Entry, EntryKey, HEADS, is_pseudo};
 
 use super::{
     automaton::State,
-    compile::{CompiledPolicy, Removal},
+    compile::CompiledPolicy,
     diff::MapOp,
+    emit::Removal,
     numbers::{Full, Held, Need, Numbers},
     terrain::{Filesystem, Folder, Mount, Name, Terrain, names},
 };

@@ -6,21 +6,21 @@ use std::{
 };
 
 use agentid_common::{
-    file::{DEAD, EdgeKey, Entry, EntryKey, Node, Rights},
+    file::{AnchorKey, Rights},
     name::{self, NameKey},
-    net::{Address, PEER_SCOPE_BITS, PORT_CLASS_BITS, PeerKey, PortKey, Verb},
 };
 
 use super::{
     automaton::{Automaton, MAX_STATES, State},
     diff::MapOp,
+    emit::Emit,
     file::Space,
     net::{self, Table},
     numbers::{Full, Held, Need, Numbers},
     tail::{Store, Tails, Verdict, steps},
     terrain::{Filesystem, Name, Terrain},
 };
-use crate::policy::{Effect, Policy, Prefix, Root};
+use crate::policy::{Effect, Policy, Root};
 
 /// Why a policy cannot be compiled here and now.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,7 +83,7 @@ pub fn compile(
 
     let mut emit = Emit::new(numbers, need);
     let nodes = emit.automaton(&files.automaton, names);
-    emit.entries(&files, &nodes);
+    emit.entries(files.anchored(), &nodes);
     emit.nets(&nets);
     let Emit { scope, ops, removal, held, .. } = emit;
     Ok(CompiledPolicy {
@@ -146,7 +146,7 @@ fn files(policy: &Policy, terrain: &Terrain) -> Result<Files, CompileError> {
 
 impl Files {
     /// The states at all anchors where the policy says anything.
-    fn anchored(&self) -> impl Iterator<Item = (&agentid_common::file::AnchorKey, State)> {
+    fn anchored(&self) -> impl Iterator<Item = (&AnchorKey, State)> {
         self.space.anchors.iter().filter_map(|(key, (filesystem, inside))| {
             let state = self.automaton.run(*self.starts.get(filesystem)?, inside);
             (state != 0).then_some((key, state))
@@ -168,103 +168,4 @@ fn need(files: &Files, nets: &Table, numbers: &Numbers) -> Need {
 fn known_names(automaton: &Automaton, key: &NameKey) -> BTreeMap<u64, String> {
     let names = automaton.live().flat_map(|place| place.edges.keys());
     names.map(|name| (name::hash(key, name), String::from_utf8_lossy(name).into_owned())).collect()
-}
-
-/// What undoes the writes, those first by which a decision begins.
-#[derive(Default)]
-pub(super) struct Removal {
-    pub(super) roots: Vec<MapOp>,
-    pub(super) rest: Vec<MapOp>,
-}
-
-impl Removal {
-    /// A hook that runs meanwhile finds either no root, or all that it leads to.
-    pub(super) fn into_ops(self) -> Vec<MapOp> {
-        let mut ops = self.roots;
-        for part in [self.rest] {
-            ops.push(MapOp::Synchronize);
-            ops.extend(part);
-        }
-        ops.push(MapOp::Synchronize);
-        ops
-    }
-}
-
-/// The writes of one policy in the making.
-struct Emit<'n> {
-    numbers: &'n mut Numbers,
-    scope: u64,
-    ops: Vec<MapOp>,
-    removal: Removal,
-    held: Held,
-}
-
-impl<'n> Emit<'n> {
-    fn new(numbers: &'n mut Numbers, need: Need) -> Self {
-        let mut held = Held::default();
-        numbers.take(&mut held, &need);
-        let scope = numbers.unique();
-        Self { numbers, scope, ops: Vec::new(), removal: Removal::default(), held }
-    }
-
-    fn set(&mut self, set: MapOp, remove: MapOp) {
-        self.ops.push(set);
-        self.removal.rest.push(remove);
-    }
-
-    fn set_root(&mut self, set: MapOp, remove: MapOp) {
-        self.ops.push(set);
-        self.removal.roots.push(remove);
-    }
-
-    /// Gives each state its number; the result is indexed by state.
-    fn automaton(&mut self, automaton: &Automaton, names: &NameKey) -> Vec<u32> {
-        let mut nodes = vec![DEAD];
-        nodes.extend(automaton.live().map(|_| self.numbers.node(&mut self.held)));
-        for (place, &state) in automaton.live().zip(&nodes[1..]) {
-            let edges = place.edges.len() as u32;
-            let node = Node { other: nodes[place.other], edges, ..place.node };
-            self.set(MapOp::SetNode(state, node), MapOp::RemoveNode(state));
-            for (name, &target) in &place.edges {
-                let key = EdgeKey { name: name::hash(names, name), state, reserved: 0 };
-                self.set(MapOp::SetEdge(key, nodes[target]), MapOp::RemoveEdge(key));
-            }
-        }
-        nodes
-    }
-
-    fn entries(&mut self, files: &Files, nodes: &[u32]) {
-        for (&key, state) in files.anchored() {
-            let anchor = self.numbers.anchor(&mut self.held, key);
-            self.ops.push(MapOp::SetAnchor(key, anchor));
-            let entry = Entry { states: [nodes[state], DEAD, DEAD, DEAD] };
-            let key = EntryKey { scope: self.scope, anchor, reserved: 0 };
-            self.set_root(MapOp::SetEntry(key, entry), MapOp::RemoveEntry(key));
-        }
-    }
-
-    fn nets(&mut self, table: &Table) {
-        let mut classes = Vec::new();
-        for lines in &table.classes {
-            let class = self.numbers.class(&mut self.held);
-            classes.push(class);
-            for line in lines {
-                let (port, verb) = (line.port.to_be_bytes(), Verb::Connect as u8);
-                let key = PortKey { class, verb, protocol: line.protocol, port };
-                let bits = PORT_CLASS_BITS + line.bits;
-                let set = MapOp::SetPort { key, bits, rule: line.port_rule() };
-                self.set(set, MapOp::RemovePort { key, bits });
-            }
-        }
-        for (prefix, &class) in &table.peers {
-            let (key, bits) = self.peer(prefix);
-            let set = MapOp::SetPeer { key, bits, class: classes[class] };
-            self.set_root(set, MapOp::RemovePeer { key, bits });
-        }
-    }
-
-    fn peer(&self, prefix: &Prefix) -> (PeerKey, u32) {
-        let address = Address::v6(prefix.address().octets());
-        (PeerKey { scope: self.scope, address }, PEER_SCOPE_BITS + u32::from(prefix.bits()))
-    }
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use agentid_common::{
-    facts::Facts,
+    facts::{Facts, Turn, plain_loop},
     file::{AnchorKey, EdgeKey, Entry, EntryKey, Node},
     instance::{Activity, Instance},
     map::SLOTS,
     net::{Address, PEER_SCOPE_BITS, PORT_CLASS_BITS, PeerKey, PortKey, PortRule},
+    verdict::Fault,
 };
 
 use super::diff::MapOp;
@@ -88,6 +89,11 @@ static FREE: Instance = Instance {
 };
 
 impl Facts for View<'_> {
+    fn repeat<T: Turn>(&self, count: u32, turns: &mut T) -> Result<(), Fault> {
+        plain_loop(count, turns);
+        Ok(())
+    }
+
     fn now(&self) -> u64 {
         self.now
     }

@@ -60,6 +60,14 @@ pub(super) struct Table {
     pub(super) classes: Vec<Vec<Line>>,
 }
 
+impl Table {
+    /// Class of the longest prefix that covers this one.
+    fn around(&self, prefix: &Prefix) -> Option<usize> {
+        let covering = self.peers.iter().filter(|(other, _)| other.covers(prefix));
+        covering.max_by_key(|(other, _)| other.bits()).map(|(_, class)| *class)
+    }
+}
+
 /// One target of one rule.
 struct Grant<'r> {
     number: u16,
@@ -80,8 +88,14 @@ pub(super) fn table(rules: &[NetRule]) -> Table {
     for prefix in prefixes(&grants, &apart) {
         let here: Vec<&Grant<'_>> =
             grants.iter().filter(|grant| grant.reaches(&prefix, &apart)).collect();
+        let lines = lines(&here);
+        let around = table.around(&prefix);
+        if around.map_or(lines.is_empty(), |class| known.get(&lines) == Some(&class)) {
+            // The prefix around it says the same, or there is none and nothing to say.
+            continue;
+        }
         let next = known.len();
-        let class = *known.entry(lines(&here)).or_insert(next);
+        let class = *known.entry(lines).or_insert(next);
         table.peers.insert(prefix, class);
     }
     let mut classes: Vec<_> = known.into_iter().collect();

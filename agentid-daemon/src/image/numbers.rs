@@ -71,6 +71,21 @@ impl Numbers {
         }
     }
 
+    /// For maps that hold something already: `anchors` with their numbers, and the rest of `held`.
+    pub(super) fn beside(next: u64, held: &Held, anchors: &BTreeMap<AnchorKey, u32>) -> Self {
+        Self {
+            next: next.max(1),
+            nodes: Pool::without(held.nodes.iter().copied()),
+            classes: Pool::without(held.classes.iter().copied()),
+            anchor_numbers: Pool::without(anchors.values().copied()),
+            anchors: anchors
+                .iter()
+                .map(|(key, &number)| (*key, Anchor { number, users: 1 }))
+                .collect(),
+            used: held.need,
+        }
+    }
+
     /// A scope or a generation that was never used before.
     pub fn unique(&mut self) -> u64 {
         let number = self.next;
@@ -146,6 +161,10 @@ impl Numbers {
                     ops.push(MapOp::RemoveAnchor(key));
                 }
             }
+        }
+        if !ops.is_empty() {
+            // No hook may find an anchor's number in its old sense and an entry in its new one.
+            ops.push(MapOp::Synchronize);
         }
         held.nodes.into_iter().for_each(|number| self.nodes.give(number));
         held.classes.into_iter().for_each(|number| self.classes.give(number));

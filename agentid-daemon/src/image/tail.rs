@@ -38,6 +38,16 @@ pub(super) struct Verdict {
     pub(super) deny: Rights,
 }
 
+impl Verdict {
+    /// Whether `other` changes nothing where this verdict holds as well.
+    fn outweighs(&self, other: &Self) -> bool {
+        let first = self.rule <= other.rule;
+        let granted = other.allow.minus(self.deny);
+        (other.deny.is_empty() || first && self.deny.contains(other.deny))
+            && (granted.is_empty() || first && self.allow.contains(granted))
+    }
+}
+
 /// Number of a tail.
 pub(super) type TailId = usize;
 
@@ -86,6 +96,34 @@ impl Store {
             self.tails.push(tail);
         }
         id
+    }
+
+    /// Leaves out what can no longer matter: when a verdict holds for all that follows, the patterns whose verdicts
+    /// it outweighs. Without this, the states are as many as the combinations of such patterns.
+    pub(super) fn prune(&self, set: Tails) -> Tails {
+        let lasting: Vec<(TailId, usize)> = set
+            .iter()
+            .filter_map(|&tail| match self.tails[tail] {
+                Tail::Any(rest) => match self.tails[rest] {
+                    Tail::End(verdict) => Some((tail, verdict)),
+                    Tail::Name(..) | Tail::Any(_) => None,
+                },
+                Tail::Name(..) | Tail::End(_) => None,
+            })
+            .collect();
+        set.into_iter().filter(|&tail| self.matters(tail, &lasting)).collect()
+    }
+
+    fn matters(&self, tail: TailId, lasting: &[(TailId, usize)]) -> bool {
+        let mut end = tail;
+        while let Tail::Any(rest) | Tail::Name(_, rest) = self.tails[end] {
+            end = rest;
+        }
+        let Tail::End(own) = self.tails[end] else { return true };
+        lasting.iter().all(|&(other, verdict)| {
+            let itself = verdict == own && (tail == other || tail == end);
+            itself || !self.verdicts[verdict].outweighs(&self.verdicts[own])
+        })
     }
 
     /// Adds the tail, and what follows its `**`.

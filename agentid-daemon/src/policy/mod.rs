@@ -16,9 +16,12 @@ mod target;
 mod validate;
 
 #[cfg(test)]
+pub(crate) mod golden;
+#[cfg(test)]
 mod tests;
 
 pub use error::PolicyError;
+pub(crate) use error::place;
 pub use pattern::{Component, Pattern, Root};
 pub use policy::{Effect, FileRule, NetRule, Policy, Prefix, Target};
 use toml::de::DeTable;

@@ -146,6 +146,13 @@ fn component(part: &str) -> Result<Component, Flaw> {
             Flaw::new(format!("`{part}` in a pattern")).help("write the path that is meant")
         );
     }
+    if part.contains("${") {
+        return Err(Flaw::new(format!("`{part}` within a pattern"))
+            .help("a parameter stands at the beginning: `${name}/...`"));
+    }
+    if part.contains('\0') {
+        return Err(Flaw::new("a name cannot hold the zero character"));
+    }
     if part.contains("**") {
         return Err(Flaw::new(format!("`**` within the name `{part}`"))
             .help("`**` stands alone between slashes"));
@@ -153,9 +160,6 @@ fn component(part: &str) -> Result<Component, Flaw> {
     if let Some(sign) = part.chars().find(|sign| "*?[{".contains(*sign)) {
         return Err(Flaw::new(format!("`{sign}` within a name is not supported yet"))
             .help("write each name, or `**` for any number of names"));
-    }
-    if part.contains("${") || part.contains('\0') {
-        return Err(Flaw::new(format!("`{}` cannot be in a name", part.escape_debug())));
     }
     if part.len() > MAX_NAME {
         return Err(Flaw::new(format!("name is longer than {MAX_NAME} bytes")));

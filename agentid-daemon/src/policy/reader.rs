@@ -8,7 +8,7 @@ use toml::{
 };
 
 use super::{
-    error::{Flaw, PolicyError},
+    error::{Flaw, PolicyError, place},
     nearest::nearest,
 };
 
@@ -34,7 +34,7 @@ impl<'t> Reader<'t> {
     }
 
     pub(super) fn flaw(&mut self, span: &Span, flaw: Flaw) {
-        let (line, column) = crate::policy::error::place(self.text, span.start);
+        let (line, column) = place(self.text, span.start);
         let file = self.file.to_owned();
         self.errors.push(PolicyError {
             file,

@@ -1,1 +1,219 @@
+use std::time::Duration;
 
+use agentid_common::{
+    file::Rights,
+    instance::Ladder,
+    net::{TCP, UDP},
+    verdict::Mode,
+};
+use proptest::prelude::*;
+
+use super::*;
+
+const GOOD: &str = include_str!("../../../tests/golden/policy.toml");
+
+fn errors(text: &str) -> String {
+    let errors = parse("p.toml", text).expect_err("the policy has a mistake");
+    errors.iter().map(|error| format!("{error}\n")).collect()
+}
+
+/// The one mistake of a good policy to which something is added.
+#[track_caller]
+fn refused(more: &str, message: &str) {
+    let text = format!("name = \"p\"\nttl = \"1m\"\n{more}\n");
+    let errors = parse("p.toml", &text).expect_err(more);
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    let said = errors[0].to_string();
+    assert!(said.contains(message), "{said}");
+}
+
+#[track_caller]
+fn refused_path(path: &str, message: &str) {
+    refused(&format!("[[file]]\npaths = ['{path}']\nallow = ['read']"), message);
+}
+
+#[track_caller]
+fn refused_peer(peer: &str, message: &str) {
+    refused(&format!("[[net]]\nto = ['{peer}']\nallow = ['connect']"), message);
+}
+
+fn target(text: &str) -> (String, u8, u16, u16) {
+    let target = super::target::parse(text).unwrap();
+    (target.prefix.address().to_string(), target.prefix.bits(), target.first, target.last)
+}
+
+#[test]
+fn reads_what_the_document_says() {
+    let policy = parse("p.toml", GOOD).unwrap();
+    assert_eq!(policy.name(), "code-review");
+    assert_eq!(policy.description(), "review one branch of one repository");
+    assert_eq!(policy.ttl(), Duration::from_secs(1800));
+    assert_eq!(policy.max_ttl(), Duration::from_secs(7200));
+    assert_eq!(policy.params(), ["workspace"]);
+    assert_eq!((policy.mode(), policy.on_end()), (Mode::ENFORCE, Ladder::KILL));
+    assert_eq!(policy.file_rules()[2].effect, Effect::Deny(Rights::ALL));
+    assert!(policy.because_file(3).unwrap().starts_with("hooks"));
+    assert_eq!(policy.because_file(0), None);
+    assert_eq!(policy.because_net(9), None);
+    assert_eq!(policy.net_rules()[0].protocols, [TCP]);
+    assert_eq!(policy.net_rules()[1].protocols, [TCP, UDP]);
+}
+
+#[test]
+fn reads_the_policy_that_ships() {
+    let text = include_str!("../../../dist/policies/coding-agent.toml");
+    let policy = parse("coding-agent.toml", text).unwrap();
+    assert_eq!(policy.name(), "coding-agent");
+    assert_eq!(policy.params(), ["workspace"]);
+}
+
+#[test]
+fn names_all_mistakes_with_their_places() {
+    let text = include_str!("../../../tests/golden/policy-mistakes.toml");
+    golden::check("policy-mistakes.errors.txt", &errors(text));
+}
+
+#[test]
+fn defaults_are_the_strict_ones() {
+    let policy = parse("p.toml", "name = 'p'\nttl = '1h30m'").unwrap();
+    assert_eq!((policy.mode(), policy.on_end()), (Mode::ENFORCE, Ladder::KILL));
+    assert_eq!(policy.max_ttl(), Duration::from_secs(5400));
+    let policy = parse("p.toml", "name='p'\nttl='1s'\nmode='audit'\non_end='deny'").unwrap();
+    assert_eq!((policy.mode(), policy.on_end()), (Mode::AUDIT, Ladder::DENY));
+}
+
+#[test]
+fn a_policy_needs_a_name_and_an_end() {
+    assert_eq!(
+        errors(""),
+        "p.toml:1:1: policy has no `name`\n\
+         p.toml:1:1: policy has no `ttl`\n  help: every run ends: ttl = \"30m\"\n"
+    );
+}
+
+#[test]
+fn refuses_values_that_mean_nothing() {
+    refused("mode = 'enforced'", "did you mean `enforce`?");
+    refused("on_end = 'freeze'", "values: kill, deny");
+    refused("max_ttl = '1s'", "shorter than `ttl`");
+    refused("max_ttl = '400d'", "longer than 365d");
+    refused("max_ttl = '30m1h'", "not a duration");
+    refused("max_ttl = '0s'", "duration is zero");
+    refused("max_ttl = 5", "a string is expected, not integer");
+    let four = "['${a}', '${b}', '${c}', '${d}']\nallow = ['read']";
+    refused(&format!("params = ['a', 'b', 'c', 'd']\n[[file]]\npaths = {four}"), "at most 3");
+    let two = "['${a}']\nallow = ['read']";
+    refused(&format!("params = ['a', 'a']\n[[file]]\npaths = {two}"), "stands here twice");
+    refused("params = ['A']\n[[file]]\npaths = ['${A}']\nallow = ['read']", "cannot be the name");
+}
+
+#[test]
+fn refuses_what_is_not_supported_yet() {
+    refused("[delegate]\nto = ['x']", "delegation is not supported yet");
+    refused(
+        "[[net]]\non = ['127.0.0.1:80']\nto = ['1.1.1.1:80']\nallow = ['connect']",
+        "listening",
+    );
+    refused("[[net]]\nto = ['1.1.1.1:80']\nallow = ['listen']", "`listen` in [[net]] is not");
+    refused("[[file]]\npaths = ['/run/x']\nallow = ['connect']", "on files is not supported yet");
+    refused_path("/home/*/x", "`*` within a name is not supported yet");
+    refused_path("/lib?", "`?` within a name is not supported yet");
+    refused_path("/x/[a-z]", "`[` within a name is not supported yet");
+    refused_peer("api.github.com:443", "host names are not supported yet");
+    refused_peer("unix:/run/x.sock", "unix sockets are not supported yet");
+}
+
+#[test]
+fn refuses_paths_that_name_nothing() {
+    refused_path("usr/lib", "not an absolute path");
+    refused_path("/usr/", "`/usr/**` the folder and everything below it");
+    refused_path("/usr//lib", "empty name");
+    refused_path("/usr/../etc", "`..` in a pattern");
+    refused_path("/usr/lib**", "`**` stands alone");
+    refused_path("${home}/x", "declare it: params = [\"home\"]");
+    refused_path("/x/${home}", "a parameter stands at the beginning");
+    refused("[[file]]\npaths = [\"/a\\u0000\"]\nallow = ['read']", "zero character");
+    refused_path("/proc/self/environ", "/proc/self names whoever asks");
+    refused_path("/proc/thread-self", "/proc/thread-self names whoever asks");
+    refused_path("/dev/fd/**", "/dev/fd names whoever asks");
+}
+
+#[test]
+fn refuses_rules_that_say_nothing() {
+    refused("[[file]]\npaths = ['/x']", "neither `allow` nor `deny`");
+    refused("[[file]]\npaths = ['/x']\nallow = ['read']\ndeny = 'all'", "make it two rules");
+    refused("[[file]]\npaths = ['/x']\nallow = 'all'", "name each right in a list");
+    refused("[[file]]\npaths = ['/x']\nallow = []", "list names no right");
+    refused("[[file]]\npaths = []\nallow = ['read']", "rule has no `paths`");
+    refused("[[file]]\nallow = ['read']", "rule has no `paths`");
+    refused("params = ['workspace']", "used by no rule");
+    refused("[file]\npaths = ['/x']", "an array of tables is expected, not table");
+}
+
+#[test]
+fn refuses_peers_that_name_nothing() {
+    refused_peer("10.0.0.1", "names no port");
+    refused_peer("10.0.0.1:0", "port 0");
+    refused_peer("10.0.0.1:90-80", "did you mean `80-90`?");
+    refused_peer("10.0.0.1:+80", "not a port");
+    refused_peer("10.0.0.1:80000", "not a port");
+    refused_peer("10.0.0.0/33:80", "from /0 to /32");
+    refused_peer("10.1.2.3/16:80", "did you mean `10.1.0.0/16`?");
+    refused_peer("[2001:db8::1]/32:80", "did you mean `[2001:db8::]/32`?");
+    refused_peer("[2001:db8::/32]:80", "write `[2001:db8::]/32:80`");
+    refused_peer("2001:db8::1", "IPv6 address without brackets");
+    refused_peer("10.0.1:80", "not an IPv4 address");
+    refused_peer("*:80", "`0.0.0.0/0` or `[::]/0`");
+    refused_peer("[::1:80", "`[` without `]`");
+}
+
+#[test]
+fn reads_peers() {
+    assert_eq!(target("10.1.0.0/16:5432"), ("::ffff:10.1.0.0".into(), 112, 5432, 5432));
+    assert_eq!(target("192.0.2.7:*"), ("::ffff:192.0.2.7".into(), 128, 0, 65535));
+    assert_eq!(target("127.0.0.1:8000-8999"), ("::ffff:127.0.0.1".into(), 128, 8000, 8999));
+    assert_eq!(target("[2001:db8::]/32:443"), ("2001:db8::".into(), 32, 443, 443));
+    assert_eq!(target("0.0.0.0/0:1"), ("::ffff:0.0.0.0".into(), 96, 1, 1));
+    assert_eq!(target("[::]/0:1"), ("::".into(), 0, 1, 1));
+    assert_eq!(target("[::ffff:10.1.0.0]/112:1"), target("10.1.0.0/16:1"));
+}
+
+#[test]
+fn reads_patterns() {
+    let pattern = |text: &str| super::pattern::parse(text, &["ws".to_owned()]).unwrap();
+    assert_eq!(pattern("/").components, []);
+    assert_eq!(
+        pattern("/**/**/.env"),
+        Pattern { text: "/**/**/.env".into(), ..pattern("**/.env") }
+    );
+    assert_eq!(pattern("/usr/**").prefix(), std::path::Path::new("/usr"));
+    assert_eq!(pattern("/a/b/**/c").prefix(), std::path::Path::new("/a/b"));
+    assert_eq!(pattern("${ws}").root, Root::Parameter(0));
+    assert_eq!(pattern("${ws}/**").components, [Component::Any]);
+}
+
+#[test]
+fn reports_every_fault_of_the_syntax() {
+    let said = errors("name = \"p\nttl = '1m'\nparams = [,]\n");
+    assert!(said.starts_with("p.toml:1:"), "{said}");
+    assert!(said.contains("p.toml:3:"), "{said}");
+}
+
+proptest! {
+    #[test]
+    fn never_panics(text in "(?s).{0,200}") {
+        let faulty = parse("p.toml", &text);
+        prop_assert!(faulty.is_err());
+    }
+
+    #[test]
+    fn never_panics_on_values(path in ".{0,40}", peer in ".{0,40}", ttl in "[0-9smhd]{0,24}") {
+        let quote = |text: &str| toml::Value::from(text).to_string();
+        let (path, peer, ttl) = (quote(&path), quote(&peer), quote(&ttl));
+        let rest = "[[file]]\nallow = ['read']\npaths = ";
+        let text = format!(
+            "name = 'p'\nttl = {ttl}\n{rest}[{path}]\n[[net]]\nto = [{peer}]\nallow = ['connect']\n"
+        );
+        let _ = parse("p.toml", &text).is_ok();
+    }
+}

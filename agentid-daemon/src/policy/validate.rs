@@ -128,7 +128,9 @@ fn unused(document: &Document, params: &[String], files: &[FileRule], reader: &m
         })
         .collect();
     for (index, name) in params.iter().enumerate() {
-        if !used.contains(&index)
+        let first = params.iter().position(|other| other == name) == Some(index);
+        if first
+            && !used.contains(&index)
             && let Some(param) = document.params.get(index)
         {
             let flaw = Flaw::new(format!("parameter `{name}` is used by no rule"));

@@ -1,0 +1,8 @@
+//! Tests of the compiler, over made-up hosts.
+
+mod bind;
+mod file;
+mod host;
+mod net;
+mod numbers;
+mod reference;

@@ -1,0 +1,216 @@
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use agentid_common::{
+    net::{Address, TCP, UDP},
+    verdict::{Answer, Reason, Refusal},
+};
+use proptest::prelude::*;
+
+use super::host::{Host, Run, parsed};
+use crate::policy::{Effect, NetRule, Policy};
+
+fn run(rules: &str) -> Run {
+    Run::new(Host::new(), &parsed(rules))
+}
+
+fn ask(run: &Run, address: &str, port: u16) -> Answer {
+    let address: std::net::IpAddr = address.parse().unwrap();
+    let address = match address {
+        std::net::IpAddr::V4(v4) => Address::v4(v4.octets()),
+        std::net::IpAddr::V6(v6) => Address::v6(v6.octets()),
+    };
+    run.connect(address, port, TCP)
+}
+
+const NO_RULE: Answer = Err(Refusal::Denied { reason: Reason::NoRule, rule: 0 });
+
+fn denied(rule: u16) -> Answer {
+    Err(Refusal::Denied { reason: Reason::DenyRule, rule })
+}
+
+#[test]
+fn the_documented_example_holds() {
+    let run = run("[[net]]\nto = ['10.1.0.0/16:5432']\nallow = ['connect']\n\
+                   [[net]]\nto = ['10.1.9.0/24:*']\ndeny = 'all'");
+    assert_eq!(ask(&run, "10.1.0.7", 5432), Ok(1));
+    assert_eq!(ask(&run, "10.1.9.7", 5432), denied(2));
+    assert_eq!(ask(&run, "10.1.9.7", 22), denied(2));
+    assert_eq!(ask(&run, "10.1.0.7", 22), NO_RULE);
+    assert_eq!(ask(&run, "::ffff:10.1.0.7", 5432), Ok(1));
+    assert_eq!(ask(&run, "10.2.0.7", 5432), NO_RULE);
+    assert_eq!(run.connect(Address::v4([10, 1, 0, 7]), 5432, UDP), NO_RULE);
+}
+
+#[test]
+fn a_wide_block_leaves_out_what_must_be_named() {
+    let all = run("[[net]]\nto = ['0.0.0.0/0:*', '[::]/0:*']\nallow = ['connect']");
+    for address in
+        ["8.8.8.8", "10.0.0.1", "126.255.255.255", "128.0.0.1", "2606:4700::1", "fd00::1"]
+    {
+        assert_eq!(ask(&all, address, 80), Ok(1), "{address}");
+    }
+    let apart = [
+        "0.0.0.0",
+        "::",
+        "127.0.0.1",
+        "127.9.9.9",
+        "::1",
+        "169.254.169.254",
+        "fe80::1",
+        "fd00:ec2::254",
+        "224.0.0.1",
+        "239.255.255.255",
+        "255.255.255.255",
+        "ff02::1",
+        "64:ff9b::7f00:1",
+        "2002:7f00:1::",
+        "2001:0:1::",
+        "::7f00:1",
+    ];
+    for address in apart {
+        assert_eq!(ask(&all, address, 80), NO_RULE, "{address}");
+        let exact = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+        let named = run(&format!("[[net]]\nto = ['{exact}:80']\nallow = ['connect']"));
+        assert_eq!(ask(&named, address, 80), Ok(1), "{address}");
+    }
+}
+
+#[test]
+fn ipv6_rules_say_nothing_of_ipv4() {
+    let run = run("[[net]]\nto = ['[::]/0:*']\nallow = ['connect']");
+    assert_eq!(ask(&run, "8.8.8.8", 80), NO_RULE);
+}
+
+#[test]
+fn a_part_of_link_local_can_be_named() {
+    let run = run("[[net]]\nto = ['169.254.169.0/24:80', '0.0.0.0/0:*']\nallow = ['connect']");
+    assert_eq!(ask(&run, "169.254.169.254", 80), Ok(1));
+    assert_eq!(ask(&run, "169.254.169.254", 81), NO_RULE);
+    assert_eq!(ask(&run, "169.254.1.1", 80), NO_RULE);
+}
+
+#[test]
+fn a_denial_holds_wherever_it_reaches() {
+    let run = run("[[net]]\nto = ['169.254.169.254:80']\nallow = ['connect']\n\
+                   [[net]]\nto = ['0.0.0.0/0:80']\ndeny = 'all'");
+    assert_eq!(ask(&run, "169.254.169.254", 80), denied(2));
+}
+
+#[test]
+fn a_range_becomes_the_fewest_prefixes() {
+    let run = run("[[net]]\nto = ['10.0.0.1:8000-8999']\nallow = ['connect']");
+    assert_eq!(ask(&run, "10.0.0.1", 7999), NO_RULE);
+    assert_eq!(ask(&run, "10.0.0.1", 8000), Ok(1));
+    assert_eq!(ask(&run, "10.0.0.1", 8999), Ok(1));
+    assert_eq!(ask(&run, "10.0.0.1", 9000), NO_RULE);
+    assert_eq!(run.image.ports.len(), 6);
+    assert_eq!(run.image.peers.len(), 1);
+}
+
+/// What the rules say, read one by one.
+fn scan(rules: &[NetRule], address: Ipv6Addr, port: u16, protocol: u8) -> Answer {
+    let mut allowed = None;
+    for (number, rule) in (1..).zip(rules) {
+        let named = rule.targets.iter().any(|target| {
+            let bits = u32::from(target.prefix.bits());
+            let own = target.prefix.address().to_bits();
+            let same =
+                |a: u128, b: u128, bits: u32| (a ^ b).checked_shr(128 - bits).unwrap_or(0) == 0;
+            let wide = matches!(rule.effect, Effect::Allow(())) && {
+                let apart = |base: &str, length: u32| {
+                    let base = base.parse::<Ipv6Addr>().unwrap().to_bits();
+                    same(address.to_bits(), base, length)
+                        && !(same(own, base, length) && bits >= length)
+                };
+                // Of the blocks apart, those that the generated addresses can fall into.
+                apart("::ffff:0:0", 96)
+                    || apart("::ffff:127.0.0.0", 104)
+                    || apart("::ffff:169.254.0.0", 112)
+                    || apart("::ffff:0.0.0.0", 128)
+                    || apart("::", 128)
+                    || apart("::1", 128)
+                    || apart("::", 96)
+                    || apart("fe80::", 10)
+                    || apart("::ffff:224.0.0.0", 100)
+                    || apart("ff00::", 8)
+                    || apart("::ffff:255.255.255.255", 128)
+            };
+            same(address.to_bits(), own, bits)
+                && !wide
+                && (target.first..=target.last).contains(&port)
+        });
+        if named && rule.protocols.contains(&protocol) {
+            match rule.effect {
+                Effect::Deny(()) => return denied(number),
+                Effect::Allow(()) => allowed = allowed.or(Some(number)),
+            }
+        }
+    }
+    allowed.map_or(NO_RULE, Ok)
+}
+
+/// Addresses that are often near each other.
+fn octet() -> impl Strategy<Value = u8> {
+    prop_oneof![Just(0), Just(10), Just(127), Just(169), Just(254), Just(224), Just(255), 0..4_u8]
+}
+
+fn v4() -> impl Strategy<Value = Ipv4Addr> {
+    (octet(), octet(), octet(), octet()).prop_map(|(a, b, c, d)| Ipv4Addr::new(a, b, c, d))
+}
+
+fn v6() -> impl Strategy<Value = Ipv6Addr> {
+    let first = prop_oneof![Just(0_u16), Just(0x2a00), Just(0xfe80), Just(0xff02)];
+    (first, 0..2_u16, 0..3_u16).prop_map(|(a, b, c)| Ipv6Addr::new(a, b, 0, 0, 0, 0, 0, c))
+}
+
+fn port() -> impl Strategy<Value = u16> {
+    prop_oneof![1..20_u16, 65530..=65535_u16]
+}
+
+fn ports() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("*".to_owned()),
+        port().prop_map(|port| port.to_string()),
+        (port(), port()).prop_map(|(a, b)| format!("{}-{}", a.min(b), a.max(b))),
+    ]
+}
+
+fn peer() -> impl Strategy<Value = String> {
+    let block4 = (v4(), 0..=32_u32).prop_map(|(address, bits)| {
+        let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
+        format!("{}/{bits}", Ipv4Addr::from_bits(address.to_bits() & mask))
+    });
+    let block6 = (v6(), 0..=128_u32).prop_map(|(address, bits)| {
+        let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+        format!("[{}]/{bits}", Ipv6Addr::from_bits(address.to_bits() & mask))
+    });
+    let mapped = v4().prop_map(|address| format!("[{}]", address.to_ipv6_mapped()));
+    (prop_oneof![3 => block4, 2 => block6, 1 => mapped], ports())
+        .prop_map(|(at, ports)| format!("{at}:{ports}"))
+}
+
+fn rules() -> impl Strategy<Value = Policy> {
+    let proto = prop_oneof![Just(""), Just("proto = 'udp'\n"), Just("proto = 'tcp'\n")];
+    let effect = prop_oneof![2 => Just("allow = ['connect']"), 1 => Just("deny = 'all'")];
+    let rule = (prop::collection::vec(peer(), 1..4), proto, effect)
+        .prop_map(|(to, proto, effect)| format!("[[net]]\nto = {to:?}\n{proto}{effect}\n"));
+    prop::collection::vec(rule, 0..6).prop_map(|rules| parsed(&rules.concat()))
+}
+
+proptest! {
+    #[test]
+    fn longest_prefixes_say_what_all_rules_say(
+        policy in rules(),
+        asked in prop::collection::vec(
+            (prop_oneof![v4().prop_map(|v4| v4.to_ipv6_mapped()), v6()], port(), prop_oneof![Just(TCP), Just(UDP)]),
+            40,
+        ),
+    ) {
+        let run = Run::new(Host::new(), &policy);
+        for (address, port, protocol) in asked {
+            let expected = scan(policy.net_rules(), address, port, protocol);
+            let found = run.connect(Address::v6(address.octets()), port, protocol);
+            prop_assert_eq!(found, expected, "{} port {} protocol {}\n{}", address, port, protocol, run.image);
+        }
+    }
+}

@@ -1,0 +1,53 @@
+use super::*;
+
+#[test]
+fn shipped_file_says_the_defaults() {
+    let text = include_str!("../../../dist/agentid.toml");
+    assert_eq!(parse("agentid.toml", text), Ok(Settings::default()));
+    let spoken: String = text
+        .lines()
+        .filter_map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let settings = parse("agentid.toml", &spoken).unwrap();
+    assert_eq!(
+        settings,
+        Settings { operators_group: Some("agentid".into()), ..Settings::default() }
+    );
+}
+
+#[test]
+fn takes_every_field() {
+    let text = r#"
+control = "/tmp/c.sock"
+state = "/tmp/state"
+policies = "/tmp/policies"
+bpffs = "/sys/fs/bpf/other"
+metrics = "off"
+operators_group = "wheel"
+on_enforcement_lost = "deny"
+"#;
+    let settings = parse("agentid.toml", text).unwrap();
+    assert_eq!(settings.metrics, None);
+    assert_eq!(settings.control, PathBuf::from("/tmp/c.sock"));
+    assert_eq!(settings.operators_group.as_deref(), Some("wheel"));
+    assert_eq!(settings.on_enforcement_lost, OnEnforcementLost::Deny);
+}
+
+#[track_caller]
+fn refused(text: &str, place: &str, part: &str) {
+    let error = parse("agentid.toml", text).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("agentid.toml:{place}: ")), "{error}");
+    assert!(error.contains(part), "{error}");
+    assert!(!error.contains('\n'), "{error}");
+}
+
+#[test]
+fn names_the_place_of_a_mistake() {
+    refused("state = \"/a\"\nmetric = \"off\"\n", "2:1", "unknown field `metric`");
+    refused("\nstate = \"var\"\n", "2:9", "var is not an absolute path");
+    refused("metrics = \"everywhere\"", "1:11", "neither an address with a port");
+    refused("on_enforcement_lost = \"ignore\"", "1:23", "unknown variant `ignore`");
+    refused("operators_group = \"\"", "1:19", "leave the field out");
+    refused("control = \n", "1:11", "");
+}
