@@ -79,7 +79,7 @@ fn run(verb: Verb) -> Result<u8> {
     match verb {
         Verb::Demo(options) => demo::run(&options),
         Verb::Test(options) => suite::run(&options),
-        Verb::Check => check::run(&Cache::open()?).map(|()| 0),
+        Verb::Check => Ok(u8::from(!check::run(&Cache::open()?).is_empty())),
         Verb::Vm(options) => vm::run(options),
         Verb::Bench(options) => bench::run(&options),
         Verb::Abi => golden::abi(),

@@ -58,31 +58,53 @@ struct Row {
 pub fn run(options: &Options) -> Result<u8> {
     let cache = Cache::open()?;
     let filter = options.filter.as_deref();
+    let mut rows = Vec::new();
     if filter.is_none() {
-        check::run(&cache)?;
+        // A check is not a test, but one that fails must not look like success.
+        let begun = Instant::now();
+        let tally = Tally { failed: check::run(&cache).len(), ..Tally::default() };
+        rows.push(Row::new("check".to_owned(), "", tally, begun));
     }
     let begun = Instant::now();
-    let tally = check::host_tests(&cache, filter, false)?;
-    let mut rows = vec![Row::new("host".to_owned(), "", tally, begun)];
-    let artifacts = artifacts::build(&cache)?;
-    if let Some(suite) = &artifacts.suite {
-        let plan = plan(&names(suite)?, filter)?;
-        if options.native {
-            rows.push(run_native(suite, &plan)?);
-        } else {
-            let all = || SERIES.iter().map(|series| series.name.to_owned()).collect();
-            let kernels = if options.kernel.is_empty() { all() } else { options.kernel.clone() };
-            for name in kernels {
-                let kernel = Kernel::find(&cache, &name)?;
-                for (boot, tests) in &plan {
-                    rows.push(run_boot(&cache, &artifacts, suite, &kernel, boot, tests)?);
-                }
-            }
-        }
-    } else {
-        shell::say("test: there is no suite for guests yet (tests/tests/suite)");
+    let tally = or_failed("host", check::host_tests(&cache, filter, false));
+    rows.push(Row::new("host".to_owned(), "", tally, begun));
+    let begun = Instant::now();
+    if let Err(error) = guests(&cache, options, &mut rows) {
+        let tally = or_failed("guests", Err(error));
+        rows.push(Row::new("guests".to_owned(), "", tally, begun));
     }
     close(&rows)
+}
+
+/// What could not even run counts as one failure, and the rest goes on.
+fn or_failed(place: &str, outcome: Result<Tally>) -> Tally {
+    outcome.unwrap_or_else(|error| {
+        shell::say(format_args!("test: {place}: {error:#}"));
+        Tally { failed: 1, ..Tally::default() }
+    })
+}
+
+/// The suite on every kernel, or natively.
+fn guests(cache: &Cache, options: &Options, rows: &mut Vec<Row>) -> Result<()> {
+    let artifacts = artifacts::build(cache)?;
+    let Some(suite) = &artifacts.suite else {
+        shell::say("test: there is no suite for guests yet (tests/tests/suite)");
+        return Ok(());
+    };
+    let plan = plan(&names(suite)?, options.filter.as_deref())?;
+    if options.native {
+        rows.push(run_native(suite, &plan)?);
+        return Ok(());
+    }
+    let all = SERIES.iter().map(|series| series.name.to_owned());
+    let kernels = if options.kernel.is_empty() { all.collect() } else { options.kernel.clone() };
+    for name in kernels {
+        let kernel = Kernel::find(cache, &name)?;
+        for (boot, tests) in &plan {
+            rows.push(run_boot(cache, &artifacts, suite, &kernel, boot, tests)?);
+        }
+    }
+    Ok(())
 }
 
 /// The table, and as the very last line the sum.
