@@ -1,0 +1,68 @@
+use super::*;
+
+#[test]
+fn an_active_run_before_its_deadline_is_alive() {
+    assert_eq!(may_start(&tables(), &TAG), Ok(0));
+}
+
+#[test]
+fn a_slot_with_another_generation_is_not_the_run() {
+    let mut tables = tables();
+    tables.run().generation += 1;
+    assert_eq!(may_start(&tables, &TAG), refused(Reason::NotLive));
+}
+
+#[test]
+fn generation_zero_is_nobody() {
+    let mut tables = tables();
+    *tables.run() = Instance { state: State::ACTIVE, deadline: DEADLINE, ..Instance::default() };
+    assert_eq!(may_start(&tables, &Tag { generation: 0, ..TAG }), refused(Reason::NotLive));
+}
+
+#[test]
+fn a_slot_beyond_the_table_is_a_fault() {
+    assert_eq!(may_start(&tables(), &Tag { slot: 9, ..TAG }), fault(Fault::InstanceLookup));
+}
+
+#[test]
+fn the_deadline_itself_is_too_late() {
+    for (now, answer) in [
+        (DEADLINE - 1, Ok(0)),
+        (DEADLINE, refused(Reason::Expired)),
+        (DEADLINE + 1, refused(Reason::Expired)),
+    ] {
+        assert_eq!(may_start(&Tables { now, ..tables() }, &TAG), answer, "{now}");
+    }
+}
+
+#[test]
+fn only_the_active_state_permits() {
+    for (state, reason) in [
+        (State::FREE, Reason::NotLive),
+        (State::SUSPENDED, Reason::Suspended),
+        (State::REVOKED, Reason::Revoked),
+        (State::COMPLETED, Reason::Completed),
+        (State::EXPIRED, Reason::Expired),
+        (State(6), Reason::NotLive),
+        (State(u32::MAX), Reason::NotLive),
+    ] {
+        let mut tables = tables();
+        tables.run().state = state;
+        assert_eq!(may_start(&tables, &TAG), refused(reason), "{state:?}");
+    }
+}
+
+#[test]
+fn standing_is_read_of_a_dead_run_and_never_of_another() {
+    let mut tables = tables();
+    *tables.run() = Instance {
+        state: State::REVOKED,
+        mode: Mode::AUDIT,
+        ladder: Ladder::KILL,
+        ..instance(TAG.generation)
+    };
+    let found = standing(&tables, &TAG);
+    assert_eq!((found.mode, found.ladder, found.owned), (Mode::AUDIT, Ladder::KILL, true));
+    let other = standing(&tables, &Tag { generation: 11, ..TAG });
+    assert_eq!((other.mode, other.ladder, other.owned), (Mode::ENFORCE, Ladder::DENY, false));
+}

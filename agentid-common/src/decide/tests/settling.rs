@@ -1,0 +1,62 @@
+use super::*;
+
+fn settled(verdict: Verdict, reason: Reason, fault: Fault, errno: i32) -> Settled {
+    Settled { verdict, reason, fault, rule: 0, errno }
+}
+
+#[test]
+fn a_grant_passes_in_both_modes() {
+    for mode in [Mode::ENFORCE, Mode::AUDIT, Mode(9)] {
+        let found = settle(Ok(4), mode);
+        assert_eq!((found.verdict, found.rule, found.errno), (Verdict::Allow, 4, 0));
+    }
+}
+
+#[test]
+fn a_rule_denies_with_eacces_and_audit_lets_it_pass() {
+    for &reason in Reason::ALL.iter().filter(|reason| reason.is_policy()) {
+        let enforced = settle(refused(reason), Mode::ENFORCE);
+        assert_eq!(enforced, settled(Verdict::Deny, reason, Fault::None, -EACCES));
+        let audited = settle(refused(reason), Mode::AUDIT);
+        assert_eq!(audited, settled(Verdict::Audit, reason, Fault::None, 0));
+    }
+}
+
+#[test]
+fn the_end_of_a_run_and_our_own_objects_deny_in_both_modes() {
+    for &reason in Reason::ALL.iter().filter(|reason| !reason.is_policy()) {
+        for mode in [Mode::ENFORCE, Mode::AUDIT] {
+            let expected = settled(Verdict::Deny, reason, Fault::None, -EPERM);
+            assert_eq!(settle(refused(reason), mode), expected);
+        }
+    }
+}
+
+#[test]
+fn a_fault_denies_in_both_modes() {
+    for &kind in Fault::ALL {
+        for mode in [Mode::ENFORCE, Mode::AUDIT] {
+            let expected = settled(Verdict::Fault, Reason::None, kind, -EPERM);
+            assert_eq!(settle(fault(kind), mode), expected);
+        }
+    }
+}
+
+#[test]
+fn a_mode_that_nobody_knows_enforces() {
+    assert_eq!(settle(refused(Reason::NoRule), Mode(7)).verdict, Verdict::Deny);
+}
+
+#[test]
+fn audit_mode_never_passes_a_dead_run() {
+    for state in [State::REVOKED, State::EXPIRED, State::COMPLETED, State::SUSPENDED, State::FREE] {
+        let mut tables = tables();
+        tables.state(1, Rights::ALL, Rights::NONE);
+        tables.enter(POLICY, 1, [1, 0, 0, 0]);
+        tables.run().mode = Mode::AUDIT;
+        assert_eq!(tables.access(Rights::READ), Ok(1));
+        tables.run().state = state;
+        let mode = standing(&tables, &TAG).mode;
+        assert_eq!(settle(tables.access(Rights::READ), mode).errno, -EPERM, "{state:?}");
+    }
+}
