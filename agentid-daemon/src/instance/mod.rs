@@ -1,1 +1,15 @@
-//! (in the making)
+//! Runs, as the daemon knows them: their facts, their life and the table of those that live on this host. Pure.
+
+#![forbid(unsafe_code)]
+
+pub mod posture;
+pub mod registry;
+pub mod run;
+pub mod state;
+#[cfg(test)]
+mod tests;
+
+pub use posture::Posture;
+pub use registry::{Ambiguous, Registry};
+pub use run::{Place, Run};
+pub use state::{Ending, Phase};

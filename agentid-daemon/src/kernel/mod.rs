@@ -1,1 +1,5 @@
-//! (in the making)
+//! The running kernel: the only module that knows aya.
+
+pub mod skeleton;
+
+pub use skeleton::*;

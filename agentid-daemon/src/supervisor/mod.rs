@@ -1,1 +1,19 @@
-//! (in the making)
+//! The daemon's one owner of state.
+//!
+//! [`step`] decides and touches nothing; [`run`] waits for whatever comes next, asks it, and carries out what it says.
+
+#![forbid(unsafe_code)]
+
+pub mod command;
+pub mod folder;
+pub mod launch;
+pub mod refusal;
+pub mod rules;
+pub mod run;
+pub mod step;
+pub mod store;
+pub mod view;
+pub mod why;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,274 @@
+//! The whole protocol: HTTP with JSON bodies, over a Unix socket.
+//!
+//! | Request | Answer | Who may ask |
+//! |---|---|---|
+//! | `GET /v1/whoami` | [`WhoAmI`] | anyone, tagged tasks included |
+//! | `POST /v1/runs` with [`LaunchRequest`] | [`LaunchReply`] | any user; the run is the asking process |
+//! | `GET /v1/runs?all=true` | list of [`RunView`] | any user, for its own runs; operators for all |
+//! | `GET /v1/runs/ID` | [`RunView`] | likewise |
+//! | `POST /v1/runs/ID/revoke` with [`RevokeRequest`] | [`RevokeReply`] | likewise |
+//! | `POST /v1/runs/ID/why` with [`WhyRequest`] | [`WhyReply`] | likewise |
+//! | `GET /v1/events?follow=true&id=ID` | events, one in each server-sent `data:` line | likewise |
+//! | `GET /v1/status` | [`StatusReply`] | any user |
+//!
+//! Everything but a 2xx status carries an [`ErrorReply`]. An `ID` may be cut short as long as one run alone has it.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Largest body of a request, in bytes. Checked before anything is parsed.
+pub const MAX_BODY: usize = 64 * 1024;
+
+/// Asks that the peer of this connection becomes the first process of a run.
+///
+/// It must have one thread and no tracer. From the answer on, everything that its policy does not grant is denied to it
+/// and to all that it starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LaunchRequest {
+    pub policy: String,
+    pub agent: String,
+    pub owner: String,
+    pub task: String,
+    #[serde(default)]
+    pub purpose: Option<String>,
+    #[serde(default)]
+    pub params: BTreeMap<String, PathBuf>,
+    /// The policy's own when left out.
+    #[serde(default)]
+    pub ttl_ms: Option<u64>,
+    /// ID of the run above this one.
+    #[serde(default)]
+    pub parent: Option<String>,
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// What will be executed; for people only.
+    #[serde(default)]
+    pub command: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaunchReply {
+    pub id: Uuid,
+    /// `NAME@DIGEST`.
+    pub policy: String,
+    pub deadline_ms: u64,
+}
+
+/// A run as it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunView {
+    pub id: Uuid,
+    pub agent: String,
+    pub owner: String,
+    pub task: String,
+    pub purpose: Option<String>,
+    pub labels: BTreeMap<String, String>,
+    pub policy: String,
+    pub params: BTreeMap<String, PathBuf>,
+    /// `enforce` or `audit`.
+    pub mode: String,
+    /// `deny` or `kill`.
+    pub on_end: String,
+    pub parent: Option<Uuid>,
+    pub command: Vec<String>,
+    pub uid: u32,
+    pub tgid: u32,
+    /// `active`, `stopping` or `ended`.
+    pub phase: String,
+    pub launched_ms: u64,
+    pub deadline_ms: u64,
+    /// Tasks alive.
+    pub tasks: u64,
+    pub totals: Option<TotalsView>,
+    pub end: Option<EndView>,
+}
+
+/// What the kernel has counted of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TotalsView {
+    /// Tasks ever started.
+    pub started: u64,
+    pub allowed: u64,
+    pub denied: u64,
+    pub faults: u64,
+    pub records: u64,
+    pub lost: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndView {
+    pub ending: String,
+    pub at_ms: u64,
+    pub reason: Option<String>,
+    pub by_uid: Option<u32>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeRequest {
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// What a revocation did. Times count from the arrival of the request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RevokeReply {
+    pub id: Uuid,
+    /// Runs below this one that ended with it.
+    pub also: Vec<Uuid>,
+    /// Tasks that were alive when the kernel's table said "revoked".
+    pub tasks: u64,
+    /// Of those, the ones that were still there when this answer was given: the policy may let them go on, denied.
+    pub remaining: u64,
+    /// Until the kernel denied everything.
+    pub denied_after_ms: f64,
+    /// Until the last task was gone.
+    pub stopped_after_ms: Option<f64>,
+}
+
+/// Asks whether a run would be allowed something now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum WhyRequest {
+    Open { path: PathBuf, want: Vec<String> },
+    Connect { address: std::net::IpAddr, port: u16 },
+}
+
+/// The answer of the decision itself, run on the daemon's copy of the kernel's tables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhyReply {
+    /// `allow`, `audit`, `deny` or `fault`.
+    pub verdict: String,
+    pub reason: Option<String>,
+    pub fault: Option<String>,
+    pub rule: Option<u16>,
+    /// The rule as its document has it.
+    pub rule_text: Option<String>,
+    pub because: Option<String>,
+    /// One sentence for people.
+    pub explanation: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhoAmI {
+    pub uid: u32,
+    pub operator: bool,
+    /// The run that the asking task belongs to.
+    pub run: Option<Uuid>,
+}
+
+/// What was wanted of this host beside what it gives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusReply {
+    pub version: String,
+    pub abi: u32,
+    /// `enforcing`, `degraded` or `off`.
+    pub posture: String,
+    pub why: Option<String>,
+    pub started_ms: u64,
+    pub active: u64,
+    pub stopping: u64,
+    pub slots: u64,
+    pub hooks: Vec<HookView>,
+    pub maps: Vec<MapView>,
+    pub policies: Vec<PolicyView>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookView {
+    pub name: String,
+    pub attached: bool,
+    pub why_not: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MapView {
+    pub name: String,
+    pub entries: u64,
+    pub capacity: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyView {
+    pub name: String,
+    pub digest: String,
+    pub description: Option<String>,
+    pub params: Vec<String>,
+}
+
+/// Why a request was refused. `code` is stable, the texts are for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorReply {
+    pub code: Code,
+    pub message: String,
+    /// What to do next.
+    pub remedy: Option<String>,
+}
+
+macro_rules! codes {
+    ($($(#[$meta:meta])* $code:ident = $status:literal, $text:literal;)*) => {
+        /// Every error that the daemon answers with.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Code { $($(#[$meta])* $code,)* }
+
+        impl Code {
+            pub const ALL: &'static [Self] = &[$(Self::$code,)*];
+
+            /// The HTTP status that goes with it.
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$code => $status,)* }
+            }
+
+            /// The name on the wire.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$code => $text,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The request cannot be read, or a field has a value that is not allowed.
+    BadRequest = 400, "bad_request";
+    /// No such route.
+    NoRoute = 404, "no_route";
+    /// The body is larger than [`MAX_BODY`].
+    TooLarge = 413, "too_large";
+    /// The caller may not ask this.
+    Forbidden = 403, "forbidden";
+    /// The caller belongs to a run; runs may only ask who they are.
+    Tagged = 403, "tagged";
+    UnknownPolicy = 404, "unknown_policy";
+    /// No run, or more than one, has this ID.
+    UnknownRun = 404, "unknown_run";
+    /// The run is over already.
+    Ended = 409, "ended";
+    /// The parameters are not the policy's, or not usable.
+    BadParams = 422, "bad_params";
+    /// The process that asks cannot become a run.
+    BadProcess = 422, "bad_process";
+    /// The run above this one cannot have another below it.
+    BadParent = 422, "bad_parent";
+    /// A table of the kernel or of the daemon is full.
+    Full = 503, "full";
+    /// This host does not enforce now, so nothing is launched.
+    NotEnforcing = 503, "not_enforcing";
+    /// The daemon is stopping.
+    Stopping = 503, "stopping";
+    /// The kernel or the disk refused; the daemon's log has more.
+    Internal = 500, "internal";
+}
+
+impl ErrorReply {
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), remedy: None }
+    }
+
+    pub fn remedy(self, remedy: impl Into<String>) -> Self {
+        Self { remedy: Some(remedy.into()), ..self }
+    }
+}

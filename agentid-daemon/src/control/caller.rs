@@ -1,0 +1,146 @@
+//! Who asks, by the kernel's word alone, and what they may ask.
+//!
+//! The peer's credentials are those it had when it connected. Its process is known by a pidfd, so that a number that
+//! was used again names nobody else: the socket itself gives it on Linux 6.5 and later. Before that the number is looked
+//! up once, right after the connection was taken; should the process have died by then and its number be in use again,
+//! the request is judged as that process's, which gains its user nothing that it could not do itself.
+
+#![allow(unsafe_code, reason = "SO_PEERGROUPS has no safe wrapper")]
+
+use std::{
+    fs, io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+};
+
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::socket::{getsockopt, sockopt},
+};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use thiserror::Error;
+
+use super::api::{Code, ErrorReply};
+use crate::supervisor::command::Caller;
+
+/// Most supplementary groups that are looked at (`NGROUPS_MAX` is 65536; nobody is in that many).
+const GROUPS: usize = 1024;
+
+/// Why a peer cannot be known.
+#[derive(Debug, Error)]
+pub enum CallerError {
+    #[error("read the credentials of the peer")]
+    Credentials(#[source] io::Error),
+    #[error("open process {tgid} of the peer")]
+    Process { tgid: i32, source: io::Error },
+}
+
+/// What is asked, as far as it decides who may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    WhoAmI,
+    /// A run that the caller itself becomes, or a look at the host or at the caller's own runs.
+    Own,
+    /// To see or end a run of this user.
+    RunOf(u32),
+}
+
+/// What decides: the caller's user, its role, and whether it belongs to a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub uid: u32,
+    pub operator: bool,
+    pub tagged: bool,
+}
+
+impl Standing {
+    /// May somebody of this standing ask that?
+    pub fn may(&self, ask: Ask) -> Result<(), ErrorReply> {
+        match ask {
+            Ask::WhoAmI => Ok(()),
+            Ask::Own | Ask::RunOf(_) if self.tagged => {
+                let message = "the asking process belongs to a run, which may only ask who it is";
+                Err(ErrorReply::new(Code::Tagged, message))
+            }
+            Ask::Own => Ok(()),
+            Ask::RunOf(uid) if self.sees(uid) => Ok(()),
+            Ask::RunOf(_) => {
+                let message = "the run belongs to another user";
+                Err(ErrorReply::new(Code::Forbidden, message)
+                    .remedy("ask as root or as a member of the operators' group"))
+            }
+        }
+    }
+
+    /// Whether runs of this user exist for the caller.
+    pub fn sees(&self, uid: u32) -> bool {
+        !self.tagged && (self.operator || self.uid == uid)
+    }
+
+    /// The user to whose runs the caller's view is limited.
+    pub fn limit(&self) -> Option<u32> {
+        (!self.operator).then_some(self.uid)
+    }
+}
+
+/// Reads who is at the other end of a connection. `operators` is the number of the operators' group.
+pub fn identify(stream: &impl AsFd, operators: Option<u32>) -> Result<Caller, CallerError> {
+    let fd = stream.as_fd();
+    let peer = getsockopt(&fd, sockopt::PeerCredentials)
+        .map_err(|errno| CallerError::Credentials(errno.into()))?;
+    let process = match getsockopt(&fd, sockopt::PeerPidfd) {
+        Ok(process) => process,
+        Err(_) => open(peer.pid())?,
+    };
+    let groups = groups(fd).map_err(CallerError::Credentials)?;
+    let member = |group| peer.gid() == group || groups.contains(&group);
+    Ok(Caller {
+        uid: peer.uid(),
+        tgid: peer.pid().unsigned_abs(),
+        operator: peer.uid() == 0 || operators.is_some_and(member),
+        process,
+    })
+}
+
+/// The caller's number of threads and its tracer (0: none); `None` when it is gone.
+pub fn threads(caller: &Caller) -> Option<(usize, u32)> {
+    let status = fs::read_to_string(format!("/proc/{}/status", caller.tgid)).ok()?;
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+    let threads = field("Threads:")?.trim().parse().ok()?;
+    let tracer = field("TracerPid:")?.trim().parse().ok()?;
+    // Only a process that still lives has kept its number, and only then was the file its own.
+    lives(caller).then_some((threads, tracer))
+}
+
+/// Whether the process has not exited: its pidfd then is not readable.
+fn lives(caller: &Caller) -> bool {
+    let mut polled = [PollFd::new(caller.process(), PollFlags::POLLIN)];
+    poll(&mut polled, PollTimeout::ZERO) == Ok(0)
+}
+
+fn open(tgid: i32) -> Result<OwnedFd, CallerError> {
+    let failed = |source| CallerError::Process { tgid, source };
+    let pid = Pid::from_raw(tgid).ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+    pidfd_open(pid, PidfdFlags::empty()).map_err(|errno| failed(errno.into()))
+}
+
+/// The peer's supplementary groups.
+fn groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
+    let mut groups = vec![0_u32; GROUPS];
+    let mut bytes = libc::socklen_t::try_from(size_of_val(groups.as_slice()))
+        .map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: the kernel writes at most `bytes` bytes to the buffer, which has that many, and then their number.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERGROUPS,
+            groups.as_mut_ptr().cast(),
+            &raw mut bytes,
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    groups.truncate(usize::try_from(bytes).unwrap_or(0) / size_of::<u32>());
+    Ok(groups)
+}

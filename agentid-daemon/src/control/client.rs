@@ -1,0 +1,161 @@
+//! The daemon, as a command sees it: one request on one connection, without threads.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    Method, Request, StatusCode,
+    body::{Bytes, Incoming},
+    client::conn::http1,
+    header::{CONTENT_TYPE, HOST},
+};
+use hyper_util::rt::TokioIo;
+use serde::{Serialize, de::DeserializeOwned};
+use thiserror::Error;
+use tokio::{net::UnixStream, runtime::Runtime};
+
+use super::{
+    api::{Code, ErrorReply},
+    feed::DATA,
+};
+use crate::event::event::Event;
+
+/// Longest line of an event that is read.
+const MAX_LINE: usize = 1 << 20;
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    #[error("the agentid daemon does not answer at {}; is agentid.service running?", path.display())]
+    Away { path: PathBuf, source: io::Error },
+    #[error("ask the daemon")]
+    Exchange(#[source] hyper::Error),
+    #[error("build the request")]
+    Request(#[source] hyper::http::Error),
+    #[error("start the client")]
+    Runtime(#[source] io::Error),
+    #[error("read the daemon's answer, which is not what is expected")]
+    Answer(#[source] serde_json::Error),
+    #[error("read the daemon's events: a line is longer than {MAX_LINE} bytes")]
+    Line,
+    /// The daemon has refused.
+    #[error("{}", .0.message)]
+    Refused(ErrorReply),
+}
+
+/// A client that has its own single-threaded runtime. Dropping it closes everything that it opened.
+pub struct Client {
+    runtime: Runtime,
+    socket: PathBuf,
+}
+
+impl Client {
+    pub fn new(socket: &Path) -> Result<Self, ClientError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+        Ok(Self { runtime: runtime.map_err(ClientError::Runtime)?, socket: socket.to_owned() })
+    }
+
+    pub fn get<T: DeserializeOwned>(&self, route: &str) -> Result<T, ClientError> {
+        self.runtime
+            .block_on(async { read(self.exchange(Method::GET, route, Bytes::new()).await?).await })
+    }
+
+    pub fn post<B: Serialize, T: DeserializeOwned>(
+        &self,
+        route: &str,
+        body: &B,
+    ) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(ClientError::Answer)?.into();
+        self.runtime.block_on(async { read(self.exchange(Method::POST, route, body).await?).await })
+    }
+
+    /// Reads events until the daemon ends the stream or `each` says that it has enough.
+    pub fn events(
+        &self,
+        route: &str,
+        mut each: impl FnMut(Event) -> std::ops::ControlFlow<()>,
+    ) -> Result<(), ClientError> {
+        self.runtime.block_on(async {
+            let mut body = self.exchange(Method::GET, route, Bytes::new()).await?;
+            let mut lines = Lines::default();
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(ClientError::Exchange)?;
+                for line in lines.take(frame.data_ref().unwrap_or(&Bytes::new()))? {
+                    let Some(json) = line.strip_prefix(DATA.as_bytes()) else { continue };
+                    let event = serde_json::from_slice(json).map_err(ClientError::Answer)?;
+                    if each(event).is_break() {
+                        return Ok(());
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Sends one request. An answer that is not a success becomes an error.
+    async fn exchange(
+        &self,
+        method: Method,
+        route: &str,
+        body: Bytes,
+    ) -> Result<Incoming, ClientError> {
+        let away = |source| ClientError::Away { path: self.socket.clone(), source };
+        let stream = UnixStream::connect(&self.socket).await.map_err(away)?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(ClientError::Exchange)?;
+        // The connection's own end shows as an error of the exchange.
+        drop(tokio::spawn(connection));
+        let request = Request::builder()
+            .method(method)
+            .uri(route)
+            .header(HOST, "agentid")
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(ClientError::Request)?;
+        let answer = sender.send_request(request).await.map_err(ClientError::Exchange)?;
+        if answer.status().is_success() {
+            return Ok(answer.into_body());
+        }
+        let status = answer.status();
+        let bytes = answer.into_body().collect().await.map_err(ClientError::Exchange)?.to_bytes();
+        Err(ClientError::Refused(refusal(status, &bytes)))
+    }
+}
+
+/// A refusal, also when the body is not one of ours (a daemon of another version).
+fn refusal(status: StatusCode, body: &[u8]) -> ErrorReply {
+    serde_json::from_slice(body).unwrap_or_else(|_| {
+        ErrorReply::new(Code::Internal, format!("the daemon answered with status {status}"))
+    })
+}
+
+async fn read<T: DeserializeOwned>(body: Incoming) -> Result<T, ClientError> {
+    let bytes = body.collect().await.map_err(ClientError::Exchange)?.to_bytes();
+    serde_json::from_slice(&bytes).map_err(ClientError::Answer)
+}
+
+/// Whole lines out of pieces.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    /// The lines that this piece completes.
+    pub(super) fn take(&mut self, piece: &[u8]) -> Result<Vec<Vec<u8>>, ClientError> {
+        let mut lines = Vec::new();
+        for &byte in piece {
+            if byte == b'\n' {
+                lines.push(std::mem::take(&mut self.rest));
+            } else if self.rest.len() >= MAX_LINE {
+                return Err(ClientError::Line);
+            } else {
+                self.rest.push(byte);
+            }
+        }
+        Ok(lines)
+    }
+}

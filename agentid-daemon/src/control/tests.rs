@@ -1,0 +1,67 @@
+use super::{
+    api::{Code, LaunchRequest, WhyRequest},
+    caller::{Ask, Standing},
+    client::Lines,
+};
+
+fn standing(uid: u32, operator: bool, tagged: bool) -> Standing {
+    Standing { uid, operator, tagged }
+}
+
+#[test]
+fn a_tagged_task_may_only_ask_who_it_is_even_as_root() {
+    for uid in [0, 1000] {
+        let caller = standing(uid, uid == 0, true);
+        assert_eq!(caller.may(Ask::WhoAmI), Ok(()));
+        for ask in [Ask::Own, Ask::RunOf(uid), Ask::RunOf(7)] {
+            assert_eq!(caller.may(ask).unwrap_err().code, Code::Tagged);
+        }
+        assert!(!caller.sees(uid));
+    }
+}
+
+#[test]
+fn a_user_launches_and_sees_its_own_runs_only() {
+    let caller = standing(1000, false, false);
+    assert_eq!(caller.may(Ask::Own), Ok(()));
+    assert_eq!(caller.may(Ask::RunOf(1000)), Ok(()));
+    assert_eq!(caller.may(Ask::RunOf(0)).unwrap_err().code, Code::Forbidden);
+    assert!(caller.sees(1000) && !caller.sees(1001));
+    assert_eq!(caller.limit(), Some(1000));
+}
+
+#[test]
+fn an_operator_may_do_all() {
+    let caller = standing(1000, true, false);
+    for ask in [Ask::WhoAmI, Ask::Own, Ask::RunOf(0), Ask::RunOf(7)] {
+        assert_eq!(caller.may(ask), Ok(()));
+    }
+    assert_eq!(caller.limit(), None);
+}
+
+#[test]
+fn every_error_has_its_own_name_which_the_wire_shows() {
+    let mut seen = std::collections::HashSet::new();
+    for &code in Code::ALL {
+        assert!(seen.insert(code.name()));
+        assert_eq!(serde_json::to_value(code).unwrap(), code.name());
+        assert!((400..600).contains(&code.status()));
+    }
+}
+
+#[test]
+fn a_request_with_a_field_too_many_is_refused() {
+    let text = r#"{"policy":"p","agent":"a","owner":"o","task":"t","user":0}"#;
+    let error = serde_json::from_str::<LaunchRequest>(text).unwrap_err();
+    assert!(error.to_string().contains("unknown field `user`"), "{error}");
+    let text = r#"{"open":{"path":"/etc/passwd","want":["read"]}}"#;
+    assert!(serde_json::from_str::<WhyRequest>(text).is_ok());
+}
+
+#[test]
+fn lines_come_out_whole_whatever_the_pieces() {
+    let mut lines = Lines::default();
+    assert!(lines.take(b"data: {").unwrap().is_empty());
+    assert_eq!(lines.take(b"}\n\nda").unwrap(), [b"data: {}".to_vec(), Vec::new()]);
+    assert_eq!(lines.take(b"ta: x\n").unwrap(), [b"data: x".to_vec()]);
+}

@@ -1,0 +1,176 @@
+//! Bytes from the ring to a checked record. Total: whatever the bytes, the answer is a record or an error.
+
+use agentid_common::{
+    file::Rights,
+    net::Address,
+    record::{KIND_EMPTY, KIND_FILE, KIND_PEER, KIND_PLAIN, MAX_PATH},
+    tag::InvocationId,
+    verdict::{Fault, Hook, Reason, Verdict},
+};
+use thiserror::Error;
+
+/// A record whose every number has been checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Nanoseconds of `CLOCK_BOOTTIME`.
+    pub time: u64,
+    pub sequence: u64,
+    pub generation: u64,
+    pub invocation: InvocationId,
+    pub slot: u32,
+    pub hook: Hook,
+    pub verdict: Verdict,
+    pub reason: Reason,
+    pub fault: Fault,
+    pub rule: u32,
+    pub tgid: u32,
+    pub tid: u32,
+    pub uid: u32,
+    pub comm: [u8; 16],
+    pub body: Body,
+}
+
+/// What a record is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    Plain,
+    /// The path is `None` where the kernel could not tell it.
+    File {
+        want: Rights,
+        path: Option<Vec<u8>>,
+    },
+    Peer {
+        address: Address,
+        family: u16,
+        port: u16,
+        protocol: u8,
+        verb: u8,
+    },
+    /// The run's last task is gone.
+    Empty,
+}
+
+/// Why bytes are no record.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum DecodeError {
+    #[error("{have} bytes end before field {field}")]
+    Short { field: &'static str, have: usize },
+    #[error("kind {0} is unknown")]
+    Kind(u32),
+    #[error("{field} has no member {value}")]
+    Number { field: &'static str, value: u32 },
+    #[error("a path of {0} bytes is longer than the field")]
+    Path(u32),
+}
+
+/// Reads one record. Bytes after it are ignored: the ring pads.
+pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
+    let mut cursor = Cursor { whole: bytes.len(), rest: bytes };
+    let time = cursor.u64("time")?;
+    let sequence = cursor.u64("sequence")?;
+    let generation = cursor.u64("generation")?;
+    let invocation = InvocationId(cursor.take("invocation")?);
+    let slot = cursor.u32("slot")?;
+    let kind = cursor.u32("kind")?;
+    let hook = cursor.member("hook", Hook::from_u32)?;
+    let verdict = cursor.member("verdict", Verdict::from_u32)?;
+    let reason = cursor.member("reason", Reason::from_u32)?;
+    let fault = cursor.member("fault", Fault::from_u32)?;
+    let rule = cursor.u32("rule")?;
+    let tgid = cursor.u32("tgid")?;
+    let tid = cursor.u32("tid")?;
+    let uid = cursor.u32("uid")?;
+    let comm = cursor.take("comm")?;
+    let body = match kind {
+        KIND_PLAIN => Body::Plain,
+        KIND_FILE => cursor.file()?,
+        KIND_PEER => cursor.peer()?,
+        KIND_EMPTY => Body::Empty,
+        unknown => return Err(DecodeError::Kind(unknown)),
+    };
+    Ok(Record {
+        time,
+        sequence,
+        generation,
+        invocation,
+        slot,
+        hook,
+        verdict,
+        reason,
+        fault,
+        rule,
+        tgid,
+        tid,
+        uid,
+        comm,
+        body,
+    })
+}
+
+/// The bytes that are left. The order of the reads is the order of the fields, which `layout.rs` asserts to be gapless.
+struct Cursor<'a> {
+    whole: usize,
+    rest: &'a [u8],
+}
+
+impl Cursor<'_> {
+    fn take<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], DecodeError> {
+        match self.rest.split_first_chunk::<N>() {
+            Some((taken, rest)) => {
+                self.rest = rest;
+                Ok(*taken)
+            }
+            None => Err(DecodeError::Short { field, have: self.whole }),
+        }
+    }
+
+    fn u64(&mut self, field: &'static str) -> Result<u64, DecodeError> {
+        self.take(field).map(u64::from_ne_bytes)
+    }
+
+    fn u32(&mut self, field: &'static str) -> Result<u32, DecodeError> {
+        self.take(field).map(u32::from_ne_bytes)
+    }
+
+    fn u16(&mut self, field: &'static str) -> Result<u16, DecodeError> {
+        self.take(field).map(u16::from_ne_bytes)
+    }
+
+    fn u8(&mut self, field: &'static str) -> Result<u8, DecodeError> {
+        self.take(field).map(|[byte]: [u8; 1]| byte)
+    }
+
+    fn member<T>(
+        &mut self,
+        field: &'static str,
+        from: fn(u32) -> Option<T>,
+    ) -> Result<T, DecodeError> {
+        let value = self.u32(field)?;
+        from(value).ok_or(DecodeError::Number { field, value })
+    }
+
+    fn file(&mut self) -> Result<Body, DecodeError> {
+        let want = self.u32("want")?;
+        if !Rights::ALL.contains(Rights(want)) {
+            return Err(DecodeError::Number { field: "want", value: want });
+        }
+        let length = self.u32("length")?;
+        let bytes = usize::try_from(length).map_err(|_| DecodeError::Path(length))?;
+        if bytes >= MAX_PATH {
+            return Err(DecodeError::Path(length));
+        }
+        let path =
+            self.rest.get(..bytes).ok_or(DecodeError::Short { field: "path", have: self.whole })?;
+        let path = (!path.is_empty()).then(|| path.to_vec());
+        Ok(Body::File { want: Rights(want), path })
+    }
+
+    fn peer(&mut self) -> Result<Body, DecodeError> {
+        let address = Address(self.take("address")?);
+        let family = self.u16("family")?;
+        let port = self.u16("port")?;
+        let protocol = self.u8("protocol")?;
+        let verb = self.u8("verb")?;
+        Ok(Body::Peer { address, family, port, protocol, verb })
+    }
+}

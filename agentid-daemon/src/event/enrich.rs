@@ -1,0 +1,108 @@
+//! A record and what the daemon knows of the run, to an event.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use agentid_common::{
+    file::Rights,
+    net::{Address, TCP, UDP},
+    verdict::{Fault, Reason},
+};
+
+use super::{
+    decode::{Body, Record},
+    event::{Access, Event, Object, Process, RunName, What},
+};
+use crate::instance::Run;
+
+/// `AF_INET` of Linux.
+const INET: u16 = 2;
+/// `AF_INET6` of Linux.
+const INET6: u16 = 10;
+
+/// What enriching needs beside the record.
+#[derive(Clone, Debug, Default)]
+pub struct Context<'a> {
+    /// The run that the record's slot and generation belong to.
+    pub run: Option<&'a Run>,
+    /// What the rule's author said of it.
+    pub because: Option<&'a str>,
+    /// Milliseconds since 1970 at which the boot clock stood at 0.
+    pub boot_ms: u64,
+}
+
+/// The event that a record of an access becomes; `None` for the record of an empty run, which the daemon acts upon.
+pub fn enrich(record: &Record, context: &Context<'_>) -> Option<Event> {
+    let object = match &record.body {
+        Body::Empty => return None,
+        Body::Plain => None,
+        Body::File { want, path } => Some(Object::File {
+            path: path.as_ref().map(|path| String::from_utf8_lossy(path).into_owned()),
+            want: rights(*want),
+        }),
+        Body::Peer { address, family, port, protocol, verb: _ } => Some(Object::Peer {
+            address: matches!(*family, INET | INET6).then(|| ip(address).to_string()),
+            port: *port,
+            protocol: protocol_name(*protocol),
+            family: *family,
+        }),
+    };
+    let access = Access {
+        sequence: record.sequence,
+        hook: record.hook.name().to_owned(),
+        verdict: record.verdict.name().to_owned(),
+        reason: (record.reason != Reason::None).then(|| record.reason.name().to_owned()),
+        fault: (record.fault != Fault::None).then(|| record.fault.name().to_owned()),
+        rule: (record.rule != 0).then_some(record.rule),
+        because: context.because.map(ToOwned::to_owned),
+        process: Process {
+            tgid: record.tgid,
+            tid: record.tid,
+            uid: record.uid,
+            comm: comm(&record.comm),
+        },
+        object,
+    };
+    Some(Event {
+        time_ms: context.boot_ms + record.time / 1_000_000,
+        run: context.run.map(name),
+        what: What::Access(access),
+    })
+}
+
+/// The run as events name it.
+pub fn name(run: &Run) -> RunName {
+    RunName {
+        id: run.id,
+        agent: run.agent.clone(),
+        owner: run.owner.clone(),
+        task: run.task.clone(),
+        policy: run.policy.to_string(),
+    }
+}
+
+/// The names of a set of rights.
+pub fn rights(set: Rights) -> Vec<String> {
+    Rights::NAMES
+        .iter()
+        .filter(|(right, _)| set.contains(*right))
+        .map(|(_, name)| (*name).to_owned())
+        .collect()
+}
+
+/// An address as people write it: a mapped one is the IPv4 address.
+pub fn ip(address: &Address) -> IpAddr {
+    Ipv6Addr::from(address.0).to_canonical()
+}
+
+fn protocol_name(protocol: u8) -> String {
+    match protocol {
+        TCP => "tcp".to_owned(),
+        UDP => "udp".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn comm(bytes: &[u8; 16]) -> String {
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}

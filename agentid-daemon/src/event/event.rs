@@ -1,0 +1,111 @@
+//! The published schema. Fields are added, never changed.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// One thing that happened to or in a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Milliseconds since 1970, by the wall clock as it stood when the event was read.
+    pub time_ms: u64,
+    /// `None` for what concerns no run that is known.
+    pub run: Option<RunName>,
+    pub what: What,
+}
+
+/// Which run, and on whose behalf.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunName {
+    pub id: Uuid,
+    pub agent: String,
+    pub owner: String,
+    pub task: String,
+    /// `NAME@DIGEST`.
+    pub policy: String,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum What {
+    /// The kernel was asked and has answered.
+    Access(Access),
+    Launched(Launched),
+    /// The run is denied everything from here on.
+    Stopped(Stopped),
+    /// The last task is gone.
+    Ended(Stopped),
+    Posture(PostureChange),
+    /// Events that this reader was too slow for.
+    Dropped(Dropped),
+}
+
+/// An answer of the kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    /// The run's own count of its records, taken in the kernel: a gap is a lost record.
+    pub sequence: u64,
+    pub hook: String,
+    /// `allow`, `audit`, `deny` or `fault`.
+    pub verdict: String,
+    pub reason: Option<String>,
+    pub fault: Option<String>,
+    pub rule: Option<u32>,
+    /// What the rule's author said of it.
+    pub because: Option<String>,
+    pub process: Process,
+    pub object: Option<Object>,
+}
+
+/// The task that asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    pub tgid: u32,
+    pub tid: u32,
+    pub uid: u32,
+    pub comm: String,
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Object {
+    File {
+        /// As the task sees it; `None` where the kernel could not tell.
+        path: Option<String>,
+        want: Vec<String>,
+    },
+    Peer {
+        /// `None` for a family that is no IP.
+        address: Option<String>,
+        port: u16,
+        protocol: String,
+        /// As the socket layer numbers it.
+        family: u16,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launched {
+    pub uid: u32,
+    pub tgid: u32,
+    pub command: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopped {
+    pub ending: String,
+    pub reason: Option<String>,
+    pub by_uid: Option<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostureChange {
+    pub posture: String,
+    pub why: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped {
+    pub count: u64,
+}

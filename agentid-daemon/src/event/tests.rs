@@ -1,0 +1,324 @@
+use std::collections::BTreeMap;
+
+use agentid_common::{
+    file::Rights,
+    layout::LAYOUTS,
+    net::Address,
+    record::{KIND_EMPTY, KIND_FILE, KIND_PEER, KIND_PLAIN, MAX_PATH},
+    tag::InvocationId,
+    verdict::{Fault, Hook, Reason, Verdict},
+};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::{
+    decode::{Body, DecodeError, Record, decode},
+    enrich::{Context, enrich},
+    event::{Event, Object, PostureChange, RunName, What},
+    export::{Filter, Hub},
+};
+use crate::instance::{
+    Phase, Place, Run,
+    run::{OnEnd, PolicyVersion, RunMode},
+};
+
+fn number<T>(all: &'static [T]) -> impl Strategy<Value = T>
+where
+    T: Copy + std::fmt::Debug,
+{
+    prop::sample::select(all)
+}
+
+fn body() -> impl Strategy<Value = Body> {
+    let path = prop::option::of(prop::collection::vec(1..=u8::MAX, 1..MAX_PATH));
+    prop_oneof![
+        Just(Body::Plain),
+        Just(Body::Empty),
+        (0..=Rights::ALL.0, path).prop_map(|(want, path)| Body::File { want: Rights(want), path }),
+        (any::<[u8; 16]>(), any::<u16>(), any::<u16>(), any::<u8>(), any::<u8>()).prop_map(
+            |(address, family, port, protocol, verb)| Body::Peer {
+                address: Address(address),
+                family,
+                port,
+                protocol,
+                verb
+            }
+        ),
+    ]
+}
+
+prop_compose! {
+    fn record()(
+        numbers in any::<(u64, u64, u64, [u8; 16], u32, u32, u32, u32, u32, [u8; 16])>(),
+        hook in number(Hook::ALL),
+        verdict in number(Verdict::ALL),
+        reason in number(Reason::ALL),
+        fault in number(Fault::ALL),
+        body in body(),
+    ) -> Record {
+        let (time, sequence, generation, invocation, slot, rule, tgid, tid, uid, comm) = numbers;
+        let invocation = InvocationId(invocation);
+        Record {
+            time, sequence, generation, invocation, slot, hook, verdict, reason, fault, rule, tgid,
+            tid, uid, comm, body,
+        }
+    }
+}
+
+/// The bytes as a kernel program lays them out: full size, whatever the length of the path.
+fn encode(record: &Record) -> Vec<u8> {
+    let kind = match record.body {
+        Body::Plain => KIND_PLAIN,
+        Body::File { .. } => KIND_FILE,
+        Body::Peer { .. } => KIND_PEER,
+        Body::Empty => KIND_EMPTY,
+    };
+    let mut bytes = Vec::new();
+    for word in [record.time, record.sequence, record.generation] {
+        bytes.extend(word.to_ne_bytes());
+    }
+    bytes.extend(record.invocation.0);
+    let words = [
+        record.slot,
+        kind,
+        record.hook as u32,
+        record.verdict as u32,
+        record.reason as u32,
+        record.fault as u32,
+        record.rule,
+        record.tgid,
+        record.tid,
+        record.uid,
+    ];
+    for word in words {
+        bytes.extend(word.to_ne_bytes());
+    }
+    bytes.extend(record.comm);
+    match &record.body {
+        Body::Plain | Body::Empty => {}
+        Body::File { want, path } => {
+            let path = path.clone().unwrap_or_default();
+            bytes.extend(want.0.to_ne_bytes());
+            bytes.extend((path.len() as u32).to_ne_bytes());
+            let mut field = [0; MAX_PATH];
+            field[..path.len()].copy_from_slice(&path);
+            bytes.extend(field);
+        }
+        Body::Peer { address, family, port, protocol, verb } => {
+            bytes.extend(address.0);
+            bytes.extend(family.to_ne_bytes());
+            bytes.extend(port.to_ne_bytes());
+            bytes.extend([*protocol, *verb, 0, 0]);
+        }
+    }
+    bytes
+}
+
+fn size(name: &str) -> usize {
+    LAYOUTS.iter().find(|layout| layout.name == name).unwrap().size
+}
+
+proptest! {
+    #[test]
+    fn decoding_answers_whatever_the_bytes(bytes in prop::collection::vec(any::<u8>(), 0..1200)) {
+        // The answer does not matter, only that there is one.
+        drop(decode(&bytes));
+    }
+
+    #[test]
+    fn decoding_answers_at_every_cut_and_change(
+        record in record(), cut in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), byte in any::<u8>()
+    ) {
+        let mut bytes = encode(&record);
+        let place = at.index(bytes.len());
+        bytes[place] = byte;
+        bytes.truncate(cut.index(bytes.len() + 1));
+        drop(decode(&bytes));
+    }
+
+    #[test]
+    fn a_record_survives_its_bytes(record in record()) {
+        let bytes = encode(&record);
+        let layout = match record.body {
+            Body::Plain | Body::Empty => "PlainRecord",
+            Body::File { .. } => "FileRecord",
+            Body::Peer { .. } => "PeerRecord",
+        };
+        prop_assert_eq!(bytes.len(), size(layout));
+        prop_assert_eq!(decode(&bytes), Ok(record));
+    }
+}
+
+fn plain() -> Record {
+    Record {
+        time: 2_000_000,
+        sequence: 7,
+        generation: 9,
+        invocation: InvocationId([1; 16]),
+        slot: 3,
+        hook: Hook::FileOpen,
+        verdict: Verdict::Deny,
+        reason: Reason::NoRule,
+        fault: Fault::None,
+        rule: 0,
+        tgid: 10,
+        tid: 11,
+        uid: 1000,
+        comm: *b"cat\0\0\0\0\0\0\0\0\0\0\0\0\0",
+        body: Body::Plain,
+    }
+}
+
+#[test]
+fn an_unknown_kind_or_member_is_an_error_that_names_it() {
+    let kind = size("Header") - 16 - 4 * 9;
+    let mut bytes = encode(&plain());
+    bytes[kind..kind + 4].copy_from_slice(&99_u32.to_ne_bytes());
+    assert_eq!(decode(&bytes), Err(DecodeError::Kind(99)));
+    let mut bytes = encode(&plain());
+    bytes[kind + 4..kind + 8].copy_from_slice(&99_u32.to_ne_bytes());
+    assert_eq!(decode(&bytes), Err(DecodeError::Number { field: "hook", value: 99 }));
+    assert_eq!(decode(&[]), Err(DecodeError::Short { field: "time", have: 0 }));
+}
+
+#[test]
+fn a_path_that_claims_to_be_longer_than_its_field_is_refused() {
+    let file = Body::File { want: Rights::READ, path: None };
+    let mut bytes = encode(&Record { body: file, ..plain() });
+    let length = size("Header") + 4;
+    bytes[length..length + 4].copy_from_slice(&(MAX_PATH as u32).to_ne_bytes());
+    assert_eq!(decode(&bytes), Err(DecodeError::Path(MAX_PATH as u32)));
+}
+
+fn run() -> Run {
+    Run {
+        id: Uuid::from_u128(1),
+        agent: "reviewer".to_owned(),
+        owner: "alice".to_owned(),
+        task: "T-1".to_owned(),
+        purpose: None,
+        labels: BTreeMap::new(),
+        policy: PolicyVersion { name: "p".to_owned(), digest: "d".to_owned() },
+        params: BTreeMap::new(),
+        mode: RunMode::Enforce,
+        on_end: OnEnd::Kill,
+        parent: None,
+        command: Vec::new(),
+        uid: 1000,
+        tgid: 10,
+        place: Place { slot: 3, generation: 9, deadline: 0 },
+        launched_ms: 0,
+        phase: Phase::Active,
+        end: None,
+    }
+}
+
+#[test]
+fn an_event_says_who_what_and_why() {
+    let file = Body::File {
+        want: Rights::READ.union(Rights::WRITE),
+        path: Some(b"/home/alice/.ssh/id".to_vec()),
+    };
+    let record = Record { body: file, rule: 2, reason: Reason::DenyRule, ..plain() };
+    let run = run();
+    let context = Context { run: Some(&run), because: Some("keys stay here"), boot_ms: 1000 };
+    let event = enrich(&record, &context).unwrap();
+    let json = serde_json::to_value(&event).unwrap();
+    let expected = serde_json::json!({
+        "time_ms": 1002,
+        "run": {
+            "id": Uuid::from_u128(1), "agent": "reviewer", "owner": "alice", "task": "T-1",
+            "policy": "p@d",
+        },
+        "what": {
+            "kind": "access", "sequence": 7, "hook": "file_open", "verdict": "deny",
+            "reason": "deny_rule", "fault": null, "rule": 2, "because": "keys stay here",
+            "process": { "tgid": 10, "tid": 11, "uid": 1000, "comm": "cat" },
+            "object": { "file": { "path": "/home/alice/.ssh/id", "want": ["read", "write"] } },
+        },
+    });
+    assert_eq!(json, expected);
+    assert_eq!(serde_json::from_value::<Event>(json).unwrap(), event);
+}
+
+#[test]
+fn a_mapped_address_is_shown_as_ipv4_and_other_families_without_address() {
+    let peer = |family| Body::Peer {
+        address: Address::v4([10, 1, 0, 7]),
+        family,
+        port: 443,
+        protocol: 6,
+        verb: 1,
+    };
+    let shown = |family| {
+        let record = Record { body: peer(family), ..plain() };
+        let What::Access(access) = enrich(&record, &Context::default()).unwrap().what else {
+            panic!("a record of a peer is an access")
+        };
+        access.object.unwrap()
+    };
+    let expected = |address: Option<&str>, family| Object::Peer {
+        address: address.map(ToOwned::to_owned),
+        port: 443,
+        protocol: "tcp".to_owned(),
+        family,
+    };
+    assert_eq!(shown(10), expected(Some("10.1.0.7"), 10));
+    assert_eq!(shown(40), expected(None, 40));
+}
+
+fn event(id: u128) -> Event {
+    let run = RunName {
+        id: Uuid::from_u128(id),
+        agent: String::new(),
+        owner: String::new(),
+        task: String::new(),
+        policy: String::new(),
+    };
+    let posture = PostureChange { posture: "enforcing".to_owned(), why: None };
+    Event { time_ms: 1, run: Some(run), what: What::Posture(posture) }
+}
+
+#[test]
+fn the_history_keeps_the_last_events_and_shows_each_user_his_own() {
+    let mut hub = Hub::new(3);
+    for id in 1..=4 {
+        assert_eq!(hub.publish(event(id), Some(if id % 2 == 0 { 1000 } else { 0 })), 0);
+    }
+    let ids = |filter| -> Vec<u128> {
+        let events = hub.history(filter);
+        events.iter().map(|event| event.run.as_ref().unwrap().id.as_u128()).collect()
+    };
+    assert_eq!(ids(Filter::default()), [2, 3, 4]);
+    assert_eq!(ids(Filter { uid: Some(1000), run: None }), [2, 4]);
+    assert_eq!(ids(Filter { uid: None, run: Some(Uuid::from_u128(3)) }), [3]);
+    assert_eq!(ids(Filter { uid: Some(1000), run: Some(Uuid::from_u128(3)) }), [0_u128; 0]);
+}
+
+#[test]
+fn a_slow_follower_is_told_what_it_missed_and_holds_up_nobody() {
+    let mut hub = Hub::new(10);
+    let mut slow = hub.follow(Filter::default()).unwrap();
+    let mut dropped = 0;
+    for id in 0..1030 {
+        dropped += hub.publish(event(id), None);
+    }
+    assert_eq!(dropped, 6);
+    for _ in 0..1024 {
+        slow.try_recv().unwrap();
+    }
+    assert!(slow.try_recv().is_err());
+    hub.publish(event(2000), None);
+    let What::Dropped(notice) = &slow.try_recv().unwrap().what else { panic!("no notice") };
+    assert_eq!(notice.count, 6);
+    assert_eq!(slow.try_recv().unwrap().run.as_ref().unwrap().id.as_u128(), 2000);
+}
+
+#[test]
+fn a_follower_that_went_away_makes_room() {
+    let mut hub = Hub::new(10);
+    let followers: Vec<_> = std::iter::from_fn(|| hub.follow(Filter::default())).collect();
+    assert_eq!(followers.len(), 64);
+    drop(followers);
+    assert!(hub.follow(Filter::default()).is_some());
+}

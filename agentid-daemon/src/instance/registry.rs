@@ -1,0 +1,193 @@
+//! The table of runs: those that live, by slot, and the last ones that ended.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use thiserror::Error;
+use uuid::Uuid;
+
+use super::{
+    run::{End, Run},
+    state::Phase,
+};
+
+/// Fewest characters that may stand for an ID.
+pub const SHORTEST_ID: usize = 4;
+
+/// All runs that the daemon knows.
+#[derive(Debug)]
+pub struct Registry {
+    runs: BTreeMap<Uuid, Run>,
+    slots: BTreeMap<u32, Uuid>,
+    /// Ended runs, the first to have ended in front.
+    ended: VecDeque<Uuid>,
+    /// How many ended runs are remembered.
+    keep: usize,
+    /// One past the last slot, and where the search for a free one goes on.
+    end: u32,
+    cursor: u32,
+}
+
+/// Why a text names no run.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum Ambiguous {
+    #[error("no run has an ID that starts or ends with {0:?}")]
+    Unknown(String),
+    #[error("{count} runs have an ID that starts or ends with {text:?}")]
+    Many { text: String, count: usize },
+    #[error("{0:?} is too short for an ID: at least {SHORTEST_ID} characters are needed")]
+    Short(String),
+}
+
+/// A slot or an ID is taken, which no correct caller meets.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("run {id} cannot have slot {slot}: the ID or the slot is taken")]
+pub struct Taken {
+    pub id: Uuid,
+    pub slot: u32,
+}
+
+impl Registry {
+    /// A table for the slots from 1 up to `slots` (slot 0 is the canary's), which remembers `keep` ended runs.
+    pub fn new(slots: u32, keep: usize) -> Self {
+        Self {
+            runs: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            ended: VecDeque::new(),
+            keep,
+            end: slots,
+            cursor: 1,
+        }
+    }
+
+    /// A slot that no run has. Slots are given in turn, so that one is not used again soon.
+    pub fn free_slot(&mut self) -> Option<u32> {
+        let found = (self.cursor..self.end)
+            .chain(1..self.cursor)
+            .find(|slot| !self.slots.contains_key(slot))?;
+        self.cursor = if found + 1 < self.end { found + 1 } else { 1 };
+        Some(found)
+    }
+
+    /// Takes in a run, alive or ended. Returns the runs that are forgotten for it.
+    pub fn insert(&mut self, run: Run) -> Result<Vec<Uuid>, Taken> {
+        let Run { id, .. } = run;
+        let slot = run.place.slot;
+        let holds_slot = run.phase.holds_slot();
+        if self.runs.contains_key(&id) || (holds_slot && self.slots.contains_key(&slot)) {
+            return Err(Taken { id, slot });
+        }
+        if holds_slot {
+            self.slots.insert(slot, id);
+        } else {
+            self.ended.push_back(id);
+        }
+        self.runs.insert(id, run);
+        Ok(self.forget())
+    }
+
+    /// Moves a run on to `Stopping`; the slot stays its own. `None` when it is not active.
+    pub fn stop(&mut self, id: Uuid, end: End) -> Option<&Run> {
+        let run = self.runs.get_mut(&id)?;
+        if run.phase != Phase::Active {
+            return None;
+        }
+        run.phase = Phase::Stopping(end.ending);
+        run.end = Some(end);
+        Some(run)
+    }
+
+    /// Ends a run, which frees its slot. An earlier reason to stop stands. Returns the run, and those forgotten for it.
+    pub fn end(&mut self, id: Uuid, end: End) -> Option<(Run, Vec<Uuid>)> {
+        let run = self.runs.get_mut(&id)?;
+        if !run.phase.holds_slot() {
+            return None;
+        }
+        let end = match run.end.take() {
+            Some(earlier) => End { totals: end.totals, ..earlier },
+            None => end,
+        };
+        run.phase = Phase::Ended(end.ending);
+        run.end = Some(end);
+        let run = run.clone();
+        self.slots.remove(&run.place.slot);
+        self.ended.push_back(id);
+        Some((run, self.forget()))
+    }
+
+    pub fn get(&self, id: Uuid) -> Option<&Run> {
+        self.runs.get(&id)
+    }
+
+    /// The run that holds a slot in this generation.
+    pub fn holder(&self, slot: u32, generation: u64) -> Option<&Run> {
+        let run = self.runs.get(self.slots.get(&slot)?)?;
+        (run.place.generation == generation).then_some(run)
+    }
+
+    /// Runs that hold a slot.
+    pub fn live(&self) -> impl Iterator<Item = &Run> {
+        self.slots.values().filter_map(|id| self.runs.get(id))
+    }
+
+    /// Every run that is known, the oldest first.
+    pub fn all(&self) -> impl Iterator<Item = &Run> {
+        self.runs.values()
+    }
+
+    /// The one run that a text names: a whole ID, or enough of its start or end.
+    pub fn find(&self, text: &str, visible: impl Fn(&Run) -> bool) -> Result<&Run, Ambiguous> {
+        let unknown = || Ambiguous::Unknown(text.to_owned());
+        if let Ok(id) = Uuid::try_parse(text) {
+            return self.runs.get(&id).filter(|run| visible(run)).ok_or_else(unknown);
+        }
+        if text.chars().count() < SHORTEST_ID {
+            return Err(Ambiguous::Short(text.to_owned()));
+        }
+        let wanted = text.to_ascii_lowercase();
+        let matches = |run: &&Run| {
+            let id = run.id.to_string();
+            visible(run) && (id.starts_with(&wanted) || id.ends_with(&wanted))
+        };
+        let mut found = self.runs.values().filter(matches);
+        let first = found.next().ok_or_else(unknown)?;
+        match found.count() {
+            0 => Ok(first),
+            others => Err(Ambiguous::Many { text: text.to_owned(), count: others + 1 }),
+        }
+    }
+
+    /// The active runs that stand on this one, directly or not.
+    pub fn descendants(&self, id: Uuid) -> Vec<Uuid> {
+        let mut found = vec![id];
+        let mut next = 0;
+        while let Some(&above) = found.get(next) {
+            let children = self.live().filter(|run| {
+                run.parent == Some(above) && run.phase == Phase::Active && !found.contains(&run.id)
+            });
+            let children: Vec<Uuid> = children.map(|run| run.id).collect();
+            found.extend(children);
+            next += 1;
+        }
+        found.split_off(1)
+    }
+
+    /// How many runs the chain from this one upwards holds, itself included.
+    pub fn ancestry(&self, id: Uuid) -> u32 {
+        let mut length = 0;
+        let mut next = Some(id);
+        while let Some(run) = next.and_then(|id| self.runs.get(&id)) {
+            length += 1;
+            next = run.parent;
+        }
+        length
+    }
+
+    fn forget(&mut self) -> Vec<Uuid> {
+        let excess = self.ended.len().saturating_sub(self.keep);
+        let forgotten: Vec<Uuid> = self.ended.drain(..excess).collect();
+        for id in &forgotten {
+            self.runs.remove(id);
+        }
+        forgotten
+    }
+}

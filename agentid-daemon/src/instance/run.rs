@@ -1,0 +1,128 @@
+//! One run: everything that is known of it, and all that is kept on disk for the next daemon.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::state::{Ending, Phase};
+
+/// A run and what was promised for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    pub id: Uuid,
+    pub agent: String,
+    pub owner: String,
+    pub task: String,
+    pub purpose: Option<String>,
+    pub labels: BTreeMap<String, String>,
+    pub policy: PolicyVersion,
+    pub params: BTreeMap<String, PathBuf>,
+    pub mode: RunMode,
+    pub on_end: OnEnd,
+    pub parent: Option<Uuid>,
+    /// What was asked to be executed; for people only, the kernel never compares it.
+    pub command: Vec<String>,
+    /// User that launched it, who may see and end it.
+    pub uid: u32,
+    /// Process that the tree grew from.
+    pub tgid: u32,
+    pub place: Place,
+    /// Milliseconds since 1970, by the wall clock of the launch.
+    pub launched_ms: u64,
+    pub phase: Phase,
+    pub end: Option<End>,
+}
+
+/// Exactly one version of one policy: the name and the digest of its text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyVersion {
+    pub name: String,
+    pub digest: String,
+}
+
+impl std::fmt::Display for PolicyVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}@{}", self.name, self.digest)
+    }
+}
+
+/// What a denial by rule does; the policy's choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunMode {
+    Enforce,
+    /// Decide and record, and let pass.
+    Audit,
+}
+
+impl RunMode {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Audit => "audit",
+        }
+    }
+}
+
+/// What happens to the tasks of a run that is over; the policy's choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnEnd {
+    /// They are denied everything and go on.
+    Deny,
+    Kill,
+}
+
+impl OnEnd {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Deny => "deny",
+            Self::Kill => "kill",
+        }
+    }
+}
+
+/// The run's slot in the kernel's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    pub slot: u32,
+    pub generation: u64,
+    /// Nanoseconds of `CLOCK_BOOTTIME`.
+    pub deadline: u64,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct End {
+    pub ending: Ending,
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
+    pub reason: Option<String>,
+    /// User that ended it; `None` when nobody did.
+    pub by_uid: Option<u32>,
+    pub totals: Option<Totals>,
+}
+
+impl End {
+    /// An ending that nobody asked for.
+    pub const fn of(ending: Ending, at_ms: u64) -> Self {
+        Self { ending, at_ms, reason: None, by_uid: None, totals: None }
+    }
+}
+
+/// What the kernel had counted of the run when its last task was gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Totals {
+    pub started: u64,
+    pub allowed: u64,
+    pub denied: u64,
+    pub faults: u64,
+    pub records: u64,
+    pub lost: u64,
+}

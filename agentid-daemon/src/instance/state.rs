@@ -1,0 +1,105 @@
+//! The life of a run, as `Phase` and `Ending` tell it.
+//!
+//! ```text
+//!   launch ──▶ Active ──revoke, deadline, loss──▶ Stopping ──last task gone──▶ Ended
+//!                 └──────────────last task gone (completed)─────────────────────▲
+//! ```
+//!
+//! No arrow leads back. The kernel's own [`State`] follows: a stopping run has left `ACTIVE`, an ended one has no slot.
+
+use agentid_common::instance::State;
+use serde::{Deserialize, Serialize};
+
+/// Why a run is over. Final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// Its last task has exited.
+    Completed,
+    /// Somebody ended it.
+    Revoked,
+    /// Its deadline has passed.
+    Expired,
+    /// The run above it has ended.
+    ParentEnded,
+    /// The kernel no longer enforced, and the operator chose to stop what runs.
+    EnforcementLost,
+    /// It was alive when the kernel was last up.
+    LostAtBoot,
+    /// The launch did not go through after the slot was given.
+    LaunchFailed,
+}
+
+impl Ending {
+    pub const ALL: &'static [Self] = &[
+        Self::Completed,
+        Self::Revoked,
+        Self::Expired,
+        Self::ParentEnded,
+        Self::EnforcementLost,
+        Self::LostAtBoot,
+        Self::LaunchFailed,
+    ];
+
+    /// The name in output, records and the state files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Revoked => "revoked",
+            Self::Expired => "expired",
+            Self::ParentEnded => "parent_ended",
+            Self::EnforcementLost => "enforcement_lost",
+            Self::LostAtBoot => "lost_at_boot",
+            Self::LaunchFailed => "launch_failed",
+        }
+    }
+
+    /// What the slot says from the moment of the ending on.
+    pub const fn slot_state(self) -> State {
+        match self {
+            Self::Completed => State::COMPLETED,
+            Self::Expired => State::EXPIRED,
+            Self::Revoked
+            | Self::ParentEnded
+            | Self::EnforcementLost
+            | Self::LostAtBoot
+            | Self::LaunchFailed => State::REVOKED,
+        }
+    }
+}
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    Active,
+    /// Denied everything; tasks of it may still exist.
+    Stopping(Ending),
+    /// No task of it exists.
+    Ended(Ending),
+}
+
+impl Phase {
+    /// Every name a phase can have; the closed label of the metric of live runs leaves the last out.
+    pub const NAMES: [&'static str; 3] = ["active", "stopping", "ended"];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Active => Self::NAMES[0],
+            Self::Stopping(_) => Self::NAMES[1],
+            Self::Ended(_) => Self::NAMES[2],
+        }
+    }
+
+    /// Whether the run still has its slot.
+    pub const fn holds_slot(self) -> bool {
+        matches!(self, Self::Active | Self::Stopping(_))
+    }
+
+    pub const fn ending(self) -> Option<Ending> {
+        match self {
+            Self::Active => None,
+            Self::Stopping(ending) | Self::Ended(ending) => Some(ending),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What the servers hand to the loop, and how it answers.
+
+use std::{
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::Arc,
+    time::Instant,
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    control::api::{
+        ErrorReply, LaunchReply, LaunchRequest, RevokeReply, RevokeRequest, RunView, StatusReply,
+        WhoAmI, WhyReply, WhyRequest,
+    },
+    event::event::Event,
+};
+
+/// Commands that may wait; whoever asks more waits with his connection.
+pub const QUEUE: usize = 256;
+
+pub type Answer<T> = Result<T, ErrorReply>;
+pub type Reply<T> = oneshot::Sender<Answer<T>>;
+
+/// The peer of a connection, by the kernel's word.
+#[derive(Debug)]
+pub struct Caller {
+    pub uid: u32,
+    pub tgid: u32,
+    /// Whether the peer is root or in the operators' group.
+    pub operator: bool,
+    /// Its process, which no other can take the place of.
+    pub process: OwnedFd,
+}
+
+impl Caller {
+    pub fn process(&self) -> BorrowedFd<'_> {
+        self.process.as_fd()
+    }
+}
+
+/// A command, who gives it, and since when it waits.
+#[derive(Debug)]
+pub struct Envelope {
+    pub caller: Arc<Caller>,
+    pub arrived: Instant,
+    pub command: Command,
+}
+
+/// All that the control socket can ask.
+#[derive(Debug)]
+pub enum Command {
+    WhoAmI(Reply<WhoAmI>),
+    Launch(Box<LaunchRequest>, Reply<LaunchReply>),
+    List { all: bool, reply: Reply<Vec<RunView>> },
+    Show { id: String, reply: Reply<RunView> },
+    Revoke { id: String, request: RevokeRequest, reply: Reply<RevokeReply> },
+    Why { id: String, request: WhyRequest, reply: Reply<WhyReply> },
+    Events { query: EventsQuery, reply: Reply<Feed> },
+    Status(Reply<StatusReply>),
+}
+
+impl Command {
+    /// Every name of a command; the closed label of its metric.
+    pub const VERBS: [&'static str; 8] =
+        ["whoami", "launch", "list", "show", "revoke", "why", "events", "status"];
+
+    pub const fn verb(&self) -> &'static str {
+        match self {
+            Self::WhoAmI(_) => Self::VERBS[0],
+            Self::Launch(..) => Self::VERBS[1],
+            Self::List { .. } => Self::VERBS[2],
+            Self::Show { .. } => Self::VERBS[3],
+            Self::Revoke { .. } => Self::VERBS[4],
+            Self::Why { .. } => Self::VERBS[5],
+            Self::Events { .. } => Self::VERBS[6],
+            Self::Status(_) => Self::VERBS[7],
+        }
+    }
+}
+
+impl Command {
+    /// Answers any command with an error.
+    pub fn refuse(self, error: ErrorReply) {
+        let gone = match self {
+            Self::WhoAmI(reply) => reply.send(Err(error)).is_err(),
+            Self::Launch(_, reply) => reply.send(Err(error)).is_err(),
+            Self::List { reply, .. } => reply.send(Err(error)).is_err(),
+            Self::Show { reply, .. } => reply.send(Err(error)).is_err(),
+            Self::Revoke { reply, .. } => reply.send(Err(error)).is_err(),
+            Self::Why { reply, .. } => reply.send(Err(error)).is_err(),
+            Self::Events { reply, .. } => reply.send(Err(error)).is_err(),
+            Self::Status(reply) => reply.send(Err(error)).is_err(),
+        };
+        if gone {
+            tracing::debug!("who asked has gone");
+        }
+    }
+}
+
+/// Which events.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventsQuery {
+    #[serde(default)]
+    pub follow: bool,
+    pub id: Option<String>,
+    /// How many past events at most; without it all, or none when following.
+    pub last: Option<usize>,
+}
+
+/// Past events, and a queue of those to come.
+#[derive(Debug)]
+pub struct Feed {
+    pub past: Vec<Arc<Event>>,
+    pub live: Option<mpsc::Receiver<Arc<Event>>>,
+}
+
+/// Asks for the text of all metrics.
+pub type Scrape = oneshot::Sender<Result<String, String>>;

@@ -1,0 +1,74 @@
+//! The folder of policies: every `*.toml` in it is one.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+
+use crate::policy::{self, Policy, PolicyError};
+
+/// One thing that is wrong in the folder.
+#[derive(Debug, Error)]
+pub enum FolderError {
+    #[error("read {}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    /// Says its place itself.
+    #[error("{0}")]
+    Policy(PolicyError),
+    #[error("{}: policy {name:?} is in {} already", path.display(), first.display())]
+    Twice { name: String, path: PathBuf, first: PathBuf },
+}
+
+/// A policy and the text it came from.
+pub type Text = (Policy, String);
+
+/// Reads all policies, or says everything that is wrong with any of them.
+pub fn load(folder: &Path) -> Result<Vec<Text>, Vec<FolderError>> {
+    let mut errors = Vec::new();
+    let mut policies = Vec::new();
+    let mut names: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for path in files(folder).map_err(|error| vec![error])? {
+        match read(&path) {
+            Ok((policy, text)) => {
+                let name = policy.name().to_owned();
+                match names.get(&name).cloned() {
+                    Some(first) => errors.push(FolderError::Twice { name, path, first }),
+                    None => {
+                        names.insert(name, path);
+                        policies.push((policy, text));
+                    }
+                }
+            }
+            Err(found) => errors.extend(found),
+        }
+    }
+    if errors.is_empty() { Ok(policies) } else { Err(errors) }
+}
+
+/// Reads one policy.
+pub fn read(path: &Path) -> Result<Text, Vec<FolderError>> {
+    let text = fs::read_to_string(path).map_err(|source| vec![failed(path, source)])?;
+    match policy::parse(&path.display().to_string(), &text) {
+        Ok(policy) => Ok((policy, text)),
+        Err(errors) => Err(errors.into_iter().map(FolderError::Policy).collect()),
+    }
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>, FolderError> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(|source| failed(folder, source))? {
+        let path = entry.map_err(|source| failed(folder, source))?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn failed(path: &Path, source: io::Error) -> FolderError {
+    FolderError::Io { path: path.to_owned(), source }
+}

@@ -1,0 +1,129 @@
+//! Why something that was asked is not done, and what the caller reads about it.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::{
+    control::api::{Code, ErrorReply},
+    instance::{Ambiguous, Ending},
+};
+
+/// A request that is understood and refused; nothing has changed.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum Refusal {
+    #[error("{field} is missing: every run has an agent, an owner and a task")]
+    Missing { field: &'static str },
+    #[error("{field} has {length} bytes, at most {limit} are allowed")]
+    Long { field: String, length: usize, limit: usize },
+    #[error("{field} contains a control character")]
+    Control { field: String },
+    #[error("{count} labels are given, at most {limit} are allowed")]
+    ManyLabels { count: usize, limit: usize },
+    #[error("the time to live is zero")]
+    NoTtl,
+    #[error("a time to live of {asked_ms} ms is longer than the policy's max_ttl, {limit_ms} ms")]
+    LongTtl { asked_ms: u64, limit_ms: u64 },
+    #[error("no policy is called {name:?}")]
+    UnknownPolicy { name: String, known: Vec<String> },
+    #[error("policy {policy:?} needs parameter {param:?}")]
+    MissingParam { policy: String, param: String },
+    #[error("policy {policy:?} has no parameter {param:?}")]
+    UnknownParam { policy: String, param: String, known: Vec<String> },
+    #[error("parameter {param:?} is {}, which is no absolute path", path.display())]
+    RelativeParam { param: String, path: PathBuf },
+    #[error("parameter {param:?} is {}, which is no existing folder", path.display())]
+    NoFolder { param: String, path: PathBuf },
+    #[error("the asking process has {0} threads; a run starts from a process with one")]
+    Threads(usize),
+    #[error("the asking process is traced by process {0}")]
+    Traced(u32),
+    #[error("the asking process is gone")]
+    Gone,
+    #[error("the asking process belongs to run {0} already")]
+    Tagged(Uuid),
+    #[error("all {0} slots for runs are taken")]
+    NoSlot(u32),
+    #[error("the kernel's tables have no room for this run: {0}")]
+    NoRoom(String),
+    #[error("this host does not enforce: {0}")]
+    NotEnforcing(String),
+    #[error("run {0} is over and cannot have another below it")]
+    ParentEnded(Uuid),
+    #[error("run {parent} is {depth} runs deep already, and {limit} is the limit")]
+    Deep { parent: Uuid, depth: u32, limit: u32 },
+    #[error(transparent)]
+    Run(#[from] Ambiguous),
+    #[error("run {id} is over already: {}", ending.name())]
+    Ended { id: Uuid, ending: Ending },
+}
+
+impl Refusal {
+    fn code(&self) -> Code {
+        match self {
+            Self::Missing { .. }
+            | Self::Long { .. }
+            | Self::Control { .. }
+            | Self::ManyLabels { .. }
+            | Self::NoTtl
+            | Self::LongTtl { .. } => Code::BadRequest,
+            Self::UnknownPolicy { .. } => Code::UnknownPolicy,
+            Self::MissingParam { .. }
+            | Self::UnknownParam { .. }
+            | Self::RelativeParam { .. }
+            | Self::NoFolder { .. } => Code::BadParams,
+            Self::Threads(_) | Self::Traced(_) | Self::Gone => Code::BadProcess,
+            Self::Tagged(_) => Code::Tagged,
+            Self::NoSlot(_) | Self::NoRoom(_) => Code::Full,
+            Self::NotEnforcing(_) => Code::NotEnforcing,
+            Self::ParentEnded(_) | Self::Deep { .. } => Code::BadParent,
+            Self::Run(_) => Code::UnknownRun,
+            Self::Ended { .. } => Code::Ended,
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        let text = match self {
+            Self::Missing { field } => format!("give it with --{field}"),
+            Self::NoTtl => "leave it out for the policy's own".to_owned(),
+            Self::LongTtl { limit_ms, .. } => format!("ask for at most {}s", limit_ms / 1000),
+            Self::UnknownPolicy { known, .. } => listed("the policies are", known)?,
+            Self::MissingParam { param, .. } => format!("give it with --param {param}=FOLDER"),
+            Self::UnknownParam { known, .. } => listed("its parameters are", known)?,
+            Self::RelativeParam { .. } => "give the path from / on".to_owned(),
+            Self::NoFolder { .. } => "create the folder first, or name another".to_owned(),
+            Self::Threads(_) => {
+                "ask before any thread is started, as `agentid run` does".to_owned()
+            }
+            Self::Traced(_) => "detach the tracer (strace, gdb) and try again".to_owned(),
+            Self::Tagged(_) => "a run cannot start another run".to_owned(),
+            Self::NoSlot(_) | Self::NoRoom(_) => {
+                "wait until runs have ended, or end some: agentid ps, agentid revoke".to_owned()
+            }
+            Self::NotEnforcing(_) => "agentid status says what is missing".to_owned(),
+            Self::Run(Ambiguous::Unknown(_)) => "agentid ps --all lists the runs".to_owned(),
+            Self::Run(Ambiguous::Many { .. } | Ambiguous::Short(_)) => {
+                "give more of the ID; agentid ps --all lists them".to_owned()
+            }
+            Self::Long { .. }
+            | Self::Control { .. }
+            | Self::ManyLabels { .. }
+            | Self::Gone
+            | Self::ParentEnded(_)
+            | Self::Deep { .. }
+            | Self::Ended { .. } => return None,
+        };
+        Some(text)
+    }
+}
+
+impl From<Refusal> for ErrorReply {
+    fn from(refusal: Refusal) -> Self {
+        Self { code: refusal.code(), message: refusal.to_string(), remedy: refusal.remedy() }
+    }
+}
+
+fn listed(what: &str, names: &[String]) -> Option<String> {
+    (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")))
+}

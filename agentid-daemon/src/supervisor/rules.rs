@@ -1,0 +1,227 @@
+//! The policies that runs are bound to, their compiled form, and the daemon's copy of the kernel's maps.
+//!
+//! What is made here is a list of writes. Whoever carries them out says so with [`Rules::applied`]; until then the copy
+//! does not have them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+
+use agentid_common::{
+    name::NameKey,
+    verdict::{Hook, Rule},
+};
+use thiserror::Error;
+use uuid::Uuid;
+
+use super::refusal::Refusal;
+use crate::{
+    image::{
+        self, BindError, CompileError, CompiledPolicy, Held, Image, Leftover, MapOp, Numbers,
+        Terrain, View,
+    },
+    instance::run::PolicyVersion,
+    policy::Policy,
+};
+
+/// A policy and the text that it came from.
+#[derive(Debug)]
+pub struct Document {
+    pub policy: Policy,
+    pub text: String,
+    compiled: Option<CompiledPolicy>,
+}
+
+/// What one run's parameters occupy.
+#[derive(Debug)]
+struct Bound {
+    removal: Vec<MapOp>,
+    held: Held,
+}
+
+/// Scopes of one run's rules, for its slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bond {
+    pub policy_scope: u64,
+    pub params_scope: u64,
+}
+
+/// Writes to take something back, and what becomes free when they are done.
+#[derive(Debug)]
+pub struct Release {
+    pub removal: Vec<MapOp>,
+    held: Held,
+}
+
+/// Why a run cannot be bound to a policy.
+#[derive(Debug, Error)]
+pub enum RulesError {
+    #[error("policy {0} is not loaded")]
+    NotLoaded(PolicyVersion),
+    #[error("compile policy {version}")]
+    Compile { version: PolicyVersion, source: CompileError },
+    #[error("bind the parameters to policy {version}")]
+    Bind { version: PolicyVersion, source: BindError },
+}
+
+/// All rules of this host.
+#[derive(Debug)]
+pub struct Rules {
+    documents: BTreeMap<PolicyVersion, Document>,
+    current: BTreeMap<String, PolicyVersion>,
+    bound: BTreeMap<Uuid, Bound>,
+    image: Image,
+    numbers: Numbers,
+    names: NameKey,
+}
+
+impl Rules {
+    /// Without policies, over maps that hold `image` of an earlier daemon. `next` is above every scope and generation
+    /// that this host has ever used. The release is for when no slot refers to the earlier daemon's rules any more.
+    pub fn new(names: NameKey, image: Image, next: u64) -> (Self, Release) {
+        let (leftover, numbers) = Leftover::of(&image, next);
+        let rules = Self {
+            documents: BTreeMap::new(),
+            current: BTreeMap::new(),
+            bound: BTreeMap::new(),
+            image,
+            numbers,
+            names,
+        };
+        (rules, Release { removal: leftover.removal, held: leftover.held })
+    }
+
+    /// Takes in one version of a policy, for runs that are bound to it.
+    pub fn load(&mut self, version: PolicyVersion, policy: Policy, text: String) {
+        let document = Document { policy, text, compiled: None };
+        self.documents.entry(version).or_insert(document);
+    }
+
+    /// Makes a loaded version the one that new runs get.
+    pub fn offer(&mut self, version: PolicyVersion) {
+        self.current.insert(version.name.clone(), version);
+    }
+
+    /// The version that a new run of this policy gets.
+    pub fn current(&self, name: &str) -> Result<(&PolicyVersion, &Document), Refusal> {
+        let found = self.current.get(name);
+        found.and_then(|version| Some((version, self.documents.get(version)?))).ok_or_else(|| {
+            let known = self.current.keys().cloned().collect();
+            Refusal::UnknownPolicy { name: name.to_owned(), known }
+        })
+    }
+
+    /// The policies that are offered.
+    pub fn offered(&self) -> impl Iterator<Item = (&PolicyVersion, &Policy)> {
+        self.current
+            .values()
+            .filter_map(|version| Some((version, &self.documents.get(version)?.policy)))
+    }
+
+    pub fn document(&self, version: &PolicyVersion) -> Option<&Document> {
+        self.documents.get(version)
+    }
+
+    /// The folders that a survey must look at before a run with these parameters can be bound.
+    pub fn folders(
+        &self,
+        version: &PolicyVersion,
+        params: &BTreeMap<String, PathBuf>,
+    ) -> Vec<PathBuf> {
+        let mut folders: BTreeSet<PathBuf> = params.values().cloned().collect();
+        if let Some(Document { policy, compiled: None, .. }) = self.documents.get(version) {
+            folders.extend(image::prefixes(policy));
+        }
+        folders.into_iter().collect()
+    }
+
+    /// The writes that make a policy known to the kernel; none when it is already.
+    pub fn compile(
+        &mut self,
+        version: &PolicyVersion,
+        terrain: &Terrain,
+    ) -> Result<Vec<MapOp>, RulesError> {
+        let document = self.documents.get_mut(version);
+        let document = document.ok_or_else(|| RulesError::NotLoaded(version.clone()))?;
+        if document.compiled.is_some() {
+            return Ok(Vec::new());
+        }
+        let compiled = image::compile(&document.policy, terrain, &self.names, &mut self.numbers)
+            .map_err(|source| RulesError::Compile { version: version.clone(), source })?;
+        let ops = compiled.ops.clone();
+        document.compiled = Some(compiled);
+        Ok(ops)
+    }
+
+    /// Gives up a policy's compiled form, which no run is bound to. Its next run compiles it anew.
+    pub fn withdraw(&mut self, version: &PolicyVersion) -> Option<Release> {
+        let CompiledPolicy { removal, held, .. } =
+            self.documents.get_mut(version)?.compiled.take()?;
+        Some(Release { removal, held })
+    }
+
+    /// Binds a run to a compiled policy. Returns the scopes for its slot, and the writes that bring them about.
+    pub fn bind(
+        &mut self,
+        id: Uuid,
+        version: &PolicyVersion,
+        params: &BTreeMap<String, PathBuf>,
+        terrain: &Terrain,
+    ) -> Result<(Bond, Vec<MapOp>), RulesError> {
+        let document = self.documents.get(version);
+        let compiled = document.and_then(|document| document.compiled.as_ref());
+        let compiled = compiled.ok_or_else(|| RulesError::NotLoaded(version.clone()))?;
+        let binding = compiled
+            .bind(params, terrain, &mut self.numbers)
+            .map_err(|source| RulesError::Bind { version: version.clone(), source })?;
+        let bond = Bond { policy_scope: compiled.scope, params_scope: binding.scope };
+        self.bound.insert(id, Bound { removal: binding.removal, held: binding.held });
+        Ok((bond, binding.ops))
+    }
+
+    /// What a run alone has needed, once no slot refers to it.
+    pub fn unbind(&mut self, id: Uuid) -> Option<Release> {
+        let Bound { removal, held } = self.bound.remove(&id)?;
+        Some(Release { removal, held })
+    }
+
+    /// Makes the numbers of what was taken back free. Returns the writes that are left to do.
+    pub fn release(&mut self, release: Release) -> Vec<MapOp> {
+        self.numbers.release(release.held)
+    }
+
+    /// A generation for a new run.
+    pub fn generation(&mut self) -> u64 {
+        self.numbers.unique()
+    }
+
+    /// The lowest scope or generation that was not given out.
+    pub fn high_water(&self) -> u64 {
+        self.numbers.high_water()
+    }
+
+    /// The kernel's maps have these writes now.
+    pub fn applied(&mut self, ops: &[MapOp]) {
+        self.image.apply_all(ops);
+    }
+
+    pub fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// The copy at a moment of the boot clock, for a decision.
+    pub fn at(&self, now: u64) -> View<'_> {
+        self.image.at(now)
+    }
+
+    /// What the author said of a rule that a hook names.
+    pub fn because(&self, version: &PolicyVersion, hook: Hook, rule: Rule) -> Option<&str> {
+        let policy = &self.documents.get(version)?.policy;
+        match hook {
+            Hook::FileOpen | Hook::BprmCheckSecurity => policy.because_file(rule),
+            Hook::SocketConnect => policy.because_net(rule),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Taking up what an earlier daemon has left: its runs in the kernel, its files.
+
+use agentid_common::{
+    instance::{Instance, State as SlotState},
+    map::CANARY_SLOT,
+    tag::InvocationId,
+};
+use thiserror::Error;
+use tracing::{error, info, warn};
+use uuid::Uuid;
+
+use super::{super::folder::Text, RunError, Supervisor};
+use crate::{
+    image::MapOp,
+    instance::{
+        Ending, Phase, Place, Run,
+        run::{End, OnEnd, PolicyVersion, RunMode},
+    },
+    kernel::{ApplyError, Held, SurveyError},
+    policy::{self, Policy},
+    supervisor::{
+        rules::{Release, RulesError},
+        step::Input,
+        store::{self, StoreError},
+    },
+};
+
+/// Why an adopted run cannot have its rules again.
+#[derive(Debug, Error)]
+pub(super) enum RebindError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("understand policy {0}, which an earlier daemon has understood")]
+    Policy(PolicyVersion),
+    #[error("survey the folders of its policy")]
+    Survey(#[source] SurveyError),
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+    #[error("write its rules")]
+    Apply(#[from] ApplyError),
+}
+
+impl Supervisor {
+    /// Makes the policies those that new runs get.
+    pub(super) fn offer(&mut self, policies: Vec<Text>) {
+        for (policy, text) in policies {
+            let version = version(&policy, &text);
+            self.rules.load(version.clone(), policy, text);
+            self.rules.offer(version);
+        }
+    }
+
+    /// Brings files and slots together, gives every live run fresh rules, and then takes the old rules back.
+    pub(super) fn adopt(
+        &mut self,
+        known: Vec<Run>,
+        held: Vec<Held>,
+        leftover: Release,
+    ) -> Result<(), RunError> {
+        let mut held: Vec<Held> = held
+            .into_iter()
+            .filter(|held| held.slot != CANARY_SLOT && held.instance.state != SlotState::FREE)
+            .collect();
+        for run in known {
+            let place = held.iter().position(|held| is_of(held, &run));
+            let run = Box::new(run);
+            match place.map(|place| held.swap_remove(place)) {
+                Some(Held { instance, .. }) => {
+                    info!(id = %run.id, phase = run.phase.name(), "taking up a run");
+                    self.adopted.insert(run.id, instance);
+                    self.input(Input::Adopt { run, slot_state: instance.state });
+                }
+                None if run.phase.holds_slot() => {
+                    warn!(id = %run.id, "a run has not outlived the kernel");
+                    self.input(Input::Lost(run));
+                }
+                None => self.input(Input::Remember(run)),
+            }
+        }
+        for Held { slot, instance, .. } in held {
+            error!(slot, "a slot is held by a run without a state file; it is ended");
+            let run = Box::new(stranger(slot, &instance, self.now().wall_ms));
+            self.input(Input::Adopt { run, slot_state: instance.state });
+        }
+        self.adopted.clear();
+        // Every run has its new rules. No hook may still be under way with the old ones when they go.
+        self.apply(&[MapOp::Synchronize]).map_err(RunError::Adopt)?;
+        self.take_back(leftover).map_err(RunError::Adopt)
+    }
+
+    /// Compiles an adopted run's own policy version anew, and points its slot at the result with one write.
+    pub(super) fn rebind(&mut self, id: Uuid) -> Result<(), RebindError> {
+        let (Some(run), Some(instance)) =
+            (self.state.registry.get(id).cloned(), self.adopted.get(&id).copied())
+        else {
+            return Ok(());
+        };
+        if self.rules.document(&run.policy).is_none() {
+            let text = self.store.policy(&run.policy)?;
+            let policy = policy::parse(&run.policy.to_string(), &text)
+                .map_err(|_| RebindError::Policy(run.policy.clone()))?;
+            self.rules.load(run.policy.clone(), policy, text);
+        }
+        let folders = self.rules.folders(&run.policy, &run.params);
+        let terrain = self.kernel.survey(&folders).map_err(RebindError::Survey)?;
+        let compiled = self.rules.compile(&run.policy, &terrain)?;
+        let bound = self.rules.bind(id, &run.policy, &run.params, &terrain);
+        self.store.reserve(self.rules.high_water())?;
+        self.apply(&compiled)?;
+        let (bond, ops) = bound?;
+        self.apply(&ops)?;
+        let instance =
+            Instance { policy: bond.policy_scope, params: bond.params_scope, ..instance };
+        self.apply(&[MapOp::SetInstance(run.place.slot, instance)])?;
+        Ok(())
+    }
+}
+
+/// The version of a policy that is bound by its text.
+fn version(policy: &Policy, text: &str) -> PolicyVersion {
+    PolicyVersion { name: policy.name().to_owned(), digest: store::digest(text) }
+}
+
+fn is_of(held: &Held, run: &Run) -> bool {
+    held.slot == run.place.slot
+        && held.instance.generation == run.place.generation
+        && held.instance.invocation == InvocationId(run.id.into_bytes())
+}
+
+/// A run of which nothing is known but its slot, and which is ended for that.
+fn stranger(slot: u32, instance: &Instance, at_ms: u64) -> Run {
+    let unknown = || "unknown".to_owned();
+    let reason = Some("its state file is missing".to_owned());
+    Run {
+        id: Uuid::from_bytes(instance.invocation.0),
+        agent: unknown(),
+        owner: unknown(),
+        task: unknown(),
+        purpose: None,
+        labels: Default::default(),
+        policy: PolicyVersion { name: unknown(), digest: String::new() },
+        params: Default::default(),
+        mode: RunMode::Enforce,
+        on_end: OnEnd::Kill,
+        parent: None,
+        command: Vec::new(),
+        uid: 0,
+        tgid: 0,
+        place: Place { slot, generation: instance.generation, deadline: instance.deadline },
+        launched_ms: at_ms,
+        phase: Phase::Stopping(Ending::Revoked),
+        end: Some(End { reason, ..End::of(Ending::Revoked, at_ms) }),
+    }
+}

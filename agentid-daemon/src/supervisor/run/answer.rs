@@ -1,0 +1,233 @@
+//! Answering commands. Who may ask is decided here, once, before anything else is looked at.
+
+use agentid_common::{ABI_VERSION, map};
+use tracing::{debug, error};
+
+use super::{Supervisor, launch::chain, stopping::totals};
+use crate::{
+    control::{
+        api::{
+            Code, ErrorReply, HookView, MapView, PolicyView, RunView, StatusReply, WhoAmI,
+            WhyReply, WhyRequest,
+        },
+        caller::{Ask, Standing},
+    },
+    instance::{Phase, Run},
+    metrics::kernel::Reading,
+    supervisor::{
+        command::{Answer, Command, Envelope, EventsQuery, Feed, Reply, Scrape},
+        refusal::Refusal,
+        view,
+        why::{self, Question},
+    },
+};
+
+impl Supervisor {
+    pub(super) fn answer(&mut self, envelope: Envelope) {
+        let Envelope { caller, arrived, command } = envelope;
+        let verb = command.verb();
+        let tag = match self.kernel.tag_of(caller.process()) {
+            Ok(tag) => tag,
+            Err(failure) => {
+                // Somebody whose tag cannot be read may be a run.
+                error!(tgid = caller.tgid, message = %chain(&failure), "a caller's tag is unknown");
+                self.count(verb, &Err(Code::Internal));
+                let message = "the daemon cannot tell whether the asking process is a run";
+                return command.refuse(ErrorReply::new(Code::Internal, message));
+            }
+        };
+        let standing =
+            Standing { uid: caller.uid, operator: caller.operator, tagged: tag.is_some() };
+        let own = standing.may(Ask::Own);
+        match command {
+            Command::WhoAmI(reply) => {
+                let run = tag.map(|tag| uuid::Uuid::from_bytes(tag.invocation.0));
+                let answer = WhoAmI { uid: caller.uid, operator: caller.operator, run };
+                self.reply(verb, reply, Ok(answer));
+            }
+            Command::Launch(request, reply) => {
+                let answer = own.and_then(|()| self.launch(&caller, &standing, *request));
+                self.metrics.launches.with_label_values(&[result(&answer)]).inc();
+                self.reply(verb, reply, answer);
+            }
+            Command::List { all, reply } => {
+                let answer = own.map(|()| self.list(&standing, all));
+                self.reply(verb, reply, answer);
+            }
+            Command::Show { id, reply } => {
+                let answer = own.and_then(|()| Ok(self.view(self.find(&standing, &id)?)));
+                self.reply(verb, reply, answer);
+            }
+            Command::Revoke { id, request, reply } => match own {
+                Ok(()) => self.revoke(&standing, &id, request, arrived, reply),
+                Err(refused) => self.reply(verb, reply, Err(refused)),
+            },
+            Command::Why { id, request, reply } => {
+                let answer = own.and_then(|()| self.why(&standing, &id, &request));
+                self.reply(verb, reply, answer);
+            }
+            Command::Events { query, reply } => {
+                let answer = own.and_then(|()| self.events(&standing, &query));
+                self.reply(verb, reply, answer);
+            }
+            Command::Status(reply) => {
+                let answer = own.map(|()| self.status());
+                self.reply(verb, reply, answer);
+            }
+        }
+    }
+
+    fn find(&self, standing: &Standing, text: &str) -> Result<&Run, ErrorReply> {
+        let seen = |run: &Run| standing.sees(run.uid);
+        Ok(self.state.registry.find(text, seen).map_err(Refusal::from)?)
+    }
+
+    fn list(&self, standing: &Standing, all: bool) -> Vec<RunView> {
+        let seen = |run: &&Run| standing.sees(run.uid) && (all || run.phase.holds_slot());
+        self.state.registry.all().filter(seen).map(|run| self.view(run)).collect()
+    }
+
+    fn view(&self, run: &Run) -> RunView {
+        let holds = run.phase.holds_slot();
+        let activity = if holds { self.activity(run.place.slot) } else { None };
+        let tasks = activity.map_or(0, |activity| activity.live);
+        view::run(run, tasks, activity.map(|activity| totals(&activity)), self.now())
+    }
+
+    fn why(&self, standing: &Standing, id: &str, request: &WhyRequest) -> Answer<WhyReply> {
+        let run = self.find(standing, id)?;
+        let policy = self.rules.document(&run.policy).map(|document| &document.policy);
+        let facts = self.rules.at(self.kernel.boot_ns());
+        match request {
+            WhyRequest::Open { path, want } => {
+                let want = why::rights(want)?;
+                let place = self
+                    .kernel
+                    .locate(path)
+                    .map_err(|failure| ErrorReply::new(Code::BadRequest, chain(&failure)))?;
+                let object = path.display().to_string();
+                Ok(Question { run, policy, object: &object }.file(&facts, &place, want))
+            }
+            WhyRequest::Connect { address, port } => {
+                let object = std::net::SocketAddr::new(*address, *port).to_string();
+                Ok(Question { run, policy, object: &object }.peer(&facts, *address, *port))
+            }
+        }
+    }
+
+    fn events(&mut self, standing: &Standing, query: &EventsQuery) -> Answer<Feed> {
+        let run = match &query.id {
+            Some(id) => Some(self.find(standing, id)?),
+            None => None,
+        };
+        let filter = Self::filter(run, standing.limit());
+        let mut past = self.hub.history(filter);
+        let wanted = query.last.unwrap_or(if query.follow { 0 } else { usize::MAX });
+        past.drain(..past.len().saturating_sub(wanted));
+        let live = if query.follow {
+            let live = self.hub.follow(filter);
+            Some(live.ok_or_else(|| ErrorReply::new(Code::Full, "too many follow the events"))?)
+        } else {
+            None
+        };
+        Ok(Feed { past, live })
+    }
+
+    fn status(&self) -> StatusReply {
+        let posture = &self.state.posture;
+        let hooks = self.kernel.hooks().into_iter().map(|(name, attached)| HookView {
+            name: name.to_owned(),
+            attached: attached.is_ok(),
+            why_not: attached.err(),
+        });
+        let maps = self.kernel.fill().into_iter().map(|(name, entries, capacity)| MapView {
+            name: name.to_owned(),
+            entries,
+            capacity,
+        });
+        let policies = self.rules.offered().map(|(version, policy)| PolicyView {
+            name: version.name.clone(),
+            digest: version.digest.clone(),
+            description: Some(policy.description()).filter(|text| !text.is_empty()).map(Into::into),
+            params: policy.params().to_vec(),
+        });
+        StatusReply {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            abi: ABI_VERSION,
+            posture: posture.name().to_owned(),
+            why: posture.why().map(ToOwned::to_owned),
+            started_ms: self.started_ms,
+            active: self.number_of(|phase| phase == Phase::Active),
+            stopping: self.number_of(|phase| phase != Phase::Active),
+            slots: u64::from(map::SLOTS) - 1,
+            hooks: hooks.collect(),
+            maps: maps.collect(),
+            policies: policies.collect(),
+        }
+    }
+
+    fn number_of(&self, which: impl Fn(Phase) -> bool) -> u64 {
+        self.state.registry.live().filter(|run| which(run.phase)).count() as u64
+    }
+
+    /// The text of all metrics, the kernel's counters as they stand now.
+    pub(super) fn scrape(&mut self, scrape: Scrape) {
+        let text = match self.kernel.counters() {
+            Ok(counters) => {
+                let hooks = self.kernel.hooks();
+                let hooks = hooks.into_iter().map(|(name, attached)| (name, attached.is_ok()));
+                let reading = Reading {
+                    counter: &|index| counters.get(index),
+                    hooks: hooks.collect(),
+                    fill: self.kernel.fill(),
+                };
+                self.metrics.kernel.observe(&reading);
+                self.gauges();
+                self.metrics.text().map_err(|failure| chain(&failure))
+            }
+            Err(failure) => Err(chain(&failure)),
+        };
+        if scrape.send(text).is_err() {
+            debug!("a scraper has gone");
+        }
+    }
+
+    fn gauges(&self) {
+        let posture = self.state.posture.name();
+        for name in crate::instance::Posture::NAMES {
+            self.metrics.posture.with_label_values(&[name]).set(i64::from(name == posture));
+        }
+        let [active, stopping, _] = Phase::NAMES;
+        let count = |active| {
+            i64::try_from(self.number_of(|phase| (phase == Phase::Active) == active))
+                .unwrap_or(i64::MAX)
+        };
+        self.metrics.instances.with_label_values(&[active]).set(count(true));
+        self.metrics.instances.with_label_values(&[stopping]).set(count(false));
+    }
+
+    /// Gives an answer, and counts what it was.
+    pub(super) fn reply<T>(&self, verb: &str, reply: Reply<T>, answer: Answer<T>) {
+        self.count(verb, &answer.as_ref().map(|_| ()).map_err(|error| error.code));
+        if reply.send(answer).is_err() {
+            debug!(verb, "who asked has gone");
+        }
+    }
+
+    pub(super) fn count(&self, verb: &str, result: &Result<(), Code>) {
+        let result = match result {
+            Ok(()) => "ok",
+            Err(Code::Internal) => "failed",
+            Err(_) => "refused",
+        };
+        self.metrics.requests.with_label_values(&[verb, result]).inc();
+    }
+}
+
+fn result<T>(answer: &Answer<T>) -> &'static str {
+    match answer {
+        Ok(_) => "ok",
+        Err(error) if error.code == Code::Internal => "failed",
+        Err(_) => "refused",
+    }
+}

@@ -1,0 +1,180 @@
+//! Doing what [`step`](crate::supervisor::step) says.
+
+use agentid_common::{
+    instance::{Activity, Instance},
+    tag::{COUNTED, InvocationId, Tag},
+};
+use thiserror::Error;
+use tracing::error;
+use uuid::Uuid;
+
+use super::{Supervisor, adopt::RebindError, launch::chain};
+use crate::{
+    event::{
+        enrich,
+        event::{Event, What},
+        export::Filter,
+    },
+    image::MapOp,
+    instance::Run,
+    kernel::{ApplyError, TagError},
+    supervisor::{
+        command::Caller,
+        rules::Release,
+        step::{Effect, Input},
+        store::StoreError,
+    },
+};
+
+/// Which effect did not come about.
+#[derive(Debug, Error)]
+pub(super) enum EffectError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("give the run its slot")]
+    Occupy(#[source] ApplyError),
+    #[error("tag the process")]
+    Tag(#[from] TagError),
+    #[error("tag the process: nobody has asked for it")]
+    NoCaller,
+    #[error("deny the run everything")]
+    Deny(#[source] ApplyError),
+    #[error("clear the slot")]
+    Clear(#[source] ApplyError),
+    #[error("take the run's rules up again")]
+    Rebind(#[from] RebindError),
+}
+
+impl Supervisor {
+    /// Does everything, whatever fails: an ending goes on. Failures are logged.
+    pub(super) fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            let rebound = match &effect {
+                Effect::Rebind(id) => Some(*id),
+                _ => None,
+            };
+            let Err(failure) = self.carry_out(effect, None) else { continue };
+            let message = chain(&failure);
+            error!(%message, "an effect has failed");
+            if let Some(id) = rebound {
+                // Its old rules go with the rest of the earlier daemon's; it cannot live on without any.
+                let reason = Some(format!("its rules could not be taken up again: {message}"));
+                self.input(Input::Revoke { id, by_uid: 0, reason });
+            }
+        }
+    }
+
+    pub(super) fn carry_out(
+        &mut self,
+        effect: Effect,
+        caller: Option<&Caller>,
+    ) -> Result<(), EffectError> {
+        match effect {
+            Effect::Save(id) => match self.state.registry.get(id) {
+                Some(run) => Ok(self.store.save(run)?),
+                None => Ok(()),
+            },
+            Effect::Forget(id) => Ok(self.store.forget(id)?),
+            Effect::Occupy { instance, id } => self.occupy(id, instance),
+            Effect::Tag(id) => self.tag(id, caller.ok_or(EffectError::NoCaller)?),
+            Effect::Rebind(id) => Ok(self.rebind(id)?),
+            Effect::Deny { slot, state } => {
+                self.apply(&[MapOp::SetState(slot, state)]).map_err(EffectError::Deny)
+            }
+            Effect::Stop { id, kill } => {
+                self.stop(id, kill);
+                Ok(())
+            }
+            Effect::Clear { id, slot } => self.clear(id, slot),
+            Effect::Publish { id, what } => {
+                self.publish(id, what);
+                Ok(())
+            }
+        }
+    }
+
+    fn occupy(&mut self, id: Uuid, instance: Instance) -> Result<(), EffectError> {
+        let Some(slot) = self.state.registry.get(id).map(|run| run.place.slot) else {
+            return Ok(());
+        };
+        // The first task is counted here: it is tagged from outside, so no hook sees it begin.
+        let activity = Activity { live: 1, started: 1, ..Activity::default() };
+        let ops = [MapOp::SetActivity(slot, activity), MapOp::SetInstance(slot, instance)];
+        self.apply(&ops).map_err(EffectError::Occupy)
+    }
+
+    fn tag(&mut self, id: Uuid, caller: &Caller) -> Result<(), EffectError> {
+        let Some(run) = self.state.registry.get(id) else { return Ok(()) };
+        let tag = Tag {
+            generation: run.place.generation,
+            slot: run.place.slot,
+            counted: COUNTED,
+            invocation: InvocationId(run.id.into_bytes()),
+        };
+        Ok(self.kernel.tag(caller.process(), &tag)?)
+    }
+
+    /// Empties a slot. What its run alone has needed is taken back later, when no hook can be under way with it.
+    fn clear(&mut self, id: Uuid, slot: u32) -> Result<(), EffectError> {
+        let cleared = self.apply(&[MapOp::SetInstance(slot, Instance::default())]);
+        self.stopping.retain(|stopping| stopping.id != id);
+        self.settle_waiters(id);
+        if let Some(ending) = self.state.registry.get(id).and_then(|run| run.phase.ending()) {
+            self.metrics.endings.with_label_values(&[ending.name()]).inc();
+        }
+        // Rules that a slot may still name stay where they are.
+        cleared.map_err(EffectError::Clear)?;
+        self.garbage.extend(self.rules.unbind(id));
+        Ok(())
+    }
+
+    fn publish(&mut self, id: Option<Uuid>, what: What) {
+        let run = id.and_then(|id| self.state.registry.get(id));
+        let uid = run.map(|run| run.uid);
+        let event = Event { time_ms: super::wall_ms(), run: run.map(enrich::name), what };
+        self.export(event, uid);
+    }
+
+    pub(super) fn export(&mut self, event: Event, uid: Option<u32>) {
+        let dropped = self.hub.publish(event, uid);
+        self.metrics.dropped.with_label_values(&["follower"]).inc_by(dropped);
+    }
+
+    /// Writes to the kernel's tables, and to the copy what has been written.
+    pub(super) fn apply(&mut self, ops: &[MapOp]) -> Result<(), ApplyError> {
+        if ops.is_empty() {
+            return Ok(());
+        }
+        self.kernel.apply(ops)?;
+        self.rules.applied(ops);
+        Ok(())
+    }
+
+    /// Takes back what ended runs have needed: one wait for the hooks under way serves them all.
+    pub(super) fn collect(&mut self) {
+        if self.garbage.is_empty() {
+            return;
+        }
+        if let Err(failure) = self.apply(&[MapOp::Synchronize]) {
+            error!(message = %chain(&failure), "ended runs' rules stay for now");
+            return;
+        }
+        for release in std::mem::take(&mut self.garbage) {
+            // The numbers of what could not be removed stay taken: given out again they would mean two things.
+            if let Err(failure) = self.take_back(release) {
+                error!(message = %chain(&failure), "an ended run's rules stay in the kernel");
+            }
+        }
+    }
+
+    pub(super) fn take_back(&mut self, release: Release) -> Result<(), ApplyError> {
+        self.apply(&release.removal)?;
+        let rest = self.rules.release(release);
+        self.apply(&rest)
+    }
+
+    /// What a limited or unlimited caller may see of the events.
+    pub(super) fn filter(run: Option<&Run>, uid: Option<u32>) -> Filter {
+        Filter { run: run.map(|run| run.id), uid }
+    }
+}

@@ -1,0 +1,228 @@
+//! Launching: from a request to a tagged process.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use agentid_common::{instance::Ladder, verdict::Mode};
+use thiserror::Error;
+use tracing::{error, info, warn};
+use uuid::Uuid;
+
+use super::{Supervisor, effects::EffectError};
+use crate::{
+    control::{
+        api::{Code, ErrorReply, LaunchReply, LaunchRequest},
+        caller::{self, Standing},
+    },
+    image::BindError,
+    instance::{
+        Phase, Place, Run,
+        run::{OnEnd, PolicyVersion, RunMode},
+    },
+    kernel::{ApplyError, SurveyError},
+    supervisor::{
+        command::{Answer, Caller},
+        launch,
+        refusal::Refusal,
+        rules::{Bond, RulesError},
+        step::{Input, Launch, step},
+        store::StoreError,
+        view,
+    },
+};
+
+/// Why a run that was asked for rightly did not come about.
+#[derive(Debug, Error)]
+enum LaunchError {
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    #[error("survey the folders of the policy")]
+    Survey(#[source] SurveyError),
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+    #[error("write the rules of the run")]
+    Apply(#[from] ApplyError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Effect(#[from] EffectError),
+}
+
+/// What a policy makes of a request.
+struct Terms {
+    version: PolicyVersion,
+    text: String,
+    ttl_ms: u64,
+    mode: RunMode,
+    on_end: OnEnd,
+}
+
+impl Supervisor {
+    /// Makes the caller the first process of a new run.
+    pub(super) fn launch(
+        &mut self,
+        caller: &Caller,
+        standing: &Standing,
+        request: LaunchRequest,
+    ) -> Answer<LaunchReply> {
+        self.try_launch(caller, standing, request).map_err(|failure| match failure {
+            LaunchError::Refused(refusal) => refusal.into(),
+            LaunchError::Rules(RulesError::Bind { source: BindError::Full(full), .. }) => {
+                Refusal::NoRoom(full.to_string()).into()
+            }
+            LaunchError::Rules(RulesError::Bind { source, .. }) => {
+                ErrorReply::new(Code::BadParams, source.to_string())
+            }
+            other => {
+                let message = chain(&other);
+                error!(%message, "a launch has failed");
+                ErrorReply::new(Code::Internal, format!("the run was not launched: {message}"))
+            }
+        })
+    }
+
+    fn try_launch(
+        &mut self,
+        caller: &Caller,
+        standing: &Standing,
+        request: LaunchRequest,
+    ) -> Result<LaunchReply, LaunchError> {
+        launch::check(&request)?;
+        let terms = self.terms(&request)?;
+        folders_exist(&request.params)?;
+        let parent = match &request.parent {
+            Some(text) => {
+                let seen = |run: &Run| standing.sees(run.uid);
+                Some(self.state.registry.find(text, seen).map_err(Refusal::from)?.id)
+            }
+            None => None,
+        };
+        inspect(caller)?;
+
+        let id = Uuid::now_v7();
+        let (bond, generation) = self.bind(id, &terms, &request.params)?;
+        let now = self.now();
+        let run = Run {
+            id,
+            agent: request.agent,
+            owner: request.owner,
+            task: request.task,
+            purpose: request.purpose,
+            labels: request.labels,
+            policy: terms.version,
+            params: request.params,
+            mode: terms.mode,
+            on_end: terms.on_end,
+            parent,
+            command: launch::shortened(&request.command),
+            uid: caller.uid,
+            tgid: caller.tgid,
+            // The slot is chosen by the step.
+            place: Place {
+                slot: 0,
+                generation,
+                deadline: now.boot_ns.saturating_add(terms.ttl_ms.saturating_mul(1_000_000)),
+            },
+            launched_ms: now.wall_ms,
+            phase: Phase::Active,
+            end: None,
+        };
+        let reply = LaunchReply {
+            id,
+            policy: run.policy.to_string(),
+            deadline_ms: view::wall_of(run.place.deadline, now),
+        };
+        let Bond { policy_scope, params_scope } = bond;
+        let launch = Launch { run, policy_scope, params_scope };
+        let effects = match step(&mut self.state, Input::Launch(Box::new(launch)), now) {
+            Ok(effects) => effects,
+            Err(refusal) => {
+                self.garbage.extend(self.rules.unbind(id));
+                return Err(refusal.into());
+            }
+        };
+        for effect in effects {
+            if let Err(failure) = self.carry_out(effect, Some(caller)) {
+                self.input(Input::LaunchFailed(id));
+                return Err(failure.into());
+            }
+        }
+        // A thread that was started between the first look and the tag would go on without one.
+        if let Err(refusal) = inspect(caller) {
+            warn!(%id, %refusal, "the launching process has changed while it was tagged");
+            self.input(Input::LaunchFailed(id));
+            return Err(refusal.into());
+        }
+        info!(%id, policy = %reply.policy, uid = caller.uid, tgid = caller.tgid, "launched");
+        Ok(reply)
+    }
+
+    fn terms(&self, request: &LaunchRequest) -> Result<Terms, Refusal> {
+        let (version, document) = self.rules.current(&request.policy)?;
+        let policy = &document.policy;
+        launch::params(request, policy)?;
+        Ok(Terms {
+            version: version.clone(),
+            text: document.text.clone(),
+            ttl_ms: launch::ttl_ms(request, policy)?,
+            mode: if policy.mode() == Mode::AUDIT { RunMode::Audit } else { RunMode::Enforce },
+            on_end: if policy.on_end() == Ladder::DENY { OnEnd::Deny } else { OnEnd::Kill },
+        })
+    }
+
+    /// Puts the run's rules into the kernel's tables, where nothing refers to them yet.
+    fn bind(
+        &mut self,
+        id: Uuid,
+        terms: &Terms,
+        params: &BTreeMap<String, PathBuf>,
+    ) -> Result<(Bond, u64), LaunchError> {
+        let version = &terms.version;
+        let folders = self.rules.folders(version, params);
+        let terrain = self.kernel.survey(&folders).map_err(LaunchError::Survey)?;
+        self.store.keep_policy(version, &terms.text)?;
+        let compiled = self.rules.compile(version, &terrain)?;
+        let generation = self.rules.generation();
+        let bound = self.rules.bind(id, version, params, &terrain);
+        let written = self.store.reserve(self.rules.high_water()).map_err(LaunchError::from);
+        let written = written.and_then(|()| Ok(self.apply(&compiled)?));
+        if let Err(failure) = written {
+            self.garbage.extend(self.rules.unbind(id));
+            self.garbage.extend(self.rules.withdraw(version));
+            return Err(failure);
+        }
+        let (bond, ops) = bound?;
+        if let Err(failure) = self.apply(&ops) {
+            self.garbage.extend(self.rules.unbind(id));
+            return Err(failure.into());
+        }
+        Ok((bond, generation))
+    }
+}
+
+/// The process that asks must be one thread that nobody steers.
+fn inspect(caller: &Caller) -> Result<(), Refusal> {
+    match caller::threads(caller) {
+        None => Err(Refusal::Gone),
+        Some((1, 0)) => Ok(()),
+        Some((1, tracer)) => Err(Refusal::Traced(tracer)),
+        Some((threads, _)) => Err(Refusal::Threads(threads)),
+    }
+}
+
+fn folders_exist(params: &BTreeMap<String, PathBuf>) -> Result<(), Refusal> {
+    match params.iter().find(|(_, path)| !path.is_dir()) {
+        Some((param, path)) => Err(Refusal::NoFolder { param: param.clone(), path: path.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// An error with its causes, on one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text += &format!(": {cause}");
+        source = cause.source();
+    }
+    text
+}

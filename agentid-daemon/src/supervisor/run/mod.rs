@@ -1,0 +1,225 @@
+//! The loop around [`step`]: the only owner of the state, of the kernel's tables and of the state folder.
+//!
+//! It waits for a command, a record, a scrape or the clock, asks [`step`] what follows, and does that. One thing at a
+//! time: whatever it calls returns soon, and nothing here is shared.
+
+mod adopt;
+mod answer;
+mod effects;
+mod launch;
+mod records;
+mod revoke;
+mod stopping;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use agentid_common::{ABI_VERSION, instance::Instance, map};
+use thiserror::Error;
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    sync::mpsc,
+    time::MissedTickBehavior,
+};
+use tracing::{error, warn};
+use uuid::Uuid;
+
+use self::{revoke::Waiter, stopping::Stopping};
+use super::{
+    command::{Command, Envelope, Scrape},
+    folder::Text,
+    rules::{Release, Rules},
+    step::{Input, Now, OnLost, State, step},
+    store::{Store, StoreError},
+};
+use crate::{
+    event::export::Hub,
+    instance::{Ending, Phase, Posture, Registry},
+    kernel::{ApplyError, Kernel, Options, ReadError, Ring, StartError},
+    metrics::series::{Labels, Metrics},
+    settings::{OnEnforcementLost, Settings},
+};
+
+/// Events that are kept for those who ask later.
+const HISTORY: usize = 10_000;
+/// Ended runs that are kept for `show`.
+const ENDED: usize = 10_000;
+/// How often the canary is asked and the clock is looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Why there is no supervisor.
+#[derive(Debug, Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("start enforcement")]
+    Start(#[from] StartError),
+    #[error("read what an earlier daemon has left in the kernel")]
+    Image(#[source] ReadError),
+    #[error("replace what an earlier daemon has left in the kernel")]
+    Adopt(#[source] ApplyError),
+    #[error("open the ring of records")]
+    Ring(#[source] ReadError),
+    #[error("wait for records")]
+    Wait(#[source] io::Error),
+    #[error("set up the metrics")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// All state of the daemon.
+pub struct Supervisor {
+    kernel: Kernel,
+    state: State,
+    rules: Rules,
+    store: Store,
+    hub: Hub,
+    metrics: Metrics,
+    /// Slots as an earlier daemon left them, until their runs have rules again.
+    adopted: BTreeMap<Uuid, Instance>,
+    stopping: Vec<Stopping>,
+    waiters: Vec<Waiter>,
+    /// What ended runs have needed, to be taken back at the next tick.
+    garbage: Vec<Release>,
+    started_ms: u64,
+}
+
+/// What comes to the loop from outside.
+pub struct Inbox {
+    pub commands: mpsc::Receiver<Envelope>,
+    pub scrapes: mpsc::Receiver<Scrape>,
+}
+
+impl Supervisor {
+    /// Takes the state folder, starts enforcement and takes up the runs of an earlier daemon.
+    pub fn start(settings: &Settings, policies: Vec<Text>) -> Result<Self, RunError> {
+        let store = Store::open(&settings.state)?;
+        // Read before anything is touched: a file that cannot be read leaves all as it was.
+        let known = store.runs()?;
+        let metrics = Metrics::new(&labels(), env!("CARGO_PKG_VERSION"), ABI_VERSION)?;
+        let options = Options { bpffs: settings.bpffs.clone(), state: settings.state.clone() };
+        let (kernel, held) = Kernel::start(&options)?;
+        let image = kernel.image().map_err(RunError::Image)?;
+        let used = held.iter().map(|held| {
+            let Instance { generation, policy, params, .. } = held.instance;
+            generation.max(policy).max(params) + 1
+        });
+        let next = used.fold(store.mark(), u64::max);
+        let (rules, leftover) = Rules::new(kernel.names(), image, next);
+        let state = State {
+            registry: Registry::new(map::SLOTS, ENDED),
+            // Until the canary has spoken nothing is launched.
+            posture: Posture::Off("the canary has not reported yet".to_owned()),
+            on_lost: match settings.on_enforcement_lost {
+                OnEnforcementLost::Kill => OnLost::Kill,
+                OnEnforcementLost::Deny => OnLost::Keep,
+            },
+            slots: map::SLOTS,
+        };
+        let mut supervisor = Self {
+            kernel,
+            state,
+            rules,
+            store,
+            hub: Hub::new(HISTORY),
+            metrics,
+            adopted: BTreeMap::new(),
+            stopping: Vec::new(),
+            waiters: Vec::new(),
+            garbage: Vec::new(),
+            started_ms: wall_ms(),
+        };
+        supervisor.offer(policies);
+        supervisor.adopt(known, held, leftover)?;
+        supervisor.tick();
+        Ok(supervisor)
+    }
+
+    /// Serves until `stop` is ready. Enforcement goes on after that.
+    pub async fn run(
+        mut self,
+        mut inbox: Inbox,
+        mut each_tick: impl FnMut(),
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), RunError> {
+        let ring: Ring = self.kernel.ring().map_err(RunError::Ring)?;
+        #[expect(
+            deprecated,
+            reason = "its successor wants a promise that the type gives: a ring owns its descriptor"
+        )]
+        let ring = AsyncFd::with_interest(ring, Interest::READABLE);
+        let mut ring = ring.map_err(RunError::Wait)?;
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tokio::pin!(stop);
+        loop {
+            let pass = self.next_pass();
+            tokio::select! {
+                () = &mut stop => return Ok(()),
+                Some(envelope) = inbox.commands.recv() => self.answer(envelope),
+                Some(scrape) = inbox.scrapes.recv() => self.scrape(scrape),
+                ready = ring.readable_mut() => {
+                    let mut ready = ready.map_err(RunError::Wait)?;
+                    let records = records::read(ready.get_inner_mut());
+                    ready.clear_ready();
+                    self.take(records);
+                }
+                () = sleep_until(pass), if pass.is_some() => self.pass(),
+                _ = tick.tick() => {
+                    self.tick();
+                    each_tick();
+                }
+            }
+        }
+    }
+
+    /// What time alone brings about.
+    fn tick(&mut self) {
+        let posture = self.kernel.prove();
+        if posture != self.state.posture {
+            warn!(%posture, was = %self.state.posture, "the posture has changed");
+        }
+        self.input(Input::Posture(posture));
+        self.input(Input::Tick);
+        self.look_for_empty();
+        self.pass();
+        self.collect();
+    }
+
+    /// Asks [`step`], and does what it says.
+    fn input(&mut self, input: Input) {
+        let now = self.now();
+        match step(&mut self.state, input, now) {
+            Ok(effects) => self.perform(effects),
+            // Only commands are refused, and those do not come this way.
+            Err(refusal) => error!(%refusal, "an input of the daemon itself was refused"),
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now { boot_ns: self.kernel.boot_ns(), wall_ms: wall_ms() }
+    }
+}
+
+/// The closed labels of the metrics.
+pub fn labels() -> Labels {
+    Labels {
+        postures: Posture::NAMES.to_vec(),
+        states: Phase::NAMES[..2].to_vec(),
+        endings: Ending::ALL.iter().map(|ending| ending.name()).collect(),
+        verbs: Command::VERBS.to_vec(),
+    }
+}
+
+async fn sleep_until(when: Option<Instant>) {
+    if let Some(when) = when {
+        tokio::time::sleep_until(when.into()).await;
+    }
+}
+
+fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,111 @@
+//! Stopping what has ended, until no task is left.
+
+use std::time::{Duration, Instant};
+
+use agentid_common::instance::Activity;
+use tracing::{error, warn};
+use uuid::Uuid;
+
+use super::{Supervisor, launch::chain};
+use crate::{
+    instance::{Phase, run::Totals},
+    supervisor::step::Input,
+};
+
+/// A task that is asleep where no signal reaches it must not keep the loop busy: passes come soon at first.
+const EAGER: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(200));
+const STEADY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
+
+/// A run that is denied everything and has tasks left.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stopping {
+    pub id: Uuid,
+    pub slot: u32,
+    generation: u64,
+    /// Whether the tasks are killed, or only watched.
+    kill: bool,
+    /// Tasks that were alive when the stop began.
+    pub tasks: u64,
+    since: Instant,
+}
+
+impl Supervisor {
+    /// Begins to stop a run, which is denied everything already.
+    pub(super) fn stop(&mut self, id: Uuid, kill: bool) {
+        let Some(place) = self.state.registry.get(id).map(|run| run.place) else { return };
+        let tasks = self.activity(place.slot).map_or(0, |activity| activity.live);
+        let since = Instant::now();
+        let stopping =
+            Stopping { id, slot: place.slot, generation: place.generation, kill, tasks, since };
+        self.signal(&stopping);
+        self.stopping.push(stopping);
+    }
+
+    /// When the tasks of stopping runs are looked at again, should nothing come before.
+    pub(super) fn next_pass(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let killed = self.stopping.iter().filter(|stopping| stopping.kill);
+        let pause = killed.filter_map(|stopping| pause(now - stopping.since)).min();
+        pause.map(|pause| now + pause)
+    }
+
+    /// One look at every stopping run: tasks that a fork brought in since the last one are stopped too.
+    pub(super) fn pass(&mut self) {
+        for stopping in self.stopping.clone() {
+            let live = self.activity(stopping.slot).map(|activity| activity.live);
+            if live == Some(0) {
+                self.empty(stopping.slot, stopping.generation);
+            } else {
+                self.signal(&stopping);
+            }
+        }
+        self.give_up_waiting();
+    }
+
+    /// Finds runs whose last task has gone without a record, because the ring was full.
+    pub(super) fn look_for_empty(&mut self) {
+        let active = self.state.registry.live().filter(|run| run.phase == Phase::Active);
+        let places: Vec<_> = active.map(|run| run.place).collect();
+        for place in places {
+            if self.activity(place.slot).is_some_and(|activity| activity.live == 0) {
+                self.empty(place.slot, place.generation);
+            }
+        }
+    }
+
+    /// The last task of a run is gone.
+    pub(super) fn empty(&mut self, slot: u32, generation: u64) {
+        let totals = self.activity(slot).map(|activity| totals(&activity)).unwrap_or_default();
+        self.input(Input::Empty { slot, generation, totals });
+    }
+
+    pub(super) fn activity(&self, slot: u32) -> Option<Activity> {
+        match self.kernel.activity(slot) {
+            Ok(activity) => Some(activity),
+            Err(failure) => {
+                error!(slot, message = %chain(&failure), "the activity of a run cannot be read");
+                None
+            }
+        }
+    }
+
+    fn signal(&self, stopping: &Stopping) {
+        if !stopping.kill {
+            return;
+        }
+        if let Err(failure) = self.kernel.stop(stopping.slot, stopping.generation) {
+            warn!(id = %stopping.id, message = %chain(&failure), "tasks of a run were not stopped");
+        }
+    }
+}
+
+/// What the kernel has counted of a run.
+pub(super) fn totals(activity: &Activity) -> Totals {
+    let Activity { sequence, live: _, started, allowed, denied, faults, lost } = *activity;
+    Totals { started, allowed, denied, faults, records: sequence, lost }
+}
+
+/// Time to the next pass; `None` leaves it to the tick.
+fn pause(since: Duration) -> Option<Duration> {
+    [EAGER, STEADY].into_iter().find(|(_, until)| since < *until).map(|(pause, _)| pause)
+}

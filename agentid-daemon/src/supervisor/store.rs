@@ -1,0 +1,230 @@
+//! The state folder: what the next daemon must know.
+//!
+//! ```text
+//!   lock                       held by the daemon that runs
+//!   mark                       no scope or generation below this number is free
+//!   invocations/ID.json        one run
+//!   policies/NAME@DIGEST.toml  the exact text that runs are bound to
+//! ```
+//!
+//! Every file is replaced as a whole: written beside its place, synced, renamed, and the folder synced. A file that cannot
+//! be read stops the start, because it may be the one that says what a live run is.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use agentid_common::name::{self, NameKey};
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::instance::{Run, run::PolicyVersion};
+
+/// Version of the files' format.
+const FORMAT: u32 = 1;
+/// How far ahead of use the mark is set, so that not every launch writes it.
+const AHEAD: u64 = 4096;
+
+/// What went wrong with which file.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    #[error("{action} {}", path.display())]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error(
+        "read state file {}: it is corrupt (move it away to start without that run, which is then ended)",
+        path.display()
+    )]
+    Run { path: PathBuf, source: serde_json::Error },
+    #[error("read state file {}: its name and its content disagree", path.display())]
+    Name { path: PathBuf },
+    #[error("read state file {}: format {format} is not ours, {FORMAT}", path.display())]
+    Format { path: PathBuf, format: u32 },
+    #[error(
+        "read {}: it is corrupt (write a number there that is above every one ever used, such as 1000000000)",
+        path.display()
+    )]
+    Mark { path: PathBuf },
+    #[error("read policy text {}: it is not the text that its name stands for", path.display())]
+    Policy { path: PathBuf },
+    #[error("another agentid daemon runs already: it holds {}", path.display())]
+    Locked { path: PathBuf },
+}
+
+/// The state folder, locked.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+    mark: u64,
+    /// Held until the process ends.
+    _lock: Flock<File>,
+}
+
+#[derive(Serialize)]
+struct Kept<'a> {
+    format: u32,
+    run: &'a Run,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Read {
+    format: u32,
+    run: Run,
+}
+
+impl Store {
+    /// Opens the folder for one daemon alone.
+    pub fn open(root: &Path) -> Result<Self, StoreError> {
+        for folder in [root.to_owned(), root.join("invocations"), root.join("policies")] {
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+            made.map_err(failed("create", &folder))?;
+        }
+        let lock = lock(&root.join("lock"))?;
+        let mut store = Self { root: root.to_owned(), mark: 0, _lock: lock };
+        store.mark = store.read_mark()?;
+        Ok(store)
+    }
+
+    /// The lowest number that no earlier daemon can have used.
+    pub fn mark(&self) -> u64 {
+        self.mark
+    }
+
+    /// Makes sure that a later daemon starts above `next`. To be called before a number below it is used.
+    pub fn reserve(&mut self, next: u64) -> Result<(), StoreError> {
+        if next > self.mark || self.mark == 0 {
+            let mark = next.saturating_add(AHEAD);
+            self.replace(&self.root.join("mark"), mark.to_string().as_bytes())?;
+            self.mark = mark;
+        }
+        Ok(())
+    }
+
+    /// Every run that has a file, the oldest first.
+    pub fn runs(&self) -> Result<Vec<Run>, StoreError> {
+        let folder = self.root.join("invocations");
+        let mut runs = Vec::new();
+        for entry in fs::read_dir(&folder).map_err(failed("list", &folder))? {
+            let path = entry.map_err(failed("list", &folder))?.path();
+            // What a daemon was writing when it died.
+            if path.extension().is_some_and(|extension| extension == "new") {
+                fs::remove_file(&path).map_err(failed("remove", &path))?;
+                continue;
+            }
+            runs.push(read_run(path)?);
+        }
+        runs.sort_by_key(|run| run.id);
+        Ok(runs)
+    }
+
+    pub fn save(&self, run: &Run) -> Result<(), StoreError> {
+        let path = self.run_path(run.id);
+        let mut text = serde_json::to_vec_pretty(&Kept { format: FORMAT, run })
+            .map_err(|source| StoreError::Run { path: path.clone(), source })?;
+        text.push(b'\n');
+        self.replace(&path, &text)
+    }
+
+    pub fn forget(&self, id: Uuid) -> Result<(), StoreError> {
+        let path = self.run_path(id);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(failed("remove", &path)(error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Keeps the text of a policy for as long as runs may be bound to it.
+    pub fn keep_policy(&self, version: &PolicyVersion, text: &str) -> Result<(), StoreError> {
+        let path = self.policy_path(version);
+        match fs::read_to_string(&path) {
+            Ok(kept) if kept == text => Ok(()),
+            Ok(_) => Err(StoreError::Policy { path }),
+            Err(_) => self.replace(&path, text.as_bytes()),
+        }
+    }
+
+    /// The text that a run is bound to.
+    pub fn policy(&self, version: &PolicyVersion) -> Result<String, StoreError> {
+        let path = self.policy_path(version);
+        let text = fs::read_to_string(&path).map_err(failed("read policy text", &path))?;
+        if digest(&text) == version.digest { Ok(text) } else { Err(StoreError::Policy { path }) }
+    }
+
+    fn run_path(&self, id: Uuid) -> PathBuf {
+        self.root.join("invocations").join(format!("{id}.json"))
+    }
+
+    fn policy_path(&self, version: &PolicyVersion) -> PathBuf {
+        self.root.join("policies").join(format!("{version}.toml"))
+    }
+
+    fn read_mark(&self) -> Result<u64, StoreError> {
+        let path = self.root.join("mark");
+        match fs::read_to_string(&path) {
+            Ok(text) => text.trim().parse().map_err(|_| StoreError::Mark { path }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(failed("read", &path)(error)),
+        }
+    }
+
+    fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".new");
+        let beside = PathBuf::from(beside);
+        let write = || -> io::Result<()> {
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&beside)?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            fs::rename(&beside, path)?;
+            File::open(path.parent().unwrap_or(&self.root))?.sync_all()
+        };
+        write().map_err(failed("write", path))
+    }
+}
+
+/// Short name of a text: SipHash-1-3 under a fixed key. It tells versions apart; it does not protect the text, which only
+/// root can write.
+pub fn digest(text: &str) -> String {
+    format!("{:016x}", name::hash(&NameKey::default(), text.as_bytes()))
+}
+
+fn read_run(path: PathBuf) -> Result<Run, StoreError> {
+    let bytes = fs::read(&path).map_err(failed("read", &path))?;
+    let read: Read = match serde_json::from_slice(&bytes) {
+        Ok(read) => read,
+        Err(source) => return Err(StoreError::Run { path, source }),
+    };
+    if read.format != FORMAT {
+        return Err(StoreError::Format { path, format: read.format });
+    }
+    if path.file_stem().is_none_or(|stem| stem != read.run.id.to_string().as_str()) {
+        return Err(StoreError::Name { path });
+    }
+    Ok(read.run)
+}
+
+fn lock(path: &Path) -> Result<Flock<File>, StoreError> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    let file = file.map_err(failed("open", path))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        nix::errno::Errno::EWOULDBLOCK => StoreError::Locked { path: path.to_owned() },
+        errno => failed("lock", path)(errno.into()),
+    })
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| StoreError::Io { action, path, source }
+}

@@ -1,0 +1,57 @@
+//! A run as the protocol shows it.
+
+use super::step::Now;
+use crate::{
+    control::api::{EndView, RunView, TotalsView},
+    instance::{
+        Run,
+        run::{End, Totals},
+    },
+};
+
+/// The run with what the kernel has counted of it so far.
+pub fn run(run: &Run, tasks: u64, live: Option<Totals>, now: Now) -> RunView {
+    let totals = live.or(run.end.as_ref().and_then(|end| end.totals));
+    RunView {
+        id: run.id,
+        agent: run.agent.clone(),
+        owner: run.owner.clone(),
+        task: run.task.clone(),
+        purpose: run.purpose.clone(),
+        labels: run.labels.clone(),
+        policy: run.policy.to_string(),
+        params: run.params.clone(),
+        mode: run.mode.name().to_owned(),
+        on_end: run.on_end.name().to_owned(),
+        parent: run.parent,
+        command: run.command.clone(),
+        uid: run.uid,
+        tgid: run.tgid,
+        phase: run.phase.name().to_owned(),
+        launched_ms: run.launched_ms,
+        deadline_ms: wall_of(run.place.deadline, now),
+        tasks,
+        totals: totals.map(totals_view),
+        end: run.end.as_ref().map(end_view),
+    }
+}
+
+/// When the boot clock will show this, or did, in milliseconds since 1970.
+pub fn wall_of(boot_ns: u64, now: Now) -> u64 {
+    let boot_ms = boot_ns / 1_000_000;
+    (now.wall_ms + boot_ms).saturating_sub(now.boot_ns / 1_000_000)
+}
+
+fn totals_view(totals: Totals) -> TotalsView {
+    let Totals { started, allowed, denied, faults, records, lost } = totals;
+    TotalsView { started, allowed, denied, faults, records, lost }
+}
+
+fn end_view(end: &End) -> EndView {
+    EndView {
+        ending: end.ending.name().to_owned(),
+        at_ms: end.at_ms,
+        reason: end.reason.clone(),
+        by_uid: end.by_uid,
+    }
+}
