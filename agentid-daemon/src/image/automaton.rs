@@ -48,7 +48,7 @@ impl Automaton {
         let mut known = BTreeMap::new();
         let mut places = Vec::new();
         let mut enter = |places: &mut Vec<Place>, tails: Tails| -> State {
-            *known.entry(store.prune(tails)).or_insert_with_key(|tails| {
+            *known.entry(store.prune(&tails)).or_insert_with_key(|tails| {
                 let node = store.node(tails);
                 places.push(Place { tails: tails.clone(), node, ..Place::default() });
                 places.len() - 1

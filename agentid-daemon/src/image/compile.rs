@@ -20,7 +20,7 @@ use super::{
     tail::{Store, Tails, Verdict, steps},
     terrain::{Filesystem, Name, Terrain},
 };
-use crate::policy::{Effect, Policy, Root};
+use crate::policy::{Effect, Pattern, Policy, Root};
 
 /// Why a policy cannot be compiled here and now.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,10 +62,8 @@ pub struct CompiledPolicy {
 /// The paths that a survey for this policy must look at.
 pub fn prefixes(policy: &Policy) -> Vec<PathBuf> {
     let patterns = policy.file_rules().iter().flat_map(|rule| &rule.patterns);
-    let prefixes: BTreeSet<PathBuf> = patterns
-        .filter(|pattern| pattern.root == Root::Filesystem)
-        .map(|pattern| pattern.prefix())
-        .collect();
+    let prefixes: BTreeSet<PathBuf> =
+        patterns.filter(|pattern| pattern.root == Root::Filesystem).map(Pattern::prefix).collect();
     prefixes.into_iter().collect()
 }
 

@@ -98,9 +98,10 @@ impl Store {
         id
     }
 
-    /// Leaves out what can no longer matter: when a verdict holds for all that follows, the patterns whose verdicts
-    /// it outweighs. Without this, the states are as many as the combinations of such patterns.
-    pub(super) fn prune(&self, set: Tails) -> Tails {
+    /// Leaves out what can no longer matter: what ends as a pattern that may begin here or anywhere below, and, where
+    /// a verdict holds for all that follows, the patterns whose verdicts it outweighs. Without this, there are as many
+    /// states as combinations of such patterns.
+    pub(super) fn prune(&self, set: &Tails) -> Tails {
         let lasting: Vec<(TailId, usize)> = set
             .iter()
             .filter_map(|&tail| match self.tails[tail] {
@@ -111,13 +112,16 @@ impl Store {
                 Tail::Name(..) | Tail::End(_) => None,
             })
             .collect();
-        set.into_iter().filter(|&tail| self.matters(tail, &lasting)).collect()
+        set.iter().copied().filter(|&tail| self.matters(tail, set, &lasting)).collect()
     }
 
-    fn matters(&self, tail: TailId, lasting: &[(TailId, usize)]) -> bool {
+    fn matters(&self, tail: TailId, set: &Tails, lasting: &[(TailId, usize)]) -> bool {
         let mut end = tail;
         while let Tail::Any(rest) | Tail::Name(_, rest) = self.tails[end] {
             end = rest;
+            if matches!(self.tails[end], Tail::Any(_)) && set.contains(&end) {
+                return false;
+            }
         }
         let Tail::End(own) = self.tails[end] else { return true };
         lasting.iter().all(|&(other, verdict)| {

@@ -133,12 +133,13 @@ fn says(node: &Node) -> String {
     allow + &list("deny", node.deny, &node.deny_rule)
 }
 
+/// The rights by the rule that they come from.
 fn list(what: &str, rights: Rights, rules: &[u16; RIGHTS]) -> String {
-    let mut text = String::new();
+    let mut by_rule: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
     for ((right, name), rule) in Rights::NAMES.iter().zip(rules) {
         if rights.contains(*right) {
-            text += &format!(" {what} {name} by {rule}");
+            by_rule.entry(*rule).or_default().push(name);
         }
     }
-    text
+    by_rule.iter().map(|(rule, names)| format!(" {what} {} by {rule}", names.join(","))).collect()
 }

@@ -87,7 +87,7 @@ impl<'t> Reader<'t> {
             return self.wrong_type(value, "an array of tables").unwrap_or_default();
         };
         let mut tables = Vec::new();
-        for item in array.iter() {
+        for item in array {
             match item.get_ref() {
                 DeValue::Table(table) => tables.push((item.span(), table)),
                 _ => self.wrong_type(item, "a table").unwrap_or_default(),

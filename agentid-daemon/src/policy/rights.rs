@@ -17,14 +17,15 @@ pub(super) fn file(
     span: &Span,
     reader: &mut Reader<'_>,
 ) -> Option<Effect<Rights>> {
-    let mut rights = |words: &Spanned<Words>, all| {
-        self::words(words, all, reader, file_right).map(|list| {
-            list.map_or(Rights::ALL, |list| list.into_iter().fold(Rights::NONE, Rights::union))
-        })
-    };
+    let union = |rights: Vec<Rights>| rights.into_iter().fold(Rights::NONE, Rights::union);
     match (&fields.allow, &fields.deny) {
-        (Some(allow), None) => rights(allow, false).map(Effect::Allow),
-        (None, Some(deny)) => rights(deny, true).map(Effect::Deny),
+        (Some(allow), None) => {
+            words(allow, None, reader, file_right).map(|rights| Effect::Allow(union(rights)))
+        }
+        (None, Some(deny)) => {
+            let all = Some(Rights::ALL);
+            words(deny, all, reader, file_right).map(|rights| Effect::Deny(union(rights)))
+        }
         _ => one_of_both(fields, span, reader),
     }
 }
@@ -36,8 +37,8 @@ pub(super) fn net(
     reader: &mut Reader<'_>,
 ) -> Option<Effect<()>> {
     match (&fields.allow, &fields.deny) {
-        (Some(allow), None) => words(allow, false, reader, net_right).map(|_| Effect::Allow(())),
-        (None, Some(deny)) => words(deny, true, reader, net_right).map(|_| Effect::Deny(())),
+        (Some(allow), None) => words(allow, None, reader, net_right).map(|_| Effect::Allow(())),
+        (None, Some(deny)) => words(deny, Some(()), reader, net_right).map(|_| Effect::Deny(())),
         _ => one_of_both(fields, span, reader),
     }
 }
@@ -53,33 +54,32 @@ fn one_of_both<T>(fields: &EffectFields, span: &Span, reader: &mut Reader<'_>) -
     None
 }
 
-/// The words of a list, each checked; `Some(None)` for `"all"` where that is possible.
+/// The words of a list, each checked; `all` is what `"all"` stands for where it is possible.
 fn words<T>(
     words: &Spanned<Words>,
-    all: bool,
+    all: Option<T>,
     reader: &mut Reader<'_>,
     word: fn(&str) -> Result<T, Flaw>,
-) -> Option<Option<Vec<T>>> {
-    match words.get_ref() {
-        Words::One(one) if all && one == "all" => return Some(None),
-        Words::One(one) => {
-            let flaw = Flaw::new(format!("`{one}` is not a list"));
-            let help = if all { "write \"all\" or a list" } else { "name each right in a list" };
-            reader.flaw(&words.span(), flaw.help(help));
-            return None;
+) -> Option<Vec<T>> {
+    let flaw = match (words.get_ref(), all) {
+        (Words::One(one), Some(all)) if one == "all" => return Some(vec![all]),
+        (Words::One(one), Some(_)) => {
+            Flaw::new(format!("`{one}` is not a list")).help("write \"all\" or a list")
         }
-        Words::List(list) if list.is_empty() => {
-            reader.flaw(&words.span(), Flaw::new("list names no right"));
-            return None;
+        (Words::One(one), None) => {
+            Flaw::new(format!("`{one}` is not a list")).help("name each right in a list")
         }
-        Words::List(list) => {
-            let checked: Vec<_> = list
+        (Words::List(list), _) if list.is_empty() => Flaw::new("list names no right"),
+        (Words::List(list), _) => {
+            let checked = list
                 .iter()
                 .filter_map(|item| reader.check(&item.span(), word(item.get_ref())))
-                .collect();
-            (checked.len() == list.len()).then_some(Some(checked))
+                .collect::<Vec<_>>();
+            return (checked.len() == list.len()).then_some(checked);
         }
-    }
+    };
+    reader.flaw(&words.span(), flaw);
+    None
 }
 
 fn file_right(word: &str) -> Result<Rights, Flaw> {

@@ -214,6 +214,8 @@ proptest! {
         let text = format!(
             "name = 'p'\nttl = {ttl}\n{rest}[{path}]\n[[net]]\nto = [{peer}]\nallow = ['connect']\n"
         );
-        let _ = parse("p.toml", &text).is_ok();
+        for error in parse("p.toml", &text).err().unwrap_or_default() {
+            prop_assert!((1..=7).contains(&error.line), "{error}");
+        }
     }
 }

@@ -31,8 +31,8 @@ pub(super) fn validate(document: &Document, reader: &mut Reader<'_>) -> Option<P
     let ttl = ttl(document, reader);
     let max_ttl = max_ttl(document, ttl, reader);
     let params = params(document, reader);
-    let mode = choice(&document.mode, &MODES, Mode::ENFORCE, reader);
-    let on_end = choice(&document.on_end, &LADDERS, Ladder::KILL, reader);
+    let mode = choice(document.mode.as_ref(), &MODES, Mode::ENFORCE, reader);
+    let on_end = choice(document.on_end.as_ref(), &LADDERS, Ladder::KILL, reader);
     count(document, reader);
     let files: Vec<_> = document.files.iter().map(|table| file(table, &params, reader)).collect();
     let nets: Vec<_> = document.nets.iter().map(|table| net(table, reader)).collect();
@@ -144,7 +144,7 @@ const LADDERS: [(&str, Ladder); 2] = [("kill", Ladder::KILL), ("deny", Ladder::D
 const PROTOCOLS: [(&str, u8); 2] = [("tcp", TCP), ("udp", UDP)];
 
 fn choice<T: Copy>(
-    field: &Option<Spanned<String>>,
+    field: Option<&Spanned<String>>,
     choices: &[(&'static str, T)],
     default: T,
     reader: &mut Reader<'_>,
@@ -178,19 +178,20 @@ fn count(document: &Document, reader: &mut Reader<'_>) {
 
 fn file(table: &FileTable, params: &[String], reader: &mut Reader<'_>) -> Option<FileRule> {
     let effect = rights::file(&table.effect, &table.span, reader);
-    let patterns =
-        list("paths", &table.paths, &table.span, reader, |text| pattern::parse(text, params));
+    let patterns = list("paths", table.paths.as_ref(), &table.span, reader, |text| {
+        pattern::parse(text, params)
+    });
     let because = table.because.as_ref().map(|text| text.get_ref().clone());
     Some(FileRule { patterns: patterns?, effect: effect?, because })
 }
 
 fn net(table: &NetTable, reader: &mut Reader<'_>) -> Option<NetRule> {
     let effect = rights::net(&table.effect, &table.span, reader);
-    let targets = list("to", &table.to, &table.span, reader, target::parse);
+    let targets = list("to", table.to.as_ref(), &table.span, reader, target::parse);
     let protocols = match (&table.proto, effect) {
         // A denial that names no protocol means the peer, however it is reached.
         (None, Some(Effect::Deny(()))) => vec![TCP, UDP],
-        (field, _) => vec![choice(field, &PROTOCOLS, TCP, reader)],
+        (field, _) => vec![choice(field.as_ref(), &PROTOCOLS, TCP, reader)],
     };
     let because = table.because.as_ref().map(|text| text.get_ref().clone());
     Some(NetRule { targets: targets?, protocols, effect: effect?, because })
@@ -199,12 +200,12 @@ fn net(table: &NetTable, reader: &mut Reader<'_>) -> Option<NetRule> {
 /// All elements of a field that a rule cannot be without.
 fn list<T>(
     name: &str,
-    field: &Option<Vec<Spanned<String>>>,
+    field: Option<&Vec<Spanned<String>>>,
     span: &Span,
     reader: &mut Reader<'_>,
     parse: impl Fn(&str) -> Result<T, Flaw>,
 ) -> Option<Vec<T>> {
-    let field = field.as_deref().unwrap_or_default();
+    let field = field.map(Vec::as_slice).unwrap_or_default();
     if field.is_empty() {
         reader.flaw(span, Flaw::new(format!("rule has no `{name}`")));
         return None;

@@ -175,6 +175,20 @@ fn many_denials_of_folders_anywhere_stay_small() {
 }
 
 #[test]
+fn many_mounts_of_one_filesystem_stay_small() {
+    let host = (0..60).fold(Host::usual(), |host, n| {
+        host.mount(&format!("/run/m{n}"), &format!("/srv/volumes/v{n}/data"), 1)
+    });
+    let run = run(
+        host,
+        &("[[file]]\npaths = ['**/.env', '**/.ssh/**']\ndeny = 'all'\n".to_owned()
+            + &allow("'/srv/**'")),
+    );
+    assert!(run.policy.nodes.len() < 12, "{}", run.policy.nodes.len());
+    assert!(run.reads("/run/m7/x") && !run.reads("/run/m7/.ssh/x"));
+}
+
+#[test]
 fn the_policy_that_ships_does_what_it_says() {
     let text = include_str!("../../../../dist/policies/coding-agent.toml");
     let policy = parse("coding-agent.toml", text).unwrap();
