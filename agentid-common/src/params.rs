@@ -46,3 +46,9 @@ fields! {
     SOCK_PROTOCOL: "sock"."sk_protocol";
     SOCKADDR_FAMILY: "sockaddr"."sa_family";
 }
+
+/// The programs' global that says whether the kernel has backing files (include/linux/fs.h: `backing_file_open`,
+/// Linux 6.5): 1 or 0.
+pub const BACKING_FILES: &str = "BACKING_FILES";
+/// The structure whose presence tells.
+pub const BACKING_FILE_STRUCTURE: &str = "backing_file";

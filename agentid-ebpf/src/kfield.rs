@@ -17,6 +17,7 @@ offsets! {
     DENTRY_PARENT DENTRY_INODE DENTRY_SB DENTRY_SEQ DENTRY_FLAGS DENTRY_NAME DENTRY_NAME_LEN
     INODE_SB INODE_NUMBER INODE_GENERATION SB_ROOT SB_MAGIC SB_FLAGS VFSMOUNT_SB BPRM_FILE
     TASK_TGID TASK_TID SOCKET_SK SOCK_TYPE SOCK_PROTOCOL SOCKADDR_FAMILY
+    BACKING_FILES
 }
 
 /// Loads a member through a pointer that the verifier knows the type of.
@@ -97,6 +98,19 @@ structures! {
 }
 
 impl File {
+    /// The filesystem that the file was opened on.
+    ///
+    /// Without backing files (before 6.5) overlayfs opens what it stores a file in under the path of the overlay and
+    /// with the inode of the layer: there the dentry tells. With them both agree, and 7.3 trusts only the inode.
+    #[inline(always)]
+    pub fn superblock(self) -> SuperBlock {
+        if BACKING_FILES.load() == 0 {
+            self.dentry().superblock()
+        } else {
+            self.inode().superblock()
+        }
+    }
+
     /// The embedded `struct path`.
     #[inline(always)]
     pub fn path(self) -> *const u8 {

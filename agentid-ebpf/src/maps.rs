@@ -85,6 +85,10 @@ pub fn of_inode_or_new<T>(map: &InodeStorage<T>, node: *const inode) -> Option<*
 
 #[inline(always)]
 fn inode_storage<T>(map: &InodeStorage<T>, node: *const inode, flags: u64) -> Option<*mut T> {
+    // 7.3 knows that `dentry.d_inode` may be null and asks for the test.
+    if node.is_null() {
+        return None;
+    }
     let map = core::ptr::from_ref(map).cast_mut().cast::<c_void>();
     // SAFETY: the verifier checks that `map` is this map and `node` an inode.
     let value = unsafe {
@@ -105,6 +109,21 @@ pub static TAGS: TaskStorage<Tag> = TaskStorage::new();
 #[repr(C)]
 pub struct Work {
     pub search: Search,
+    /// Our number of the filesystem that the file is on; 0 when the daemon has never looked at it.
+    pub filesystem: u64,
+    /// The filesystem type's.
+    pub magic: u64,
+    /// Number of dentries up to and including the root; 0 until it is reached.
+    pub top: u32,
+    /// Level of the highest entry found.
+    pub level: u32,
+    /// Not 0 when a name on the way is compared by the filesystem's own rules.
+    pub folding: u32,
+    /// Not 0 when a step could not be done.
+    pub failed: u32,
+    /// Not 0 when a dentry was changed between the walks.
+    pub moved: u32,
+    pub reserved: u32,
     /// Hash of the name at each level, the file first.
     pub names: [u64; MAX_DEPTH as usize],
     /// Sequence of the dentry at each level.

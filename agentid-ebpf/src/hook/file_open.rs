@@ -44,7 +44,7 @@ pub fn file_open(ctx: LsmContext) -> i32 {
             // SAFETY: a value of task storage lives as long as its task.
             let tag = unsafe { &*tag };
             let want = place::wanted(file);
-            let answer = may_access(&Live, tag, &Place(file.dentry()), want);
+            let answer = may_access(&Live, tag, &Place(file), want);
             conclude(
                 Hook::FileOpen,
                 Allowed::Counted,
@@ -57,8 +57,8 @@ pub fn file_open(ctx: LsmContext) -> i32 {
 }
 
 /// Notes a folder's identity where the daemon can read it by descriptor. What cannot be noted is not found there,
-/// and the daemon says so.
-#[inline(always)]
+/// and the daemon says so. Not inlined, so that it takes nothing of the stack that the walk needs.
+#[inline(never)]
 fn identify(file: File) {
     let inode = file.inode();
     let superblock = inode.superblock();

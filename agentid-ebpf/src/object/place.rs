@@ -33,7 +33,7 @@ const ATTEMPTS: u32 = 3;
 /// Whether the file has no place: it belongs to the kernel's own filesystems.
 #[inline(always)]
 pub fn is_internal(file: File) -> bool {
-    file.dentry().superblock().flags() & SB_NOUSER != 0
+    file.superblock().flags() & SB_NOUSER != 0
 }
 
 /// Whether the file is only the storage of one that was judged.
@@ -43,15 +43,22 @@ pub fn is_backing(file: File) -> bool {
 }
 
 /// A file's place in its filesystem.
-pub struct Place(pub Dentry);
+pub struct Place(pub File);
 
 impl Location for Place {
     #[inline(always)]
     fn run<F: Facts>(&self, _: &F, search: &mut Search) -> Result<(), Refusal> {
         let work = WORK.get_or_create(subject::current_task()).ok_or(Fault::WorkStorage)?;
         // SAFETY: `work` is this task's own, and no other hook of the task can run before this one ends.
-        unsafe { (*work).search = *search };
-        let mut attempts = Attempts { file: self.0, work, outcome: Err(Fault::Unstable.into()) };
+        let superblock = self.0.superblock();
+        let root = superblock.root();
+        unsafe {
+            (*work).search = *search;
+            (*work).filesystem = number_of(root);
+            (*work).magic = superblock.magic();
+        }
+        let mut attempts =
+            Attempts { file: self.0.dentry(), root, work, outcome: Err(Fault::Unstable.into()) };
         Live.repeat(ATTEMPTS, &mut attempts)?;
         attempts.outcome?;
         // SAFETY: as above.
@@ -63,6 +70,8 @@ impl Location for Place {
 /// Readings of the place, until one holds together.
 struct Attempts {
     file: Dentry,
+    /// Where the walk must end.
+    root: Dentry,
     work: *mut Work,
     outcome: Result<(), Refusal>,
 }
@@ -91,55 +100,63 @@ impl Attempts {
     #[inline(always)]
     fn read(&mut self) -> Result<Reading, Refusal> {
         // SAFETY: `work` is this task's own.
-        let search = unsafe { &mut (*self.work).search };
-        *search = Search::new(search.scopes);
-        let superblock = self.file.superblock();
-        let root = superblock.root();
-        let filesystem = number_of(root);
+        let work = unsafe { &mut *self.work };
+        work.search = Search::new(work.search.scopes);
+        work.top = 0;
+        work.folding = 0;
+        work.failed = 0;
+        work.moved = 0;
 
-        let work = self.work;
-        let mut climb = Climb { at: self.file, work, filesystem, top: 0, folding: 0 };
+        let mut climb = Climb { at: self.file, work };
         Live.repeat(MAX_DEPTH, &mut climb)?;
-        let (top, reached, folding) = (climb.top, climb.at, climb.folding);
-        if top == 0 {
+        let reached = climb.at;
+        if work.top == 0 {
             return Err(Refusal::denied(Reason::TooDeep));
         }
-        if reached != root {
+        if reached != self.root {
             return Err(Refusal::denied(Reason::Disconnected));
         }
-        let magic = superblock.magic();
-        let pseudo = is_pseudo(magic);
+        let pseudo = is_pseudo(work.magic);
         if pseudo {
-            search.visit_type(&Live, magic, top - 1);
+            visit_type(work);
         }
-        match search.top() {
-            None if filesystem == 0 && !pseudo => {
+        match work.search.top() {
+            None if work.filesystem == 0 && !pseudo => {
                 return Err(Refusal::denied(Reason::UnknownFilesystem));
             }
             None | Some(0) => {}
-            Some(_) if folding != 0 && !pseudo => {
+            Some(_) if work.folding != 0 && !pseudo => {
                 return Err(Refusal::denied(Reason::CaseFolding));
             }
-            Some(level) => self.descend(level)?,
+            Some(level) => {
+                work.level = level;
+                self.descend()?;
+            }
         }
-        let mut check = Check { at: self.file, work, moved: 0 };
-        Live.repeat(top, &mut check)?;
-        Ok(if check.moved == 0 { Reading::Held } else { Reading::Moved })
+        let mut check = Check { at: self.file, work };
+        Live.repeat(work.top, &mut check)?;
+        Ok(if work.moved == 0 { Reading::Held } else { Reading::Moved })
     }
 
-    /// Reads the names below `level`, and follows them.
+    /// Reads the names below the highest entry, and follows them.
     #[inline(always)]
-    fn descend(&mut self, level: u32) -> Result<(), Refusal> {
+    fn descend(&mut self) -> Result<(), Refusal> {
+        // SAFETY: `work` is this task's own.
+        let work = unsafe { &mut *self.work };
         let keys = &HOST.get(0).ok_or(Fault::WalkRead)?.names;
-        let mut names = Names { at: self.file, work: self.work, keys, failed: 0 };
-        Live.repeat(level, &mut names)?;
-        if names.failed != 0 {
+        Live.repeat(work.level, &mut Names { at: self.file, work, keys })?;
+        if work.failed != 0 {
             return Err(Fault::WalkRead.into());
         }
-        let mut descent = Descent { work: self.work, level, failed: 0 };
-        Live.repeat(level, &mut descent)?;
-        if descent.failed != 0 { Err(Fault::StateLookup.into()) } else { Ok(()) }
+        Live.repeat(work.level, &mut Descent { work })?;
+        if work.failed != 0 { Err(Fault::StateLookup.into()) } else { Ok(()) }
     }
+}
+
+/// Looks at the root as a member of its type. Not inlined, so that its keys are off the stack when the walks run.
+#[inline(never)]
+fn visit_type(work: &mut Work) {
+    work.search.visit_type(&Live, work.magic, work.top.wrapping_sub(1));
 }
 
 /// Our number of the filesystem with this root; 0 when the daemon has never looked at it.
@@ -162,10 +179,6 @@ fn at(level: u32) -> usize {
 struct Climb {
     at: Dentry,
     work: *mut Work,
-    filesystem: u64,
-    /// Number of dentries up to and including the root, once it is reached.
-    top: u32,
-    folding: u32,
 }
 
 impl Turn for Climb {
@@ -177,10 +190,10 @@ impl Turn for Climb {
         work.sequences[at(level)] = dentry.sequence();
         let parent = dentry.parent();
         let inode = dentry.inode();
-        self.folding |= dentry.flags() & DCACHE_OP_COMPARE;
-        if self.filesystem != 0 && !inode.is_null() {
+        work.folding |= dentry.flags() & DCACHE_OP_COMPARE;
+        if work.filesystem != 0 && !inode.is_null() {
             let key = AnchorKey {
-                filesystem: self.filesystem,
+                filesystem: work.filesystem,
                 inode: inode.number(),
                 generation: inode.generation(),
                 kind: ANCHOR_FOLDER,
@@ -188,8 +201,7 @@ impl Turn for Climb {
             work.search.visit(&Live, &key, level);
         }
         if parent == dentry {
-            // From the index: a counter would keep the verifier from seeing that all turns are alike.
-            self.top = level + 1;
+            work.top = level + 1;
             return Flow::Stop;
         }
         self.at = parent;
@@ -202,7 +214,6 @@ struct Names<'a> {
     at: Dentry,
     work: *mut Work,
     keys: &'a NameKey,
-    failed: u32,
 }
 
 impl Turn for Names<'_> {
@@ -212,7 +223,7 @@ impl Turn for Names<'_> {
         let work = unsafe { &mut *self.work };
         let length = self.at.name_length();
         if length == 0 || length > MAX_NAME as u32 {
-            self.failed = 1;
+            work.failed = 1;
             return Flow::Stop;
         }
         let length = length & MAX_NAME as u32;
@@ -220,7 +231,7 @@ impl Turn for Names<'_> {
         // What the copy leaves of the last word must be zero.
         work.name[whole as usize & 31] = 0;
         if !self.at.read_name(work.name.as_mut_ptr().cast(), length) {
-            self.failed = 1;
+            work.failed = 1;
             return Flow::Stop;
         }
         let mut hash = NameHash::new(self.keys);
@@ -249,19 +260,17 @@ fn opaque(value: u32) -> u32 {
 /// From the highest entry down to the file.
 struct Descent {
     work: *mut Work,
-    level: u32,
-    failed: u32,
 }
 
 impl Turn for Descent {
     #[inline(always)]
     fn turn(&mut self, index: u32) -> Flow {
-        let level = self.level.wrapping_sub(index).wrapping_sub(1);
         // SAFETY: `work` is this task's own.
         let work = unsafe { &mut *self.work };
+        let level = work.level.wrapping_sub(index).wrapping_sub(1);
         let name = work.names[at(level)];
         if work.search.descend(&Live, level, name).is_err() {
-            self.failed = 1;
+            work.failed = 1;
             return Flow::Stop;
         }
         Flow::GoOn
@@ -272,7 +281,6 @@ impl Turn for Descent {
 struct Check {
     at: Dentry,
     work: *mut Work,
-    moved: u32,
 }
 
 impl Turn for Check {
@@ -281,10 +289,11 @@ impl Turn for Check {
         let parent = self.at.parent();
         let sequence = self.at.sequence();
         // SAFETY: `work` is this task's own.
-        let before = unsafe { (*self.work).sequences[at(level)] };
+        let work = unsafe { &mut *self.work };
+        let before = work.sequences[at(level)];
         // Odd: the dentry was being changed in the first walk already.
         if sequence != before || sequence & 1 != 0 {
-            self.moved = 1;
+            work.moved = 1;
             return Flow::Stop;
         }
         self.at = parent;

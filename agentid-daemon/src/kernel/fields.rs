@@ -1,0 +1,38 @@
+//! Where the running kernel keeps what the programs read.
+
+use agentid_common::params::{BACKING_FILE_STRUCTURE, BACKING_FILES, FIELDS, Field};
+
+use super::btf::{Btf, Malformed};
+
+/// The kernel's own description of its types.
+pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+#[derive(Debug, thiserror::Error)]
+pub enum FieldError {
+    #[error("read {KERNEL_BTF}: the kernel must be built with CONFIG_DEBUG_INFO_BTF")]
+    Unreadable(#[source] std::io::Error),
+    #[error("read {KERNEL_BTF}")]
+    Malformed(#[from] Malformed),
+    #[error("find in the kernel's BTF: {}; this kernel is not supported", .0.join(", "))]
+    Missing(Vec<String>),
+}
+
+/// The programs' globals with their values: the offset of each field in bytes, and what else the kernel's types
+/// tell; or the names of all fields that are missing.
+pub fn globals(btf: &Btf<'_>) -> Result<Vec<(&'static str, u32)>, FieldError> {
+    let mut missing = Vec::new();
+    let mut found = Vec::new();
+    for field in FIELDS {
+        match btf.member(field.structure, field.path) {
+            Some(member) => found.push((field.global, member.offset)),
+            None => missing.push(full_name(field)),
+        }
+    }
+    let backing_files = btf.size_of(BACKING_FILE_STRUCTURE).is_some();
+    found.push((BACKING_FILES, u32::from(backing_files)));
+    if missing.is_empty() { Ok(found) } else { Err(FieldError::Missing(missing)) }
+}
+
+fn full_name(field: &Field) -> String {
+    format!("{}.{}", field.structure, field.path.join("."))
+}

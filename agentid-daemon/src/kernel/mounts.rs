@@ -1,0 +1,91 @@
+//! `/proc/self/mountinfo`, as far as places in filesystems need it (man 5 proc_pid_mountinfo).
+
+use std::{ffi::OsString, os::unix::ffi::OsStringExt, path::PathBuf};
+
+const MOUNTINFO: &str = "/proc/self/mountinfo";
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountLine {
+    /// As `statx` gives it (`STATX_MNT_ID`): which mount a path really leads to.
+    pub id: u64,
+    /// Folder of the filesystem that is mounted, from its root.
+    pub root: PathBuf,
+    pub point: PathBuf,
+    /// `major:minor`
+    pub device: String,
+}
+
+/// The mounts that this process sees, in the order in which they were mounted.
+pub fn read() -> std::io::Result<Vec<MountLine>> {
+    Ok(std::fs::read(MOUNTINFO)?.split(|&byte| byte == b'\n').filter_map(line).collect())
+}
+
+fn line(bytes: &[u8]) -> Option<MountLine> {
+    let mut fields = bytes.split(|&byte| byte == b' ');
+    let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+    let device = fields.nth(1)?;
+    let root = fields.next()?;
+    let point = fields.next()?;
+    Some(MountLine {
+        id,
+        root: path(root),
+        point: path(point),
+        device: String::from_utf8_lossy(device).into_owned(),
+    })
+}
+
+/// Blank, tab, newline and backslash are written as three octal digits.
+fn path(escaped: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(escaped.len());
+    let mut rest = escaped;
+    while let Some((&first, tail)) = rest.split_first() {
+        let octal = tail.get(..3).filter(|_| first == b'\\').and_then(|digits| {
+            digits.iter().try_fold(0u32, |sum, &digit| {
+                (b'0'..=b'7').contains(&digit).then(|| sum * 8 + u32::from(digit - b'0'))
+            })
+        });
+        match octal.and_then(|value| u8::try_from(value).ok()) {
+            Some(value) => {
+                bytes.push(value);
+                rest = &tail[3..];
+            }
+            None => {
+                bytes.push(first);
+                rest = tail;
+            }
+        }
+    }
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const SAMPLE: &[u8] = b"22 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+        23 22 0:21 / /proc rw - proc proc rw\n\
+        30 22 8:1 /srv/my\\040data /home/u/ws rw - ext4 /dev/sda1 rw";
+
+    fn sample() -> Vec<MountLine> {
+        SAMPLE.split(|&byte| byte == b'\n').filter_map(line).collect()
+    }
+
+    #[test]
+    fn unescapes_paths() {
+        let lines = sample();
+        assert_eq!(lines[2].id, 30);
+        assert_eq!(lines[2].root, Path::new("/srv/my data"));
+        assert_eq!(lines[2].point, Path::new("/home/u/ws"));
+        assert_eq!(lines[2].device, "8:1");
+    }
+
+    #[test]
+    fn survives_garbage() {
+        for bytes in [&b""[..], b" ", b"1 2", b"a b c d \\", b"a b c d \\9x \\777"] {
+            line(bytes);
+        }
+    }
+}

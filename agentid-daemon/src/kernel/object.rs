@@ -1,0 +1,196 @@
+//! The kernel programs: loading and attaching them, all or none.
+
+use std::{
+    fs::File,
+    io,
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+};
+
+use aya::{
+    Btf, Ebpf, EbpfError, EbpfLoader,
+    programs::{
+        Program, ProgramError,
+        links::{FdLink, PinnedLink},
+    },
+};
+
+use super::{cgroup, pins::Pins};
+
+/// The object that `cargo xtask` built; empty in a build without the BPF toolchain.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/agentid-ebpf"));
+
+/// The LSM hooks that must be there; each has a program of the same name.
+pub const HOOKS: &[&str] = &[
+    "task_alloc",
+    "task_free",
+    "file_open",
+    "bprm_check_security",
+    "socket_connect",
+    "bpf",
+    "task_kill",
+    "ptrace_access_check",
+    "sb_umount",
+    "sb_mount",
+    "move_mount",
+    "inode_unlink",
+    "inode_rmdir",
+    "inode_rename",
+];
+
+/// The tracepoint with a program of its name.
+pub const TRACEPOINT: &str = "sched_process_exit";
+/// The program on the root of the cgroup hierarchy.
+pub const SYSCTL: &str = "sysctl";
+/// The iterator over tasks.
+pub const LIST_TASKS: &str = "list_tasks";
+
+/// Every map of the object.
+pub const MAPS: &[&str] = &[
+    "TAGS",
+    "WORK",
+    "INSTANCES",
+    "ACTIVITY",
+    "ANCHORS",
+    "ENTRIES",
+    "EDGES",
+    "NODES",
+    "PEERS",
+    "PORTS",
+    "COUNTERS",
+    "EVENTS",
+    "HOST",
+    "FILESYSTEMS",
+    "IDENTITIES",
+    "GUARDS",
+];
+
+const CGROUPS: &str = "/sys/fs/cgroup";
+
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectError {
+    #[error("find kernel programs in this binary: build it with `cargo xtask dist`")]
+    NotBuilt,
+    #[error("load the kernel programs")]
+    Load(#[source] EbpfError),
+    #[error("find the program {0} in the object")]
+    NoProgram(&'static str),
+    #[error("load the program {name}: {tail}")]
+    Refused { name: &'static str, tail: String, source: ProgramError },
+    #[error("attach the program {name}")]
+    Attach { name: &'static str, source: ProgramError },
+    #[error("open {CGROUPS}: mount the cgroup v2 hierarchy there")]
+    Cgroups(#[source] io::Error),
+    #[error("attach the program {SYSCTL} to {CGROUPS}")]
+    AttachSysctl { source: io::Error },
+    #[error("pin the link of {name} at {}", path.display())]
+    Pin { name: &'static str, path: PathBuf, source: aya::pin::PinError },
+}
+
+/// Reads the object, gives it what the kernel's types tell, and creates or opens its maps at their pins.
+pub fn open(
+    btf: &Btf,
+    globals: &[(&'static str, u32)],
+    pins: &Pins,
+) -> Result<Ebpf, ObjectError> {
+    if OBJECT.is_empty() {
+        return Err(ObjectError::NotBuilt);
+    }
+    let mut loader = EbpfLoader::new();
+    loader.btf(Some(btf)).allow_unsupported_maps();
+    for (global, value) in globals {
+        loader.override_global(global, value, true);
+    }
+    for name in MAPS {
+        loader.map_pin_path(name, pins.map(name));
+    }
+    loader.load(OBJECT).map_err(ObjectError::Load)
+}
+
+/// Loads and attaches every program, and pins each link in `folder`. When one fails, none stays attached: links that
+/// are not pinned end with this process, pinned ones are unpinned by the caller with the folder.
+pub fn attach(ebpf: &mut Ebpf, btf: &Btf, folder: &Path) -> Result<(), ObjectError> {
+    load(ebpf, btf)?;
+    let cgroups = File::open(CGROUPS).map_err(ObjectError::Cgroups)?;
+    for &name in HOOKS {
+        let Program::Lsm(program) = program(ebpf, name)? else {
+            return Err(ObjectError::NoProgram(name));
+        };
+        let id = program.attach().map_err(|source| ObjectError::Attach { name, source })?;
+        let link = program.take_link(id).map_err(|source| ObjectError::Attach { name, source })?;
+        pin(name, link.into(), folder)?;
+    }
+    let Program::BtfTracePoint(tracepoint) = program(ebpf, TRACEPOINT)? else {
+        return Err(ObjectError::NoProgram(TRACEPOINT));
+    };
+    let failed = |source| ObjectError::Attach { name: TRACEPOINT, source };
+    let id = tracepoint.attach().map_err(failed)?;
+    pin(TRACEPOINT, tracepoint.take_link(id).map_err(failed)?.into(), folder)?;
+
+    let Program::CgroupSysctl(sysctl) = program(ebpf, SYSCTL)? else {
+        return Err(ObjectError::NoProgram(SYSCTL));
+    };
+    let failed = |source| ObjectError::AttachSysctl { source };
+    let descriptor = sysctl.fd().map_err(|source| ObjectError::Attach { name: SYSCTL, source })?;
+    cgroup::attach_sysctl(descriptor.as_fd(), cgroups.as_fd(), &folder.join(SYSCTL)).map_err(failed)
+}
+
+/// Has the verifier look at every program, without attaching any.
+pub fn load(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ObjectError> {
+    for &name in HOOKS {
+        let Program::Lsm(lsm) = program(ebpf, name)? else {
+            return Err(ObjectError::NoProgram(name));
+        };
+        lsm.load(name, btf).map_err(|source| refused(name, source))?;
+    }
+    let Program::BtfTracePoint(tracepoint) = program(ebpf, TRACEPOINT)? else {
+        return Err(ObjectError::NoProgram(TRACEPOINT));
+    };
+    tracepoint.load(TRACEPOINT, btf).map_err(|source| refused(TRACEPOINT, source))?;
+    let Program::CgroupSysctl(sysctl) = program(ebpf, SYSCTL)? else {
+        return Err(ObjectError::NoProgram(SYSCTL));
+    };
+    sysctl.load().map_err(|source| refused(SYSCTL, source))?;
+    let Program::Iter(tasks) = program(ebpf, LIST_TASKS)? else {
+        return Err(ObjectError::NoProgram(LIST_TASKS));
+    };
+    tasks.load("task", btf).map_err(|source| refused(LIST_TASKS, source))
+}
+
+/// Every program and how many instructions the verifier went through for it.
+pub fn verified(ebpf: &Ebpf) -> Vec<(String, u32)> {
+    let mut counts: Vec<_> = ebpf
+        .programs()
+        .filter_map(|(name, program)| {
+            Some((name.to_owned(), program.info().ok()?.verified_instruction_count()?))
+        })
+        .collect();
+    counts.sort();
+    counts
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Program, ObjectError> {
+    ebpf.program_mut(name).ok_or(ObjectError::NoProgram(name))
+}
+
+fn pin(name: &'static str, link: FdLink, folder: &Path) -> Result<(), ObjectError> {
+    let path = folder.join(name);
+    // Dropping a `PinnedLink` leaves the pin in place.
+    let _pinned: PinnedLink =
+        link.pin(&path).map_err(|source| ObjectError::Pin { name, path, source })?;
+    Ok(())
+}
+
+/// The verifier's log is long; what it stumbled over stands at its end.
+fn refused(name: &'static str, source: ProgramError) -> ObjectError {
+    const LINES: usize = 12;
+    let tail = match &source {
+        ProgramError::LoadError { verifier_log, .. } => {
+            let log = verifier_log.to_string();
+            let lines: Vec<_> = log.lines().filter(|line| !line.is_empty()).collect();
+            lines[lines.len().saturating_sub(LINES)..].join("\n")
+        }
+        other => other.to_string(),
+    };
+    ObjectError::Refused { name, tail, source }
+}

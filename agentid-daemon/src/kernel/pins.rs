@@ -1,0 +1,155 @@
+//! Our folder in bpffs: what keeps maps and links alive when the daemon is gone.
+//!
+//! ```text
+//!   /sys/fs/bpf/agentid/maps/NAME        opened again by the next daemon
+//!   /sys/fs/bpf/agentid/links-N/NAME     one folder for each set of programs; normally there is one
+//! ```
+
+use std::{
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::statfs;
+
+use super::object::MAPS;
+
+/// include/uapi/linux/magic.h
+const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+const LINKS: &str = "links-";
+
+#[derive(Debug, thiserror::Error)]
+pub enum PinError {
+    #[error("use {} for pins: it is not on a bpffs; mount one with `mount -t bpf bpf /sys/fs/bpf`", .0.display())]
+    NotBpffs(PathBuf),
+    #[error("{action} {}", path.display())]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error(
+        "take over the maps in {}: {} are missing; end all runs and remove the rest with `agentidd unload`",
+        folder.display(), missing.join(", ")
+    )]
+    Partial { folder: PathBuf, missing: Vec<&'static str> },
+    #[error("use {}: it belongs to uid {owner} and not to root", path.display())]
+    Foreign { path: PathBuf, owner: u32 },
+}
+
+/// Where the pins are.
+#[derive(Clone, Debug)]
+pub struct Pins {
+    folder: PathBuf,
+}
+
+impl Pins {
+    /// Makes the folder, for root alone, and mounts a bpffs where there is none yet.
+    pub fn open(folder: &Path) -> Result<Self, PinError> {
+        let root = folder.parent().unwrap_or(Path::new("/"));
+        if !is_bpffs(root) {
+            mount(root)?;
+        }
+        let pins = Self { folder: folder.to_owned() };
+        make(&pins.folder)?;
+        make(&pins.maps())?;
+        Ok(pins)
+    }
+
+    /// The root of the bpffs.
+    pub fn root(&self) -> &Path {
+        self.folder.parent().unwrap_or(Path::new("/"))
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub fn maps(&self) -> PathBuf {
+        self.folder.join("maps")
+    }
+
+    pub fn map(&self, name: &str) -> PathBuf {
+        self.maps().join(name)
+    }
+
+    /// Whether an earlier daemon left its maps; an incomplete set is an error.
+    pub fn are_there(&self) -> Result<bool, PinError> {
+        let missing: Vec<_> =
+            MAPS.iter().copied().filter(|name| !self.map(name).exists()).collect();
+        if missing.len() == MAPS.len() {
+            Ok(false)
+        } else if missing.is_empty() {
+            Ok(true)
+        } else {
+            Err(PinError::Partial { folder: self.maps(), missing })
+        }
+    }
+
+    /// Folders of links, the oldest first.
+    pub fn links(&self) -> Result<Vec<PathBuf>, PinError> {
+        let read = |source| PinError::Io { action: "read", path: self.folder.clone(), source };
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(read)? {
+            let entry = entry.map_err(read)?;
+            if let Some(number) = number(&entry.file_name().to_string_lossy()) {
+                found.push((number, entry.path()));
+            }
+        }
+        found.sort();
+        Ok(found.into_iter().map(|(_, path)| path).collect())
+    }
+
+    /// A new folder of links, after all others.
+    pub fn new_links(&self) -> Result<PathBuf, PinError> {
+        let last = self
+            .links()?
+            .last()
+            .and_then(|path| number(&path.file_name()?.to_string_lossy()))
+            .unwrap_or(0);
+        let path = self.folder.join(format!("{LINKS}{}", last + 1));
+        make(&path)?;
+        Ok(path)
+    }
+}
+
+/// Removes a folder of pins with what is in it; each link in it ends.
+pub fn remove(folder: &Path) -> Result<(), PinError> {
+    let failed = |path: &Path, source| PinError::Io { action: "remove", path: path.to_owned(), source };
+    for entry in fs::read_dir(folder).map_err(|source| failed(folder, source))? {
+        let path = entry.map_err(|source| failed(folder, source))?.path();
+        fs::remove_file(&path).map_err(|source| failed(&path, source))?;
+    }
+    fs::remove_dir(folder).map_err(|source| failed(folder, source))
+}
+
+fn number(name: &str) -> Option<u64> {
+    name.strip_prefix(LINKS)?.parse().ok()
+}
+
+fn is_bpffs(path: &Path) -> bool {
+    statfs(path).is_ok_and(|found| found.f_type == BPF_FS_MAGIC)
+}
+
+fn mount(root: &Path) -> Result<(), PinError> {
+    if !root.is_dir() {
+        return Err(PinError::NotBpffs(root.to_owned()));
+    }
+    let flags = rustix::mount::MountFlags::NOSUID
+        | rustix::mount::MountFlags::NODEV
+        | rustix::mount::MountFlags::NOEXEC;
+    rustix::mount::mount("bpf", root, "bpf", flags, None::<&std::ffi::CStr>).map_err(|source| {
+        PinError::Io { action: "mount a bpffs at", path: root.to_owned(), source: source.into() }
+    })
+}
+
+/// A folder for root alone; one that is there must be root's.
+fn make(path: &Path) -> Result<(), PinError> {
+    let failed = |action, source| PinError::Io { action, path: path.to_owned(), source };
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let owner = fs::metadata(path).map_err(|source| failed("look at", source))?.uid();
+            if owner == 0 { Ok(()) } else { Err(PinError::Foreign { path: path.to_owned(), owner }) }
+        }
+        Err(source) => Err(failed("make", source)),
+    }
+}

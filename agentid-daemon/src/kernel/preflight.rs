@@ -1,0 +1,149 @@
+//! Can this host enforce anything? Asked before anything is touched; every answer says what to do.
+
+use std::{fs, io, path::Path};
+
+use super::{btf::Btf, object::HOOKS};
+
+const ACTIVE_LSMS: &str = "/sys/kernel/security/lsm";
+const FTRACE_ENABLED: &str = "/proc/sys/kernel/ftrace_enabled";
+const PREEMPTION: &str = "/sys/kernel/debug/sched/preempt";
+const COMMAND_LINE: &str = "/proc/cmdline";
+
+/// Why this host cannot enforce.
+#[derive(Debug, thiserror::Error)]
+pub enum PreflightError {
+    #[error("run as root: the daemon loads kernel programs (it runs as uid {0})")]
+    NotRoot(u32),
+    #[error("read {path}: {remedy}")]
+    Unreadable { path: &'static str, remedy: &'static str, source: io::Error },
+    #[error(
+        "enforce on this host: `bpf` is not among the active security modules ({active}); add `lsm={active},bpf` to \
+         the kernel's command line (GRUB: GRUB_CMDLINE_LINUX in /etc/default/grub, then update-grub) and boot again"
+    )]
+    NoBpfLsm { active: String },
+    #[error(
+        "enforce on this host: kernel.ftrace_enabled is 0, which switches every LSM program off; run `sysctl \
+         kernel.ftrace_enabled=1`"
+    )]
+    FtraceOff,
+    #[error("enforce on this host: the kernel has no hook {}; this kernel is not supported", .0.join(", "))]
+    MissingHooks(Vec<&'static str>),
+    #[error(
+        "enforce on this host: Linux {release} with full preemption loses task tags; boot with `preempt=voluntary`, \
+         or use Linux 6.2 or newer"
+    )]
+    FullPreemption { release: String },
+}
+
+/// Everything that must hold before the programs are loaded.
+pub fn check(btf: &Btf<'_>) -> Result<(), PreflightError> {
+    let uid = rustix::process::geteuid();
+    if !uid.is_root() {
+        return Err(PreflightError::NotRoot(uid.as_raw()));
+    }
+    bpf_lsm(&read(ACTIVE_LSMS, "mount securityfs: mount -t securityfs securityfs /sys/kernel/security")?)?;
+    ftrace(&read(FTRACE_ENABLED, "the kernel must be built with CONFIG_FUNCTION_TRACER")?)?;
+    hooks(btf)?;
+    preemption(
+        &read("/proc/sys/kernel/osrelease", "mount procfs")?,
+        &read("/proc/sys/kernel/version", "mount procfs")?,
+        fs::read_to_string(PREEMPTION).ok().as_deref(),
+        &read(COMMAND_LINE, "mount procfs")?,
+    )
+}
+
+/// Whether the trampolines can still run; asked again while the daemon lives.
+pub fn ftrace_is_on() -> io::Result<bool> {
+    Ok(fs::read_to_string(FTRACE_ENABLED)?.trim() != "0")
+}
+
+fn read(path: &'static str, remedy: &'static str) -> Result<String, PreflightError> {
+    fs::read_to_string(Path::new(path))
+        .map_err(|source| PreflightError::Unreadable { path, remedy, source })
+}
+
+fn bpf_lsm(active: &str) -> Result<(), PreflightError> {
+    let active = active.trim();
+    if active.split(',').any(|name| name == "bpf") {
+        Ok(())
+    } else {
+        Err(PreflightError::NoBpfLsm { active: active.to_owned() })
+    }
+}
+
+fn ftrace(enabled: &str) -> Result<(), PreflightError> {
+    if enabled.trim() == "0" { Err(PreflightError::FtraceOff) } else { Ok(()) }
+}
+
+fn hooks(btf: &Btf<'_>) -> Result<(), PreflightError> {
+    let missing: Vec<_> = HOOKS
+        .iter()
+        .copied()
+        .filter(|hook| !btf.has_function(&format!("bpf_lsm_{hook}")))
+        .collect();
+    if missing.is_empty() { Ok(()) } else { Err(PreflightError::MissingHooks(missing)) }
+}
+
+/// Before 6.2 a lookup of a task's storage fails while another task of the same CPU is in one
+/// (kernel/bpf/bpf_task_storage.c: `bpf_task_storage_trylock`), which only full preemption makes possible.
+fn preemption(
+    release: &str,
+    version: &str,
+    current: Option<&str>,
+    command_line: &str,
+) -> Result<(), PreflightError> {
+    if !is_before_6_2(release) {
+        return Ok(());
+    }
+    let full = match current {
+        // The kernel prints all models, the one in force in parentheses.
+        Some(models) => models.contains("(full)"),
+        None => {
+            let asked = command_line
+                .split_whitespace()
+                .filter_map(|word| word.strip_prefix("preempt="))
+                .next_back();
+            // Without PREEMPT_DYNAMIC the model is compiled in, and `PREEMPT` is the full one.
+            asked == Some("full") || version.split_whitespace().any(|word| word == "PREEMPT")
+        }
+    };
+    if full {
+        Err(PreflightError::FullPreemption { release: release.trim().to_owned() })
+    } else {
+        Ok(())
+    }
+}
+
+fn is_before_6_2(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < (6, 2),
+        // A release that cannot be read is taken for the worst.
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_a_kernel_without_bpf_among_its_modules() {
+        assert!(bpf_lsm("lockdown,yama,bpf\n").is_ok());
+        let error = bpf_lsm("lockdown,yama,bpfilter\n").unwrap_err().to_string();
+        assert!(error.contains("lsm=lockdown,yama,bpfilter,bpf"), "{error}");
+    }
+
+    #[test]
+    fn refuses_full_preemption_before_6_2_only() {
+        let full = Some("none voluntary (full)");
+        assert!(preemption("6.1.0-56-cloud-amd64", "", full, "").is_err());
+        assert!(preemption("6.1.0", "", Some("none (voluntary) full"), "preempt=full").is_ok());
+        assert!(preemption("6.1.0", "", None, "quiet preempt=full").is_err());
+        assert!(preemption("6.1.0", "", None, "preempt=full preempt=none").is_ok());
+        assert!(preemption("6.1.0", "#1 SMP PREEMPT Debian", None, "").is_err());
+        assert!(preemption("6.1.0", "#1 SMP PREEMPT_DYNAMIC Debian", None, "").is_ok());
+        assert!(preemption("6.12.107", "", full, "").is_ok());
+        assert!(preemption("unknown", "", full, "").is_err());
+    }
+}
