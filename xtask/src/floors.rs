@@ -11,9 +11,10 @@ use crate::artifacts;
 /// Module and floor; the longest match decides. Floor 0 is agentid-common, and a
 /// module imports what is below it. A module's own submodules on its floor are free.
 const FLOORS: [(&str, u8); 15] = [
-    ("bin", 6),
-    ("cli", 6),
-    ("supervisor::run", 5),
+    ("bin", 7),
+    ("cli", 7),
+    // The wiring: it holds the ends of everything on the next floor.
+    ("supervisor::run", 6),
     ("control", 5),
     ("event::export", 5),
     ("metrics", 5),
@@ -25,7 +26,7 @@ const FLOORS: [(&str, u8); 15] = [
     ("instance", 1),
     ("event", 1),
     ("control::api", 1),
-    ("settings", 1),
+    ("settings", 2),
 ];
 /// A second table for what the first is too coarse for: module, imports beyond floor 1.
 const KERNEL: &str = "kernel";
@@ -189,7 +190,7 @@ fn tree<'code>(code: &'code str, base: &[String], found: &mut Vec<Vec<String>>) 
     let end = rest.find(part).unwrap_or(rest.len());
     let (name, after) = rest.split_at(end);
     let mut path = base.to_vec();
-    if !name.is_empty() {
+    if !name.is_empty() && name != "self" {
         path.push(name.to_owned());
     }
     if let Some(below) = after.strip_prefix("::") {

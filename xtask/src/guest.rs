@@ -16,6 +16,8 @@ use crate::setup::{self, Cache};
 use crate::wire::{Boot, Kind, Tty};
 use crate::{debian, shell};
 
+const LOGS_KEPT: usize = 100;
+
 /// What the root file system of a guest is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Root {
@@ -80,6 +82,7 @@ impl Guest {
         let archive = self.first_root(cache, artifacts)?.archive();
         let logs = artifacts::target().join("guest-logs");
         fs::create_dir_all(&logs).context("failed to create the folder for guest logs")?;
+        forget_old(&logs)?;
         let kernel = self.kernel.name.replace('/', "_");
         let name = format!("{kernel}-{}", std::process::id());
         let initrd = Temporary(logs.join(format!("{name}.initrd")));
@@ -148,6 +151,29 @@ impl Guest {
         }
         Ok(tree)
     }
+}
+
+/// Leaves the newest [`LOGS_KEPT`] files.
+fn forget_old(logs: &Path) -> Result<()> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(logs).context("failed to list the guest logs")? {
+        let path = entry?.path();
+        // Another xtask may have removed it meanwhile.
+        if let Ok(changed) = fs::metadata(&path).and_then(|facts| facts.modified()) {
+            files.push((changed, path));
+        }
+    }
+    files.sort();
+    let surplus = files.len().saturating_sub(LOGS_KEPT);
+    for (_, path) in files.iter().take(surplus) {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).context("failed to remove an old guest log");
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// A file that goes when we do.
