@@ -4,8 +4,6 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use crate::policy::place;
-
 #[cfg(test)]
 mod tests;
 
@@ -73,7 +71,9 @@ pub struct SettingsError {
 /// Reads settings. `file` is how the error names them.
 pub fn parse(file: &str, text: &str) -> Result<Settings, SettingsError> {
     toml::from_str(text).map_err(|error| {
-        let (line, column) = place(text, error.span().map_or(0, |span| span.start));
+        let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or(text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|sign| *sign != '\n').count() + 1;
         let message = error.message().trim_end().replace('\n', ", ");
         SettingsError { file: file.to_owned(), line, column, message }
     })

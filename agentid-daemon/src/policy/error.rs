@@ -46,7 +46,7 @@ impl Flaw {
 }
 
 /// Line and column, from 1, of a byte in a text.
-pub(crate) fn place(text: &str, offset: usize) -> (usize, usize) {
+pub(super) fn place(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let column = before.chars().rev().take_while(|&sign| sign != '\n').count() + 1;

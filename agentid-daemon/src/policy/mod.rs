@@ -21,7 +21,6 @@ pub(crate) mod golden;
 mod tests;
 
 pub use error::PolicyError;
-pub(crate) use error::place;
 pub use pattern::{Component, Pattern, Root};
 pub use policy::{Effect, FileRule, NetRule, Policy, Prefix, Target};
 use toml::de::DeTable;
