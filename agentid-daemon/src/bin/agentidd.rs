@@ -1,1 +1,196 @@
-fn main() {}
+//! The service: arguments, settings, and who is connected to whom.
+
+use std::{fs, path::PathBuf, process::ExitCode};
+
+use agentid_daemon::{
+    control::server::Server as Control,
+    kernel::{self, Options},
+    metrics::http::Server as Metrics,
+    settings::{self, Settings},
+    supervisor::{
+        command, folder,
+        run::{Inbox, Supervisor},
+        store::Store,
+    },
+};
+use clap::{Parser, Subcommand};
+use sd_notify::NotifyState;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+use tracing::{error, info, warn};
+
+/// Something that stops the start.
+type Failure = Box<dyn std::error::Error>;
+
+/// Scrapes that may wait.
+const SCRAPES: usize = 4;
+
+/// Holds every run of an AI agent to its policy, in the kernel.
+#[derive(Debug, Parser)]
+#[command(name = "agentidd", version)]
+struct Arguments {
+    /// The configuration; every setting has a default
+    #[arg(long, value_name = "FILE", default_value = "/etc/agentid/agentid.toml", global = true)]
+    config: PathBuf,
+    /// Validate the configuration and all policies, and touch nothing
+    #[arg(long)]
+    check: bool,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// End enforcement: remove the programs and tables that outlive the service. Refused while a run lives
+    Unload,
+    /// The task that proves the enforcement; started by the daemon itself
+    #[command(hide = true)]
+    Canary,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Some(Verb::Canary) = arguments.verb {
+        return kernel::canary_main();
+    }
+    let done = settings_of(&arguments).and_then(|settings| match arguments.verb {
+        Some(Verb::Unload) => unload(&settings),
+        _ if arguments.check => check(&settings),
+        _ => serve(&settings),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("agentidd: {}", chain(failure.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn settings_of(arguments: &Arguments) -> Result<Settings, Failure> {
+    let file = arguments.config.display().to_string();
+    match fs::read_to_string(&arguments.config) {
+        Ok(text) => Ok(settings::parse(&file, &text)?),
+        Err(error) => Err(format!("read {file}: {error}").into()),
+    }
+}
+
+/// Reads all policies; every mistake in any of them is printed.
+fn policies(settings: &Settings) -> Result<Vec<folder::Text>, Failure> {
+    folder::load(&settings.policies).map_err(|errors| {
+        for error in &errors {
+            eprintln!("{}", chain(error));
+        }
+        format!("{} mistakes in {}", errors.len(), settings.policies.display()).into()
+    })
+}
+
+fn check(settings: &Settings) -> Result<(), Failure> {
+    let policies = policies(settings)?;
+    operators(settings)?;
+    eprintln!("agentidd: the configuration and {} policies are valid", policies.len());
+    Ok(())
+}
+
+fn unload(settings: &Settings) -> Result<(), Failure> {
+    // With the lock held no daemon can be at work.
+    let _store = Store::open(&settings.state)?;
+    Ok(kernel::unload(&options(settings))?)
+}
+
+fn options(settings: &Settings) -> Options {
+    Options { bpffs: settings.bpffs.clone(), state: settings.state.clone() }
+}
+
+fn serve(settings: &Settings) -> Result<(), Failure> {
+    log();
+    let policies = policies(settings)?;
+    let operators = operators(settings)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (commands, waiting) = mpsc::channel(command::QUEUE);
+        let (scrapes, waiting_scrapes) = mpsc::channel(SCRAPES);
+        // What another daemon or service may have is taken first, so that a refusal leaves all as it was.
+        let store = Store::open(&settings.state)?;
+        let metrics = match settings.metrics {
+            Some(address) => Some(Metrics::bind(address, scrapes.clone()).await?),
+            None => None,
+        };
+        let supervisor = Supervisor::start(settings, store, policies)?;
+        let control = Control::bind(&settings.control, operators, commands.clone())?;
+        let mut servers = tokio::task::JoinSet::new();
+        servers.spawn(control.serve());
+        if let Some(metrics) = metrics {
+            servers.spawn(metrics.serve());
+        }
+        let stop = stop_requested()?;
+        notify(&[NotifyState::Ready]);
+        info!(control = %settings.control.display(), "serving");
+        let inbox = Inbox { commands: waiting, scrapes: waiting_scrapes };
+        supervisor.run(inbox, || notify(&[NotifyState::Watchdog]), stop).await?;
+        notify(&[NotifyState::Stopping]);
+        info!("stopping; what runs stays held to its policy");
+        Ok(())
+    })
+}
+
+/// Ready when the service manager or an operator wants the daemon to go.
+fn stop_requested() -> Result<impl Future<Output = ()>, Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = interrupt.recv() => return,
+                _ = hangup.recv() => warn!("policies are read at the start alone: restart the service"),
+            }
+        }
+    })
+}
+
+/// Number of the operators' group, as `/etc/group` has it.
+fn operators(settings: &Settings) -> Result<Option<u32>, Failure> {
+    let Some(name) = &settings.operators_group else { return Ok(None) };
+    let groups = fs::read_to_string("/etc/group")?;
+    let number = groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let found = fields.next() == Some(name);
+        fields.nth(1).filter(|_| found)?.parse().ok()
+    });
+    match number {
+        Some(number) => Ok(Some(number)),
+        None => Err(format!("group {name:?} of operators_group is not in /etc/group").into()),
+    }
+}
+
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        error!(%error, "the service manager cannot be told");
+    }
+}
+
+fn log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("AGENTID_LOG");
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_ansi(false)
+        .init();
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text += &format!(": {cause}");
+        source = cause.source();
+    }
+    text
+}

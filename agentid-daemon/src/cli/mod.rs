@@ -1,1 +1,51 @@
-//! (in the making)
+//! The command line: asks the daemon, and shows what it says.
+
+#![forbid(unsafe_code)]
+
+mod args;
+pub mod exit;
+mod failure;
+mod render;
+mod verb;
+
+#[cfg(test)]
+mod tests;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::args::{Arguments, PolicyVerb, Verb};
+use crate::control::client::Client;
+
+/// Runs one command. An error is printed once, with its causes, on one line, and what to do about it on another.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let code = if error.use_stderr() { exit::USAGE } else { exit::SUCCESS };
+            return match error.print() {
+                Ok(()) => code.into(),
+                Err(_) => exit::FAILURE.into(),
+            };
+        }
+    };
+    match dispatch(arguments) {
+        Ok(code) => code.into(),
+        Err(failure) => failure.report(),
+    }
+}
+
+fn dispatch(arguments: Arguments) -> Result<u8, failure::Failure> {
+    let client = || Client::new(&arguments.socket);
+    match arguments.verb {
+        Verb::Run(run) => verb::run::run(&arguments.socket, run),
+        Verb::Ps(ps) => verb::ps::run(&client()?, &ps),
+        Verb::Show(show) => verb::show::run(&client()?, &show),
+        Verb::Revoke(revoke) => verb::revoke::run(&client()?, revoke),
+        Verb::Events(events) => verb::events::run(&client()?, &events),
+        Verb::Status(status) => verb::status::run(&client()?, &status),
+        Verb::Why(why) => verb::why::run(&client()?, why),
+        Verb::Policy { verb: PolicyVerb::Check { file } } => verb::policy::check(&file),
+    }
+}

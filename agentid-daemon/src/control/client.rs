@@ -137,6 +137,15 @@ async fn read<T: DeserializeOwned>(body: Incoming) -> Result<T, ClientError> {
     serde_json::from_slice(&bytes).map_err(ClientError::Answer)
 }
 
+/// A text as one segment or value of a route.
+pub fn segment(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    let encoded = text.bytes().map(|byte| {
+        if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+    });
+    encoded.collect()
+}
+
 /// Whole lines out of pieces.
 #[derive(Debug, Default)]
 pub(super) struct Lines {

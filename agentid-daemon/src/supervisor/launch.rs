@@ -1,6 +1,6 @@
 //! May this be launched? Everything about a request that can be judged without looking at the host.
 
-use std::path::PathBuf;
+use std::path::{Component, Path};
 
 use crate::{control::api::LaunchRequest, policy::Policy, supervisor::refusal::Refusal};
 
@@ -101,9 +101,9 @@ fn text(field: &str, value: &str, limit: usize) -> Result<(), Refusal> {
 }
 
 /// Whether the path names one place whoever reads it: from `/` on, and without `..`.
-fn plain(path: &PathBuf) -> bool {
+fn plain(path: &Path) -> bool {
     path.is_absolute()
-        && !path.components().any(|part| matches!(part, std::path::Component::ParentDir))
+        && !path.components().any(|part| matches!(part, Component::ParentDir))
 }
 
 fn millis(duration: std::time::Duration) -> u64 {

@@ -93,9 +93,8 @@ pub struct Inbox {
 }
 
 impl Supervisor {
-    /// Takes the state folder, starts enforcement and takes up the runs of an earlier daemon.
-    pub fn start(settings: &Settings, policies: Vec<Text>) -> Result<Self, RunError> {
-        let store = Store::open(&settings.state)?;
+    /// Starts enforcement and takes up the runs of an earlier daemon.
+    pub fn start(settings: &Settings, store: Store, policies: Vec<Text>) -> Result<Self, RunError> {
         // Read before anything is touched: a file that cannot be read leaves all as it was.
         let known = store.runs()?;
         let metrics = Metrics::new(&labels(), env!("CARGO_PKG_VERSION"), ABI_VERSION)?;

@@ -1,3 +1,5 @@
+mod socket;
+
 use super::{
     api::{Code, LaunchRequest, WhyRequest},
     caller::{Ask, Standing},

@@ -1,0 +1,34 @@
+//! Exit statuses. `agentid run` has those of its command, save where it could not start it.
+
+/// It went well; for `why`, it is allowed.
+pub const SUCCESS: u8 = 0;
+/// Something failed, or the daemon refused.
+pub const FAILURE: u8 = 1;
+/// The arguments are wrong.
+pub const USAGE: u8 = 2;
+/// `why`: it is denied.
+pub const DENIED: u8 = 3;
+/// `policy check`: the policy has mistakes.
+pub const INVALID: u8 = 4;
+/// The daemon does not answer (`EX_UNAVAILABLE`); nothing was started or changed.
+pub const AWAY: u8 = 69;
+/// `run`: the run was not launched, and nothing of the command has run.
+pub const NOT_LAUNCHED: u8 = 125;
+/// `run`: the command was found, and could not be executed.
+pub const NOT_EXECUTABLE: u8 = 126;
+/// `run`: the command was not found.
+pub const NOT_FOUND: u8 = 127;
+
+/// The list for `--help`.
+pub const HELP: &str = "\
+Exit status:
+  0    it went well; for `why`, it is allowed
+  1    something failed, or the daemon refused
+  2    the arguments are wrong
+  3    for `why`: it is denied
+  4    for `policy check`: the policy has mistakes
+  69   the daemon does not answer; nothing was started or changed
+  125  for `run`: the run was not launched, and nothing of the command has run
+  126  for `run`: the command was found, and could not be executed
+  127  for `run`: the command was not found
+Otherwise `run` has the exit status of its command.";

@@ -1,0 +1,154 @@
+//! Text for people, and JSON for programs.
+
+use std::{
+    io::{self, ErrorKind, Write},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{exit, failure::Failure};
+use crate::event::event::{Access, Event, Object, What};
+
+/// Writes a text to standard output. A reader who has gone away is no error.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::new(error, exit::FAILURE))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Writes a value as indented JSON.
+pub fn json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value);
+    print(&(text.map_err(|error| Failure::new(error, exit::FAILURE))? + "\n"))
+}
+
+/// Rows under their titles, in columns.
+pub fn table(titles: &[&str], rows: &[Vec<String>]) -> String {
+    let titles: Vec<String> = titles.iter().map(|title| (*title).to_owned()).collect();
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| clean(cell)).collect()).collect();
+    let width = |column: usize| {
+        let cells = rows.iter().chain([&titles]).filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..titles.len()).map(width).collect();
+    let mut text = String::new();
+    for row in [&titles].into_iter().chain(&rows) {
+        let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}"));
+        let line: Vec<String> = cells.collect();
+        text += line.join("  ").trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+/// Names and values below each other; values that are empty are left out.
+pub fn list(pairs: &[(&str, String)]) -> String {
+    let pairs: Vec<_> = pairs.iter().filter(|(_, value)| !value.is_empty()).collect();
+    let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    pairs.iter().map(|(name, value)| format!("{name:width$}  {}\n", clean(value))).collect()
+}
+
+/// The text without characters that would steer a terminal: names of files are the run's choice.
+pub fn clean(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() || is_directional(character) {
+            clean.extend(character.escape_unicode());
+        } else {
+            clean.push(character);
+        }
+    }
+    clean
+}
+
+/// Characters that reorder what stands around them.
+fn is_directional(character: char) -> bool {
+    matches!(character, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The end of an ID, which is random: enough to name a run by.
+pub fn short(id: Uuid) -> String {
+    let text = id.to_string();
+    text.rsplit('-').next().unwrap_or(&text).to_owned()
+}
+
+/// A moment, in milliseconds since 1970, in UTC.
+pub fn moment(ms: u64) -> String {
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(ms)).to_string()
+}
+
+/// From one moment to another, in whole seconds.
+pub fn span(from_ms: u64, to_ms: u64) -> String {
+    let seconds = to_ms.saturating_sub(from_ms) / 1000;
+    humantime::format_duration(Duration::from_secs(seconds)).to_string()
+}
+
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// An event in one line: when, what, and for whom.
+pub fn event(event: &Event) -> String {
+    let what = match &event.what {
+        What::Access(access) => self::access(access),
+        What::Launched(launched) => {
+            format!("launched  uid {} executes {}", launched.uid, launched.command.join(" "))
+        }
+        What::Stopped(stopped) => {
+            format!("denied everything  {}", ending(&stopped.ending, stopped.reason.as_deref()))
+        }
+        What::Ended(ended) => format!("ended  {}", ending(&ended.ending, ended.reason.as_deref())),
+        What::Posture(change) => match &change.why {
+            Some(why) => format!("posture  {}: {why}", change.posture),
+            None => format!("posture  {}", change.posture),
+        },
+        What::Dropped(dropped) => format!("{} events were dropped here", dropped.count),
+    };
+    let run = event.run.as_ref().map_or_else(String::new, |run| {
+        format!("  [{} {} for {}, {}]", short(run.id), run.agent, run.owner, run.task)
+    });
+    format!("{}  {}\n", moment(event.time_ms), clean(&(what + &run)))
+}
+
+fn ending(ending: &str, reason: Option<&str>) -> String {
+    match reason {
+        Some(reason) => format!("{ending}: {reason}"),
+        None => ending.to_owned(),
+    }
+}
+
+fn access(access: &Access) -> String {
+    let object = match &access.object {
+        Some(Object::File { path, want }) => {
+            format!("{} {}", want.join(","), path.as_deref().unwrap_or("(a file without a path)"))
+        }
+        Some(Object::Peer { address: Some(address), port, protocol, .. }) => {
+            let address = match address.parse() {
+                Ok(ip) => std::net::SocketAddr::new(ip, *port).to_string(),
+                Err(_) => format!("{address}:{port}"),
+            };
+            format!("connect {address}/{protocol}")
+        }
+        Some(Object::Peer { address: None, family, .. }) => format!("connect, family {family}"),
+        None => access.hook.clone(),
+    };
+    let rule = match (&access.fault, access.rule, access.reason.as_deref()) {
+        (Some(fault), _, _) => format!("fault {fault}"),
+        (None, Some(rule), _) => format!("rule {rule}"),
+        (None, None, Some("no_rule")) => "no rule grants it".to_owned(),
+        (None, None, Some(reason)) => reason.to_owned(),
+        (None, None, None) => String::new(),
+    };
+    let because = access.because.as_deref().map(|text| format!(", because {text}"));
+    let (comm, tgid) = (&access.process.comm, access.process.tgid);
+    let line = format!("{:5}  {comm}[{tgid}] {object}", access.verdict);
+    if rule.is_empty() { line } else { line + ": " + &rule + &because.unwrap_or_default() }
+}

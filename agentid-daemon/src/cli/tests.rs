@@ -1,0 +1,264 @@
+use std::{ffi::OsString, fs, os::unix::fs::PermissionsExt, time::Duration};
+
+use clap::{CommandFactory, Parser};
+use uuid::Uuid;
+
+use super::{
+    args::{Arguments, Verb},
+    exit,
+    failure::Failure,
+    render,
+    verb::{self, run::command::Program},
+};
+use crate::{
+    control::{
+        api::{Code, ErrorReply, LaunchReply, RevokeReply, RunView, TotalsView, WhyReply},
+        client::ClientError,
+    },
+    event::event::{Access, Event, Object, Process, RunName, What},
+};
+
+fn parse(line: &str) -> Result<Verb, clap::Error> {
+    Arguments::try_parse_from(line.split(' ')).map(|arguments| arguments.verb)
+}
+
+#[test]
+fn the_arguments_are_consistent() {
+    Arguments::command().debug_assert();
+}
+
+#[test]
+fn run_takes_everything_after_the_dashes_as_the_command() {
+    let line = "agentid run --policy p --agent a --owner o --task t --param w=/work --label x=y=z \
+                --ttl 90s -- git commit --amend -m x";
+    let Verb::Run(run) = parse(line).unwrap() else { panic!("not run") };
+    assert_eq!(run.command, ["git", "commit", "--amend", "-m", "x"].map(OsString::from));
+    assert_eq!(run.params, [("w".to_owned(), "/work".to_owned())]);
+    assert_eq!(run.labels, [("x".to_owned(), "y=z".to_owned())]);
+    assert_eq!(run.ttl, Some(Duration::from_secs(90)));
+}
+
+#[test]
+fn run_needs_an_owner_and_a_command() {
+    assert!(parse("agentid run --policy p --agent a --task t -- true").is_err());
+    assert!(parse("agentid run --policy p --agent a --owner o --task t").is_err());
+    let line = "agentid run --policy p --agent a --owner o --task t --param w -- true";
+    assert!(parse(line).unwrap_err().to_string().contains("expected NAME=VALUE"));
+}
+
+#[test]
+fn why_asks_for_one_thing() {
+    assert!(parse("agentid why abcd").is_err());
+    assert!(parse("agentid why abcd --open /etc/passwd --connect 10.0.0.1:1").is_err());
+    assert!(parse("agentid why abcd --open /etc/passwd --write --exec").is_err());
+    assert!(parse("agentid why abcd --connect example.org:443").is_err());
+    assert!(parse("agentid why abcd --connect 10.0.0.1:443").is_ok());
+    assert!(parse("agentid why abcd --open /etc/passwd --write").is_ok());
+}
+
+#[test]
+fn events_are_asked_for_as_typed() {
+    let route = |line| {
+        let Verb::Events(events) = parse(line).unwrap() else { panic!("not events") };
+        verb::events::route(&events)
+    };
+    assert_eq!(route("agentid events"), "/v1/events?follow=false");
+    let expected = "/v1/events?follow=true&id=ab%2Fcd&last=5";
+    assert_eq!(route("agentid events -f --id ab/cd --last 5"), expected);
+}
+
+#[test]
+fn exit_statuses_are_distinct_and_documented() {
+    let all = [
+        exit::SUCCESS,
+        exit::FAILURE,
+        exit::USAGE,
+        exit::DENIED,
+        exit::INVALID,
+        exit::AWAY,
+        exit::NOT_LAUNCHED,
+        exit::NOT_EXECUTABLE,
+        exit::NOT_FOUND,
+    ];
+    for (index, code) in all.iter().enumerate() {
+        assert!(!all[..index].contains(code));
+        assert!(exit::HELP.contains(&format!("\n  {code} ")), "{code}");
+    }
+}
+
+#[test]
+fn an_absent_daemon_has_its_own_status_also_for_run() {
+    let away = || {
+        let source = std::io::ErrorKind::NotFound.into();
+        Failure::from(ClientError::Away { path: "/run/x".into(), source })
+    };
+    assert_eq!(format!("{:?}", away().report()), format!("{:?}", exit_code(exit::AWAY)));
+    let run = away().or_away(exit::NOT_LAUNCHED).report();
+    assert_eq!(format!("{run:?}"), format!("{:?}", exit_code(exit::AWAY)));
+    let refused = ClientError::Refused(ErrorReply::new(Code::Full, "full"));
+    let run = Failure::from(refused).or_away(exit::NOT_LAUNCHED).report();
+    assert_eq!(format!("{run:?}"), format!("{:?}", exit_code(exit::NOT_LAUNCHED)));
+}
+
+fn exit_code(code: u8) -> std::process::ExitCode {
+    code.into()
+}
+
+#[test]
+fn a_command_is_found_as_a_shell_finds_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, mode| {
+        let path = folder.path().join(name);
+        fs::write(&path, "#!/bin/sh\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path
+    };
+    let tool = file("tool", 0o755);
+    file("data", 0o644);
+    let search = std::env::join_paths(["/nonexistent".as_ref(), folder.path()]).unwrap();
+    let find = |line: &str| {
+        let command: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        Program::find_in(&search, &command)
+    };
+    let found = find("tool -x").unwrap();
+    assert_eq!((found.path.as_path(), found.name.to_str()), (tool.as_path(), Some("tool")));
+    assert_eq!(found.arguments, ["-x"]);
+    assert_eq!(find(tool.to_str().unwrap()).unwrap().path, tool);
+    assert_eq!(find("data").unwrap_err().text(), "data is not executable");
+    assert_eq!(find("nothing").unwrap_err().text(), "nothing is not found");
+    assert_eq!(find("./tool").unwrap_err().text(), "./tool is not found");
+}
+
+#[test]
+fn a_command_that_the_policy_does_not_grant_is_explained() {
+    let program = Program { path: "/opt/tool".into(), name: "tool".into(), arguments: Vec::new() };
+    let reply = LaunchReply { id: Uuid::nil(), policy: "p@0".to_owned(), deadline_ms: 0 };
+    let denied = std::io::Error::from_raw_os_error(libc::EACCES);
+    let failure = program.failed(&denied, &reply);
+    let expected =
+        "/opt/tool cannot be executed: policy p@0 does not grant exec on it, or on its interpreter";
+    assert_eq!(failure.text(), expected);
+    assert_eq!(format!("{:?}", failure.report()), format!("{:?}", exit_code(exit::NOT_EXECUTABLE)));
+}
+
+#[test]
+fn nothing_that_is_shown_steers_the_terminal() {
+    assert_eq!(render::clean("a\u{1b}[2Jb\n\u{202e}c é"), "a\\u{1b}[2Jb\\u{a}\\u{202e}c é");
+}
+
+fn view() -> RunView {
+    RunView {
+        id: Uuid::from_u128(0x0190_0000_0000_7000_8000_1234_5678_9abc),
+        agent: "reviewer".to_owned(),
+        owner: "alice".to_owned(),
+        task: "T-1".to_owned(),
+        purpose: None,
+        labels: [("team".to_owned(), "core".to_owned())].into(),
+        policy: "coding-agent@00ff".to_owned(),
+        params: [("workspace".to_owned(), "/work".into())].into(),
+        mode: "enforce".to_owned(),
+        on_end: "kill".to_owned(),
+        parent: None,
+        command: vec!["python3".to_owned(), "agent.py".to_owned()],
+        uid: 1000,
+        tgid: 4711,
+        phase: "active".to_owned(),
+        launched_ms: 0,
+        deadline_ms: 1_800_000,
+        tasks: 3,
+        totals: Some(TotalsView {
+            started: 5,
+            allowed: 70,
+            denied: 2,
+            faults: 0,
+            records: 9,
+            lost: 0,
+        }),
+        end: None,
+    }
+}
+
+#[test]
+fn ps_is_a_table() {
+    let expected = "\
+ID            AGENT     OWNER  TASK  POLICY        STATE   TASKS  DENIED  AGE      LEFT
+123456789abc  reviewer  alice  T-1   coding-agent  active  3      2       1m 30s   28m 30s
+";
+    let expected =
+        expected.replace("AGE      LEFT", "AGE     LEFT").replace("30s   28m", "30s  28m");
+    assert_eq!(verb::ps::text(&[view()], 90_000), expected);
+}
+
+#[test]
+fn show_leaves_out_what_is_not_there() {
+    let text = verb::show::text(&view());
+    assert!(text.contains("labels      team=core\n"), "{text}");
+    assert!(text.contains("deadline    1970-01-01T00:30:00Z\n"), "{text}");
+    assert!(!text.contains("purpose") && !text.contains("parent"), "{text}");
+}
+
+#[test]
+fn revoke_says_how_fast_it_was() {
+    let reply = RevokeReply {
+        id: Uuid::nil(),
+        also: Vec::new(),
+        tasks: 4,
+        remaining: 0,
+        denied_after_ms: 0.21,
+        stopped_after_ms: Some(3.86),
+    };
+    let expected = "\
+revoked 00000000-0000-0000-0000-000000000000
+  everything denied after 0.2 ms, 4 tasks alive then
+  last task stopped after 3.9 ms
+";
+    assert_eq!(verb::revoke::text(&reply), expected);
+}
+
+#[test]
+fn why_shows_verdict_rule_and_reason() {
+    let reply = WhyReply {
+        verdict: "deny".to_owned(),
+        reason: Some("deny_rule".to_owned()),
+        fault: None,
+        rule: Some(3),
+        rule_text: Some("deny read on **/.env".to_owned()),
+        because: Some("secrets are not part of it".to_owned()),
+        explanation: "rule 3 denies it".to_owned(),
+    };
+    let expected = "\
+deny: rule 3 denies it
+  rule 3: deny read on **/.env
+  because: secrets are not part of it
+";
+    assert_eq!(verb::why::text(&reply), expected);
+}
+
+#[test]
+fn an_event_is_one_line_that_says_who_what_and_why() {
+    let run = RunName {
+        id: view().id,
+        agent: "reviewer".to_owned(),
+        owner: "alice".to_owned(),
+        task: "T-1".to_owned(),
+        policy: "coding-agent@00ff".to_owned(),
+    };
+    let access = Access {
+        sequence: 1,
+        hook: "file_open".to_owned(),
+        verdict: "deny".to_owned(),
+        reason: Some("no_rule".to_owned()),
+        fault: None,
+        rule: None,
+        because: None,
+        process: Process { tgid: 4711, tid: 4711, uid: 1000, comm: "cat".to_owned() },
+        object: Some(Object::File {
+            path: Some("/home/alice/.ssh/id\n".to_owned()),
+            want: vec!["read".to_owned()],
+        }),
+    };
+    let event = Event { time_ms: 1000, run: Some(run), what: What::Access(access) };
+    let expected = "1970-01-01T00:00:01Z  deny   cat[4711] read /home/alice/.ssh/id\\u{a}: no rule \
+                    grants it  [123456789abc reviewer for alice, T-1]\n";
+    assert_eq!(render::event(&event), expected);
+}

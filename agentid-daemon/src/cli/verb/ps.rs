@@ -1,0 +1,48 @@
+//! `agentid ps`
+
+use crate::{
+    cli::{args::Ps, exit, failure::Failure, render},
+    control::{api::RunView, client::Client},
+};
+
+pub fn run(client: &Client, arguments: &Ps) -> Result<u8, Failure> {
+    let runs: Vec<RunView> = client.get(&format!("/v1/runs?all={}", arguments.all))?;
+    if arguments.json {
+        render::json(&runs)?;
+    } else {
+        render::print(&text(&runs, render::now_ms()))?;
+    }
+    Ok(exit::SUCCESS)
+}
+
+/// The table.
+pub fn text(runs: &[RunView], now_ms: u64) -> String {
+    let titles =
+        ["ID", "AGENT", "OWNER", "TASK", "POLICY", "STATE", "TASKS", "DENIED", "AGE", "LEFT"];
+    let rows: Vec<Vec<String>> = runs.iter().map(|run| row(run, now_ms)).collect();
+    render::table(&titles, &rows)
+}
+
+fn row(run: &RunView, now_ms: u64) -> Vec<String> {
+    let state = match &run.end {
+        Some(end) if run.phase == "ended" => end.ending.clone(),
+        Some(end) => format!("{} ({})", run.phase, end.ending),
+        None => run.phase.clone(),
+    };
+    let left = match run.phase.as_str() {
+        "active" => render::span(now_ms, run.deadline_ms),
+        _ => "-".to_owned(),
+    };
+    vec![
+        render::short(run.id),
+        run.agent.clone(),
+        run.owner.clone(),
+        run.task.clone(),
+        run.policy.split('@').next().unwrap_or_default().to_owned(),
+        state,
+        run.tasks.to_string(),
+        run.totals.map_or_else(|| "-".to_owned(), |totals| totals.denied.to_string()),
+        render::span(run.launched_ms, now_ms),
+        left,
+    ]
+}

@@ -1,0 +1,23 @@
+//! Descriptors that the launcher has left open.
+
+use std::{fs, io, os::fd::RawFd};
+
+use nix::{errno::Errno, unistd::close};
+
+/// Closes everything above standard error. To be called before anything of our own is open.
+pub fn close_all() -> io::Result<()> {
+    let mut open: Vec<RawFd> = Vec::new();
+    for entry in fs::read_dir("/proc/self/fd")? {
+        let name = entry?.file_name();
+        let number: Option<RawFd> = name.to_str().and_then(|name| name.parse().ok());
+        open.extend(number.filter(|number| *number > 2));
+    }
+    for descriptor in open {
+        match close(descriptor) {
+            // The listing's own.
+            Ok(()) | Err(Errno::EBADF) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}

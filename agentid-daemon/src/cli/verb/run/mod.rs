@@ -1,0 +1,83 @@
+//! `agentid run`: this process becomes the run.
+//!
+//! It finds the command, asks the daemon, which tags this very process, and then only executes: standard input and output,
+//! signals and the exit status are the command's own because there is nothing in between. The daemon takes one thread
+//! alone, so the client brings none, and all of it is gone before the command begins.
+
+pub(in crate::cli) mod command;
+mod descriptors;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use self::command::Program;
+use crate::{
+    cli::{args::Run, exit, failure::Failure},
+    control::{
+        api::{LaunchReply, LaunchRequest},
+        client::Client,
+    },
+};
+
+/// How the command learns which run it is.
+const VARIABLE: &str = "AGENTID_INVOCATION";
+
+pub fn run(socket: &Path, arguments: Run) -> Result<u8, Failure> {
+    // What the launcher had open is not the run's. Nothing of our own is open yet.
+    descriptors::close_all().map_err(|error| {
+        Failure::new(error, exit::NOT_LAUNCHED).remedy("`agentid run` needs /proc")
+    })?;
+    let program = Program::find(&arguments.command)?;
+    let launch = request(&arguments)?;
+    let reply = ask(socket, &launch).map_err(|failure| failure.or_away(exit::NOT_LAUNCHED))?;
+    // From here on this process is held to the policy.
+    let mut command = Command::new(&program.path);
+    command.arg0(&program.name).args(&program.arguments).env(VARIABLE, reply.id.to_string());
+    let error = command.exec();
+    Err(program.failed(&error, &reply))
+}
+
+fn ask(socket: &Path, launch: &LaunchRequest) -> Result<LaunchReply, Failure> {
+    Ok(Client::new(socket)?.post("/v1/runs", launch)?)
+}
+
+fn request(arguments: &Run) -> Result<LaunchRequest, Failure> {
+    let command = arguments.command.iter().map(|part| part.to_string_lossy().into_owned());
+    Ok(LaunchRequest {
+        policy: arguments.policy.clone(),
+        agent: arguments.agent.clone(),
+        owner: arguments.owner.clone(),
+        task: arguments.task.clone(),
+        purpose: arguments.purpose.clone(),
+        params: unique("--param", &arguments.params, folder)?,
+        ttl_ms: arguments.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
+        parent: arguments.parent.clone(),
+        labels: unique("--label", &arguments.labels, ToOwned::to_owned)?,
+        command: crate::supervisor::launch::shortened(&Vec::from_iter(command)),
+    })
+}
+
+/// Each name once.
+fn unique<T>(
+    option: &str,
+    pairs: &[(String, String)],
+    value: impl Fn(&str) -> T,
+) -> Result<BTreeMap<String, T>, Failure> {
+    let mut map = BTreeMap::new();
+    for (name, text) in pairs {
+        if map.insert(name.clone(), value(text)).is_some() {
+            return Err(Failure::new(format!("{option} {name} is given twice"), exit::USAGE));
+        }
+    }
+    Ok(map)
+}
+
+/// The folder itself, from / on and without symbolic links. One that does not exist is left for the daemon to refuse.
+fn folder(path: &str) -> PathBuf {
+    fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.into())
+}

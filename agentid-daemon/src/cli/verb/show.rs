@@ -1,0 +1,61 @@
+//! `agentid show`
+
+use crate::{
+    cli::{args::Show, exit, failure::Failure, render},
+    control::{
+        api::RunView,
+        client::{Client, segment},
+    },
+};
+
+pub fn run(client: &Client, arguments: &Show) -> Result<u8, Failure> {
+    let run: RunView = client.get(&format!("/v1/runs/{}", segment(&arguments.id)))?;
+    if arguments.json {
+        render::json(&run)?;
+    } else {
+        render::print(&text(&run))?;
+    }
+    Ok(exit::SUCCESS)
+}
+
+/// Everything about a run, one fact in each line.
+pub fn text(run: &RunView) -> String {
+    let pairs = |map: Vec<String>| map.join(" ");
+    let labels = run.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let params = run.params.iter().map(|(name, path)| format!("{name}={}", path.display()));
+    let mut lines = vec![
+        ("id", run.id.to_string()),
+        ("state", run.phase.clone()),
+        ("agent", run.agent.clone()),
+        ("owner", run.owner.clone()),
+        ("task", run.task.clone()),
+        ("purpose", run.purpose.clone().unwrap_or_default()),
+        ("labels", pairs(labels)),
+        ("policy", run.policy.clone()),
+        ("parameters", pairs(params.collect())),
+        ("mode", run.mode.clone()),
+        ("at the end", run.on_end.clone()),
+        ("parent", run.parent.map(|id| id.to_string()).unwrap_or_default()),
+        ("command", run.command.join(" ")),
+        ("user", run.uid.to_string()),
+        ("process", run.tgid.to_string()),
+        ("launched", render::moment(run.launched_ms)),
+        ("deadline", render::moment(run.deadline_ms)),
+        ("tasks", run.tasks.to_string()),
+    ];
+    if let Some(totals) = run.totals {
+        let verdicts = format!(
+            "{} allowed, {} denied, {} faults",
+            totals.allowed, totals.denied, totals.faults
+        );
+        lines.push(("tasks ever", totals.started.to_string()));
+        lines.push(("verdicts", verdicts));
+        lines.push(("records", format!("{}, {} lost", totals.records, totals.lost)));
+    }
+    if let Some(end) = &run.end {
+        let by = end.by_uid.map(|uid| format!(" by uid {uid}")).unwrap_or_default();
+        let reason = end.reason.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
+        lines.push(("end", format!("{}{by} at {}{reason}", end.ending, render::moment(end.at_ms))));
+    }
+    render::list(&lines)
+}

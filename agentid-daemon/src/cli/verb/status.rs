@@ -1,0 +1,61 @@
+//! `agentid status`
+
+use crate::{
+    cli::{args::Status, exit, failure::Failure, render},
+    control::{api::StatusReply, client::Client},
+};
+
+pub fn run(client: &Client, arguments: &Status) -> Result<u8, Failure> {
+    let status: StatusReply = client.get("/v1/status")?;
+    if arguments.json {
+        render::json(&status)?;
+    } else {
+        render::print(&text(&status))?;
+    }
+    Ok(exit::SUCCESS)
+}
+
+/// What is wanted of this host beside what it gives.
+pub fn text(status: &StatusReply) -> String {
+    let posture = match &status.why {
+        Some(why) => format!("{}: {why}", status.posture),
+        None => status.posture.clone(),
+    };
+    let attached = status.hooks.iter().filter(|hook| hook.attached).count();
+    let mut text = render::list(&[
+        ("posture", posture),
+        (
+            "runs",
+            format!(
+                "{} active, {} stopping, {} slots",
+                status.active, status.stopping, status.slots
+            ),
+        ),
+        ("hooks", format!("{attached} of {} attached", status.hooks.len())),
+        (
+            "daemon",
+            format!("version {}, up since {}", status.version, render::moment(status.started_ms)),
+        ),
+    ]);
+    for hook in status.hooks.iter().filter(|hook| !hook.attached) {
+        let why = hook.why_not.as_deref().unwrap_or("unknown");
+        text += &format!("  {} is not attached: {}\n", hook.name, render::clean(why));
+    }
+    text.push('\n');
+    let policies: Vec<Vec<String>> = status
+        .policies
+        .iter()
+        .map(|policy| {
+            let description = policy.description.clone().unwrap_or_default();
+            vec![policy.name.clone(), policy.digest.clone(), policy.params.join(" "), description]
+        })
+        .collect();
+    text += &render::table(&["POLICY", "VERSION", "PARAMETERS", "DESCRIPTION"], &policies);
+    text.push('\n');
+    let maps: Vec<Vec<String>> = status
+        .maps
+        .iter()
+        .map(|map| vec![map.name.clone(), map.entries.to_string(), map.capacity.to_string()])
+        .collect();
+    text + &render::table(&["MAP", "ENTRIES", "CAPACITY"], &maps)
+}

@@ -1,0 +1,168 @@
+//! Both ends of a real socket, with somebody else in the supervisor's place.
+
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    thread::{self, JoinHandle},
+};
+
+use nix::unistd::getuid;
+use tempfile::TempDir;
+use tokio::sync::{mpsc, oneshot};
+
+use super::super::{
+    api::{Code, ErrorReply, LaunchRequest, RunView, WhoAmI},
+    caller,
+    client::{Client, ClientError, segment},
+    server::Server,
+};
+use crate::{
+    event::event::{Dropped, Event, What},
+    supervisor::command::{Command, Envelope, EventsQuery, Feed},
+};
+
+/// A daemon that answers one kind of question.
+struct Daemon {
+    socket: PathBuf,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+    _folder: TempDir,
+}
+
+impl Daemon {
+    fn start(answer: impl Fn(Envelope) + Send + 'static) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("control.sock");
+        let (stop, stopped) = oneshot::channel();
+        let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
+        let path = socket.clone();
+        let thread = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(async {
+                let (commands, mut waiting) = mpsc::channel(4);
+                let server = Server::bind(&path, None, commands).unwrap();
+                ready.send(()).unwrap();
+                let answering = async {
+                    while let Some(envelope) = waiting.recv().await {
+                        answer(envelope);
+                    }
+                };
+                tokio::select! {
+                    () = server.serve() => {}
+                    () = answering => {}
+                    stopped = stopped => stopped.unwrap(),
+                }
+            });
+        });
+        is_ready.recv().unwrap();
+        Self { socket, stop: Some(stop), thread: Some(thread), _folder: folder }
+    }
+
+    fn client(&self) -> Client {
+        Client::new(&self.socket).unwrap()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+        self.thread.take().unwrap().join().unwrap();
+        assert!(!self.socket.exists(), "the socket goes with the daemon");
+    }
+}
+
+fn refused(error: ClientError) -> ErrorReply {
+    match error {
+        ClientError::Refused(reply) => reply,
+        other => panic!("not a refusal: {other}"),
+    }
+}
+
+#[test]
+fn the_kernel_says_who_asks() {
+    let daemon = Daemon::start(|envelope| {
+        let Envelope { caller, command, .. } = envelope;
+        assert_eq!(caller.tgid, std::process::id());
+        // The test harness has threads, and nobody traces it.
+        let (threads, tracer) = caller::threads(&caller).unwrap();
+        assert!(threads > 1);
+        assert_eq!(tracer, 0);
+        let Command::WhoAmI(reply) = command else { panic!("{command:?}") };
+        let who = WhoAmI { uid: caller.uid, operator: caller.operator, run: None };
+        reply.send(Ok(who)).unwrap();
+    });
+    let who: WhoAmI = daemon.client().get("/v1/whoami").unwrap();
+    assert_eq!(who.uid, getuid().as_raw());
+    assert_eq!(who.operator, getuid().is_root());
+}
+
+#[test]
+fn a_refusal_reaches_the_caller_with_its_code_and_remedy() {
+    let daemon = Daemon::start(|envelope| {
+        envelope.command.refuse(ErrorReply::new(Code::UnknownRun, "no such run").remedy("look"));
+    });
+    let error = daemon.client().get::<RunView>("/v1/runs/abcd").unwrap_err();
+    let expected = ErrorReply::new(Code::UnknownRun, "no such run").remedy("look");
+    assert_eq!(refused(error), expected);
+}
+
+#[test]
+fn what_is_no_request_never_reaches_the_supervisor() {
+    let daemon = Daemon::start(|envelope| panic!("{envelope:?}"));
+    let client = daemon.client();
+    let code = |error| refused(error).code;
+    assert_eq!(code(client.get::<()>("/v1/nothing").unwrap_err()), Code::NoRoute);
+    assert_eq!(code(client.post::<_, ()>("/v1/runs", &"text").unwrap_err()), Code::BadRequest);
+    let large = LaunchRequest { purpose: Some("x".repeat(70_000)), ..LaunchRequest::default() };
+    assert_eq!(code(client.post::<_, ()>("/v1/runs", &large).unwrap_err()), Code::TooLarge);
+    assert_eq!(code(client.get::<()>("/v1/runs?all=maybe").unwrap_err()), Code::BadRequest);
+    assert_eq!(code(client.get::<()>("/v1/events?fellow=true").unwrap_err()), Code::BadRequest);
+}
+
+#[test]
+fn an_id_travels_whole_whatever_it_contains() {
+    let daemon = Daemon::start(|envelope| {
+        let Command::Show { id, reply } = envelope.command else { panic!("not a show") };
+        reply.send(Err(ErrorReply::new(Code::UnknownRun, id))).unwrap();
+    });
+    let id = "a/b?c=d é%";
+    let route = format!("/v1/runs/{}", segment(id));
+    assert_eq!(refused(daemon.client().get::<RunView>(&route).unwrap_err()).message, id);
+}
+
+#[test]
+fn events_come_in_order_past_and_present() {
+    let daemon = Daemon::start(|envelope| {
+        let Command::Events { query, reply } = envelope.command else { panic!("not events") };
+        let expected = EventsQuery { follow: true, id: Some("abcd".to_owned()), last: Some(2) };
+        assert_eq!(query, expected);
+        let event = |count| {
+            let what = What::Dropped(Dropped { count });
+            std::sync::Arc::new(Event { time_ms: count, run: None, what })
+        };
+        let (queue, live) = mpsc::channel(4);
+        for count in [3, 4] {
+            queue.try_send(event(count)).unwrap();
+        }
+        let feed = Feed { past: vec![event(1), event(2)], live: Some(live) };
+        reply.send(Ok(feed)).unwrap();
+    });
+    let mut seen = Vec::new();
+    let route = "/v1/events?follow=true&id=abcd&last=2";
+    daemon
+        .client()
+        .events(route, |event| {
+            seen.push(event.time_ms);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert_eq!(seen, [1, 2, 3, 4]);
+}
+
+#[test]
+fn an_absent_daemon_is_said_to_be_absent() {
+    let client = Client::new(Path::new("/nonexistent/control.sock")).unwrap();
+    let error = client.get::<WhoAmI>("/v1/whoami").unwrap_err();
+    assert!(matches!(error, ClientError::Away { .. }));
+    assert!(error.to_string().contains("/nonexistent/control.sock"), "{error}");
+}

@@ -1,0 +1,65 @@
+mod launch;
+mod life;
+mod step;
+mod store;
+mod why;
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::step::{Launch, Now, OnLost, State};
+use crate::instance::{
+    Phase, Place, Posture, Registry, Run,
+    run::{OnEnd, PolicyVersion, RunMode},
+};
+
+const SLOTS: u32 = 8;
+
+fn state() -> State {
+    State {
+        registry: Registry::new(SLOTS, 100),
+        posture: Posture::Enforcing,
+        on_lost: OnLost::Kill,
+        slots: SLOTS,
+    }
+}
+
+fn now(seconds: u64) -> Now {
+    Now { boot_ns: seconds * 1_000_000_000, wall_ms: 1_000_000 + seconds * 1000 }
+}
+
+fn id(number: u64) -> Uuid {
+    Uuid::from_u128(u128::from(number) + 0x1000)
+}
+
+/// A run with an ID and a generation of its own, which lives for a hundred seconds.
+fn launch(number: u64) -> Box<Launch> {
+    let run = Run {
+        id: id(number),
+        agent: "reviewer".to_owned(),
+        owner: "alice".to_owned(),
+        task: "T-1".to_owned(),
+        purpose: None,
+        labels: BTreeMap::new(),
+        policy: PolicyVersion { name: "p".to_owned(), digest: "0".to_owned() },
+        params: BTreeMap::new(),
+        mode: RunMode::Enforce,
+        on_end: OnEnd::Kill,
+        parent: None,
+        command: vec!["true".to_owned()],
+        uid: 1000,
+        tgid: 10,
+        place: Place { slot: 0, generation: number + 1, deadline: 100_000_000_000 },
+        launched_ms: 0,
+        phase: Phase::Active,
+        end: None,
+    };
+    Box::new(Launch { run, policy_scope: 1, params_scope: 2 })
+}
+
+fn child(number: u64, parent: u64) -> Box<Launch> {
+    let mut launch = launch(number);
+    launch.run.parent = Some(id(parent));
+    launch
+}

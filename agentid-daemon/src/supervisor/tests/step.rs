@@ -1,0 +1,267 @@
+use agentid_common::instance::{Instance, NO_SLOT, State as SlotState};
+use uuid::Uuid;
+
+use super::{child, id, launch, now, state};
+use crate::{
+    instance::{
+        Ending, Phase, Posture,
+        run::{End, OnEnd, Totals},
+    },
+    supervisor::{
+        refusal::Refusal,
+        step::{Effect, Input, Launch, OnLost, State, step},
+    },
+};
+
+fn launched(state: &mut State, launch: Box<Launch>) -> Vec<Effect> {
+    step(state, Input::Launch(launch), now(0)).unwrap()
+}
+
+fn occupied(effects: &[Effect]) -> Instance {
+    let found = effects.iter().find_map(|effect| match effect {
+        Effect::Occupy { instance, .. } => Some(*instance),
+        _ => None,
+    });
+    found.unwrap()
+}
+
+/// Names of the effects with their runs, which is what most promises are about.
+fn names(effects: &[Effect]) -> Vec<String> {
+    let short = |id: &Uuid| (id.as_u128() - 0x1000).to_string();
+    let name = |effect: &Effect| match effect {
+        Effect::Save(id) => format!("save {}", short(id)),
+        Effect::Forget(id) => format!("forget {}", short(id)),
+        Effect::Occupy { id, .. } => format!("occupy {}", short(id)),
+        Effect::Tag(id) => format!("tag {}", short(id)),
+        Effect::Rebind(id) => format!("rebind {}", short(id)),
+        Effect::Deny { slot, state } => format!("deny slot {slot} {}", state.0),
+        Effect::Stop { id, kill } => format!("stop {} kill {kill}", short(id)),
+        Effect::Clear { id, slot } => format!("clear {} slot {slot}", short(id)),
+        Effect::Publish { id, .. } => match id {
+            Some(id) => format!("publish {}", short(id)),
+            None => "publish".to_owned(),
+        },
+    };
+    effects.iter().map(name).collect()
+}
+
+fn revoke(number: u64) -> Input {
+    Input::Revoke { id: id(number), by_uid: 0, reason: None }
+}
+
+#[test]
+fn a_launch_is_on_disk_before_the_kernel_knows_it_and_in_the_kernel_before_the_tag() {
+    let mut state = state();
+    let effects = launched(&mut state, launch(1));
+    assert_eq!(names(&effects), ["save 1", "occupy 1", "tag 1", "publish 1"]);
+    let instance = occupied(&effects);
+    assert_eq!(instance.state, SlotState::ACTIVE);
+    assert_eq!((instance.generation, instance.policy, instance.params), (2, 1, 2));
+    assert_eq!((instance.parent, instance.parent_generation), (NO_SLOT, 0));
+    assert_eq!(instance.invocation.0, id(1).into_bytes());
+}
+
+#[test]
+fn a_launch_is_refused_while_the_host_does_not_enforce() {
+    let mut state = state();
+    state.posture = Posture::Off("no bpf".to_owned());
+    let refusal = step(&mut state, Input::Launch(launch(1)), now(0)).unwrap_err();
+    assert_eq!(refusal, Refusal::NotEnforcing("no bpf".to_owned()));
+    assert_eq!(state.registry.all().count(), 0);
+}
+
+#[test]
+fn a_full_table_refuses_and_changes_nothing() {
+    let mut state = state();
+    for number in 1..8 {
+        launched(&mut state, launch(number));
+    }
+    let refusal = step(&mut state, Input::Launch(launch(9)), now(0)).unwrap_err();
+    assert_eq!(refusal, Refusal::NoSlot(7));
+    assert_eq!(state.registry.all().count(), 7);
+}
+
+#[test]
+fn a_failed_launch_gives_its_slot_back() {
+    let mut state = state();
+    launched(&mut state, launch(1));
+    let effects = step(&mut state, Input::LaunchFailed(id(1)), now(1)).unwrap();
+    assert_eq!(names(&effects), ["clear 1 slot 1", "save 1", "publish 1"]);
+    assert_eq!(state.registry.get(id(1)).unwrap().phase, Phase::Ended(Ending::LaunchFailed));
+}
+
+#[test]
+fn a_revocation_denies_all_of_the_tree_before_it_stops_any() {
+    let mut state = state();
+    launched(&mut state, launch(1));
+    launched(&mut state, child(2, 1));
+    launched(&mut state, child(3, 2));
+    launched(&mut state, launch(4));
+    let effects = step(&mut state, revoke(1), now(1)).unwrap();
+    let expected = [
+        "deny slot 1 3",
+        "deny slot 2 3",
+        "deny slot 3 3",
+        "stop 1 kill true",
+        "save 1",
+        "publish 1",
+        "stop 2 kill true",
+        "save 2",
+        "publish 2",
+        "stop 3 kill true",
+        "save 3",
+        "publish 3",
+    ];
+    assert_eq!(names(&effects), expected);
+    assert_eq!(state.registry.get(id(4)).unwrap().phase, Phase::Active);
+    assert_eq!(state.registry.get(id(3)).unwrap().phase, Phase::Stopping(Ending::ParentEnded));
+}
+
+#[test]
+fn a_second_revocation_is_told_that_the_run_is_over() {
+    let mut state = state();
+    launched(&mut state, launch(1));
+    step(&mut state, revoke(1), now(1)).unwrap();
+    let refusal = step(&mut state, revoke(1), now(2)).unwrap_err();
+    assert_eq!(refusal, Refusal::Ended { id: id(1), ending: Ending::Revoked });
+}
+
+#[test]
+fn a_policy_that_denies_at_the_end_stops_nobody() {
+    let mut state = state();
+    let mut gentle = launch(1);
+    gentle.run.on_end = OnEnd::Deny;
+    launched(&mut state, gentle);
+    let effects = step(&mut state, revoke(1), now(1)).unwrap();
+    assert_eq!(names(&effects)[..2], ["deny slot 1 3", "stop 1 kill false"]);
+}
+
+#[test]
+fn a_deadline_ends_the_run_at_the_first_tick_after_it() {
+    let mut state = state();
+    launched(&mut state, launch(1));
+    assert_eq!(step(&mut state, Input::Tick, now(99)).unwrap(), []);
+    let effects = step(&mut state, Input::Tick, now(100)).unwrap();
+    assert_eq!(names(&effects)[0], "deny slot 1 5");
+    assert_eq!(state.registry.get(id(1)).unwrap().phase, Phase::Stopping(Ending::Expired));
+    assert_eq!(step(&mut state, Input::Tick, now(101)).unwrap(), []);
+}
+
+#[test]
+fn the_last_task_completes_a_run_and_ends_those_below() {
+    let mut state = state();
+    launched(&mut state, launch(1));
+    launched(&mut state, child(2, 1));
+    let totals = Totals { started: 4, ..Totals::default() };
+    let empty = Input::Empty { slot: 1, generation: 2, totals };
+    let effects = step(&mut state, empty, now(1)).unwrap();
+    let expected = [
+        "clear 1 slot 1",
+        "deny slot 2 3",
+        "stop 2 kill true",
+        "save 2",
+        "publish 2",
+        "save 1",
+        "publish 1",
+    ];
+    assert_eq!(names(&effects), expected);
+    let run = state.registry.get(id(1)).unwrap();
+    assert_eq!(run.phase, Phase::Ended(Ending::Completed));
+    assert_eq!(run.end.as_ref().unwrap().totals, Some(totals));
+}
+
+#[test]
+fn an_old_record_of_an_empty_slot_does_not_end_the_slots_new_run() {
+    let mut state = state();
+    launched(&mut state, launch(1));
+    let stale = Input::Empty { slot: 1, generation: 1, totals: Totals::default() };
+    assert_eq!(step(&mut state, stale, now(1)).unwrap(), []);
+    assert_eq!(state.registry.get(id(1)).unwrap().phase, Phase::Active);
+}
+
+#[test]
+fn lost_enforcement_stops_every_run_whatever_its_policy_says() {
+    let mut state = state();
+    let mut gentle = launch(1);
+    gentle.run.on_end = OnEnd::Deny;
+    launched(&mut state, gentle);
+    let off = || Input::Posture(Posture::Off("gone".to_owned()));
+    let effects = step(&mut state, off(), now(1)).unwrap();
+    let expected = ["deny slot 1 3", "stop 1 kill true", "save 1", "publish 1", "publish"];
+    assert_eq!(names(&effects), expected);
+    assert_eq!(step(&mut state, off(), now(2)).unwrap(), []);
+}
+
+#[test]
+fn lost_enforcement_leaves_the_runs_where_the_operator_said_so() {
+    let mut state = state();
+    state.on_lost = OnLost::Keep;
+    launched(&mut state, launch(1));
+    let off = Input::Posture(Posture::Off("gone".to_owned()));
+    assert_eq!(names(&step(&mut state, off, now(1)).unwrap()), ["publish"]);
+    assert_eq!(state.registry.get(id(1)).unwrap().phase, Phase::Active);
+}
+
+#[test]
+fn a_run_stands_only_on_a_live_one_and_not_too_deep() {
+    let mut state = state();
+    launched(&mut state, launch(1));
+    let instance = occupied(&launched(&mut state, child(2, 1)));
+    assert_eq!((instance.parent, instance.parent_generation), (1, 2));
+    launched(&mut state, child(3, 2));
+    launched(&mut state, child(4, 3));
+    let deep = step(&mut state, Input::Launch(child(5, 4)), now(0)).unwrap_err();
+    assert_eq!(deep, Refusal::Deep { parent: id(4), depth: 4, limit: 4 });
+    step(&mut state, revoke(4), now(1)).unwrap();
+    let ended = step(&mut state, Input::Launch(child(5, 4)), now(1)).unwrap_err();
+    assert_eq!(ended, Refusal::ParentEnded(id(4)));
+}
+
+fn saved(phase: Phase) -> Box<crate::instance::Run> {
+    let mut run = launch(1).run;
+    run.place.slot = 5;
+    run.phase = phase;
+    run.end = phase.ending().map(|ending| End::of(ending, 7));
+    Box::new(run)
+}
+
+#[test]
+fn a_live_run_is_taken_up_with_its_slot() {
+    let mut state = state();
+    let adopt = Input::Adopt { run: saved(Phase::Active), slot_state: SlotState::ACTIVE };
+    assert_eq!(names(&step(&mut state, adopt, now(1)).unwrap()), ["rebind 1"]);
+    assert_eq!(state.registry.holder(5, 2).unwrap().id, id(1));
+}
+
+#[test]
+fn a_run_that_either_side_says_is_over_is_not_taken_up_as_live() {
+    let stopping = Phase::Stopping(Ending::Revoked);
+    let cases = [
+        (Phase::Active, SlotState::REVOKED, Ending::Revoked, "deny slot 5 3"),
+        (Phase::Active, SlotState::EXPIRED, Ending::Expired, "deny slot 5 5"),
+        (stopping, SlotState::ACTIVE, Ending::Revoked, "deny slot 5 3"),
+        (Phase::Ended(Ending::Expired), SlotState::ACTIVE, Ending::Expired, "deny slot 5 5"),
+    ];
+    for (phase, slot_state, ending, denial) in cases {
+        let mut state = state();
+        let adopt = Input::Adopt { run: saved(phase), slot_state };
+        let effects = step(&mut state, adopt, now(1)).unwrap();
+        assert_eq!(names(&effects), [denial, "stop 1 kill true", "save 1"]);
+        assert_eq!(state.registry.get(id(1)).unwrap().phase, Phase::Stopping(ending));
+    }
+}
+
+#[test]
+fn a_run_whose_slot_is_gone_is_lost_at_boot_unless_it_was_over() {
+    let mut state = state();
+    let effects = step(&mut state, Input::Lost(saved(Phase::Active)), now(1)).unwrap();
+    assert_eq!(names(&effects), ["save 1"]);
+    let run = state.registry.get(id(1)).unwrap();
+    assert_eq!(run.phase, Phase::Ended(Ending::LostAtBoot));
+    assert_eq!(run.end.as_ref().unwrap().at_ms, now(1).wall_ms);
+
+    let mut state = super::state();
+    let over = saved(Phase::Stopping(Ending::Revoked));
+    step(&mut state, Input::Lost(over), now(1)).unwrap();
+    assert_eq!(state.registry.get(id(1)).unwrap().phase, Phase::Ended(Ending::Revoked));
+}

@@ -1,0 +1,114 @@
+use std::{fs, path::Path};
+
+use tempfile::TempDir;
+
+use super::{id, launch};
+use crate::{
+    instance::run::PolicyVersion,
+    supervisor::store::{Store, StoreError, digest},
+};
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn open(folder: &TempDir) -> Store {
+    Store::open(folder.path()).unwrap()
+}
+
+fn version(text: &str) -> PolicyVersion {
+    PolicyVersion { name: "review".to_owned(), digest: digest(text) }
+}
+
+#[test]
+fn a_run_survives_the_daemon() {
+    let folder = folder();
+    let run = launch(1).run;
+    open(&folder).save(&run).unwrap();
+    assert_eq!(open(&folder).runs().unwrap(), [run]);
+    open(&folder).forget(id(1)).unwrap();
+    open(&folder).forget(id(1)).unwrap();
+    assert!(open(&folder).runs().unwrap().is_empty());
+}
+
+#[test]
+fn a_second_daemon_is_refused() {
+    let folder = folder();
+    let first = open(&folder);
+    let error = Store::open(folder.path()).unwrap_err();
+    assert!(matches!(error, StoreError::Locked { .. }), "{error}");
+    drop(first);
+    open(&folder);
+}
+
+fn corrupt(path: &Path, change: impl FnOnce(String) -> String) {
+    let text = fs::read_to_string(path).unwrap();
+    fs::write(path, change(text)).unwrap();
+}
+
+#[test]
+fn a_corrupt_file_is_named_with_the_way_out() {
+    let folder = folder();
+    let store = open(&folder);
+    store.save(&launch(1).run).unwrap();
+    let path = folder.path().join(format!("invocations/{}.json", id(1)));
+    corrupt(&path, |text| text[..text.len() / 2].to_owned());
+    let error = store.runs().unwrap_err();
+    assert!(matches!(error, StoreError::Run { .. }));
+    let text = error.to_string();
+    assert!(text.contains(&path.display().to_string()) && text.contains("move it away"), "{text}");
+}
+
+#[test]
+fn a_file_of_another_format_or_under_another_name_is_refused() {
+    let folder = folder();
+    let store = open(&folder);
+    store.save(&launch(1).run).unwrap();
+    let path = folder.path().join(format!("invocations/{}.json", id(1)));
+    corrupt(&path, |text| text.replace("\"format\": 1", "\"format\": 2"));
+    assert!(matches!(store.runs().unwrap_err(), StoreError::Format { format: 2, .. }));
+    corrupt(&path, |text| text.replace("\"format\": 2", "\"format\": 1"));
+    fs::rename(&path, folder.path().join(format!("invocations/{}.json", id(2)))).unwrap();
+    assert!(matches!(store.runs().unwrap_err(), StoreError::Name { .. }));
+}
+
+#[test]
+fn what_was_being_written_when_the_daemon_died_is_dropped() {
+    let folder = folder();
+    let store = open(&folder);
+    let half = folder.path().join(format!("invocations/{}.json.new", id(1)));
+    fs::write(&half, "{").unwrap();
+    assert!(store.runs().unwrap().is_empty());
+    assert!(!half.exists());
+}
+
+#[test]
+fn a_number_that_may_have_been_used_is_not_given_after_a_restart() {
+    let folder = folder();
+    let mut store = open(&folder);
+    assert_eq!(store.mark(), 0);
+    store.reserve(10).unwrap();
+    drop(store);
+    let mut store = open(&folder);
+    assert!(store.mark() >= 10);
+    let last = store.mark();
+    store.reserve(last).unwrap();
+    drop(store);
+    assert!(open(&folder).mark() >= last);
+    fs::write(folder.path().join("mark"), "many").unwrap();
+    assert!(matches!(Store::open(folder.path()), Err(StoreError::Mark { .. })));
+}
+
+#[test]
+fn a_policys_text_is_the_one_that_its_name_stands_for() {
+    let folder = folder();
+    let store = open(&folder);
+    let text = "name = \"review\"\n";
+    store.keep_policy(&version(text), text).unwrap();
+    store.keep_policy(&version(text), text).unwrap();
+    assert_eq!(store.policy(&version(text)).unwrap(), text);
+    let path = folder.path().join(format!("policies/{}.toml", version(text)));
+    fs::write(path, "name = \"other\"\n").unwrap();
+    assert!(matches!(store.policy(&version(text)), Err(StoreError::Policy { .. })));
+    assert!(matches!(store.keep_policy(&version(text), text), Err(StoreError::Policy { .. })));
+}
