@@ -4,6 +4,7 @@ use agentid_common::{
     counter,
     decide::lifecycle,
     instance::Ladder,
+    map::CANARY_SLOT,
     tag::Tag,
     verdict::{Answer, EPERM, Hook, Reason, Refusal, Verdict, settle},
 };
@@ -48,10 +49,14 @@ pub fn hold(
 pub fn conclude(hook: Hook, allowed: Allowed, object: &Object, tag: &Tag, answer: Answer) -> i32 {
     let standing = lifecycle::standing(&Live, tag);
     let settled = settle(answer, standing.mode);
-    count::verdict(hook, &settled);
     if standing.owned {
         count::activity(tag.slot, settled.verdict);
     }
+    if tag.slot == CANARY_SLOT {
+        // Its denials prove that we run. They are in nobody's figures and in nobody's records.
+        return settled.errno;
+    }
+    count::verdict(hook, &settled);
     if settled.verdict != Verdict::Allow || allowed == Allowed::Recorded {
         emit::decision(hook, tag, standing.owned, &settled, object);
     }

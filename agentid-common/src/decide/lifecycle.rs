@@ -134,7 +134,12 @@ impl<F: Facts> Turn for Ascent<'_, F> {
             return Flow::Stop;
         };
         if let Some(reason) = ended(instance, self.generation, self.now) {
-            let reason = if depth == 0 { reason } else { Reason::AncestorEnded };
+            // A parent that is suspended may come back; any other end of it is the end of this run.
+            let reason = match reason {
+                _ if depth == 0 => reason,
+                Reason::Suspended => Reason::Suspended,
+                _ => Reason::AncestorEnded,
+            };
             self.outcome = Err(Refusal::denied(reason));
             return Flow::Stop;
         }

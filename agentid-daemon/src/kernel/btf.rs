@@ -33,7 +33,6 @@ enum Kind {
 }
 
 struct Type<'a> {
-    name: u32,
     info: u32,
     /// Size, or number of the type that this one refers to.
     size_or_type: u32,
@@ -82,7 +81,7 @@ impl<'a> Btf<'a> {
         let strings = section(16, 20)?;
         let mut btf = Self {
             strings,
-            types: vec![Type { name: 0, info: 0, size_or_type: 0, body: &[] }],
+            types: vec![Type { info: 0, size_or_type: 0, body: &[] }],
             by_name: HashMap::new(),
         };
         let mut at = 0;
@@ -106,7 +105,7 @@ impl<'a> Btf<'a> {
             _ => return Err(Malformed(at)),
         };
         let body = types.get(at + 12..at + 12 + size).ok_or(Malformed(at))?;
-        let found = Type { name, info, size_or_type, body };
+        let found = Type { info, size_or_type, body };
         let index = self.types.len();
         let by_kind = match found.kind() {
             kind::STRUCT => Some(Kind::Structure),

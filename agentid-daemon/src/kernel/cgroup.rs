@@ -36,7 +36,11 @@ struct ObjectPin {
 }
 
 /// Attaches a `cgroup/sysctl` program to a cgroup, beside others that may be there, and pins the link.
-pub fn attach_sysctl(program: BorrowedFd<'_>, cgroup: BorrowedFd<'_>, pin: &Path) -> io::Result<()> {
+pub fn attach_sysctl(
+    program: BorrowedFd<'_>,
+    cgroup: BorrowedFd<'_>,
+    pin: &Path,
+) -> io::Result<()> {
     let link = bpf(
         BPF_LINK_CREATE,
         &LinkCreate {
@@ -50,8 +54,11 @@ pub fn attach_sysctl(program: BorrowedFd<'_>, cgroup: BorrowedFd<'_>, pin: &Path
     // SAFETY: the kernel has just made this descriptor for us.
     let link = unsafe { OwnedFd::from_raw_fd(link) };
     let path = CString::new(pin.as_os_str().as_bytes())?;
-    let attributes =
-        ObjectPin { path: path.as_ptr() as u64, descriptor: link.as_raw_fd().cast_unsigned(), flags: 0 };
+    let attributes = ObjectPin {
+        path: path.as_ptr() as u64,
+        descriptor: link.as_raw_fd().cast_unsigned(),
+        flags: 0,
+    };
     bpf(BPF_OBJ_PIN, &attributes).map(|_| ())
 }
 

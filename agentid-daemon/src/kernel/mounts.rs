@@ -14,6 +14,8 @@ pub struct MountLine {
     pub point: PathBuf,
     /// `major:minor`
     pub device: String,
+    /// As it was given to `mount`.
+    pub kind: String,
 }
 
 /// The mounts that this process sees, in the order in which they were mounted.
@@ -27,11 +29,14 @@ fn line(bytes: &[u8]) -> Option<MountLine> {
     let device = fields.nth(1)?;
     let root = fields.next()?;
     let point = fields.next()?;
+    // Optional fields, of which there may be none, end at a single hyphen.
+    let kind = fields.skip_while(|&field| field != b"-").nth(1)?;
     Some(MountLine {
         id,
         root: path(root),
         point: path(point),
         device: String::from_utf8_lossy(device).into_owned(),
+        kind: String::from_utf8_lossy(kind).into_owned(),
     })
 }
 
@@ -80,6 +85,7 @@ mod tests {
         assert_eq!(lines[2].root, Path::new("/srv/my data"));
         assert_eq!(lines[2].point, Path::new("/home/u/ws"));
         assert_eq!(lines[2].device, "8:1");
+        assert_eq!(lines[2].kind, "ext4");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
     programs::{
         Program, ProgramError,
-        links::{FdLink, PinnedLink},
+        links::{FdLink, LinkError, PinnedLink},
     },
 };
 
@@ -81,6 +81,8 @@ pub enum ObjectError {
     Attach { name: &'static str, source: ProgramError },
     #[error("open {CGROUPS}: mount the cgroup v2 hierarchy there")]
     Cgroups(#[source] io::Error),
+    #[error("take the link of {name}")]
+    Link { name: &'static str, source: LinkError },
     #[error("attach the program {SYSCTL} to {CGROUPS}")]
     AttachSysctl { source: io::Error },
     #[error("pin the link of {name} at {}", path.display())]
@@ -88,11 +90,7 @@ pub enum ObjectError {
 }
 
 /// Reads the object, gives it what the kernel's types tell, and creates or opens its maps at their pins.
-pub fn open(
-    btf: &Btf,
-    globals: &[(&'static str, u32)],
-    pins: &Pins,
-) -> Result<Ebpf, ObjectError> {
+pub fn open(btf: &Btf, globals: &[(&'static str, u32)], pins: &Pins) -> Result<Ebpf, ObjectError> {
     if OBJECT.is_empty() {
         return Err(ObjectError::NotBuilt);
     }
@@ -126,6 +124,15 @@ pub fn attach(ebpf: &mut Ebpf, btf: &Btf, folder: &Path) -> Result<(), ObjectErr
     let failed = |source| ObjectError::Attach { name: TRACEPOINT, source };
     let id = tracepoint.attach().map_err(failed)?;
     pin(TRACEPOINT, tracepoint.take_link(id).map_err(failed)?.into(), folder)?;
+
+    let Program::Iter(tasks) = program(ebpf, LIST_TASKS)? else {
+        return Err(ObjectError::NoProgram(LIST_TASKS));
+    };
+    let failed = |source| ObjectError::Attach { name: LIST_TASKS, source };
+    let id = tasks.attach().map_err(failed)?;
+    let link = FdLink::try_from(tasks.take_link(id).map_err(failed)?)
+        .map_err(|source| ObjectError::Link { name: LIST_TASKS, source })?;
+    pin(LIST_TASKS, link, folder)?;
 
     let Program::CgroupSysctl(sysctl) = program(ebpf, SYSCTL)? else {
         return Err(ObjectError::NoProgram(SYSCTL));

@@ -113,7 +113,8 @@ impl Pins {
 
 /// Removes a folder of pins with what is in it; each link in it ends.
 pub fn remove(folder: &Path) -> Result<(), PinError> {
-    let failed = |path: &Path, source| PinError::Io { action: "remove", path: path.to_owned(), source };
+    let failed =
+        |path: &Path, source| PinError::Io { action: "remove", path: path.to_owned(), source };
     for entry in fs::read_dir(folder).map_err(|source| failed(folder, source))? {
         let path = entry.map_err(|source| failed(folder, source))?.path();
         fs::remove_file(&path).map_err(|source| failed(&path, source))?;
@@ -148,7 +149,11 @@ fn make(path: &Path) -> Result<(), PinError> {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let owner = fs::metadata(path).map_err(|source| failed("look at", source))?.uid();
-            if owner == 0 { Ok(()) } else { Err(PinError::Foreign { path: path.to_owned(), owner }) }
+            if owner == 0 {
+                Ok(())
+            } else {
+                Err(PinError::Foreign { path: path.to_owned(), owner })
+            }
         }
         Err(source) => Err(failed("make", source)),
     }

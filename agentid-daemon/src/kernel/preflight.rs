@@ -41,7 +41,10 @@ pub fn check(btf: &Btf<'_>) -> Result<(), PreflightError> {
     if !uid.is_root() {
         return Err(PreflightError::NotRoot(uid.as_raw()));
     }
-    bpf_lsm(&read(ACTIVE_LSMS, "mount securityfs: mount -t securityfs securityfs /sys/kernel/security")?)?;
+    bpf_lsm(&read(
+        ACTIVE_LSMS,
+        "mount securityfs: mount -t securityfs securityfs /sys/kernel/security",
+    )?)?;
     ftrace(&read(FTRACE_ENABLED, "the kernel must be built with CONFIG_FUNCTION_TRACER")?)?;
     hooks(btf)?;
     preemption(
@@ -58,8 +61,11 @@ pub fn ftrace_is_on() -> io::Result<bool> {
 }
 
 fn read(path: &'static str, remedy: &'static str) -> Result<String, PreflightError> {
-    fs::read_to_string(Path::new(path))
-        .map_err(|source| PreflightError::Unreadable { path, remedy, source })
+    fs::read_to_string(Path::new(path)).map_err(|source| PreflightError::Unreadable {
+        path,
+        remedy,
+        source,
+    })
 }
 
 fn bpf_lsm(active: &str) -> Result<(), PreflightError> {

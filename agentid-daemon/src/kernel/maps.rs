@@ -1,0 +1,222 @@
+//! Typed handles on the programs' maps.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    path::Path,
+};
+
+use agentid_common::{
+    counter,
+    file::{AnchorKey, EdgeKey, Entry, EntryKey, Identity, Node},
+    instance::{Activity, Instance},
+    map::Host,
+    net::{PeerKey, PortKey, PortRule},
+    tag::{KEEPER_SLOT, Tag},
+};
+use aya::{
+    Ebpf, Pod,
+    maps::{Array, HashMap, InodeStorage, LpmTrie, Map, MapData, MapError, PerCpuArray, RingBuf},
+};
+use rustix::process::{PidfdFlags, getpid, pidfd_open};
+
+#[derive(Debug, thiserror::Error)]
+pub enum MapsError {
+    #[error("find the map {0} in the object")]
+    Missing(&'static str),
+    #[error("open the map {name}")]
+    Type { name: &'static str, source: MapError },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum TagError {
+    #[error("tag the process: it carries a tag already")]
+    Tagged,
+    #[error("tag the process")]
+    Map(#[source] MapError),
+    #[error("open a descriptor of this process")]
+    Process(#[source] io::Error),
+}
+
+/// Fails when the key is there already (include/uapi/linux/bpf.h: `BPF_NOEXIST`).
+pub const NO_EXIST: u64 = 1;
+
+/// Task storage, whose key is a process descriptor.
+pub struct Tags(HashMap<MapData, i32, Tag>);
+
+impl Tags {
+    /// aya has no type for task storage; to the system call it is a hash with descriptors for keys.
+    fn new(map: MapData) -> Result<Self, MapsError> {
+        let failed = |source| MapsError::Type { name: "TAGS", source };
+        HashMap::try_from(Map::HashMap(map)).map(Self).map_err(failed)
+    }
+
+    /// The tags that an earlier daemon pinned.
+    pub fn pinned(path: &Path) -> Result<Self, MapsError> {
+        Self::new(
+            MapData::from_pin(path).map_err(|source| MapsError::Type { name: "TAGS", source })?,
+        )
+    }
+
+    pub fn set(&mut self, process: BorrowedFd<'_>, tag: &Tag) -> Result<(), TagError> {
+        match self.0.insert(process.as_raw_fd(), tag, NO_EXIST) {
+            Ok(()) => Ok(()),
+            Err(MapError::SyscallError(error)) if is(&error.io_error, libc::EEXIST) => {
+                Err(TagError::Tagged)
+            }
+            Err(error) => Err(TagError::Map(error)),
+        }
+    }
+
+    /// The tag of a process's first thread, also when it has exited and was not waited for.
+    pub fn get(&self, process: BorrowedFd<'_>) -> Result<Option<Tag>, TagError> {
+        match self.0.get(&process.as_raw_fd(), 0) {
+            Ok(tag) => Ok(Some(tag)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(MapError::SyscallError(error)) if is(&error.io_error, libc::ENOENT) => Ok(None),
+            Err(error) => Err(TagError::Map(error)),
+        }
+    }
+
+    /// Marks this process as the daemon, for the guards. To be called by its only thread.
+    pub fn keep_this_process(&mut self) -> Result<(), TagError> {
+        let this = this_process().map_err(TagError::Process)?;
+        let tag = Tag { slot: KEEPER_SLOT, ..Tag::default() };
+        match self.set(this.as_fd(), &tag) {
+            Ok(()) | Err(TagError::Tagged) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn this_process() -> io::Result<OwnedFd> {
+    Ok(pidfd_open(getpid(), PidfdFlags::empty())?)
+}
+
+fn is(error: &io::Error, errno: i32) -> bool {
+    error.raw_os_error() == Some(errno)
+}
+
+/// All maps that the daemon reads or writes.
+pub struct Maps {
+    pub tags: Tags,
+    pub instances: Array<MapData, Instance>,
+    pub activity: Array<MapData, Activity>,
+    pub anchors: Counted<HashMap<MapData, AnchorKey, u32>>,
+    pub entries: Counted<HashMap<MapData, EntryKey, Entry>>,
+    pub edges: Counted<HashMap<MapData, EdgeKey, u32>>,
+    pub nodes: Array<MapData, Node>,
+    pub peers: Counted<LpmTrie<MapData, PeerKey, u32>>,
+    pub ports: Counted<LpmTrie<MapData, PortKey, PortRule>>,
+    pub host: Array<MapData, Host>,
+    pub identities: InodeStorage<MapData, Identity>,
+    pub guards: InodeStorage<MapData, u32>,
+    counters: PerCpuArray<MapData, u64>,
+}
+
+/// A map with the number of its elements, which the kernel does not tell.
+pub struct Counted<M> {
+    pub map: M,
+    pub elements: u64,
+}
+
+impl Maps {
+    /// Takes the maps out of the loaded object; the ring is taken apart.
+    pub fn take(ebpf: &mut Ebpf) -> Result<Self, MapsError> {
+        let Map::Unsupported(tags) = take(ebpf, "TAGS")? else {
+            return Err(MapsError::Missing("TAGS"));
+        };
+        Ok(Self {
+            tags: Tags::new(tags)?,
+            instances: typed(ebpf, "INSTANCES")?,
+            activity: typed(ebpf, "ACTIVITY")?,
+            anchors: counted_hash(typed(ebpf, "ANCHORS")?),
+            entries: counted_hash(typed(ebpf, "ENTRIES")?),
+            edges: counted_hash(typed(ebpf, "EDGES")?),
+            nodes: typed(ebpf, "NODES")?,
+            peers: counted_trie(typed(ebpf, "PEERS")?),
+            ports: counted_trie(typed(ebpf, "PORTS")?),
+            host: typed(ebpf, "HOST")?,
+            identities: typed(ebpf, "IDENTITIES")?,
+            guards: typed(ebpf, "GUARDS")?,
+            counters: typed(ebpf, "COUNTERS")?,
+        })
+    }
+
+    /// Every counter, summed over the CPUs.
+    pub fn counters(&self) -> Result<Counters, MapError> {
+        (0..counter::COUNT)
+            .map(|index| Ok(self.counters.get(&index, 0)?.iter().sum()))
+            .collect::<Result<_, _>>()
+            .map(Counters)
+    }
+}
+
+/// What the kernel programs have counted, by the indices of `agentid_common::counter`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counters(Vec<u64>);
+
+impl Counters {
+    pub fn get(&self, index: u32) -> u64 {
+        self.0.get(index as usize).copied().unwrap_or_default()
+    }
+}
+
+/// The ring of records.
+pub fn ring(ebpf: &mut Ebpf) -> Result<RingBuf<MapData>, MapsError> {
+    typed(ebpf, "EVENTS")
+}
+
+fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, MapsError> {
+    ebpf.take_map(name).ok_or(MapsError::Missing(name))
+}
+
+fn typed<M: TryFrom<Map, Error = MapError>>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<M, MapsError> {
+    M::try_from(take(ebpf, name)?).map_err(|source| MapsError::Type { name, source })
+}
+
+fn counted_hash<K: Pod, V: Pod>(map: HashMap<MapData, K, V>) -> Counted<HashMap<MapData, K, V>> {
+    let elements = map.keys().count() as u64;
+    Counted { map, elements }
+}
+
+fn counted_trie<K: Pod, V: Pod>(map: LpmTrie<MapData, K, V>) -> Counted<LpmTrie<MapData, K, V>> {
+    let elements = map.keys().count() as u64;
+    Counted { map, elements }
+}
+
+/// Writes an element and keeps count of it.
+pub fn put<M>(
+    counted: &mut Counted<M>,
+    insert: impl Fn(&mut M, u64) -> Result<(), MapError>,
+) -> Result<(), MapError> {
+    match insert(&mut counted.map, NO_EXIST) {
+        Ok(()) => {
+            counted.elements += 1;
+            Ok(())
+        }
+        Err(MapError::SyscallError(error)) if is(&error.io_error, libc::EEXIST) => {
+            insert(&mut counted.map, 0)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes an element, if it is there, and keeps count of it.
+pub fn remove<M>(
+    counted: &mut Counted<M>,
+    remove: impl FnOnce(&mut M) -> Result<(), MapError>,
+) -> Result<(), MapError> {
+    match remove(&mut counted.map) {
+        Ok(()) => {
+            counted.elements = counted.elements.saturating_sub(1);
+            Ok(())
+        }
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error)) if is(&error.io_error, libc::ENOENT) => Ok(()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,189 @@
+//! From nothing, or from what an earlier daemon left, to a kernel that enforces.
+//!
+//! ```text
+//!   preflight ─▶ pins ─▶ object and maps ─▶ this process is the keeper ─▶ new programs attached beside the old
+//!                                                   guards set ◀─ old programs detached ◀─┘
+//! ```
+//!
+//! Until the old programs are detached both sets decide, so that no operation is let through in between.
+
+use std::{fs::File, io, os::fd::AsFd, path::Path};
+
+use agentid_common::{
+    ABI_VERSION,
+    instance::{Activity, Instance},
+    map::{CANARY_SLOT, GUARD_FOLDER, GUARD_ROOT, Host, SLOTS},
+    name::NameKey,
+};
+use aya::{
+    BtfError, Ebpf,
+    maps::{Array, Map, MapData, MapError},
+};
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use super::{
+    btf::Btf,
+    canary::{Canary, CanaryError},
+    fields::{self, FieldError, KERNEL_BTF},
+    maps::{Maps, MapsError, TagError, Tags},
+    object::{self, ObjectError},
+    pins::{self, PinError, Pins},
+    preflight::{self, PreflightError},
+};
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Preflight(#[from] PreflightError),
+    #[error(transparent)]
+    Fields(#[from] FieldError),
+    #[error("read {KERNEL_BTF}")]
+    Btf(#[from] BtfError),
+    #[error(transparent)]
+    Pins(#[from] PinError),
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    #[error(transparent)]
+    Maps(#[from] MapsError),
+    #[error(
+        "take over from an earlier agentid: its maps have layout {found}, this one needs {ABI_VERSION}; end all runs, \
+         remove them with the earlier version's `agentidd unload`, and start again"
+    )]
+    OtherAbi { found: u32 },
+    #[error("read the kernel's maps")]
+    Read(#[source] MapError),
+    #[error("write the kernel's maps")]
+    Write(#[source] MapError),
+    #[error("draw a random key")]
+    Random(#[source] io::Error),
+    #[error(transparent)]
+    Keeper(#[from] TagError),
+    #[error("guard {path}")]
+    Guard { path: String, source: io::Error },
+    #[error(transparent)]
+    Canary(#[from] CanaryError),
+}
+
+/// An instance that the maps held when they were taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub slot: u32,
+    pub instance: Instance,
+    pub activity: Activity,
+}
+
+/// Everything that is up after a start.
+pub struct Started {
+    pub ebpf: Ebpf,
+    pub maps: Maps,
+    pub pins: Pins,
+    pub canary: Canary,
+    pub names: NameKey,
+    pub held: Vec<Held>,
+}
+
+pub fn start(folder: &Path) -> Result<Started, StartError> {
+    let bytes = std::fs::read(KERNEL_BTF).map_err(FieldError::Unreadable)?;
+    let kernel = Btf::parse(&bytes).map_err(FieldError::Malformed)?;
+    preflight::check(&kernel)?;
+    let globals = fields::globals(&kernel)?;
+
+    let pins = Pins::open(folder)?;
+    let adopting = pins.are_there()?;
+    if adopting {
+        same_abi(&pins)?;
+        // The guards of the earlier programs hold against everyone but a keeper.
+        Tags::pinned(&pins.map("TAGS"))?.keep_this_process()?;
+    }
+    match set_up(&pins, &globals) {
+        Ok(started) => Ok(started),
+        Err(error) if adopting => Err(error),
+        Err(error) => {
+            // Maps without programs hold nobody; the next start shall find a clean folder.
+            if let Err(error) = pins::remove(&pins.maps()) {
+                tracing::warn!(%error, "failed to clean up after a start that failed");
+            }
+            Err(error)
+        }
+    }
+}
+
+fn set_up(pins: &Pins, globals: &[(&'static str, u32)]) -> Result<Started, StartError> {
+    let btf = aya::Btf::from_sys_fs()?;
+    let mut ebpf = object::open(&btf, globals, pins)?;
+    let mut maps = Maps::take(&mut ebpf)?;
+    let names = host(&mut maps)?;
+    maps.tags.keep_this_process()?;
+
+    let old = pins.links()?;
+    let new = pins.new_links()?;
+    if let Err(error) = object::attach(&mut ebpf, &btf, &new) {
+        pins::remove(&new)?;
+        return Err(error.into());
+    }
+    for folder in old {
+        pins::remove(&folder)?;
+    }
+    guard(&mut maps, pins.root(), GUARD_ROOT)?;
+    for folder in [pins.folder(), &pins.maps(), &new] {
+        guard(&mut maps, folder, GUARD_FOLDER)?;
+    }
+    let held = held(&maps)?;
+    let canary = Canary::start(&mut maps)?;
+    Ok(Started { ebpf, maps, pins: pins.clone(), canary, names, held })
+}
+
+fn same_abi(pins: &Pins) -> Result<(), StartError> {
+    let failed = |source| MapsError::Type { name: "HOST", source };
+    let map = MapData::from_pin(pins.map("HOST")).map_err(failed)?;
+    let host = Array::<_, Host>::try_from(Map::Array(map));
+    // A map of another shape is of another layout, whatever it says.
+    let found = match host {
+        Ok(host) => host.get(&0, 0).map_err(StartError::Read)?.abi,
+        Err(_) => 0,
+    };
+    // 0: an earlier start ended before it wrote its number, and nothing was ever tagged under it.
+    if found == ABI_VERSION || found == 0 { Ok(()) } else { Err(StartError::OtherAbi { found }) }
+}
+
+/// The key of names: the maps' own, or a new one for new maps.
+fn host(maps: &mut Maps) -> Result<NameKey, StartError> {
+    let host = maps.host.get(&0, 0).map_err(StartError::Read)?;
+    if host.abi == ABI_VERSION {
+        return Ok(host.names);
+    }
+    let names = NameKey { k0: random()?, k1: random()? };
+    let host = Host { abi: ABI_VERSION, reserved: 0, names, filesystems: host.filesystems };
+    maps.host.set(0, host, 0).map_err(StartError::Write)?;
+    Ok(names)
+}
+
+fn random() -> Result<u64, StartError> {
+    let mut bytes = [0; 8];
+    let filled = getrandom(&mut bytes, GetRandomFlags::empty())
+        .map_err(|error| StartError::Random(error.into()))?;
+    if filled == bytes.len() {
+        Ok(u64::from_ne_bytes(bytes))
+    } else {
+        Err(StartError::Random(io::ErrorKind::UnexpectedEof.into()))
+    }
+}
+
+/// Marks a folder of ours for the guards.
+fn guard(maps: &mut Maps, path: &Path, mark: u32) -> Result<(), StartError> {
+    let failed = |source| StartError::Guard { path: path.display().to_string(), source };
+    let folder = File::open(path).map_err(failed)?;
+    maps.guards.insert(&folder.as_fd(), mark, 0).map_err(|source| failed(io::Error::other(source)))
+}
+
+fn held(maps: &Maps) -> Result<Vec<Held>, StartError> {
+    let mut held = Vec::new();
+    for slot in (0..SLOTS).filter(|&slot| slot != CANARY_SLOT) {
+        let instance = maps.instances.get(&slot, 0).map_err(StartError::Read)?;
+        if instance.generation != 0 {
+            let activity = maps.activity.get(&slot, 0).map_err(StartError::Read)?;
+            held.push(Held { slot, instance, activity });
+        }
+    }
+    Ok(held)
+}

@@ -1,0 +1,258 @@
+//! What the filesystems look like, in the kernel programs' own terms.
+//!
+//! A folder is identified by the programs: the daemon opens it, the hook notes the inode, and the note is read back
+//! by descriptor. `stat` is not asked: its device numbers are used again after an unmount, and are others than the
+//! kernel's on some filesystems.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Component, Path, PathBuf},
+};
+
+use agentid_common::{
+    file::{ANCHOR_FOLDER, AnchorKey, Identity},
+    name::{NameKey, hash},
+};
+use aya::maps::MapError;
+use rustix::fs::{AtFlags, CWD, StatxFlags, statfs, statx};
+
+use super::{
+    maps::Maps,
+    mounts::{self, MountLine},
+};
+use crate::image::{Folder, HostPlace, Level, Mount, Terrain};
+
+/// Most symbolic links in one path, as in the kernel (`MAXSYMLINKS`).
+const MAX_LINKS: u32 = 40;
+
+/// Types that ask somebody else before they answer, who may never do so. Nothing on them is granted.
+const REMOTE: [&str; 8] = ["autofs", "nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "afs"];
+
+#[derive(Debug, thiserror::Error)]
+pub enum SurveyError {
+    #[error("read the mounts of this process")]
+    Mounts(#[source] io::Error),
+    #[error("look at {}", path.display())]
+    Look { path: PathBuf, source: io::Error },
+    #[error("identify {}: the kernel programs did not note it", .0.display())]
+    Unidentified(PathBuf),
+    #[error("identify {}", path.display())]
+    Map { path: PathBuf, source: MapError },
+    #[error("use {}: a path of a rule is absolute and has no `..`", .0.display())]
+    NotAbsolute(PathBuf),
+}
+
+/// The mounts that are visible to the daemon, and the given paths.
+pub fn survey(maps: &Maps, paths: &[PathBuf]) -> Result<Terrain, SurveyError> {
+    let mounts = visible()?.into_iter().filter_map(|line| mount(maps, line).transpose());
+    let folders = paths.iter().map(|path| folder(maps, path));
+    Ok(Terrain {
+        mounts: mounts.collect::<Result<_, _>>()?,
+        folders: folders.collect::<Result<_, _>>()?,
+    })
+}
+
+/// Mounts that a path still leads to: others may have been mounted over them or above them.
+fn visible() -> Result<Vec<MountLine>, SurveyError> {
+    let lines = mounts::read().map_err(SurveyError::Mounts)?;
+    let local =
+        |line: &MountLine| !REMOTE.contains(&line.kind.as_str()) && !line.kind.starts_with("fuse");
+    let leads_there = |line: &MountLine| {
+        let flags = AtFlags::NO_AUTOMOUNT | AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_DONT_SYNC;
+        statx(CWD, &line.point, flags, StatxFlags::MNT_ID)
+            .is_ok_and(|found| found.stx_mnt_id == line.id)
+    };
+    Ok(lines.into_iter().filter(|line| local(line) && leads_there(line)).collect())
+}
+
+fn mount(maps: &Maps, line: MountLine) -> Result<Option<Mount>, SurveyError> {
+    let Ok(found) = statfs(&line.point) else {
+        return Ok(None);
+    };
+    let anchor = identify(maps, &line.point)?;
+    Ok(Some(Mount {
+        point: line.point,
+        root: line.root,
+        device: line.device,
+        // The type is signed in the C library and not in the kernel.
+        magic: found.f_type as u64 & 0xffff_ffff,
+        anchor: anchor.map(|identity| key(&identity)),
+    }))
+}
+
+fn folder(maps: &Maps, asked: &Path) -> Result<Folder, SurveyError> {
+    let (resolved, missing) = resolve(asked)?;
+    let mut deepest = resolved.as_path();
+    let anchor = loop {
+        match (identify(maps, deepest)?, deepest.parent()) {
+            (Some(identity), _) => break Some((deepest.to_owned(), key(&identity))),
+            (None, Some(parent)) => deepest = parent,
+            (None, None) => break None,
+        }
+    };
+    let anchors = anchor.into_iter().collect();
+    Ok(Folder { asked: asked.to_owned(), resolved, missing, anchors })
+}
+
+/// How the kernel programs know a folder; `None` when it is not a folder or cannot be opened.
+fn identify(maps: &Maps, path: &Path) -> Result<Option<Identity>, SurveyError> {
+    let Ok(folder) = open_folder(path) else {
+        return Ok(None);
+    };
+    match maps.identities.get(&folder, 0) {
+        Ok(identity) => Ok(Some(identity)),
+        Err(MapError::KeyNotFound) => Err(SurveyError::Unidentified(path.to_owned())),
+        Err(source) => Err(SurveyError::Map { path: path.to_owned(), source }),
+    }
+}
+
+fn open_folder(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)
+}
+
+fn key(identity: &Identity) -> AnchorKey {
+    AnchorKey {
+        filesystem: identity.filesystem,
+        inode: identity.inode,
+        generation: identity.generation,
+        kind: ANCHOR_FOLDER,
+    }
+}
+
+/// The canonical path of as much as exists, and the names that do not. A symbolic link that is not root's is a name
+/// that does not exist: whoever owns it could aim a rule at any folder.
+fn resolve(asked: &Path) -> Result<(PathBuf, Vec<OsString>), SurveyError> {
+    let bad = || SurveyError::NotAbsolute(asked.to_owned());
+    let mut rest: Vec<OsString> = names(asked).ok_or_else(bad)?.into_iter().rev().collect();
+    let mut resolved = PathBuf::from("/");
+    let mut links = 0;
+    while let Some(name) = rest.pop() {
+        let next = resolved.join(&name);
+        let failed = |source| SurveyError::Look { path: next.clone(), source };
+        match fs::symlink_metadata(&next) {
+            Ok(found) if found.is_symlink() && found.uid() == 0 && links < MAX_LINKS => {
+                links += 1;
+                let target = fs::read_link(&next).map_err(failed)?;
+                if target.is_absolute() {
+                    resolved = PathBuf::from("/");
+                }
+                follow(&target, &mut resolved, &mut rest);
+            }
+            Ok(found) if found.is_symlink() => return Ok((resolved, missing(name, rest))),
+            Ok(_) => resolved = next,
+            Err(error) if is_absent(&error) => return Ok((resolved, missing(name, rest))),
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Ok((resolved, Vec::new()))
+}
+
+/// Puts a link's target in front of the names that remain.
+fn follow(target: &Path, resolved: &mut PathBuf, rest: &mut Vec<OsString>) {
+    for component in target.components().rev() {
+        match component {
+            Component::Normal(name) => rest.push(name.to_owned()),
+            // A target that climbs does so before it descends, in every link that a distribution ships.
+            Component::ParentDir => {
+                resolved.pop();
+            }
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+        }
+    }
+}
+
+fn missing(name: OsString, rest: Vec<OsString>) -> Vec<OsString> {
+    std::iter::once(name).chain(rest.into_iter().rev()).collect()
+}
+
+fn names(path: &Path) -> Option<Vec<OsString>> {
+    let mut components = path.components();
+    if components.next() != Some(Component::RootDir) {
+        return None;
+    }
+    components
+        .map(|component| match component {
+            Component::Normal(name) => Some(name.to_owned()),
+            Component::RootDir
+            | Component::CurDir
+            | Component::ParentDir
+            | Component::Prefix(_) => None,
+        })
+        .collect()
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LocateError {
+    #[error(transparent)]
+    Survey(#[from] SurveyError),
+    #[error("find the mount of {}", .0.display())]
+    NoMount(PathBuf),
+    #[error("look at {}: the path must be absolute", .0.display())]
+    Relative(PathBuf),
+}
+
+/// A path's place, as the kernel programs would walk it. What does not exist yet is judged as if it did.
+pub fn locate(maps: &Maps, keys: &NameKey, path: &Path) -> Result<HostPlace, LocateError> {
+    let asked = names(path).ok_or_else(|| LocateError::Relative(path.to_owned()))?;
+    let (existing, below) = existing(&asked);
+    let lines = visible()?;
+    let line = lines
+        .iter()
+        .filter(|line| existing.starts_with(&line.point))
+        .max_by_key(|line| line.point.components().count())
+        .ok_or_else(|| LocateError::NoMount(path.to_owned()))?;
+    let magic = statfs(&line.point)
+        .map_err(|error| SurveyError::Look { path: line.point.clone(), source: error.into() })?;
+
+    let inside = existing.strip_prefix(&line.point).unwrap_or(Path::new(""));
+    let inside = line.root.join(inside);
+    let mut levels = Vec::new();
+    for name in below.iter().rev() {
+        levels.push(Level { anchor: AnchorKey::default(), name: hash(keys, bytes(name)) });
+    }
+    for place in inside.ancestors() {
+        let anchor = match reach(&lines, &line.device, place) {
+            Some(path) => identify(maps, &path)?.map(|identity| key(&identity)),
+            None => None,
+        };
+        let name = place.file_name().map_or(0, |name| hash(keys, bytes(name)));
+        levels.push(Level { anchor: anchor.unwrap_or_default(), name });
+    }
+    Ok(HostPlace { levels, magic: magic.f_type as u64 & 0xffff_ffff })
+}
+
+/// A path to a place inside a filesystem, through any mount that shows it.
+fn reach(lines: &[MountLine], device: &str, place: &Path) -> Option<PathBuf> {
+    lines.iter().filter(|line| line.device == device).find_map(|line| {
+        let rest = place.strip_prefix(&line.root).ok()?;
+        Some(if rest.as_os_str().is_empty() { line.point.clone() } else { line.point.join(rest) })
+    })
+}
+
+/// The canonical path of what exists, and the names below it.
+fn existing(asked: &[OsString]) -> (PathBuf, Vec<OsString>) {
+    for length in (0..=asked.len()).rev() {
+        let path: PathBuf = std::iter::once(OsStr::new("/"))
+            .chain(asked[..length].iter().map(OsString::as_os_str))
+            .collect();
+        if let Ok(found) = fs::canonicalize(&path) {
+            return (found, asked[length..].to_vec());
+        }
+    }
+    (PathBuf::from("/"), asked.to_vec())
+}
+
+fn bytes(name: &OsStr) -> &[u8] {
+    use std::os::unix::ffi::OsStrExt;
+    name.as_bytes()
+}

@@ -1,0 +1,106 @@
+//! The tagged tasks of the host: listing them, and stopping those of one run.
+
+use std::{collections::BTreeSet, fs, io, os::fd::AsFd, path::Path};
+
+use agentid_common::{
+    layout::{LAYOUTS, Layout},
+    record::TaskLine,
+};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use super::maps::{TagError, Tags};
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("read the list of tagged tasks at {path}")]
+    Tasks { path: String, source: io::Error },
+    #[error("read the list of tagged tasks: {0} bytes are no whole number of lines")]
+    Torn(usize),
+    #[error("read the kernel's maps")]
+    Map(#[from] aya::maps::MapError),
+    #[error("open the ring of records: it was taken already")]
+    RingTaken,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StopError {
+    #[error(transparent)]
+    List(#[from] ReadError),
+    #[error("open process {tgid}")]
+    Open { tgid: u32, source: io::Error },
+    #[error("look at process {tgid}")]
+    Look { tgid: u32, source: TagError },
+    #[error("kill process {tgid}")]
+    Kill { tgid: u32, source: io::Error },
+}
+
+/// Every tagged task, by running the iterator that is pinned at `iterator`.
+pub fn list(iterator: &Path) -> Result<Vec<TaskLine>, ReadError> {
+    let failed = |source| ReadError::Tasks { path: iterator.display().to_string(), source };
+    let bytes = fs::read(iterator).map_err(failed)?;
+    let lines = bytes.chunks_exact(size_of::<TaskLine>());
+    if !lines.remainder().is_empty() {
+        return Err(ReadError::Torn(bytes.len()));
+    }
+    Ok(lines.filter_map(line).collect())
+}
+
+/// One pass over the processes of a run: SIGKILL to each. Gives how many there were; a fork that is under way may
+/// need another pass.
+pub fn stop(iterator: &Path, tags: &Tags, slot: u32, generation: u64) -> Result<usize, StopError> {
+    let processes: BTreeSet<u32> = list(iterator)?
+        .into_iter()
+        .filter(|line| line.slot == slot && line.generation == generation)
+        .map(|line| line.tgid)
+        .collect();
+    let mut killed = 0;
+    for tgid in processes {
+        killed += usize::from(kill(tags, tgid, slot, generation)?);
+    }
+    Ok(killed)
+}
+
+/// Kills one process, if it is still the one that was listed: a number may have been given to another process since.
+fn kill(tags: &Tags, tgid: u32, slot: u32, generation: u64) -> Result<bool, StopError> {
+    let Some(pid) = i32::try_from(tgid).ok().and_then(Pid::from_raw) else {
+        return Ok(false);
+    };
+    let process = match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(process) => process,
+        Err(rustix::io::Errno::SRCH) => return Ok(false),
+        Err(error) => return Err(StopError::Open { tgid, source: error.into() }),
+    };
+    let tag = tags.get(process.as_fd()).map_err(|source| StopError::Look { tgid, source })?;
+    if tag.is_none_or(|tag| tag.slot != slot || tag.generation != generation) {
+        return Ok(false);
+    }
+    match pidfd_send_signal(&process, Signal::KILL) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::SRCH) => Ok(false),
+        Err(error) => Err(StopError::Kill { tgid, source: error.into() }),
+    }
+}
+
+fn line(bytes: &[u8]) -> Option<TaskLine> {
+    let word = |name| {
+        let at = offset(name)?;
+        bytes.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes)
+    };
+    let generation = offset("generation")?;
+    Some(TaskLine {
+        generation: bytes
+            .get(generation..generation + 8)?
+            .try_into()
+            .ok()
+            .map(u64::from_ne_bytes)?,
+        slot: word("slot")?,
+        tgid: word("tgid")?,
+        tid: word("tid")?,
+        reserved: 0,
+    })
+}
+
+fn offset(field: &str) -> Option<usize> {
+    let layout: &Layout = LAYOUTS.iter().find(|layout| layout.name == "TaskLine")?;
+    layout.fields.iter().find(|known| known.name == field).map(|found| found.offset)
+}
