@@ -11,19 +11,18 @@ use uuid::Uuid;
 use super::{exit, failure::Failure};
 use crate::event::event::{Access, Event, Object, What};
 
-/// Writes a text to standard output. A reader who has gone away is no error.
-pub fn print(text: &str) -> Result<(), Failure> {
+/// Writes a text to standard output. Whether anybody still reads it; that nobody does is no error.
+pub fn print(text: &str) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::new(error, exit::FAILURE))
-        }
-        Ok(()) | Err(_) => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::new(error, exit::FAILURE)),
     }
 }
 
 /// Writes a value as indented JSON.
-pub fn json(value: &impl Serialize) -> Result<(), Failure> {
+pub fn json(value: &impl Serialize) -> Result<bool, Failure> {
     let text = serde_json::to_string_pretty(value);
     print(&(text.map_err(|error| Failure::new(error, exit::FAILURE))? + "\n"))
 }

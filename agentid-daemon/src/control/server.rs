@@ -4,6 +4,7 @@
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     fs, io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -15,8 +16,8 @@ use axum::{
     Extension, Router,
     body::Body,
     extract::{
-        DefaultBodyLimit, Path as Segment, Query, State,
-        rejection::{BytesRejection, QueryRejection},
+        DefaultBodyLimit, FromRequest, Path as Segment, Query, Request, State,
+        rejection::QueryRejection,
     },
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
@@ -44,8 +45,9 @@ use super::{
 };
 use crate::supervisor::command::{Answer, Caller, Command, Envelope, EventsQuery, Reply};
 
-/// Most connections at once, and of those most that one user other than an operator may have.
-const CONNECTIONS: usize = 256;
+/// Most connections at once; of those most that others than operators have; and of those most that one user has.
+const CONNECTIONS: usize = 320;
+const COMMON: usize = 256;
 const PER_USER: usize = 64;
 /// How long a caller may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -106,7 +108,8 @@ impl Server {
                 accepted = self.listener.accept(), if connections.len() < CONNECTIONS => {
                     match accepted {
                         Ok((stream, _)) => {
-                            if let Some(caller) = self.admit(&stream, &mut users) {
+                            let common = connections.len() < COMMON;
+                            if let Some(caller) = self.admit(&stream, common, &mut users) {
                                 let uid = caller.uid;
                                 let app = app.clone();
                                 connections.spawn(async move { converse(stream, caller, app).await; uid });
@@ -132,7 +135,12 @@ impl Server {
     }
 
     /// Whom to talk to; counts the connection.
-    fn admit(&self, stream: &UnixStream, users: &mut HashMap<u32, usize>) -> Option<Caller> {
+    fn admit(
+        &self,
+        stream: &UnixStream,
+        room: bool,
+        users: &mut HashMap<u32, usize>,
+    ) -> Option<Caller> {
         let caller = match caller::identify(stream, self.operators) {
             Ok(caller) => caller,
             Err(error) => {
@@ -141,8 +149,8 @@ impl Server {
             }
         };
         let count = users.entry(caller.uid).or_default();
-        if *count >= PER_USER && !caller.operator {
-            warn!(uid = caller.uid, "too many connections of one user");
+        if !caller.operator && (!room || *count >= PER_USER) {
+            warn!(uid = caller.uid, "too many connections");
             return None;
         }
         *count += 1;
@@ -174,7 +182,28 @@ async fn converse(stream: UnixStream, caller: Caller, app: Router) {
 
 type Desk = State<mpsc::Sender<Envelope>>;
 type Peer = Extension<Arc<Caller>>;
-type RawBody = Result<Bytes, BytesRejection>;
+
+/// A body that came in time and is not too large.
+struct RawBody(Result<Bytes, ErrorReply>);
+
+impl<S: Send + Sync> FromRequest<S> for RawBody {
+    type Rejection = Infallible;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Infallible> {
+        let bytes = tokio::time::timeout(PATIENCE, Bytes::from_request(request, state)).await;
+        Ok(Self(match bytes {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(rejection)) => {
+                let code = match rejection.status() {
+                    StatusCode::PAYLOAD_TOO_LARGE => Code::TooLarge,
+                    _ => Code::BadRequest,
+                };
+                Err(ErrorReply::new(code, rejection.body_text()))
+            }
+            Err(_) => Err(ErrorReply::new(Code::BadRequest, "the body did not come in time")),
+        }))
+    }
+}
 
 fn routes(commands: mpsc::Sender<Envelope>) -> Router {
     Router::new()
@@ -275,13 +304,7 @@ async fn ask<T>(
 }
 
 fn parse<T: DeserializeOwned>(body: RawBody) -> Result<T, ErrorReply> {
-    let bytes = body.map_err(|rejection| {
-        let code = match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Code::TooLarge,
-            _ => Code::BadRequest,
-        };
-        ErrorReply::new(code, rejection.body_text())
-    })?;
+    let bytes = body.0?;
     serde_json::from_slice(&bytes).map_err(|error| {
         ErrorReply::new(Code::BadRequest, format!("the body is not what is expected: {error}"))
     })

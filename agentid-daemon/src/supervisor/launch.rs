@@ -102,8 +102,7 @@ fn text(field: &str, value: &str, limit: usize) -> Result<(), Refusal> {
 
 /// Whether the path names one place whoever reads it: from `/` on, and without `..`.
 fn plain(path: &Path) -> bool {
-    path.is_absolute()
-        && !path.components().any(|part| matches!(part, Component::ParentDir))
+    path.is_absolute() && !path.components().any(|part| matches!(part, Component::ParentDir))
 }
 
 fn millis(duration: std::time::Duration) -> u64 {

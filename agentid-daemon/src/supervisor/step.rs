@@ -190,18 +190,17 @@ impl State {
             by_uid: Some(by_uid),
             totals: None,
         };
-        Ok(self.stop_with_descendants(id, end, false))
+        Ok(self.stop(vec![(id, end)], false))
     }
 
     fn expire(&mut self, now: Now) -> Vec<Effect> {
-        let due: Vec<Uuid> = self
+        let due = self
             .registry
             .live()
             .filter(|run| run.phase == Phase::Active && run.place.deadline <= now.boot_ns)
-            .map(|run| run.id)
+            .map(|run| (run.id, End::of(Ending::Expired, now.wall_ms)))
             .collect();
-        let end = |_| End::of(Ending::Expired, now.wall_ms);
-        due.into_iter().flat_map(|id| self.stop_with_descendants(id, end(id), false)).collect()
+        self.stop(due, false)
     }
 
     fn posture(&mut self, posture: Posture, now: Now) -> Vec<Effect> {
@@ -217,37 +216,37 @@ impl State {
         let mut effects = Vec::new();
         if lost {
             let active = self.registry.live().filter(|run| run.phase == Phase::Active);
-            let active: Vec<Uuid> = active.map(|run| run.id).collect();
-            for id in active {
-                let end = End::of(Ending::EnforcementLost, now.wall_ms);
-                effects.extend(self.stop_with_descendants(id, end, true));
-            }
+            let end = |run: &Run| (run.id, End::of(Ending::EnforcementLost, now.wall_ms));
+            let active = active.map(end).collect();
+            effects = self.stop(active, true);
         }
         effects.push(Effect::Publish { id: None, what: What::Posture(change) });
         effects
     }
 
-    /// Ends a run and all below it: the stores first, for all of them.
-    fn stop_with_descendants(&mut self, id: Uuid, end: End, kill: bool) -> Vec<Effect> {
-        let below = self.registry.descendants(id);
-        let inherited = End { ending: Ending::ParentEnded, by_uid: None, ..end.clone() };
-        let ends =
-            std::iter::once((id, end)).chain(below.into_iter().map(|id| (id, inherited.clone())));
-        let mut denials = Vec::new();
-        let mut rest = Vec::new();
+    /// Ends runs and all below them: for all of them the stores first, then the tasks, then what takes its time.
+    fn stop(&mut self, ends: Vec<(Uuid, End)>, kill: bool) -> Vec<Effect> {
+        let mut all = Vec::new();
         for (id, end) in ends {
-            let what = What::Stopped(stopped(&end));
+            let below = self.registry.descendants(id).into_iter();
+            let inherited = End { ending: Ending::ParentEnded, by_uid: None, ..end.clone() };
+            all.push((id, end));
+            all.extend(below.map(|id| (id, inherited.clone())));
+        }
+        let (mut effects, mut stops, mut rest) = (Vec::new(), Vec::new(), Vec::new());
+        for (id, end) in all {
+            let (ending, what) = (end.ending, What::Stopped(stopped(&end)));
+            // Whoever ends by himself and with his parent ends once.
             if let Some(run) = self.registry.stop(id, end) {
-                let state = run.phase.ending().unwrap_or(Ending::Revoked).slot_state();
                 let kill = kill || run.on_end == OnEnd::Kill;
-                denials.push(Effect::Deny { slot: run.place.slot, state });
-                rest.push(Effect::Stop { id, kill });
-                rest.push(Effect::Save(id));
-                rest.push(Effect::Publish { id: Some(id), what });
+                effects.push(Effect::Deny { slot: run.place.slot, state: ending.slot_state() });
+                stops.push(Effect::Stop { id, kill });
+                rest.extend([Effect::Save(id), Effect::Publish { id: Some(id), what }]);
             }
         }
-        denials.append(&mut rest);
-        denials
+        effects.append(&mut stops);
+        effects.append(&mut rest);
+        effects
     }
 
     /// The last task of a run is gone, or it never had one.
@@ -262,10 +261,8 @@ impl State {
         let end = End { totals, ..End::of(ending, now.wall_ms) };
         let Some((run, forgotten)) = self.registry.end(id, end) else { return Vec::new() };
         let mut effects = vec![Effect::Clear { id, slot: run.place.slot }];
-        for child in below {
-            let end = End::of(Ending::ParentEnded, now.wall_ms);
-            effects.extend(self.stop_with_descendants(child, end, false));
-        }
+        let inherited = |id| (id, End::of(Ending::ParentEnded, now.wall_ms));
+        effects.extend(self.stop(below.into_iter().map(inherited).collect(), false));
         effects.push(Effect::Save(id));
         if let Some(end) = &run.end {
             effects.push(Effect::Publish { id: Some(id), what: What::Ended(stopped(end)) });

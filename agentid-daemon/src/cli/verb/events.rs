@@ -12,7 +12,8 @@ pub fn run(client: &Client, arguments: &Events) -> Result<u8, Failure> {
     let mut broken = Ok(());
     client.events(&route(arguments), |event| {
         match line(&event, arguments.json).and_then(|line| render::print(&line)) {
-            Ok(()) => ControlFlow::Continue(()),
+            Ok(true) => ControlFlow::Continue(()),
+            Ok(false) => ControlFlow::Break(()),
             Err(failure) => {
                 broken = Err(failure);
                 ControlFlow::Break(())

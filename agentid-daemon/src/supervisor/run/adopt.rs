@@ -9,17 +9,17 @@ use thiserror::Error;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use super::{super::folder::Text, RunError, Supervisor};
+use super::{super::folder::Text, RunError, Supervisor, binding::BindingError};
 use crate::{
     image::MapOp,
     instance::{
         Ending, Phase, Place, Run,
         run::{End, OnEnd, PolicyVersion, RunMode},
     },
-    kernel::{ApplyError, Held, SurveyError},
+    kernel::{ApplyError, Held},
     policy::{self, Policy},
     supervisor::{
-        rules::{Release, RulesError},
+        rules::Release,
         step::Input,
         store::{self, StoreError},
     },
@@ -32,11 +32,9 @@ pub(super) enum RebindError {
     Store(#[from] StoreError),
     #[error("understand policy {0}, which an earlier daemon has understood")]
     Policy(PolicyVersion),
-    #[error("survey the folders of its policy")]
-    Survey(#[source] SurveyError),
     #[error(transparent)]
-    Rules(#[from] RulesError),
-    #[error("write its rules")]
+    Binding(#[from] BindingError),
+    #[error("point its slot at its rules")]
     Apply(#[from] ApplyError),
 }
 
@@ -101,14 +99,7 @@ impl Supervisor {
                 .map_err(|_| RebindError::Policy(run.policy.clone()))?;
             self.rules.load(run.policy.clone(), policy, text);
         }
-        let folders = self.rules.folders(&run.policy, &run.params);
-        let terrain = self.kernel.survey(&folders).map_err(RebindError::Survey)?;
-        let compiled = self.rules.compile(&run.policy, &terrain)?;
-        let bound = self.rules.bind(id, &run.policy, &run.params, &terrain);
-        self.store.reserve(self.rules.high_water())?;
-        self.apply(&compiled)?;
-        let (bond, ops) = bound?;
-        self.apply(&ops)?;
+        let bond = self.bind(id, &run.policy, &run.params)?;
         let instance =
             Instance { policy: bond.policy_scope, params: bond.params_scope, ..instance };
         self.apply(&[MapOp::SetInstance(run.place.slot, instance)])?;

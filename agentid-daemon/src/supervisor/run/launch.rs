@@ -7,7 +7,7 @@ use thiserror::Error;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use super::{Supervisor, effects::EffectError};
+use super::{Supervisor, binding::BindingError, effects::EffectError};
 use crate::{
     control::{
         api::{Code, ErrorReply, LaunchReply, LaunchRequest},
@@ -18,7 +18,6 @@ use crate::{
         Phase, Place, Run,
         run::{OnEnd, PolicyVersion, RunMode},
     },
-    kernel::{ApplyError, SurveyError},
     supervisor::{
         command::{Answer, Caller},
         launch,
@@ -35,12 +34,8 @@ use crate::{
 enum LaunchError {
     #[error("{0}")]
     Refused(#[from] Refusal),
-    #[error("survey the folders of the policy")]
-    Survey(#[source] SurveyError),
     #[error(transparent)]
-    Rules(#[from] RulesError),
-    #[error("write the rules of the run")]
-    Apply(#[from] ApplyError),
+    Binding(#[from] BindingError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -66,11 +61,11 @@ impl Supervisor {
     ) -> Answer<LaunchReply> {
         self.try_launch(caller, standing, request).map_err(|failure| match failure {
             LaunchError::Refused(refusal) => refusal.into(),
-            LaunchError::Rules(RulesError::Bind { source: BindError::Full(full), .. }) => {
-                Refusal::NoRoom(full.to_string()).into()
-            }
-            LaunchError::Rules(RulesError::Bind { source, .. }) => {
-                ErrorReply::new(Code::BadParams, source.to_string())
+            LaunchError::Binding(BindingError::Rules(RulesError::Bind { source, .. })) => {
+                match source {
+                    BindError::Full(full) => Refusal::NoRoom(full.to_string()).into(),
+                    other => ErrorReply::new(Code::BadParams, other.to_string()),
+                }
             }
             other => {
                 let message = chain(&other);
@@ -99,7 +94,9 @@ impl Supervisor {
         inspect(caller)?;
 
         let id = Uuid::now_v7();
-        let (bond, generation) = self.bind(id, &terms, &request.params)?;
+        self.store.keep_policy(&terms.version, &terms.text)?;
+        let generation = self.rules.generation();
+        let bond = self.bind(id, &terms.version, &request.params)?;
         let now = self.now();
         let run = Run {
             id,
@@ -167,35 +164,6 @@ impl Supervisor {
             mode: if policy.mode() == Mode::AUDIT { RunMode::Audit } else { RunMode::Enforce },
             on_end: if policy.on_end() == Ladder::DENY { OnEnd::Deny } else { OnEnd::Kill },
         })
-    }
-
-    /// Puts the run's rules into the kernel's tables, where nothing refers to them yet.
-    fn bind(
-        &mut self,
-        id: Uuid,
-        terms: &Terms,
-        params: &BTreeMap<String, PathBuf>,
-    ) -> Result<(Bond, u64), LaunchError> {
-        let version = &terms.version;
-        let folders = self.rules.folders(version, params);
-        let terrain = self.kernel.survey(&folders).map_err(LaunchError::Survey)?;
-        self.store.keep_policy(version, &terms.text)?;
-        let compiled = self.rules.compile(version, &terrain)?;
-        let generation = self.rules.generation();
-        let bound = self.rules.bind(id, version, params, &terrain);
-        let written = self.store.reserve(self.rules.high_water()).map_err(LaunchError::from);
-        let written = written.and_then(|()| Ok(self.apply(&compiled)?));
-        if let Err(failure) = written {
-            self.garbage.extend(self.rules.unbind(id));
-            self.garbage.extend(self.rules.withdraw(version));
-            return Err(failure);
-        }
-        let (bond, ops) = bound?;
-        if let Err(failure) = self.apply(&ops) {
-            self.garbage.extend(self.rules.unbind(id));
-            return Err(failure.into());
-        }
-        Ok((bond, generation))
     }
 }
 

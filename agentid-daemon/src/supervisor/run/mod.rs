@@ -5,6 +5,7 @@
 
 mod adopt;
 mod answer;
+mod binding;
 mod effects;
 mod launch;
 mod records;

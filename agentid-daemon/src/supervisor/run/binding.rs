@@ -1,0 +1,61 @@
+//! Putting a run's rules into the kernel's tables, where nothing refers to them yet.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use thiserror::Error;
+use uuid::Uuid;
+
+use super::Supervisor;
+use crate::{
+    image::MapOp,
+    instance::run::PolicyVersion,
+    kernel::{ApplyError, SurveyError},
+    supervisor::{
+        rules::{Bond, RulesError},
+        store::StoreError,
+    },
+};
+
+/// Why a run's rules are not in the kernel's tables.
+#[derive(Debug, Error)]
+pub(super) enum BindingError {
+    #[error("survey the folders of the policy")]
+    Survey(#[from] SurveyError),
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("write the rules of the run")]
+    Apply(#[from] ApplyError),
+}
+
+impl Supervisor {
+    /// Compiles the policy if need be, and binds the run's parameters to it. On an error nothing of the run remains, save
+    /// what the next collection takes back.
+    pub(super) fn bind(
+        &mut self,
+        id: Uuid,
+        version: &PolicyVersion,
+        params: &BTreeMap<String, PathBuf>,
+    ) -> Result<Bond, BindingError> {
+        let folders = self.rules.folders(version, params);
+        let terrain = self.kernel.survey(&folders)?;
+        let compiled = self.rules.compile(version, &terrain)?;
+        if let Err(failure) = self.write(&compiled) {
+            self.garbage.extend(self.rules.withdraw(version));
+            return Err(failure);
+        }
+        let (bond, ops) = self.rules.bind(id, version, params, &terrain)?;
+        if let Err(failure) = self.write(&ops) {
+            self.garbage.extend(self.rules.unbind(id));
+            return Err(failure);
+        }
+        Ok(bond)
+    }
+
+    /// The numbers in the writes are on disk as used before the kernel sees any of them.
+    fn write(&mut self, ops: &[MapOp]) -> Result<(), BindingError> {
+        self.store.reserve(self.rules.high_water())?;
+        Ok(self.apply(ops)?)
+    }
+}
