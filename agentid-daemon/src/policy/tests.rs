@@ -61,7 +61,7 @@ fn reads_what_the_document_says() {
 
 #[test]
 fn reads_the_policy_that_ships() {
-    let text = include_str!("../../../dist/policies/coding-agent.toml");
+    let text = include_str!("../../dist/policies/coding-agent.toml");
     let policy = parse("coding-agent.toml", text).unwrap();
     assert_eq!(policy.name(), "coding-agent");
     assert_eq!(policy.params(), ["workspace"]);

@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn shipped_file_says_the_defaults() {
-    let text = include_str!("../../../dist/agentid.toml");
+    let text = include_str!("../../dist/agentid.toml");
     assert_eq!(parse("agentid.toml", text), Ok(Settings::default()));
     let spoken: String = text
         .lines()

@@ -190,7 +190,7 @@ fn many_mounts_of_one_filesystem_stay_small() {
 
 #[test]
 fn the_policy_that_ships_does_what_it_says() {
-    let text = include_str!("../../../../dist/policies/coding-agent.toml");
+    let text = include_str!("../../../dist/policies/coding-agent.toml");
     let policy = parse("coding-agent.toml", text).unwrap();
     let host = Host::usual().mount("/dev", "/", 6).mount("/dev/pts", "/", 7).mount("/sys", "/", 8);
     let mut run = Run::new(host, &policy);
