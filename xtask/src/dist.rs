@@ -31,7 +31,7 @@ pub fn run() -> Result<u8> {
     for (from, to) in [
         ("agentid.service", "usr/lib/systemd/system/agentid.service"),
         ("agentid.toml", "etc/agentid/agentid.toml"),
-        ("policies", "etc/agentid/policies"),
+        ("policies", "etc/agentid/policies.d"),
     ] {
         if dist.join(from).exists() {
             let to = tree.join(to);

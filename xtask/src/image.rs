@@ -68,10 +68,10 @@ pub fn ours(artifacts: &Artifacts, added: &[Added]) -> Result<Tree> {
         tree.file(&format!("usr/bin/{name}"), 0o755, read(path)?);
     }
     let dist = artifacts::root().join("agentid-daemon/dist");
-    tree.folder("etc/agentid/policies", 0o755);
+    tree.folder("etc/agentid/policies.d", 0o755);
     for (from, to) in [
         ("agentid.toml", "etc/agentid/agentid.toml"),
-        ("policies", "etc/agentid/policies"),
+        ("policies", "etc/agentid/policies.d"),
         ("agentid.service", "etc/systemd/system/agentid.service"),
         ("demo", "usr/share/agentid/demo"),
     ] {
