@@ -57,6 +57,8 @@ impl From<ClientError> for Failure {
             ClientError::Away { .. } => {
                 Self::new(error, exit::AWAY).remedy("systemctl status agentid says why")
             }
+            ClientError::Denied { .. } => Self::new(error, exit::FAILURE)
+                .remedy("a run may not ask the daemon; outside of one, look at the socket's mode"),
             other => Self::new(other, exit::FAILURE),
         }
     }

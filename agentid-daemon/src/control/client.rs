@@ -31,6 +31,8 @@ const MAX_LINE: usize = 1 << 20;
 pub enum ClientError {
     #[error("the agentid daemon does not answer at {}; is agentid.service running?", path.display())]
     Away { path: PathBuf, source: io::Error },
+    #[error("the agentid daemon may not be asked at {}", path.display())]
+    Denied { path: PathBuf, source: io::Error },
     #[error("ask the daemon")]
     Exchange(#[source] hyper::Error),
     #[error("build the request")]
@@ -102,7 +104,13 @@ impl Client {
         route: &str,
         body: Bytes,
     ) -> Result<Incoming, ClientError> {
-        let away = |source| ClientError::Away { path: self.socket.clone(), source };
+        let away = |source: io::Error| {
+            let path = self.socket.clone();
+            match source.kind() {
+                io::ErrorKind::PermissionDenied => ClientError::Denied { path, source },
+                _ => ClientError::Away { path, source },
+            }
+        };
         let stream = UnixStream::connect(&self.socket).await.map_err(away)?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(ClientError::Exchange)?;

@@ -22,7 +22,7 @@ const INET6: u16 = 10;
 /// What enriching needs beside the record.
 #[derive(Clone, Debug, Default)]
 pub struct Context<'a> {
-    /// The run that the record's slot and generation belong to.
+    /// The run that the record names.
     pub run: Option<&'a Run>,
     /// What the rule's author said of it.
     pub because: Option<&'a str>,

@@ -159,7 +159,11 @@ impl Kernel {
                 &["hook"],
             )?,
             lost: list.counter("records_lost_total", "Records that found the ring full.")?,
-            hooks: list.gauges("hooks_attached", "1 where our program is attached.", &["hook"])?,
+            hooks: list.gauges(
+                "hooks_attached",
+                "1 where our program is attached, 0 where it should be.",
+                &["hook"],
+            )?,
             entries: list.gauges("map_entries", "Elements in a kernel map.", &["map"])?,
             capacity: list.gauges("map_capacity", "Most elements of a kernel map.", &["map"])?,
         };
@@ -179,7 +183,6 @@ impl Kernel {
                 self.faults.with_label_values(&[hook, fault.name()]).reset();
             }
             self.guarded.with_label_values(&[hook]).reset();
-            self.hooks.with_label_values(&[hook]).set(0);
         }
     }
 }

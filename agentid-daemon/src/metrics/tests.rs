@@ -17,7 +17,8 @@ fn metrics() -> Metrics {
 /// One line a family: name, type, labels with their values, help.
 fn list(metrics: &Metrics) -> String {
     let fill = vec![("EXAMPLE", 1, 2)];
-    metrics.kernel.observe(&Reading { counter: &|_| 0, hooks: Vec::new(), fill });
+    let hooks = vec![("example", true)];
+    metrics.kernel.observe(&Reading { counter: &|_| 0, hooks, fill });
     let mut text = String::new();
     for family in metrics.registry().gather() {
         let kind = format!("{:?}", family.get_field_type()).to_lowercase();

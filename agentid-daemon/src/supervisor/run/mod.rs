@@ -13,7 +13,7 @@ mod revoke;
 mod stopping;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -50,6 +50,10 @@ const HISTORY: usize = 10_000;
 const ENDED: usize = 10_000;
 /// How often the canary is asked and the clock is looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// After how many ticks the counts of tasks are compared with the tasks; while a run is stopping, after each.
+const RECONCILE: u64 = 10;
+/// How often the ring is looked at while there is a run. The kernel wakes the daemon only when a run has ended.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Why there is no supervisor.
 #[derive(Debug, Error)]
@@ -82,6 +86,9 @@ pub struct Supervisor {
     adopted: BTreeMap<Uuid, Instance>,
     stopping: Vec<Stopping>,
     waiters: Vec<Waiter>,
+    /// Generations of runs that had no task in the kernel's last list.
+    absent: BTreeSet<u64>,
+    ticks: u64,
     /// What ended runs have needed, to be taken back at the next tick.
     garbage: Vec<Release>,
     started_ms: u64,
@@ -91,6 +98,15 @@ pub struct Supervisor {
 pub struct Inbox {
     pub commands: mpsc::Receiver<Envelope>,
     pub scrapes: mpsc::Receiver<Scrape>,
+}
+
+/// What the loop has waited for.
+enum Woken {
+    Command(Envelope),
+    Scrape(Scrape),
+    Pass,
+    Tick,
+    Records,
 }
 
 impl Supervisor {
@@ -128,6 +144,8 @@ impl Supervisor {
             adopted: BTreeMap::new(),
             stopping: Vec::new(),
             waiters: Vec::new(),
+            absent: BTreeSet::new(),
+            ticks: 0,
             garbage: Vec::new(),
             started_ms: wall_ms(),
         };
@@ -156,21 +174,31 @@ impl Supervisor {
         tokio::pin!(stop);
         loop {
             let pass = self.next_pass();
-            tokio::select! {
+            let holds = self.state.registry.live().next().is_some();
+            let woken = tokio::select! {
                 () = &mut stop => return Ok(()),
-                Some(envelope) = inbox.commands.recv() => self.answer(envelope),
-                Some(scrape) = inbox.scrapes.recv() => self.scrape(scrape),
+                Some(envelope) = inbox.commands.recv() => Woken::Command(envelope),
+                Some(scrape) = inbox.scrapes.recv() => Woken::Scrape(scrape),
+                () = sleep_until(pass), if pass.is_some() => Woken::Pass,
+                _ = tick.tick() => Woken::Tick,
                 ready = ring.readable_mut() => {
-                    let mut ready = ready.map_err(RunError::Wait)?;
-                    let records = records::read(ready.get_inner_mut());
-                    ready.clear_ready();
-                    self.take(records);
+                    ready.map_err(RunError::Wait)?.clear_ready();
+                    Woken::Records
                 }
-                () = sleep_until(pass), if pass.is_some() => self.pass(),
-                _ = tick.tick() => {
+                () = tokio::time::sleep(LOOK), if holds => Woken::Records,
+            };
+            // Whatever it is, what the kernel has told before comes first.
+            let records = records::read(ring.get_mut());
+            self.take(records);
+            match woken {
+                Woken::Command(envelope) => self.answer(envelope),
+                Woken::Scrape(scrape) => self.scrape(scrape),
+                Woken::Pass => self.pass(),
+                Woken::Tick => {
                     self.tick();
                     each_tick();
                 }
+                Woken::Records => {}
             }
         }
     }
@@ -185,6 +213,10 @@ impl Supervisor {
         self.input(Input::Tick);
         self.look_for_empty();
         self.pass();
+        self.ticks += 1;
+        if !self.stopping.is_empty() || self.ticks.is_multiple_of(RECONCILE) {
+            self.reconcile();
+        }
         self.collect();
     }
 

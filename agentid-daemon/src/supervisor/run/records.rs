@@ -1,6 +1,7 @@
 //! Records from the ring.
 
 use tracing::warn;
+use uuid::Uuid;
 
 use super::Supervisor;
 use crate::{
@@ -38,7 +39,8 @@ impl Supervisor {
     }
 
     fn publish_record(&mut self, record: &Record, boot_ms: u64) {
-        let run = self.state.registry.holder(record.slot, record.generation);
+        // By its ID: the run may have lost its slot since.
+        let run = self.state.registry.get(Uuid::from_bytes(record.invocation.0));
         let because = run
             .zip(u16::try_from(record.rule).ok())
             .and_then(|(run, rule)| self.rules.because(&run.policy, record.hook, rule));

@@ -1,6 +1,9 @@
 //! Stopping what has ended, until no task is left.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use agentid_common::instance::Activity;
 use tracing::{error, warn};
@@ -8,7 +11,7 @@ use uuid::Uuid;
 
 use super::{Supervisor, launch::chain};
 use crate::{
-    instance::{Phase, run::Totals},
+    instance::{Phase, Place, run::Totals},
     supervisor::step::Input,
 };
 
@@ -64,12 +67,32 @@ impl Supervisor {
 
     /// Finds runs whose last task has gone without a record, because the ring was full.
     pub(super) fn look_for_empty(&mut self) {
-        let active = self.state.registry.live().filter(|run| run.phase == Phase::Active);
-        let places: Vec<_> = active.map(|run| run.place).collect();
-        for place in places {
-            if self.activity(place.slot).is_some_and(|activity| activity.live == 0) {
-                self.empty(place.slot, place.generation);
+        for Place { slot, generation, .. } in self.places(Phase::Active) {
+            if self.activity(slot).is_some_and(|activity| activity.live == 0) {
+                self.empty(slot, generation);
             }
+        }
+    }
+
+    /// Compares the kernel's counts with its list of tasks. A run without any task in two lists in a row is over, also
+    /// when its count says otherwise: a count that is wrong must not keep a slot, or an answer, for ever.
+    pub(super) fn reconcile(&mut self) {
+        let tasks = match self.kernel.tasks() {
+            Ok(tasks) => tasks,
+            Err(failure) => {
+                error!(message = %chain(&failure), "the kernel's list of tasks cannot be read");
+                return;
+            }
+        };
+        let present: HashSet<u64> = tasks.iter().map(|task| task.generation).collect();
+        let places: Vec<Place> = self.state.registry.live().map(|run| run.place).collect();
+        let absent = places.into_iter().filter(|place| !present.contains(&place.generation));
+        let (again, first): (Vec<Place>, Vec<Place>) =
+            absent.partition(|place| self.absent.contains(&place.generation));
+        self.absent = first.into_iter().map(|place| place.generation).collect();
+        for Place { slot, generation, .. } in again {
+            warn!(slot, generation, "a run has no task left, and its count says otherwise");
+            self.empty(slot, generation);
         }
     }
 
@@ -77,6 +100,11 @@ impl Supervisor {
     pub(super) fn empty(&mut self, slot: u32, generation: u64) {
         let totals = self.activity(slot).map(|activity| totals(&activity)).unwrap_or_default();
         self.input(Input::Empty { slot, generation, totals });
+    }
+
+    fn places(&self, phase: Phase) -> Vec<Place> {
+        let runs = self.state.registry.live().filter(|run| run.phase == phase);
+        runs.map(|run| run.place).collect()
     }
 
     pub(super) fn activity(&self, slot: u32) -> Option<Activity> {
