@@ -71,11 +71,15 @@ pub fn conclude(hook: Hook, allowed: Allowed, object: &Object, tag: &Tag, answer
 /// Keeps everyone but the daemon from one of agentid's own objects.
 #[inline(always)]
 pub fn guard(hook: Hook, guarded: bool) -> i32 {
-    if !guarded {
-        return 0;
-    }
+    if guarded { guard_from_runs(hook, true) } else { 0 }
+}
+
+/// Keeps every run from it, and everyone but the daemon where it is one of agentid's own objects.
+#[inline(always)]
+pub fn guard_from_runs(hook: Hook, guarded: bool) -> i32 {
     match subject::current() {
         Subject::Keeper => 0,
+        Subject::Untagged if !guarded => 0,
         Subject::Untagged => {
             count::bump(counter::guarded(hook));
             -EPERM

@@ -66,9 +66,9 @@ pub struct Standing {
     pub owned: bool,
 }
 
-/// May a task of this run start another task?
+/// May a task of this run do what no rule speaks of, such as starting another task?
 #[inline(always)]
-pub fn may_start<F: Facts>(facts: &F, tag: &Tag) -> Result<Rule, Refusal> {
+pub fn may_go_on<F: Facts>(facts: &F, tag: &Tag) -> Result<Rule, Refusal> {
     alive(facts, tag).map(|_| 0)
 }
 

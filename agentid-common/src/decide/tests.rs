@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, vec::Vec};
 use crate::{
     decide::{
         file::{Search, may_access},
-        lifecycle::{alive, may_start, standing},
+        lifecycle::{alive, may_go_on, standing},
         net::may_use,
     },
     facts::{Facts, Location, Turn, plain_loop},

@@ -10,6 +10,9 @@
 //! All alike from 6.1 to 7.3. Cannot see: a mount over a folder above the bpffs, which hides the pins and keeps them.
 //!
 //! Only a bpffs that carries the daemon's marks is guarded; other programs' pins are theirs.
+//!
+//! A run changes no mount at all: unmounting a folder lazily takes everything mounted below it along, the bpffs too,
+//! and neither that nor what moves a mount away names the bpffs to a hook.
 
 use agentid_common::{
     map::{GUARD_FOLDER, GUARD_ROOT},
@@ -20,7 +23,7 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 use crate::{
     kfield::{Dentry, Inode, Mount, Path, SuperBlock},
     maps::{GUARDS, of_inode},
-    settle::guard,
+    settle::{guard, guard_from_runs},
 };
 
 /// include/uapi/linux/magic.h
@@ -28,19 +31,19 @@ const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 
 #[lsm(hook = "sb_umount")]
 pub fn sb_umount(ctx: LsmContext) -> i32 {
-    guard(Hook::SbUmount, holds_pins(Mount(ctx.arg(0)).superblock()))
+    guard_from_runs(Hook::SbUmount, holds_pins(Mount(ctx.arg(0)).superblock()))
 }
 
 #[lsm(hook = "sb_mount")]
 pub fn sb_mount(ctx: LsmContext) -> i32 {
-    guard(Hook::SbMount, holds_pins(Path(ctx.arg(1)).dentry().superblock()))
+    guard_from_runs(Hook::SbMount, holds_pins(Path(ctx.arg(1)).dentry().superblock()))
 }
 
 #[lsm(hook = "move_mount")]
 pub fn move_mount(ctx: LsmContext) -> i32 {
     let from = holds_pins(Path(ctx.arg(0)).dentry().superblock());
     let onto = holds_pins(Path(ctx.arg(1)).dentry().superblock());
-    guard(Hook::MoveMount, from || onto)
+    guard_from_runs(Hook::MoveMount, from || onto)
 }
 
 #[lsm(hook = "inode_unlink")]

@@ -5,7 +5,7 @@
 //! Cannot see: a program that the dynamic loader is told to run, and code that an interpreter reads.
 
 use agentid_common::{
-    decide::{file::may_access, lifecycle::alive},
+    decide::{file::may_access, lifecycle::may_go_on},
     file::Rights,
     verdict::{Hook, Reason, Refusal},
 };
@@ -28,7 +28,7 @@ pub fn bprm_check_security(ctx: LsmContext) -> i32 {
     hold(Hook::BprmCheckSecurity, Allowed::Recorded, &Object::File(Asked { file, want }), |tag| {
         if place::is_internal(file) {
             // Memory that was never a file in a folder: there is no place for a rule to name.
-            alive(&Live, tag)?;
+            may_go_on(&Live, tag)?;
             return Err(Refusal::denied(Reason::AnonymousExec));
         }
         may_access(&Live, tag, &Place(file), want)

@@ -6,7 +6,10 @@
 //!
 //! For the daemon it notes how the kernel knows a folder that it opens, which is what rules are anchored on.
 
-use agentid_common::{decide::file::may_access, file::Identity};
+use agentid_common::{
+    decide::{file::may_access, lifecycle::may_go_on},
+    file::Identity,
+};
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
@@ -38,13 +41,18 @@ pub fn file_open(ctx: LsmContext) -> i32 {
             0
         }
         Subject::Agent(tag) => {
-            if place::is_internal(file) || place::is_backing(file) {
+            if place::is_backing(file) {
                 return 0;
             }
             // SAFETY: a value of task storage lives as long as its task.
             let tag = unsafe { &*tag };
             let want = place::wanted(file);
-            let answer = may_access(&Live, tag, &Place(file), want);
+            let answer = if place::is_internal(file) {
+                // A pipe, a socket or a memfd, by a path that the kernel makes up: nothing for a rule to name.
+                may_go_on(&Live, tag)
+            } else {
+                may_access(&Live, tag, &Place(file), want)
+            };
             conclude(
                 Hook::FileOpen,
                 Allowed::Counted,

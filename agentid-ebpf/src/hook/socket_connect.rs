@@ -5,7 +5,7 @@
 //! Cannot see: addresses that travel with a message, and what becomes of the packet.
 
 use agentid_common::{
-    decide::{lifecycle::alive, net::may_use},
+    decide::{lifecycle::may_go_on, net::may_use},
     verdict::Hook,
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
@@ -29,6 +29,6 @@ pub fn socket_connect(ctx: LsmContext) -> i32 {
     let (body, asked) = peer::of_connect(Socket(ctx.arg(0)), SockAddr(ctx.arg(1)), ctx.arg(2));
     hold(Hook::SocketConnect, Allowed::Recorded, &Object::Peer(body), |tag| match asked? {
         Asked::Peer(peer) => may_use(&Live, tag, &peer),
-        Asked::Nobody => alive(&Live, tag).map(|_| 0),
+        Asked::Nobody => may_go_on(&Live, tag),
     })
 }

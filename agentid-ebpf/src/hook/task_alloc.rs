@@ -5,7 +5,7 @@
 //! Cannot see: tasks that kernel threads start for somebody.
 
 use agentid_common::{
-    decide::lifecycle::may_start,
+    decide::lifecycle::may_go_on,
     tag::{COUNTED, Tag},
     verdict::{Answer, Fault, Hook},
 };
@@ -38,7 +38,7 @@ pub fn task_alloc(ctx: LsmContext) -> i32 {
         Subject::Agent(tag) => {
             // SAFETY: a value of task storage lives as long as its task.
             let tag = unsafe { &*tag };
-            let answer = may_start(&Live, tag).and_then(|_| inherit(child, tag));
+            let answer = may_go_on(&Live, tag).and_then(|_| inherit(child, tag));
             conclude(Hook::TaskAlloc, Allowed::Counted, &Object::None, tag, answer)
         }
     }

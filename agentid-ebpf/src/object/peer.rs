@@ -13,6 +13,9 @@ use crate::kfield::{SockAddr, Socket};
 const AF_UNSPEC: u16 = 0;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
+/// include/linux/net.h
+const SOCK_STREAM: u16 = 1;
+const SOCK_DGRAM: u16 = 2;
 
 /// include/uapi/linux/in.h: `struct sockaddr_in`, as far as it is read.
 #[repr(C)]
@@ -67,7 +70,9 @@ fn read(
     if sock.is_null() {
         return Err(Fault::AddressRead.into());
     }
-    body.protocol = sock.protocol() as u8;
+    // Not TCP in another guise: MPTCP is 262, which is 6 to whoever looks at eight bits of it.
+    let (kind, protocol) = (sock.kind(), sock.protocol());
+    body.protocol = u8::try_from(protocol).unwrap_or(u8::MAX);
     match body.family {
         AF_UNSPEC => return Ok(Asked::Nobody),
         AF_INET if length as usize >= size_of::<SockAddrIn>() => {
@@ -83,8 +88,8 @@ fn read(
         AF_INET | AF_INET6 => return Err(Fault::AddressRead.into()),
         _ => return Err(Refusal::denied(Reason::AddressFamily)),
     }
-    match body.protocol {
-        TCP | UDP => Ok(Asked::Peer(Peer {
+    match (kind, body.protocol) {
+        (SOCK_STREAM, TCP) | (SOCK_DGRAM, UDP) => Ok(Asked::Peer(Peer {
             address: body.address,
             port: body.port,
             protocol: body.protocol,

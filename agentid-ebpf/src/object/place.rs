@@ -49,9 +49,9 @@ impl Location for Place {
     #[inline(always)]
     fn run<F: Facts>(&self, _: &F, search: &mut Search) -> Result<(), Refusal> {
         let work = WORK.get_or_create(subject::current_task()).ok_or(Fault::WorkStorage)?;
-        // SAFETY: `work` is this task's own, and no other hook of the task can run before this one ends.
         let superblock = self.0.superblock();
         let root = superblock.root();
+        // SAFETY: `work` is this task's own, and no other hook of the task can run before this one ends.
         unsafe {
             (*work).search = *search;
             (*work).filesystem = number_of(root);
@@ -318,7 +318,12 @@ pub fn wanted(file: File) -> Rights {
     if flags & flag::FMODE_EXEC != 0 {
         return Rights::EXEC;
     }
-    let mut want = Rights::NONE;
+    // The access mode 3 gives a descriptor for ioctl; like fs/namei.c we ask for both rights then.
+    let mut want = if mode & (flag::FMODE_READ | flag::FMODE_WRITE) == 0 {
+        Rights::READ.union(Rights::WRITE)
+    } else {
+        Rights::NONE
+    };
     if mode & flag::FMODE_READ != 0 {
         want = want.union(Rights::READ);
     }

@@ -17,11 +17,11 @@ fn a_chain_is_alive_up_to_its_bound() {
 fn a_longer_chain_and_a_circle_are_faults() {
     let mut tables = tables();
     tables.chain(MAX_ANCESTRY + 1);
-    assert_eq!(may_start(&tables, &TAG), fault(Fault::Ancestry));
+    assert_eq!(may_go_on(&tables, &TAG), fault(Fault::Ancestry));
     tables.chain(1);
     tables.run().parent = SLOT;
     tables.run().parent_generation = TAG.generation;
-    assert_eq!(may_start(&tables, &TAG), fault(Fault::Ancestry));
+    assert_eq!(may_go_on(&tables, &TAG), fault(Fault::Ancestry));
 }
 
 #[test]
@@ -30,10 +30,10 @@ fn a_run_ends_with_any_run_above_it() {
         let mut tables = tables();
         tables.chain(3);
         tables.instances.get_mut(&(SLOT + depth)).unwrap().state = State::REVOKED;
-        assert_eq!(may_start(&tables, &TAG), refused(Reason::AncestorEnded));
+        assert_eq!(may_go_on(&tables, &TAG), refused(Reason::AncestorEnded));
         tables.chain(3);
         tables.instances.get_mut(&(SLOT + depth)).unwrap().deadline = tables.now;
-        assert_eq!(may_start(&tables, &TAG), refused(Reason::AncestorEnded));
+        assert_eq!(may_go_on(&tables, &TAG), refused(Reason::AncestorEnded));
     }
 }
 
@@ -42,14 +42,14 @@ fn a_parent_slot_that_was_given_away_is_no_parent() {
     let mut tables = tables();
     tables.chain(2);
     tables.instances.get_mut(&(SLOT + 1)).unwrap().generation += 1;
-    assert_eq!(may_start(&tables, &TAG), refused(Reason::AncestorEnded));
+    assert_eq!(may_go_on(&tables, &TAG), refused(Reason::AncestorEnded));
 }
 
 #[test]
 fn a_parent_slot_beyond_the_table_is_a_fault() {
     let mut tables = tables();
     tables.run().parent = 77;
-    assert_eq!(may_start(&tables, &TAG), fault(Fault::InstanceLookup));
+    assert_eq!(may_go_on(&tables, &TAG), fault(Fault::InstanceLookup));
 }
 
 #[test]

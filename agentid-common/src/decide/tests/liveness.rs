@@ -2,26 +2,26 @@ use super::*;
 
 #[test]
 fn an_active_run_before_its_deadline_is_alive() {
-    assert_eq!(may_start(&tables(), &TAG), Ok(0));
+    assert_eq!(may_go_on(&tables(), &TAG), Ok(0));
 }
 
 #[test]
 fn a_slot_with_another_generation_is_not_the_run() {
     let mut tables = tables();
     tables.run().generation += 1;
-    assert_eq!(may_start(&tables, &TAG), refused(Reason::NotLive));
+    assert_eq!(may_go_on(&tables, &TAG), refused(Reason::NotLive));
 }
 
 #[test]
 fn generation_zero_is_nobody() {
     let mut tables = tables();
     *tables.run() = Instance { state: State::ACTIVE, deadline: DEADLINE, ..Instance::default() };
-    assert_eq!(may_start(&tables, &Tag { generation: 0, ..TAG }), refused(Reason::NotLive));
+    assert_eq!(may_go_on(&tables, &Tag { generation: 0, ..TAG }), refused(Reason::NotLive));
 }
 
 #[test]
 fn a_slot_beyond_the_table_is_a_fault() {
-    assert_eq!(may_start(&tables(), &Tag { slot: 9, ..TAG }), fault(Fault::InstanceLookup));
+    assert_eq!(may_go_on(&tables(), &Tag { slot: 9, ..TAG }), fault(Fault::InstanceLookup));
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn the_deadline_itself_is_too_late() {
         (DEADLINE, refused(Reason::Expired)),
         (DEADLINE + 1, refused(Reason::Expired)),
     ] {
-        assert_eq!(may_start(&Tables { now, ..tables() }, &TAG), answer, "{now}");
+        assert_eq!(may_go_on(&Tables { now, ..tables() }, &TAG), answer, "{now}");
     }
 }
 
@@ -48,7 +48,7 @@ fn only_the_active_state_permits() {
     ] {
         let mut tables = tables();
         tables.run().state = state;
-        assert_eq!(may_start(&tables, &TAG), refused(reason), "{state:?}");
+        assert_eq!(may_go_on(&tables, &TAG), refused(reason), "{state:?}");
     }
 }
 
