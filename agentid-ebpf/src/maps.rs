@@ -9,6 +9,7 @@ use agentid_common::{
     instance::{Activity, Instance},
     map,
     net::{PeerKey, PortKey, PortRule},
+    record::{FileRecord, PeerRecord, PlainRecord, TaskLine},
     tag::Tag,
 };
 use aya_ebpf::{
@@ -171,9 +172,19 @@ pub static PORTS: LpmTrie<PortKey, PortRule, { map::PORTS as usize }> = LpmTrie:
 #[btf_map]
 pub static COUNTERS: PerCpuArray<u64, { counter::COUNT as usize }> = PerCpuArray::new();
 
+/// The types that leave by other ways than a map's values. Never stored: it puts their layouts into the object's BTF,
+/// where a test compares them with the daemon's.
+#[repr(C)]
+pub struct Carried {
+    plain: PlainRecord,
+    file: FileRecord,
+    peer: PeerRecord,
+    line: TaskLine,
+}
+
 /// Records for the daemon. When it is full the record is lost and counted; the verdict stands.
 #[btf_map]
-pub static EVENTS: RingBuf<u8, { map::EVENTS as usize }> = RingBuf::new();
+pub static EVENTS: RingBuf<Carried, { map::EVENTS as usize }> = RingBuf::new();
 
 /// Secrets and numbers of this host, from the daemon; the programs give out numbers of filesystems.
 #[btf_map]

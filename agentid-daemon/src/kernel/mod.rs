@@ -19,6 +19,9 @@ mod tasks;
 mod unload;
 mod verify;
 
+#[cfg(test)]
+mod abi_tests;
+
 use std::{
     os::fd::BorrowedFd,
     path::{Path, PathBuf},

@@ -18,7 +18,8 @@ use aya::{
 use super::{cgroup, pins::Pins};
 
 /// The object that `cargo xtask` built; empty in a build without the BPF toolchain.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/agentid-ebpf"));
+pub(super) static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/agentid-ebpf"));
 
 /// The LSM hooks that must be there; each has a program of the same name.
 pub const HOOKS: &[&str] = &[

@@ -37,6 +37,16 @@ fn a_run_ends_with_any_run_above_it() {
     }
 }
 
+/// A suspension may end; the run must not be killed for it.
+#[test]
+fn a_suspended_parent_holds_without_ending() {
+    let mut tables = tables();
+    tables.chain(2);
+    tables.instances.get_mut(&(SLOT + 1)).unwrap().state = State::SUSPENDED;
+    assert_eq!(may_go_on(&tables, &TAG), refused(Reason::Suspended));
+    assert!(!Reason::Suspended.is_final());
+}
+
 #[test]
 fn a_parent_slot_that_was_given_away_is_no_parent() {
     let mut tables = tables();
