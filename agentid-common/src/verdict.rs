@@ -86,6 +86,8 @@ closed! {
         AnonymousExec = 14 => "anonymous_exec",
         /// An address family that no rule can name.
         AddressFamily = 15 => "address_family",
+        /// The other process is not part of this run.
+        OutsideRun = 16 => "outside_run",
     }
 }
 
@@ -101,7 +103,8 @@ impl Reason {
             | Self::TooDeep
             | Self::CaseFolding
             | Self::AnonymousExec
-            | Self::AddressFamily => true,
+            | Self::AddressFamily
+            | Self::OutsideRun => true,
             Self::None
             | Self::NotLive
             | Self::Revoked
@@ -182,7 +185,8 @@ pub type Answer = Result<Rule, Refusal>;
 
 /// Errno of a denial by rule: what programs expect of a file or a peer that is not theirs.
 pub const EACCES: i32 = 13;
-/// Errno of every other denial: the run is over, or the decision failed.
+/// Errno of every other denial: the run is over, the decision failed, or another process was meant, for which
+/// kill(2) and ptrace(2) know this one.
 pub const EPERM: i32 = 1;
 
 /// A decision settled for a run's mode: what is counted and recorded, and what the hook returns.
@@ -211,7 +215,7 @@ pub fn settle(answer: Answer, mode: Mode) -> Settled {
             let policy = reason.is_policy();
             let (verdict, errno) = if policy && mode == Mode::AUDIT {
                 (Verdict::Audit, 0)
-            } else if policy {
+            } else if policy && !matches!(reason, Reason::OutsideRun) {
                 (Verdict::Deny, -EACCES)
             } else {
                 (Verdict::Deny, -EPERM)

@@ -1,4 +1,5 @@
-//! Does a run reach for agentid with bpf(2), a signal or a debugger?
+//! Does a run reach out of itself: for agentid with bpf(2), or for a process that is not its own with a signal or a
+//! debugger?
 //!
 //! `int bpf(int cmd, union bpf_attr *attr, unsigned int size)`, 7.3 adds `bool kernel`: kernel/bpf/syscall.c.
 //! `int task_kill(struct task_struct *p, struct kernel_siginfo *info, int sig, const struct cred *cred)`, from 6.1 to
@@ -9,7 +10,6 @@
 //! Only tagged tasks are held here: what root does to the daemon outside of any run is root's business.
 
 use agentid_common::{
-    map::CANARY_SLOT,
     tag::Tag,
     verdict::{Hook, Reason, Refusal},
 };
@@ -25,7 +25,7 @@ use crate::{
 pub fn bpf(_: LsmContext) -> i32 {
     match subject::current() {
         Subject::Untagged | Subject::Keeper => 0,
-        Subject::Agent(tag) => refuse(Hook::Bpf, tag),
+        Subject::Agent(tag) => refuse(Hook::Bpf, tag, Reason::Guarded),
     }
 }
 
@@ -39,29 +39,26 @@ pub fn ptrace_access_check(ctx: LsmContext) -> i32 {
     reach(Hook::PtraceAccessCheck, ctx.arg(0))
 }
 
-/// Refuses a run that reaches for the daemon or its canary.
+/// Keeps a run to its own processes. A look at another one would be a look out of the run, and a grip on it a way out.
 #[inline(always)]
 fn reach(hook: Hook, target: *const task_struct) -> i32 {
     let Subject::Agent(tag) = subject::current() else {
         return 0;
     };
     match subject::of(target) {
-        Subject::Untagged => 0,
-        Subject::Keeper => refuse(hook, tag),
+        Subject::Untagged => refuse(hook, tag, Reason::OutsideRun),
+        Subject::Keeper => refuse(hook, tag, Reason::Guarded),
         // SAFETY: values of task storage live as long as their tasks.
         Subject::Agent(other) => unsafe {
-            if (*other).slot == CANARY_SLOT && (*tag).slot != CANARY_SLOT {
-                refuse(hook, tag)
-            } else {
-                0
-            }
+            let same = (*other).generation == (*tag).generation && (*other).slot == (*tag).slot;
+            if same { 0 } else { refuse(hook, tag, Reason::OutsideRun) }
         },
     }
 }
 
 #[inline(always)]
-fn refuse(hook: Hook, tag: *const Tag) -> i32 {
+fn refuse(hook: Hook, tag: *const Tag, reason: Reason) -> i32 {
     // SAFETY: a value of task storage lives as long as its task.
     let tag = unsafe { &*tag };
-    conclude(hook, Allowed::Counted, &Object::None, tag, Err(Refusal::denied(Reason::Guarded)))
+    conclude(hook, Allowed::Counted, &Object::None, tag, Err(Refusal::denied(reason)))
 }
