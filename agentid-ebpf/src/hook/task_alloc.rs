@@ -49,8 +49,12 @@ pub fn task_alloc(ctx: LsmContext) -> i32 {
 fn inherit(child: *const task_struct, tag: &Tag) -> Answer {
     let own = TAGS.get_or_create(child).ok_or(Fault::TagStorage)?;
     let activity = count::of(tag.slot).ok_or(Fault::InstanceLookup)?;
-    // SAFETY: both are values of maps, and nobody else has seen `own` yet.
+    // SAFETY: both are values of maps, and only programs on this hook have seen `own`.
     unsafe {
+        // While a daemon takes over from another, both have a program here: the task is counted by the first.
+        if (*own).counted == COUNTED && (*own).generation == tag.generation {
+            return Ok(0);
+        }
         *own = Tag {
             generation: tag.generation,
             slot: tag.slot,
