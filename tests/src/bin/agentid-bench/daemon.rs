@@ -1,0 +1,109 @@
+//! agentid on and off.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::net::UnixDatagram;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::rules;
+
+const NOTIFY_SOCKET: &str = "/run/agentid-bench-notify";
+const MESSAGES: &str = "/run/agentid-bench-daemon.log";
+const METRICS_PORT: u16 = 9187;
+/// Loading all programs takes about ten seconds in a slow emulator.
+const DEADLINE: Duration = Duration::from_secs(90);
+const LOOK: Duration = Duration::from_millis(50);
+
+/// agentid, loaded.
+pub struct Daemon {
+    child: Child,
+}
+
+impl Daemon {
+    /// Starts the daemon with our policies and waits until it says that it is ready.
+    pub fn start() -> Result<Self> {
+        rules::write_policies()?;
+        let socket = UnixDatagram::bind(NOTIFY_SOCKET).context("failed to bind a socket")?;
+        socket.set_read_timeout(Some(LOOK))?;
+        let child = Command::new("/usr/bin/agentidd")
+            .env("NOTIFY_SOCKET", NOTIFY_SOCKET)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(MESSAGES).context("failed to create a file for its messages")?)
+            .spawn()
+            .context("failed to start agentidd")?;
+        let mut daemon = Self { child };
+        let deadline = Instant::now() + DEADLINE;
+        let mut buffer = [0; 4096];
+        while Instant::now() < deadline {
+            match socket.recv(&mut buffer) {
+                Ok(length) => {
+                    let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
+                    if text.lines().any(|line| line == "READY=1") {
+                        return Ok(daemon);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error).context("failed to hear from agentidd"),
+            }
+            if let Some(status) = daemon.child.try_wait()? {
+                bail!("agentidd ended: {status}\n{}", messages());
+            }
+        }
+        bail!("agentidd is not ready\n{}", messages())
+    }
+
+    /// Stops the daemon and removes its programs, after proving that what was measured was the whole price.
+    pub fn unload(mut self) -> Result<()> {
+        self.wait_for_the_end_of_runs()?;
+        no_record_was_lost()?;
+        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM)?;
+        let status = self.child.wait().context("failed to wait for agentidd")?;
+        ensure!(status.success(), "agentidd ended: {status}\n{}", messages());
+        let output = Command::new("/usr/bin/agentidd").arg("unload").output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "agentidd unload ended: {}\n{said}", output.status);
+        fs::remove_file(NOTIFY_SOCKET).context("failed to remove a socket")
+    }
+
+    fn wait_for_the_end_of_runs(&self) -> Result<()> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let output = Command::new("/usr/bin/agentid").args(["ps", "--json"]).output()?;
+            ensure!(output.status.success(), "agentid ps ended: {}", output.status);
+            let runs: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout)
+                .context("failed to read what agentid ps says")?;
+            if runs.is_empty() {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "{} runs have not ended", runs.len());
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+/// A denial whose record finds the ring full costs less than others.
+fn no_record_was_lost() -> Result<()> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, METRICS_PORT))
+        .context("failed to reach the daemon's metrics")?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).context("failed to read the daemon's metrics")?;
+    let lost = text
+        .lines()
+        .find_map(|line| line.strip_prefix("agentid_records_lost_total "))
+        .context("the metrics do not tell how many records were lost")?;
+    ensure!(lost == "0", "{lost} records were lost: denials cost more than was measured");
+    Ok(())
+}
+
+fn messages() -> String {
+    fs::read_to_string(MESSAGES).unwrap_or_else(|error| format!("{MESSAGES}: {error}"))
+}

@@ -1,0 +1,84 @@
+//! Operations on loopback TCP. The listener is the worker's own, so that no other process takes a turn in between.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::errno::Errno;
+use nix::sys::socket::{setsockopt, sockopt};
+
+use super::Act;
+use crate::terrain::GRANTED_PORT;
+
+/// Connects and closes; what arrives at the listener is accepted after the batch.
+pub fn connect(port: u16) -> Result<Box<dyn Act>> {
+    let listener = listen(port)?;
+    listener.set_nonblocking(true)?;
+    Ok(Box::new(Connect { peer: SocketAddrV4::new(Ipv4Addr::LOCALHOST, port), listener }))
+}
+
+/// Writes one byte to a peer that reads after the batch.
+pub fn write() -> Result<Box<dyn Act>> {
+    let listener = listen(GRANTED_PORT)?;
+    let near = TcpStream::connect(listener.local_addr()?).context("failed to connect")?;
+    near.set_nodelay(true)?;
+    let (far, _) = listener.accept().context("failed to accept")?;
+    Ok(Box::new(WriteByte { near, far, written: 0 }))
+}
+
+fn listen(port: u16) -> Result<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .with_context(|| format!("failed to listen on port {port}"))
+}
+
+struct Connect {
+    peer: SocketAddrV4,
+    listener: TcpListener,
+}
+
+impl Act for Connect {
+    fn once(&mut self) -> Result<(), Errno> {
+        TcpStream::connect(self.peer).map(drop).map_err(errno)
+    }
+
+    /// Takes the connections off the queue and resets them: one that is closed in order occupies its port for a
+    /// minute, and each connect would search longer than the one before.
+    fn clear(&mut self) -> Result<()> {
+        loop {
+            match self.listener.accept() {
+                Ok((stream, _)) => {
+                    let reset = libc::linger { l_onoff: 1, l_linger: 0 };
+                    setsockopt(&stream, sockopt::Linger, &reset)?;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error).context("failed to accept"),
+            }
+        }
+    }
+}
+
+struct WriteByte {
+    near: TcpStream,
+    far: TcpStream,
+    written: usize,
+}
+
+impl Act for WriteByte {
+    fn once(&mut self) -> Result<(), Errno> {
+        let written = self.near.write(b"x").map_err(errno)?;
+        self.written += written;
+        Ok(())
+    }
+
+    fn clear(&mut self) -> Result<()> {
+        let mut bytes = vec![0; self.written];
+        self.far.read_exact(&mut bytes).context("failed to read what was written")?;
+        ensure!(bytes.iter().all(|byte| *byte == b'x'), "other bytes arrived than were written");
+        self.written = 0;
+        Ok(())
+    }
+}
+
+fn errno(error: std::io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
+}

@@ -1,0 +1,56 @@
+//! The same rules for agentid and for Landlock.
+//!
+//! `n` rules are `n` for files and `n` for peers; the first of each is the one that grants what is measured, the others
+//! are there to be looked through.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use anyhow::{Context as _, Result};
+
+use crate::terrain::{GRANTED, GRANTED_PORT, ruled_folder};
+
+/// How many rules a policy of ours may have.
+pub const MOST: u16 = 100;
+/// The numbers of rules that are measured.
+pub const NUMBERS: [u16; 3] = [1, 10, MOST];
+
+const POLICIES: &str = "/etc/agentid/policies.d";
+
+/// Folders that may be read and executed from.
+pub fn folders(count: u16) -> impl Iterator<Item = String> {
+    std::iter::once(GRANTED.to_owned()).chain((1..count).map(ruled_folder))
+}
+
+/// Ports of 127.0.0.1 that may be connected to.
+pub fn ports(count: u16) -> impl Iterator<Item = u16> {
+    (0..count).map(|number| GRANTED_PORT + number * 10)
+}
+
+/// Name of the policy with so many rules.
+pub fn policy(count: u16) -> String {
+    format!("bench-{count}")
+}
+
+/// Writes the policies where the daemon finds them.
+pub fn write_policies() -> Result<()> {
+    for count in NUMBERS {
+        let file = format!("{POLICIES}/{}.toml", policy(count));
+        fs::write(&file, text(count)?).with_context(|| format!("failed to write {file}"))?;
+    }
+    Ok(())
+}
+
+fn text(count: u16) -> Result<String> {
+    let mut text = format!(
+        "name = \"{}\"\ndescription = \"what the bench measures\"\nttl = \"1h\"\n",
+        policy(count)
+    );
+    for folder in folders(count) {
+        write!(text, "[[file]]\npaths = [\"{folder}/**\"]\nallow = [\"read\", \"exec\"]\n")?;
+    }
+    for port in ports(count) {
+        write!(text, "[[net]]\nto = [\"127.0.0.1:{port}\"]\nallow = [\"connect\"]\n")?;
+    }
+    Ok(text)
+}

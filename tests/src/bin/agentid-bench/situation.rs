@@ -1,0 +1,99 @@
+//! In which situations the operations are measured.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::operation::TABLE as OPERATIONS;
+use crate::worker::{Order, Samples};
+use crate::{rules, terrain};
+
+/// One column of the table.
+pub struct Situation {
+    pub title: &'static str,
+    pub kind: Kind,
+    pub agentid_loaded: bool,
+}
+
+/// What the worker is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A process that nothing holds, without agentid.
+    Baseline,
+    /// Held by Landlock, without agentid.
+    Landlock(u16),
+    /// A process that is no run, with agentid.
+    Untagged,
+    /// A run.
+    Tagged(u16),
+}
+
+/// The number of rules of the full columns; the other numbers have only some operations.
+pub const RULES: u16 = 10;
+
+/// In this order. Landlock comes before agentid, so that neither pays for the other.
+pub const TABLE: [Situation; 7] = [
+    Situation { title: "baseline, first", kind: Kind::Baseline, agentid_loaded: false },
+    Situation { title: "Landlock, 10 rules", kind: Kind::Landlock(RULES), agentid_loaded: false },
+    Situation { title: "untagged", kind: Kind::Untagged, agentid_loaded: true },
+    Situation { title: "tagged, 10 rules", kind: Kind::Tagged(RULES), agentid_loaded: true },
+    Situation { title: "tagged, 1 rule", kind: Kind::Tagged(1), agentid_loaded: true },
+    Situation { title: "tagged, 100 rules", kind: Kind::Tagged(100), agentid_loaded: true },
+    Situation { title: "baseline, last", kind: Kind::Baseline, agentid_loaded: false },
+];
+
+impl Situation {
+    /// The samples of each of the `operations`; none where it is not measured.
+    pub fn measure(&self, operations: &[usize]) -> Result<Vec<Option<Samples>>> {
+        let (measured, left_out): (Vec<usize>, Vec<usize>) =
+            operations.iter().copied().partition(|index| self.has(*index));
+        let order = Order {
+            operations: measured,
+            held: matches!(self.kind, Kind::Landlock(_) | Kind::Tagged(_)),
+            landlock: match self.kind {
+                Kind::Landlock(rules) => Some(rules),
+                Kind::Baseline | Kind::Untagged | Kind::Tagged(_) => None,
+            },
+        };
+        let mut samples = self.work(&order)?.into_iter();
+        operations
+            .iter()
+            .map(|index| {
+                if left_out.contains(index) {
+                    return Ok(None);
+                }
+                samples.next().context("the worker has left an operation out")
+            })
+            .collect()
+    }
+
+    fn has(&self, operation: usize) -> bool {
+        match self.kind {
+            Kind::Tagged(rules) if rules != RULES => {
+                OPERATIONS.get(operation).is_some_and(|operation| operation.by_rules)
+            }
+            Kind::Baseline | Kind::Landlock(_) | Kind::Untagged | Kind::Tagged(_) => true,
+        }
+    }
+
+    fn work(&self, order: &Order) -> Result<Vec<Option<Samples>>> {
+        let order = serde_json::to_string(order)?;
+        let mut command = match self.kind {
+            Kind::Tagged(rules) => {
+                let mut command = Command::new("/usr/bin/agentid");
+                command.args(["run", "--policy", &rules::policy(rules), "--agent", "bench"]);
+                command.args(["--owner", "bench", "--task", "bench", "--", terrain::WORKER]);
+                command
+            }
+            Kind::Baseline | Kind::Landlock(_) | Kind::Untagged => Command::new(terrain::WORKER),
+        };
+        command.args(["worker", &order]);
+        // No device: a run has no rule for one.
+        command.stdin(Stdio::piped()).stderr(Stdio::inherit());
+        let output = command.output().context("failed to start the worker")?;
+        if !output.status.success() {
+            bail!("the worker ended: {}", output.status);
+        }
+        serde_json::from_slice(&output.stdout).context("failed to read the worker's samples")
+    }
+}
