@@ -68,7 +68,9 @@ impl Machine {
         let cpu = if kvm {
             "host".to_owned()
         } else if self.counting {
-            format!("{},-rdrand,-rdseed", kernel.cpu)
+            // No string instructions "enhanced" for bytes: the kernel would clear a page by 4096
+            // steps that count as so many instructions, and everything beside it would vanish.
+            format!("{},-rdrand,-rdseed,-erms,-fsrm", kernel.cpu)
         } else {
             kernel.cpu.to_owned()
         };
