@@ -16,7 +16,9 @@ use super::{
 
 #[derive(Debug, thiserror::Error)]
 pub enum UnloadError {
-    #[error("end enforcement: {0} runs are alive; revoke each of them first (`agentid ps`, `agentid revoke ID`)")]
+    #[error(
+        "end enforcement: {0} runs are alive; revoke each of them first (`agentid ps`, `agentid revoke ID`)"
+    )]
     Alive(usize),
     #[error(transparent)]
     Pins(#[from] PinError),
