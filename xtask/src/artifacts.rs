@@ -55,7 +55,7 @@ pub fn build(cache: &Cache) -> Result<Artifacts> {
     let packages = ["-p", "agentid-daemon", "-p", "agentid-tests"];
     let mut command = guest_cargo(&artifacts, &["build"]);
     artifacts.binaries = executables(command.args(packages).arg("--bins"))?;
-    if root().join("tests/tests/suite").is_dir() || root().join("tests/tests/suite.rs").is_file() {
+    if root().join("tests/suite/main.rs").is_file() {
         let mut command = guest_cargo(&artifacts, &["test", "--no-run"]);
         let built = executables(command.args(["-p", "agentid-tests", "--test", "suite"]))?;
         artifacts.suite = built.get("suite").cloned();

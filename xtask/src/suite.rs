@@ -88,7 +88,7 @@ fn or_failed(place: &str, outcome: Result<Tally>) -> Tally {
 fn guests(cache: &Cache, options: &Options, rows: &mut Vec<Row>) -> Result<()> {
     let artifacts = artifacts::build(cache)?;
     let Some(suite) = &artifacts.suite else {
-        shell::say("test: there is no suite for guests yet (tests/tests/suite)");
+        shell::say("test: there is no suite for guests yet (tests/suite)");
         return Ok(());
     };
     let plan = plan(&names(suite)?, options.filter.as_deref())?;

@@ -1,0 +1,74 @@
+//! The program inside a test's run: does what it is told, one step at a time, and says how it went.
+//!
+//! `agentid-probe` reads steps from standard input until it ends. `agentid-probe open PATH` opens one file and has the
+//! errno as its exit status. `agentid-probe nothing` does nothing.
+
+mod access;
+mod inherit;
+mod repeat;
+mod ring;
+mod storm;
+
+use std::{
+    env,
+    io::{self, BufRead as _, Write as _},
+    path::Path,
+    process::ExitCode,
+};
+
+use agentid_tests::step::{Outcome, Step};
+use anyhow::Result;
+
+use crate::repeat::Repeat;
+
+fn main() -> Result<ExitCode> {
+    let arguments: Vec<_> = env::args_os().skip(1).collect();
+    match arguments.as_slice() {
+        [] => serve().map(|()| ExitCode::SUCCESS),
+        [verb, path] if verb == "open" => {
+            Ok(u8::try_from(access::read(Path::new(path)))
+                .map_or(ExitCode::FAILURE, ExitCode::from))
+        }
+        [verb] if verb == "nothing" => Ok(ExitCode::SUCCESS),
+        other => anyhow::bail!("unknown arguments {other:?}"),
+    }
+}
+
+fn serve() -> Result<()> {
+    say(&Outcome::Hello { run: env::var("AGENTID_INVOCATION").ok() })?;
+    let mut repeat = None;
+    for line in io::stdin().lock().lines() {
+        let step = serde_json::from_str(&line?)?;
+        say(&perform(&step, &mut repeat)?)?;
+    }
+    Ok(())
+}
+
+fn perform(step: &Step, repeat: &mut Option<Repeat>) -> Result<Outcome> {
+    Ok(match step {
+        Step::Ping => Outcome::Errno(0),
+        Step::Open { path, how } => Outcome::Errno(access::open(path, *how)),
+        Step::Exec(path) => inherit::execute(path),
+        Step::Connect { to, protocol } => Outcome::Errno(access::connect(*to, *protocol)),
+        Step::ConnectShort { family, length } => {
+            Outcome::Errno(access::connect_short(*family, *length))
+        }
+        Step::Inherit { way, path } => inherit::inherit(*way, path),
+        Step::Storm { tasks, path } => Outcome::Tally(storm::storm(*tasks, path)?),
+        Step::Park(processes) => inherit::park(*processes),
+        Step::BeginLoop(paths) => {
+            *repeat = Some(Repeat::begin(paths)?);
+            Outcome::Errno(0)
+        }
+        Step::Count => Outcome::Tally(repeat.as_ref().map(Repeat::count).unwrap_or_default()),
+        Step::EndLoop => Outcome::Tally(repeat.take().map(Repeat::end).unwrap_or_default()),
+    })
+}
+
+fn say(outcome: &Outcome) -> Result<()> {
+    let mut line = serde_json::to_vec(outcome)?;
+    line.push(b'\n');
+    let mut out = io::stdout().lock();
+    out.write_all(&line)?;
+    Ok(out.flush()?)
+}

@@ -1,0 +1,78 @@
+//! `agentid` as an operator types it.
+
+use std::{path::Path, process::Command};
+
+use anyhow::{Context as _, Result, bail};
+use serde::de::DeserializeOwned;
+
+use super::{
+    Daemon,
+    view::{Event, Revoked, RunView, Status, Why},
+};
+
+pub const AGENTID: &str = "/usr/bin/agentid";
+
+impl Daemon {
+    /// `agentid` for this daemon.
+    pub fn agentid(&self) -> Command {
+        let mut command = Command::new(AGENTID);
+        command.arg("--socket").arg(self.scene().socket());
+        command
+    }
+
+    /// The live runs.
+    pub fn ps(&self) -> Result<Vec<RunView>> {
+        json(self.agentid().args(["ps", "--json"]))
+    }
+
+    pub fn show(&self, id: &str) -> Result<RunView> {
+        json(self.agentid().args(["show", "--json", id]))
+    }
+
+    pub fn revoke(&self, id: &str) -> Result<Revoked> {
+        json(self.agentid().args(["revoke", "--json", id]))
+    }
+
+    pub fn status(&self) -> Result<Status> {
+        json(self.agentid().args(["status", "--json"]))
+    }
+
+    /// Everything that is known to have happened to or in a run, the oldest first.
+    pub fn events(&self, id: &str) -> Result<Vec<Event>> {
+        let text = output(self.agentid().args(["events", "--json", "--id", id]), &[0])?;
+        let parse = |line| serde_json::from_str(line).with_context(|| format!("read {line}"));
+        text.lines().map(parse).collect()
+    }
+
+    /// The daemon's own answer to whether a run may open a file; `option` says what for.
+    pub fn why_open(&self, id: &str, path: &Path, option: Option<&str>) -> Result<Why> {
+        let mut command = self.agentid();
+        command.args(["why", "--json", id, "--open"]).arg(path).args(option);
+        // 3 says that it is denied.
+        parse(&output(&mut command, &[0, 3])?)
+    }
+
+    /// The daemon's own answer to whether a run may connect.
+    pub fn why_connect(&self, id: &str, to: std::net::SocketAddr) -> Result<Why> {
+        let mut command = self.agentid();
+        command.args(["why", "--json", id, "--connect", &to.to_string()]);
+        parse(&output(&mut command, &[0, 3])?)
+    }
+}
+
+fn json<T: DeserializeOwned>(command: &mut Command) -> Result<T> {
+    parse(&output(command, &[0])?)
+}
+
+fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_str(text).with_context(|| format!("failed to read {text}"))
+}
+
+/// Standard output of a command that must end with one of these statuses.
+pub fn output(command: &mut Command, statuses: &[i32]) -> Result<String> {
+    let done = command.output().with_context(|| format!("failed to start {command:?}"))?;
+    if !done.status.code().is_some_and(|status| statuses.contains(&status)) {
+        bail!("{command:?}: {}: {}", done.status, String::from_utf8_lossy(&done.stderr));
+    }
+    Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+}

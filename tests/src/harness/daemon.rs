@@ -1,0 +1,157 @@
+//! The daemon as a guard: when it is dropped, nothing of it is left in the kernel.
+
+use std::{
+    fs::{self, OpenOptions},
+    os::{fd::AsFd as _, unix::net::UnixDatagram},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use super::{Scene, wait};
+
+pub const AGENTIDD: &str = "/usr/bin/agentidd";
+/// Loading all programs takes some seconds in a slow emulator.
+const START: Duration = Duration::from_secs(90);
+const CHECK: Duration = Duration::from_millis(200);
+
+/// `agentidd` in a scene of its own.
+pub struct Daemon {
+    scene: Scene,
+    notify: UnixDatagram,
+    process: Option<Child>,
+}
+
+impl Daemon {
+    /// Starts a daemon with the policy `fixture`, and waits until it is ready.
+    pub fn start() -> Result<Self> {
+        Self::start_in(Scene::new()?)
+    }
+
+    /// Starts a daemon in this scene, and waits until it is ready.
+    pub fn start_in(scene: Scene) -> Result<Self> {
+        let socket = scene.path().join("notify");
+        let notify = UnixDatagram::bind(&socket)
+            .with_context(|| format!("failed to bind {}", socket.display()))?;
+        let mut daemon = Self { scene, notify, process: None };
+        daemon.start_again()?;
+        Ok(daemon)
+    }
+
+    pub fn scene(&self) -> &Scene {
+        &self.scene
+    }
+
+    /// The daemon's process while it runs.
+    pub fn tgid(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
+    }
+
+    /// Starts it once more after [`Daemon::kill9`] or [`Daemon::stop`], and waits until it is ready.
+    pub fn start_again(&mut self) -> Result<()> {
+        if self.process.is_some() {
+            bail!("the daemon is running");
+        }
+        let log = OpenOptions::new().create(true).append(true).open(self.scene.log())?;
+        let process = self
+            .agentidd(&[])
+            .env("NOTIFY_SOCKET", self.scene.path().join("notify"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("failed to start {AGENTIDD}"))?;
+        self.process = Some(process);
+        self.await_ready()
+    }
+
+    /// SIGKILL, and the daemon is gone when this returns.
+    pub fn kill9(&mut self) -> Result<()> {
+        self.end(Signal::SIGKILL)
+    }
+
+    /// SIGTERM, and the daemon is gone when this returns.
+    pub fn stop(&mut self) -> Result<()> {
+        self.end(Signal::SIGTERM)
+    }
+
+    /// What the daemon has said up to now.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.scene.log()).unwrap_or_else(|error| error.to_string())
+    }
+
+    fn agentidd(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(AGENTIDD);
+        command.arg("--config").arg(self.scene.settings()).args(arguments);
+        command
+    }
+
+    fn end(&mut self, signal: Signal) -> Result<()> {
+        let Some(mut process) = self.process.take() else {
+            bail!("the daemon is not running");
+        };
+        kill(Pid::from_raw(process.id().cast_signed()), signal)?;
+        process.wait().context("failed to wait for the daemon")?;
+        Ok(())
+    }
+
+    fn await_ready(&mut self) -> Result<()> {
+        let deadline = Instant::now() + START;
+        let mut buffer = [0; 4096];
+        loop {
+            let mut set = [PollFd::new(self.notify.as_fd(), PollFlags::POLLIN)];
+            if poll(&mut set, PollTimeout::try_from(CHECK)?)? > 0 {
+                let length = self.notify.recv(&mut buffer)?;
+                let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
+                if text.lines().any(|line| line == "READY=1") {
+                    return Ok(());
+                }
+            }
+            let process = self.process.as_mut().context("the daemon is not running")?;
+            if let Some(status) = process.try_wait()? {
+                self.process = None;
+                bail!("agentidd ended: {status}: {}", self.log());
+            }
+            if Instant::now() > deadline {
+                bail!("agentidd is not ready after {} s: {}", START.as_secs(), self.log());
+            }
+        }
+    }
+
+    /// Ends every run, the daemon, and all that it left in the kernel.
+    fn clean_up(&mut self) -> Result<()> {
+        if self.process.is_none() {
+            self.start_again()?;
+        }
+        for run in self.ps()?.iter().filter(|run| run.phase == "active") {
+            self.revoke(&run.id)?;
+        }
+        wait::until("no run is left", wait::SOON, || Ok(self.ps()?.is_empty().then_some(())))?;
+        self.stop()?;
+        super::cli::output(&mut self.agentidd(&["unload"]), &[0])?;
+        Ok(())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let failing = thread::panicking();
+        let cleaned = self.clean_up();
+        if failing || cleaned.is_err() {
+            eprintln!("the daemon's log:\n{}", self.log());
+        }
+        match cleaned {
+            Ok(()) => {}
+            // A second panic would take the whole suite with it.
+            Err(error) if failing => eprintln!("failed to clean up: {error:#}"),
+            Err(error) => panic!("failed to clean up: {error:#}"),
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! A daemon and its runs as guards, and the facts that tests wait for.
+
+pub mod cli;
+pub mod daemon;
+pub mod peer;
+pub mod run;
+pub mod scene;
+pub mod table;
+pub mod view;
+pub mod wait;
+
+pub use self::{daemon::Daemon, peer::Peer, run::Run, scene::Scene};

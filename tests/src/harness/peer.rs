@@ -1,0 +1,70 @@
+//! Somebody to talk to: a listener on each loopback address.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+
+use anyhow::{Context as _, Result};
+
+/// Ports that `fixture` grants.
+const GRANTED: std::ops::Range<u16> = 20_000..30_000;
+/// Ports that it does not.
+const DENIED: std::ops::Range<u16> = 30_000..40_000;
+
+/// TCP and UDP sockets at one port of 127.0.0.1 and ::1.
+pub struct Peer {
+    port: u16,
+    _listeners: [TcpListener; 2],
+    _sockets: [UdpSocket; 2],
+}
+
+impl Peer {
+    /// A peer that `fixture` grants.
+    pub fn granted() -> Result<Self> {
+        Self::listen(GRANTED)
+    }
+
+    /// A peer that nothing grants.
+    pub fn denied() -> Result<Self> {
+        Self::listen(DENIED)
+    }
+
+    fn listen(ports: std::ops::Range<u16>) -> Result<Self> {
+        ports.into_iter().find_map(|port| Self::at(port).ok()).context("no port is free")
+    }
+
+    fn at(port: u16) -> std::io::Result<Self> {
+        let listener = |address| TcpListener::bind(address);
+        let socket = |address| UdpSocket::bind(address);
+        let (v4, v6) = (v4(port), v6(port));
+        Ok(Self {
+            port,
+            _listeners: [listener(v4)?, listener(v6)?],
+            _sockets: [socket(v4)?, socket(v6)?],
+        })
+    }
+
+    pub fn v4(&self) -> SocketAddr {
+        v4(self.port)
+    }
+
+    pub fn v6(&self) -> SocketAddr {
+        v6(self.port)
+    }
+
+    /// The IPv4 address as IPv6 writes it.
+    pub fn mapped(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST.to_ipv6_mapped(), self.port).into()
+    }
+
+    /// All three.
+    pub fn addresses(&self) -> [SocketAddr; 3] {
+        [self.v4(), self.v6(), self.mapped()]
+    }
+}
+
+fn v4(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+fn v6(port: u16) -> SocketAddr {
+    (Ipv6Addr::LOCALHOST, port).into()
+}

@@ -1,0 +1,152 @@
+//! A place of its own for each test: settings, policies, state, and files to reach for.
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::{PermissionsExt as _, chown},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use tempfile::TempDir;
+
+/// Not the folder of a service that may run on this host.
+pub const PINS: &str = "/sys/fs/bpf/agentid-suite";
+/// The probe where every guest has it, and where [`Scene::POLICY`] lets it be executed.
+pub const PROBE: &str = "/usr/bin/agentid-probe";
+/// The user beside root.
+pub const USER: u32 = 1000;
+/// Both, for tests that hold for everyone.
+pub const USERS: [u32; 2] = [0, USER];
+
+/// A folder below the folder for temporary files, gone with its guard.
+pub struct Scene {
+    folder: TempDir,
+}
+
+impl Scene {
+    /// The policy `fixture`. Its runs go on after their end, denied, so that a test can look at the denials.
+    pub const POLICY: &str = r#"
+        name = "fixture"
+        ttl = "20m"
+        on_end = "deny"
+        params = ["workspace"]
+        [[file]]
+        paths = ["/usr/bin/agentid-probe"]
+        allow = ["read", "exec"]
+        [[file]]
+        paths = ["${workspace}/**"]
+        allow = ["read", "write", "create", "exec"]
+        [[file]]
+        paths = ["**/secret"]
+        deny = "all"
+        because = "secrets stay"
+        [[net]]
+        to = ["127.0.0.1:20000-29999", "[::1]:20000-29999"]
+        allow = ["connect"]
+        [[net]]
+        to = ["127.0.0.1:20000-29999", "[::1]:20000-29999"]
+        proto = "udp"
+        allow = ["connect"]
+    "#;
+
+    /// A scene with the policy `fixture`.
+    pub fn new() -> Result<Self> {
+        Self::with(&[("fixture", Self::POLICY)])
+    }
+
+    /// A scene with these policies, by name.
+    pub fn with(policies: &[(&str, &str)]) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("agentid-suite-").tempdir()?;
+        let scene = Self { folder };
+        // Runs of other users come through here.
+        fs::set_permissions(scene.path(), Permissions::from_mode(0o755))?;
+        fs::create_dir(scene.state())?;
+        fs::set_permissions(scene.state(), Permissions::from_mode(0o700))?;
+        fs::create_dir(scene.path().join("policies"))?;
+        for (name, text) in policies {
+            fs::write(scene.path().join(format!("policies/{name}.toml")), text)?;
+        }
+        fs::write(scene.settings(), scene.settings_text()).context("failed to write settings")?;
+        for folder in [scene.workspace(), scene.outside()] {
+            fs::create_dir(&folder)?;
+            give(&folder)?;
+            scene.file(&folder.join("a"))?;
+        }
+        scene.file(&scene.workspace().join("secret"))?;
+        Ok(scene)
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The daemon's settings.
+    pub fn settings(&self) -> PathBuf {
+        self.path().join("agentid.toml")
+    }
+
+    /// The daemon's control socket.
+    pub fn socket(&self) -> PathBuf {
+        self.path().join("control/control.sock")
+    }
+
+    /// The daemon's state.
+    pub fn state(&self) -> PathBuf {
+        self.path().join("state")
+    }
+
+    /// What the daemon says on its standard error.
+    pub fn log(&self) -> PathBuf {
+        self.path().join("daemon.log")
+    }
+
+    /// The folder that `fixture` grants. It holds the file `a`, which is granted, and `secret`, which is not.
+    pub fn workspace(&self) -> PathBuf {
+        self.path().join("workspace")
+    }
+
+    /// A folder beside it that nothing grants, with a file `a`. File modes let everyone in.
+    pub fn outside(&self) -> PathBuf {
+        self.path().join("outside")
+    }
+
+    /// A file in the workspace that may be read.
+    pub fn granted(&self) -> PathBuf {
+        self.workspace().join("a")
+    }
+
+    /// A file beside the workspace that may not be read.
+    pub fn denied(&self) -> PathBuf {
+        self.outside().join("a")
+    }
+
+    /// Makes a file that everyone may read and write as far as file modes go.
+    pub fn file(&self, path: &Path) -> Result<()> {
+        fs::write(path, "text").with_context(|| format!("failed to write {}", path.display()))?;
+        fs::set_permissions(path, Permissions::from_mode(0o666))?;
+        Ok(())
+    }
+
+    /// Makes a copy of the probe, which everyone may execute as far as file modes go.
+    pub fn program(&self, path: &Path) -> Result<()> {
+        fs::copy(PROBE, path).with_context(|| format!("failed to copy to {}", path.display()))?;
+        fs::set_permissions(path, Permissions::from_mode(0o755))?;
+        Ok(())
+    }
+
+    fn settings_text(&self) -> String {
+        let folder = self.path().display();
+        format!(
+            "control = \"{}\"\nstate = \"{folder}/state\"\npolicies = \"{folder}/policies\"\n\
+             bpffs = \"{PINS}\"\nmetrics = \"off\"\n",
+            self.socket().display()
+        )
+    }
+}
+
+/// Lets everyone write in a folder.
+fn give(folder: &Path) -> Result<()> {
+    chown(folder, Some(USER), Some(USER))?;
+    fs::set_permissions(folder, Permissions::from_mode(0o777))?;
+    Ok(())
+}

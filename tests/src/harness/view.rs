@@ -1,0 +1,93 @@
+//! What `agentid --json` prints, as far as tests read it.
+
+use serde::Deserialize;
+
+/// An element of `ps`, and all of `show`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct RunView {
+    pub id: String,
+    pub phase: String,
+    pub deadline_ms: u64,
+    /// Tasks alive.
+    pub tasks: u64,
+    pub totals: Option<Totals>,
+    pub end: Option<End>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Totals {
+    pub started: u64,
+    pub allowed: u64,
+    pub denied: u64,
+    pub faults: u64,
+    pub records: u64,
+    pub lost: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct End {
+    pub ending: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Revoked {
+    pub id: String,
+    /// Runs below it.
+    pub also: Vec<String>,
+    pub tasks: u64,
+    pub remaining: u64,
+}
+
+/// An element of `events`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Event {
+    pub run: Option<EventRun>,
+    pub what: What,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct EventRun {
+    pub id: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum What {
+    Access(Access),
+    Stopped(End),
+    Ended(End),
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Access {
+    pub sequence: u64,
+    pub hook: String,
+    pub verdict: String,
+    pub reason: Option<String>,
+    pub fault: Option<String>,
+    pub rule: Option<u32>,
+    pub because: Option<String>,
+    pub object: Option<Object>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Object {
+    File { path: Option<String>, want: Vec<String> },
+    Peer { address: Option<String>, port: u16 },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Why {
+    /// `allow`, `audit`, `deny` or `fault`.
+    pub verdict: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Status {
+    pub posture: String,
+    pub active: u64,
+    pub stopping: u64,
+}

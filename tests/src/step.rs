@@ -1,0 +1,122 @@
+//! What a test can ask of the probe, and what it answers: one JSON object in each line, a question at a time.
+//!
+//! The probe does nothing between two questions, so a test decides what happens before, while and after.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// One thing that the probe does, inside its run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step {
+    /// Nothing: the probe is alive and answers.
+    Ping,
+    Open {
+        path: PathBuf,
+        how: Open,
+    },
+    /// Executes a file in a child. What the file does once it runs is of no interest.
+    Exec(PathBuf),
+    Connect {
+        to: SocketAddr,
+        protocol: Protocol,
+    },
+    /// Connects with an address of this family that is cut off after so many bytes.
+    ConnectShort {
+        family: Family,
+        length: u32,
+    },
+    /// Starts a task in this way; that task opens the file for reading.
+    Inherit {
+        way: Way,
+        path: PathBuf,
+    },
+    /// Starts so many tasks one after another, in all ways in turn; each opens the file for reading.
+    Storm {
+        tasks: u32,
+        path: PathBuf,
+    },
+    /// Starts so many processes that wait, until the probe ends.
+    Park(u32),
+    /// Opens the files for reading again and again, in a thread of its own, until [`Step::EndLoop`].
+    BeginLoop(Vec<PathBuf>),
+    /// How the opens of the loop went up to now.
+    Count,
+    /// Ends the loop; how its opens went.
+    EndLoop,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Open {
+    Read,
+    Write,
+    /// A file that must not exist yet.
+    Create,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Protocol {
+    Tcp,
+    Udp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Family {
+    V4,
+    V6,
+}
+
+/// The ways in which a task comes to be, or becomes another one, that must not shake off its tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Way {
+    Fork,
+    /// `CLONE_VM | CLONE_VFORK`
+    Vfork,
+    Thread,
+    Clone3,
+    /// The child of a child that has exited, in a session of its own.
+    Orphan,
+    /// A child that executes the probe anew.
+    Exec,
+    /// A child that becomes nobody.
+    Setuid,
+    /// A child in its own user, mount and process namespaces.
+    Namespaces,
+    /// A child with the root folder as its root folder anew.
+    Chroot,
+    /// A kernel thread that works for io_uring.
+    IoUring,
+}
+
+impl Way {
+    pub const ALL: [Self; 10] = [
+        Self::Fork,
+        Self::Vfork,
+        Self::Thread,
+        Self::Clone3,
+        Self::Orphan,
+        Self::Exec,
+        Self::Setuid,
+        Self::Namespaces,
+        Self::Chroot,
+        Self::IoUring,
+    ];
+
+    /// Whether only root can go this way.
+    pub const fn needs_root(self) -> bool {
+        matches!(self, Self::Setuid | Self::Chroot)
+    }
+}
+
+/// An answer of the probe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The first line: the probe is there, and this is what it was told about its run.
+    Hello { run: Option<String> },
+    /// 0, or why it did not work.
+    Errno(i32),
+    /// How often each errno came; 0 is success.
+    Tally(BTreeMap<i32, u64>),
+    /// The way there did not work, so nothing was tried: where it stopped, and with which errno.
+    NotTried { at: String, errno: i32 },
+}

@@ -1,0 +1,69 @@
+//! Files are opened by location, and only as granted.
+
+use agentid_tests::{
+    harness::{Daemon, Run, scene::USERS},
+    step::{Open, Step},
+};
+use anyhow::Result;
+use libc::EACCES;
+
+fn open(path: impl Into<std::path::PathBuf>, how: Open) -> Step {
+    Step::Open { path: path.into(), how }
+}
+
+/// P2, P10: the file modes let everyone in; the policy does not.
+#[test]
+fn opens_what_is_granted_and_nothing_else() -> Result<()> {
+    let daemon = Daemon::start()?;
+    let scene = daemon.scene();
+    for uid in USERS {
+        let mut run = Run::of(&daemon, uid)?;
+        let new = |folder: std::path::PathBuf| folder.join(format!("new-{uid}"));
+        for (step, errno) in [
+            (open(scene.granted(), Open::Read), 0),
+            (open(scene.granted(), Open::Write), 0),
+            (open(new(scene.workspace()), Open::Create), 0),
+            (open(scene.workspace().join("secret"), Open::Read), EACCES),
+            (open(scene.denied(), Open::Read), EACCES),
+            (open(scene.denied(), Open::Write), EACCES),
+            (open(new(scene.outside()), Open::Create), EACCES),
+            (open("/etc/passwd", Open::Read), EACCES),
+            (open("/proc/self/status", Open::Read), EACCES),
+        ] {
+            assert_eq!(run.errno(&step)?, errno, "uid {uid}: {step:?}");
+        }
+    }
+    Ok(())
+}
+
+/// P10: beside the run, the same files are as open as ever.
+#[test]
+fn leaves_untagged_processes_alone() -> Result<()> {
+    let daemon = Daemon::start()?;
+    let _run = Run::of(&daemon, 0)?;
+    assert!(std::fs::read(daemon.scene().denied()).is_ok());
+    assert!(std::fs::write(daemon.scene().denied(), "more").is_ok());
+    Ok(())
+}
+
+/// P2: another name for the same place changes nothing.
+#[test]
+fn judges_the_place_and_not_the_path() -> Result<()> {
+    let daemon = Daemon::start()?;
+    let scene = daemon.scene();
+    let work = scene.workspace();
+    std::os::unix::fs::symlink(scene.denied(), work.join("link"))?;
+    std::os::unix::fs::symlink(scene.granted(), scene.outside().join("link"))?;
+    for uid in USERS {
+        let mut run = Run::of(&daemon, uid)?;
+        for (path, errno) in [
+            (work.join("link"), EACCES),
+            (work.join("../outside/a"), EACCES),
+            (scene.outside().join("link"), 0),
+            (scene.outside().join("../workspace/a"), 0),
+        ] {
+            assert_eq!(run.errno(&open(&path, Open::Read))?, errno, "uid {uid}: {path:?}");
+        }
+    }
+    Ok(())
+}
