@@ -5,7 +5,7 @@ import os
 import subprocess
 import threading
 
-CHILD = ["bash", os.path.join(os.environ["DEMO"], "child")]
+CHILD = ["bash", os.path.join(os.path.dirname(os.path.realpath(__file__)), "child")]
 
 
 def attempt(name):

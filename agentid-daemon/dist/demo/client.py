@@ -6,6 +6,8 @@ import subprocess
 import threading
 import time
 
+import expected
+
 TICK = 0.02
 
 
@@ -62,15 +64,15 @@ def events(invocation=None):
 class Run:
     """The agent, under the policy; `task` is what the run works on."""
 
-    def __init__(self, policy, task, workspace, demo):
+    def __init__(self, policy, task, workspace):
         self.task = task
         self.workspace = workspace
         self.lines = {}
         self.process = subprocess.Popen(
             ["agentid", "run", "--policy", policy, "--agent", "code-agent", "--owner", "dana@example.org"]
             + ["--task", task, "--purpose", "show what a run may do", "--param", f"workspace={workspace}"]
-            + ["--", "bash", os.path.join(demo, "agent"), workspace, demo],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+            + ["--", "bash", os.path.join(workspace, "agent", "agent"), workspace],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env={**os.environ, "HOME": expected.HOME},
         )
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
@@ -91,8 +93,7 @@ class Run:
     def beats(self):
         """How often the loop went round."""
         try:
-            with open(os.path.join(self.workspace, "beats"), encoding="utf-8") as file:
-                return int(file.read() or 0)
+            return os.path.getsize(os.path.join(self.workspace, "beats"))
         except FileNotFoundError:
             return 0
 

@@ -1,12 +1,14 @@
 """What must happen. Everything here is tried by `agent`, and checked by `run`."""
 
 import os
+import pwd
 from dataclasses import dataclass
 
 GRANTED_PORT = 8080
 OTHER_PORT = 8081
 ANSWER = "forty-two"
-HOME = os.path.expanduser("~")
+# Not the environment's: whoever started the demo may have another.
+HOME = pwd.getpwuid(os.getuid()).pw_dir
 SU = os.path.realpath("/usr/bin/su")
 KEY = os.path.join(HOME, ".ssh", "id_ed25519")
 

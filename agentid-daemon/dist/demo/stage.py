@@ -21,6 +21,11 @@ class Greeting(unittest.TestCase):
 """
 
 
+HERE = os.path.dirname(os.path.realpath(__file__))
+# The agent's own program, which it may read because it lies in its workspace.
+AGENT = ("agent", "child", "children.py")
+
+
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_):
         pass
@@ -69,6 +74,9 @@ class Stage:
         workspace = os.path.join(self.folder, name)
         source = os.path.join(self.folder, f"{name}-source")
         os.makedirs(os.path.join(workspace, "tmp"))
+        os.mkdir(os.path.join(workspace, "agent"))
+        for name in AGENT:
+            shutil.copy(os.path.join(HERE, name), os.path.join(workspace, "agent"))
         write(os.path.join(workspace, "note"), "the agent may read this\n")
         git("init", "--quiet", source)
         write(os.path.join(source, "greeting.py"), GREETING)
