@@ -71,6 +71,22 @@ impl Search {
         top
     }
 
+    /// Takes those heads down to the file for which no name on the way matters, as in the folders of a `/usr/**`.
+    ///
+    /// It comes to what [`Self::descend`] comes to, name by name, and spares reading the names.
+    #[inline(always)]
+    pub fn leap<F: Facts>(&mut self, facts: &F) -> Result<(), Fault> {
+        for head in &mut self.heads {
+            if head.state != DEAD && head.level != 0 {
+                let first = node(facts, head.state)?;
+                if first.edges == 0 && stays(facts, first.other)? {
+                    *head = Head { state: first.other, level: 0 };
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Follows the name of the file or folder at `level`, with every head that was found above it.
     #[inline(always)]
     pub fn descend<F: Facts>(&mut self, facts: &F, level: u32, name: u64) -> Result<(), Fault> {
@@ -138,6 +154,16 @@ fn next<F: Facts>(facts: &F, state: u32, name: u64) -> Result<u32, Fault> {
         return Ok(target);
     }
     Ok(node.other)
+}
+
+/// Whether every name leads from this state to itself.
+#[inline(always)]
+fn stays<F: Facts>(facts: &F, state: u32) -> Result<bool, Fault> {
+    if state == DEAD {
+        return Ok(true);
+    }
+    let node = node(facts, state)?;
+    Ok(node.edges == 0 && node.other == state)
 }
 
 #[inline(always)]

@@ -4,6 +4,7 @@ extern crate std;
 
 mod ancestry;
 mod files;
+mod leaping;
 mod liveness;
 mod nets;
 mod settling;

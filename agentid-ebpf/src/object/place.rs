@@ -128,9 +128,14 @@ impl Attempts {
             Some(_) if work.folding != 0 && !pseudo => {
                 return Err(Refusal::denied(Reason::CaseFolding));
             }
-            Some(level) => {
-                work.level = level;
-                self.descend()?;
+            Some(_) => {
+                work.search.leap(&Live)?;
+                if let Some(level) = work.search.top()
+                    && level != 0
+                {
+                    work.level = level;
+                    self.descend()?;
+                }
             }
         }
         let mut check = Check { at: self.file, work };
