@@ -115,7 +115,7 @@ impl Guest {
     }
 
     fn arguments(&self) -> String {
-        let counting = if self.machine.counting { " nokaslr" } else { "" };
+        let counting = if self.machine.counting { " nokaslr norandmaps" } else { "" };
         format!(
             "console=ttyS0 lsm=landlock,lockdown,yama,bpf panic=-1 oops=panic quiet{counting} {}",
             self.append

@@ -32,20 +32,29 @@ pub fn policy(count: u16) -> String {
     format!("bench-{count}")
 }
 
+/// Name of the same with one more, which denies a name in every folder: no name on the way can be left unread.
+pub fn policy_with_denied_name(count: u16) -> String {
+    format!("bench-{count}-name")
+}
+
 /// Writes the policies where the daemon finds them.
 pub fn write_policies() -> Result<()> {
     for count in NUMBERS {
-        let file = format!("{POLICIES}/{}.toml", policy(count));
-        fs::write(&file, text(count)?).with_context(|| format!("failed to write {file}"))?;
+        write_policy(&policy(count), &text(count)?)?;
+        let denied = "[[file]]\npaths = [\"**/.env\"]\ndeny = \"all\"\n";
+        write_policy(&policy_with_denied_name(count), &(text(count)? + denied))?;
     }
     Ok(())
 }
 
+fn write_policy(name: &str, rules: &str) -> Result<()> {
+    let file = format!("{POLICIES}/{name}.toml");
+    let head = format!("name = \"{name}\"\ndescription = \"for the bench\"\nttl = \"1h\"\n");
+    fs::write(&file, head + rules).with_context(|| format!("failed to write {file}"))
+}
+
 fn text(count: u16) -> Result<String> {
-    let mut text = format!(
-        "name = \"{}\"\ndescription = \"what the bench measures\"\nttl = \"1h\"\n",
-        policy(count)
-    );
+    let mut text = String::new();
     for folder in folders(count) {
         write!(text, "[[file]]\npaths = [\"{folder}/**\"]\nallow = [\"read\", \"exec\"]\n")?;
     }

@@ -26,19 +26,30 @@ pub enum Kind {
     Untagged,
     /// A run.
     Tagged(u16),
+    /// A run whose policy also denies a name in every folder.
+    TaggedByName(u16),
 }
 
-/// The number of rules of the full columns; the other numbers have only some operations.
+/// The number of rules of the full columns; other policies have only some operations.
 pub const RULES: u16 = 10;
 
+/// How many processes measure in turn. What starts processes costs one of them some percent more than another, from
+/// its first batch to its last.
+const PROCESSES: u32 = 4;
+
 /// In this order. Landlock comes before agentid, so that neither pays for the other.
-pub const TABLE: [Situation; 7] = [
+pub const TABLE: [Situation; 8] = [
     Situation { title: "baseline, first", kind: Kind::Baseline, agentid_loaded: false },
     Situation { title: "Landlock, 10 rules", kind: Kind::Landlock(RULES), agentid_loaded: false },
     Situation { title: "untagged", kind: Kind::Untagged, agentid_loaded: true },
     Situation { title: "tagged, 10 rules", kind: Kind::Tagged(RULES), agentid_loaded: true },
     Situation { title: "tagged, 1 rule", kind: Kind::Tagged(1), agentid_loaded: true },
     Situation { title: "tagged, 100 rules", kind: Kind::Tagged(100), agentid_loaded: true },
+    Situation {
+        title: "tagged, 10 rules and a denied name",
+        kind: Kind::TaggedByName(RULES),
+        agentid_loaded: true,
+    },
     Situation { title: "baseline, last", kind: Kind::Baseline, agentid_loaded: false },
 ];
 
@@ -49,13 +60,18 @@ impl Situation {
             operations.iter().copied().partition(|index| self.has(*index));
         let order = Order {
             operations: measured,
-            held: matches!(self.kind, Kind::Landlock(_) | Kind::Tagged(_)),
-            landlock: match self.kind {
-                Kind::Landlock(rules) => Some(rules),
-                Kind::Baseline | Kind::Untagged | Kind::Tagged(_) => None,
-            },
+            held: !matches!(self.kind, Kind::Baseline | Kind::Untagged),
+            landlock: if let Kind::Landlock(rules) = self.kind { Some(rules) } else { None },
         };
-        let mut samples = self.work(&order)?.into_iter();
+        let mut samples = self.work(&order)?;
+        for _ in 1..PROCESSES {
+            for (all, more) in samples.iter_mut().zip(self.work(&order)?) {
+                if let (Some(all), Some(more)) = (all, more) {
+                    all.extend(more);
+                }
+            }
+        }
+        let mut samples = samples.into_iter();
         operations
             .iter()
             .map(|index| {
@@ -69,23 +85,28 @@ impl Situation {
 
     fn has(&self, operation: usize) -> bool {
         match self.kind {
-            Kind::Tagged(rules) if rules != RULES => {
+            Kind::Baseline | Kind::Landlock(_) | Kind::Untagged | Kind::Tagged(RULES) => true,
+            Kind::Tagged(_) | Kind::TaggedByName(_) => {
                 OPERATIONS.get(operation).is_some_and(|operation| operation.by_rules)
             }
-            Kind::Baseline | Kind::Landlock(_) | Kind::Untagged | Kind::Tagged(_) => true,
         }
     }
 
     fn work(&self, order: &Order) -> Result<Vec<Option<Samples>>> {
         let order = serde_json::to_string(order)?;
-        let mut command = match self.kind {
-            Kind::Tagged(rules) => {
+        let policy = match self.kind {
+            Kind::Tagged(rules) => Some(rules::policy(rules)),
+            Kind::TaggedByName(rules) => Some(rules::policy_with_denied_name(rules)),
+            Kind::Baseline | Kind::Landlock(_) | Kind::Untagged => None,
+        };
+        let mut command = match policy {
+            Some(policy) => {
                 let mut command = Command::new("/usr/bin/agentid");
-                command.args(["run", "--policy", &rules::policy(rules), "--agent", "bench"]);
-                command.args(["--owner", "bench", "--task", "bench", "--", terrain::WORKER]);
+                command.args(["run", "--policy", &policy, "--agent", "bench", "--owner", "bench"]);
+                command.args(["--task", "bench", "--", terrain::WORKER]);
                 command
             }
-            Kind::Baseline | Kind::Landlock(_) | Kind::Untagged => Command::new(terrain::WORKER),
+            None => Command::new(terrain::WORKER),
         };
         command.args(["worker", &order]);
         // No device: a run has no rule for one.

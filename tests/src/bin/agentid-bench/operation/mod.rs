@@ -16,10 +16,11 @@ pub struct Operation {
     pub denied: Option<Errno>,
     /// Whether it is about a peer, which old Landlocks have no rules for.
     pub connects: bool,
-    /// Whether it is measured with each number of rules, too.
+    /// Whether it is measured under each of the policies, too.
     pub by_rules: bool,
     /// So many at a time. Below the 4 ms between two timer ticks where it can be, so that some batches have none.
     pub batch: u32,
+    /// In each process.
     pub batches: u32,
     /// What is needed before, and not measured.
     pub prepare: fn() -> Result<Box<dyn Act>>,
@@ -43,7 +44,7 @@ pub const TABLE: [Operation; 7] = [
         connects: false,
         by_rules: true,
         batch: 100,
-        batches: 100,
+        batches: 20,
         prepare: || file::open(GRANTED_FILE),
     },
     Operation {
@@ -52,7 +53,7 @@ pub const TABLE: [Operation; 7] = [
         connects: false,
         by_rules: true,
         batch: 50,
-        batches: 100,
+        batches: 20,
         prepare: || file::open(OTHER_FILE),
     },
     Operation {
@@ -61,7 +62,7 @@ pub const TABLE: [Operation; 7] = [
         connects: false,
         by_rules: false,
         batch: 200,
-        batches: 100,
+        batches: 20,
         prepare: || file::stat(GRANTED_FILE),
     },
     Operation {
@@ -69,8 +70,8 @@ pub const TABLE: [Operation; 7] = [
         denied: None,
         connects: false,
         by_rules: false,
-        batch: 5,
-        batches: 150,
+        batch: 10,
+        batches: 25,
         prepare: process::execute,
     },
     Operation {
@@ -79,7 +80,7 @@ pub const TABLE: [Operation; 7] = [
         connects: true,
         by_rules: true,
         batch: 20,
-        batches: 200,
+        batches: 40,
         prepare: || tcp::connect(GRANTED_PORT),
     },
     Operation {
@@ -88,7 +89,7 @@ pub const TABLE: [Operation; 7] = [
         connects: true,
         by_rules: true,
         batch: 20,
-        batches: 200,
+        batches: 40,
         prepare: || tcp::connect(OTHER_PORT),
     },
     Operation {
@@ -97,7 +98,7 @@ pub const TABLE: [Operation; 7] = [
         connects: false,
         by_rules: false,
         batch: 30,
-        batches: 200,
+        batches: 40,
         prepare: tcp::write,
     },
 ];

@@ -10,7 +10,7 @@ use nix::unistd::{ForkResult, execv, fork};
 use super::Act;
 use crate::terrain::TRUE;
 
-/// Runs a small static program to its end.
+/// Runs the smallest program to its end.
 pub fn execute() -> Result<Box<dyn Act>> {
     Ok(Box::new(Execute { path: CString::new(TRUE)? }))
 }
