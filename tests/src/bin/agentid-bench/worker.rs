@@ -57,8 +57,8 @@ fn measure(operation: &Operation, held: bool) -> Result<Samples> {
             }
         }
         let taken = u64::try_from(start.elapsed().as_nanos())?;
-        act.clear()?;
-        if batch >= WARMING {
+        let complete = act.clear()?;
+        if complete && batch >= WARMING {
             samples.push(taken / u64::from(operation.batch));
         }
     }

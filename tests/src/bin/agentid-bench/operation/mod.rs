@@ -31,9 +31,9 @@ pub trait Act {
     /// Once, measured.
     fn once(&mut self) -> Result<(), Errno>;
 
-    /// After a batch, not measured: as if nothing had been done.
-    fn clear(&mut self) -> Result<()> {
-        Ok(())
+    /// After a batch, not measured: as if nothing had been done. Whether all that the batch caused was in the measure.
+    fn clear(&mut self) -> Result<bool> {
+        Ok(true)
     }
 }
 
