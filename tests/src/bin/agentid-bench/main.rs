@@ -56,7 +56,7 @@ fn main() -> ExitCode {
 /// Measures the operations whose name contains `part`.
 fn measure(part: &str) -> Result<u8> {
     terrain::build()?;
-    clock::counts_instructions()?;
+    clock::wait_for_instructions()?;
     wait_for_random_numbers()?;
     let mut report = Report::new(part)?;
     let mut daemon: Option<Daemon> = None;
