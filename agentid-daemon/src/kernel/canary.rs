@@ -5,6 +5,7 @@
 //! a byte on its standard input, and ends with it.
 
 use std::{
+    error::Error as _,
     fs::File,
     io::{self, Read, Write},
     net::{Ipv4Addr, SocketAddrV4},
@@ -104,12 +105,30 @@ impl Canary {
         Ok(maps.tags.set(process.as_fd(), &tag)?)
     }
 
-    /// Has it try both, and looks at what became of them.
-    pub fn prove(&mut self, maps: &Maps) -> Posture {
-        match self.try_both(maps) {
-            Ok(posture) => posture,
-            Err(error) => Posture::Off(format!("the canary does not answer: {error}")),
-        }
+    /// Has it try both, and looks at what became of them. One that has died or hangs proves nothing either way, so
+    /// another one is asked before any run pays for it.
+    pub fn prove(&mut self, maps: &mut Maps) -> Posture {
+        let proved = self.try_both(maps).or_else(|error| {
+            tracing::warn!(%error, "the canary does not answer, and is replaced");
+            self.replace(maps)?;
+            self.try_both(maps).map_err(CanaryError::Talk)
+        });
+        proved.unwrap_or_else(|error| {
+            let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+            Posture::Off(format!("the canary does not answer: {error}{cause}"))
+        })
+    }
+
+    fn replace(&mut self, maps: &mut Maps) -> Result<(), CanaryError> {
+        // What it still does would be counted as the next one's.
+        self.end().map_err(CanaryError::Talk)?;
+        *self = Self::start(maps)?;
+        Ok(())
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(drop)
     }
 
     fn try_both(&mut self, maps: &Maps) -> io::Result<Posture> {
@@ -151,7 +170,7 @@ impl Canary {
 impl Drop for Canary {
     fn drop(&mut self) {
         // It ends by itself when its standard input closes; this is for one that hangs.
-        if let Err(error) = self.child.kill().and_then(|()| self.child.wait().map(drop)) {
+        if let Err(error) = self.end() {
             tracing::warn!(%error, "failed to end the canary");
         }
     }

@@ -23,6 +23,7 @@ mod verify;
 mod abi_tests;
 
 use std::{
+    fs::File,
     os::fd::BorrowedFd,
     path::{Path, PathBuf},
 };
@@ -116,13 +117,13 @@ impl Kernel {
     }
 
     /// One pass over a run's processes: SIGKILL to each; gives how many there were.
-    pub fn stop(&self, slot: u32, generation: u64) -> Result<usize, StopError> {
-        tasks::stop(&self.task_list()?, &self.maps.tags, slot, generation)
+    pub fn stop(&mut self, slot: u32, generation: u64) -> Result<usize, StopError> {
+        tasks::stop(self.task_list()?, &self.maps.tags, slot, generation)
     }
 
     /// All tagged tasks of the host, the canary included.
-    pub fn tasks(&self) -> Result<Vec<TaskLine>, ReadError> {
-        tasks::list(&self.task_list()?)
+    pub fn tasks(&mut self) -> Result<Vec<TaskLine>, ReadError> {
+        tasks::list(self.task_list()?)
     }
 
     pub fn counters(&self) -> Result<Counters, ReadError> {
@@ -176,7 +177,7 @@ impl Kernel {
             .into_iter()
             .filter_map(|(name, state)| state.err().map(|why| format!("{name}: {why}")))
             .collect();
-        match self.canary.prove(&self.maps) {
+        match self.canary.prove(&mut self.maps) {
             Posture::Enforcing if !missing.is_empty() => Posture::Degraded(missing.join(", ")),
             Posture::Off(why) if matches!(preflight::ftrace_is_on(), Ok(false)) => {
                 Posture::Off(format!("kernel.ftrace_enabled is 0; {why}"))
@@ -191,11 +192,7 @@ impl Kernel {
         now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
     }
 
-    fn task_list(&self) -> Result<PathBuf, ReadError> {
-        let folder = self.pins.links().ok().and_then(|mut folders| folders.pop());
-        folder.map(|folder| folder.join(object::LIST_TASKS)).ok_or_else(|| ReadError::Tasks {
-            path: self.pins.folder().display().to_string(),
-            source: std::io::ErrorKind::NotFound.into(),
-        })
+    fn task_list(&mut self) -> Result<File, ReadError> {
+        Ok(object::task_list(&mut self.ebpf)?)
     }
 }

@@ -126,15 +126,6 @@ pub fn attach(ebpf: &mut Ebpf, btf: &Btf, folder: &Path) -> Result<(), ObjectErr
     let id = tracepoint.attach().map_err(failed)?;
     pin(TRACEPOINT, tracepoint.take_link(id).map_err(failed)?.into(), folder)?;
 
-    let Program::Iter(tasks) = program(ebpf, LIST_TASKS)? else {
-        return Err(ObjectError::NoProgram(LIST_TASKS));
-    };
-    let failed = |source| ObjectError::Attach { name: LIST_TASKS, source };
-    let id = tasks.attach().map_err(failed)?;
-    let link = FdLink::try_from(tasks.take_link(id).map_err(failed)?)
-        .map_err(|source| ObjectError::Link { name: LIST_TASKS, source })?;
-    pin(LIST_TASKS, link, folder)?;
-
     let Program::CgroupSysctl(sysctl) = program(ebpf, SYSCTL)? else {
         return Err(ObjectError::NoProgram(SYSCTL));
     };
@@ -163,6 +154,18 @@ pub fn load(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ObjectError> {
         return Err(ObjectError::NoProgram(LIST_TASKS));
     };
     tasks.load("task", btf).map_err(|source| refused(LIST_TASKS, source))
+}
+
+/// The iterator over tasks, to be read once from the start to the end. It needs no pin: what ends the enforcement must
+/// not end the means to stop those that were held.
+pub fn task_list(ebpf: &mut Ebpf) -> Result<File, ObjectError> {
+    let Program::Iter(tasks) = program(ebpf, LIST_TASKS)? else {
+        return Err(ObjectError::NoProgram(LIST_TASKS));
+    };
+    let failed = |source| ObjectError::Attach { name: LIST_TASKS, source };
+    let id = tasks.attach().map_err(failed)?;
+    let link = tasks.take_link(id).map_err(failed)?;
+    link.into_file().map_err(|source| ObjectError::Link { name: LIST_TASKS, source })
 }
 
 /// Every program and how many instructions the verifier went through for it.

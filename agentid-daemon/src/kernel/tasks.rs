@@ -1,6 +1,11 @@
 //! The tagged tasks of the host: listing them, and stopping those of one run.
 
-use std::{collections::BTreeSet, fs, io, os::fd::AsFd, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::{self, Read as _},
+    os::fd::AsFd,
+};
 
 use agentid_common::{
     layout::{LAYOUTS, Layout},
@@ -8,12 +13,17 @@ use agentid_common::{
 };
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::maps::{TagError, Tags};
+use super::{
+    maps::{TagError, Tags},
+    object::ObjectError,
+};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    #[error("read the list of tagged tasks at {path}")]
-    Tasks { path: String, source: io::Error },
+    #[error("open the list of tagged tasks")]
+    List(#[from] ObjectError),
+    #[error("read the list of tagged tasks")]
+    Tasks(#[source] io::Error),
     #[error("read the list of tagged tasks: {0} bytes are no whole number of lines")]
     Torn(usize),
     #[error("read the kernel's maps")]
@@ -34,10 +44,10 @@ pub enum StopError {
     Kill { tgid: u32, source: io::Error },
 }
 
-/// Every tagged task, by running the iterator that is pinned at `iterator`.
-pub fn list(iterator: &Path) -> Result<Vec<TaskLine>, ReadError> {
-    let failed = |source| ReadError::Tasks { path: iterator.display().to_string(), source };
-    let bytes = fs::read(iterator).map_err(failed)?;
+/// Every tagged task, by running a new iterator.
+pub fn list(mut iterator: File) -> Result<Vec<TaskLine>, ReadError> {
+    let mut bytes = Vec::new();
+    iterator.read_to_end(&mut bytes).map_err(ReadError::Tasks)?;
     let lines = bytes.chunks_exact(size_of::<TaskLine>());
     if !lines.remainder().is_empty() {
         return Err(ReadError::Torn(bytes.len()));
@@ -47,7 +57,7 @@ pub fn list(iterator: &Path) -> Result<Vec<TaskLine>, ReadError> {
 
 /// One pass over the processes of a run: SIGKILL to each. Gives how many there were; a fork that is under way may
 /// need another pass.
-pub fn stop(iterator: &Path, tags: &Tags, slot: u32, generation: u64) -> Result<usize, StopError> {
+pub fn stop(iterator: File, tags: &Tags, slot: u32, generation: u64) -> Result<usize, StopError> {
     let processes: BTreeSet<u32> = list(iterator)?
         .into_iter()
         .filter(|line| line.slot == slot && line.generation == generation)

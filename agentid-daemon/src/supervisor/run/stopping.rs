@@ -117,7 +117,7 @@ impl Supervisor {
         }
     }
 
-    fn signal(&self, stopping: &Stopping) {
+    fn signal(&mut self, stopping: &Stopping) {
         if !stopping.kill {
             return;
         }
