@@ -129,7 +129,14 @@ fn serve(settings: &Settings) -> Result<(), Failure> {
         notify(&[NotifyState::Ready]);
         info!(control = %settings.control.display(), "serving");
         let inbox = Inbox { commands: waiting, scrapes: waiting_scrapes };
-        supervisor.run(inbox, || notify(&[NotifyState::Watchdog]), stop).await?;
+        // Who has not asked for a sign of life may not be reading either, and a full socket would hold the daemon up.
+        let watched = sd_notify::watchdog_enabled().is_some();
+        let sign_of_life = || {
+            if watched {
+                notify(&[NotifyState::Watchdog]);
+            }
+        };
+        supervisor.run(inbox, sign_of_life, stop).await?;
         notify(&[NotifyState::Stopping]);
         info!("stopping; what runs stays held to its policy");
         Ok(())
