@@ -1,5 +1,6 @@
 //! What the guest suite is made of: a daemon and runs that clean up after themselves, and the language in which a test
 //! speaks with the probe inside a run.
 
+pub mod attack;
 pub mod harness;
 pub mod step;

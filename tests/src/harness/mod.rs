@@ -1,5 +1,7 @@
 //! A daemon and its runs as guards, and the facts that tests wait for.
 
+pub mod adjust;
+pub mod attacker;
 pub mod cli;
 pub mod daemon;
 pub mod peer;
@@ -9,4 +11,4 @@ pub mod table;
 pub mod view;
 pub mod wait;
 
-pub use self::{daemon::Daemon, peer::Peer, run::Run, scene::Scene};
+pub use self::{attacker::Attacker, daemon::Daemon, peer::Peer, run::Run, scene::Scene};

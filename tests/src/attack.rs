@@ -1,0 +1,106 @@
+//! What a test has an attacker try, inside a run or outside of any, and what became of it.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// One thing that an attacker tries. All but the last three are answered with [`Found::Errno`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Attempt {
+    /// Opens a file for reading.
+    Read(PathBuf),
+    /// Writes a text into a file that is there.
+    Write {
+        path: PathBuf,
+        text: String,
+    },
+    /// The same below a procfs and in a mount namespace of its own. `path` begins below `/proc`.
+    WriteInOwnProc {
+        path: PathBuf,
+        text: String,
+    },
+    Unmount {
+        path: PathBuf,
+        lazily: bool,
+    },
+    /// Mounts a tmpfs over a folder.
+    MountOver(PathBuf),
+    /// Moves a mount with `mount`.
+    Move {
+        from: PathBuf,
+        onto: PathBuf,
+    },
+    /// Moves a mount with `move_mount`.
+    MoveTree {
+        from: PathBuf,
+        onto: PathBuf,
+    },
+    Unlink(PathBuf),
+    Rmdir(PathBuf),
+    Rename {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    /// Renames both to each other's name.
+    Exchange {
+        one: PathBuf,
+        other: PathBuf,
+    },
+    /// A command of `bpf`, with nothing but zeroes for it.
+    Bpf(u32),
+    Kill {
+        tgid: u32,
+        signal: i32,
+    },
+    /// The same through a process descriptor.
+    PidfdKill {
+        tgid: u32,
+        signal: i32,
+    },
+    /// Becomes the tracer of a process.
+    Trace(u32),
+    /// Reads a process's memory with `process_vm_readv`.
+    ReadMemory(u32),
+    /// Takes descriptor 0 of a process.
+    TakeDescriptor(u32),
+    /// Sends bytes to a Unix socket and reads until its other end closes it: [`Found::Text`].
+    Say {
+        socket: PathBuf,
+        bytes: String,
+    },
+    /// Opens files again and again from several threads: [`Found::Verdicts`].
+    Hammer {
+        granted: Vec<PathBuf>,
+        denied: Vec<PathBuf>,
+        threads: usize,
+        millis: u64,
+    },
+    /// Opens `name` in a folder again and again, wherever the folder is moved to: [`Found::Verdicts`], in which every
+    /// open that goes well is wrong.
+    Chase {
+        folder: PathBuf,
+        name: PathBuf,
+        millis: u64,
+    },
+}
+
+/// What became of an [`Attempt`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Found {
+    /// The first line: the attacker is there, and this is what it was told about its run.
+    Hello {
+        run: Option<String>,
+    },
+    /// 0, or why it did not work.
+    Errno(i32),
+    Text(String),
+    Verdicts(Verdicts),
+}
+
+/// How many opens went as they should, and which did not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdicts {
+    pub right: u64,
+    /// By errno (0 is success) and path.
+    pub wrong: BTreeMap<String, u64>,
+}

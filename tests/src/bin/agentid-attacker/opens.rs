@@ -1,0 +1,87 @@
+//! Opening files, once and very often.
+
+use std::{
+    fs::File,
+    io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use agentid_tests::attack::Verdicts;
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, open, openat},
+    sys::stat::Mode,
+};
+
+pub fn read(path: &Path) -> io::Result<()> {
+    File::open(path).map(drop)
+}
+
+pub fn hammer(granted: &[PathBuf], denied: &[PathBuf], threads: usize, millis: u64) -> Verdicts {
+    let deadline = Instant::now() + Duration::from_millis(millis);
+    let threads = thread::scope(|scope| {
+        let begin = |_| scope.spawn(|| compare(granted, denied, deadline));
+        let begun: Vec<_> = (0..threads).map(begin).collect();
+        begun.into_iter().map(|thread| thread.join().unwrap_or_else(|_| died())).collect::<Vec<_>>()
+    });
+    threads.into_iter().fold(Verdicts::default(), |mut sum, found| {
+        sum.right += found.right;
+        for (what, count) in found.wrong {
+            *sum.wrong.entry(what).or_default() += count;
+        }
+        sum
+    })
+}
+
+fn died() -> Verdicts {
+    Verdicts { right: 0, wrong: [("a thread has died".to_owned(), 1)].into() }
+}
+
+fn compare(granted: &[PathBuf], denied: &[PathBuf], deadline: Instant) -> Verdicts {
+    let mut verdicts = Verdicts::default();
+    while Instant::now() < deadline {
+        for (paths, right) in [(granted, 0), (denied, libc::EACCES)] {
+            for path in paths {
+                let errno = read(path).err().map_or(0, |error| super::errno(&error));
+                note(&mut verdicts, errno == right, errno, path);
+            }
+        }
+    }
+    verdicts
+}
+
+pub fn chase(folder: &Path, name: &Path, millis: u64) -> io::Result<Verdicts> {
+    let deadline = Instant::now() + Duration::from_millis(millis);
+    let folder = catch(folder, deadline)?;
+    let mut verdicts = Verdicts::default();
+    while Instant::now() < deadline {
+        let opened = openat(&folder, name, OFlag::O_RDONLY, Mode::empty());
+        let errno = opened.err().map_or(0, |errno| errno as i32);
+        // A fault (EPERM) is a refusal as well: the folders may have kept changing.
+        note(&mut verdicts, errno == libc::EACCES || errno == libc::EPERM, errno, name);
+    }
+    Ok(verdicts)
+}
+
+/// A descriptor for the place alone, which needs no right and stays with the folder; taken when the folder comes by.
+fn catch(folder: &Path, deadline: Instant) -> io::Result<OwnedFd> {
+    loop {
+        match open(folder, OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty()) {
+            Ok(folder) => return Ok(folder),
+            Err(Errno::ENOENT) if Instant::now() < deadline => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+fn note(verdicts: &mut Verdicts, right: bool, errno: i32, path: &Path) {
+    if right {
+        verdicts.right += 1;
+    } else {
+        let what = format!("{errno} {}", path.display());
+        *verdicts.wrong.entry(what).or_default() += 1;
+    }
+}

@@ -1,0 +1,64 @@
+//! Attempts upon other processes, and upon bpf(2).
+
+use std::{
+    io,
+    os::fd::{AsRawFd as _, OwnedFd},
+    ptr,
+};
+
+use super::mounts::{descriptor, done};
+
+/// More than any command's part of `union bpf_attr`.
+const ATTRIBUTES: usize = 128;
+
+pub fn bpf(command: u32) -> io::Result<()> {
+    let mut attributes = [0_u64; ATTRIBUTES / 8];
+    // SAFETY: the kernel reads and writes at most the given length.
+    done(unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_mut_ptr(), ATTRIBUTES) })
+}
+
+pub fn kill(tgid: u32, signal: i32) -> io::Result<()> {
+    // SAFETY: takes no pointers.
+    done(unsafe { libc::kill(tgid.cast_signed(), signal) }.into())
+}
+
+pub fn pidfd_kill(tgid: u32, signal: i32) -> io::Result<()> {
+    let process = open(tgid)?;
+    let nothing = ptr::null::<libc::siginfo_t>();
+    // SAFETY: without further information about the signal there is no pointer to follow.
+    done(unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, nothing, 0)
+    })
+}
+
+pub fn trace(tgid: u32) -> io::Result<()> {
+    // SAFETY: this request takes no pointers.
+    done(unsafe { libc::ptrace(libc::PTRACE_SEIZE, tgid.cast_signed(), 0, 0) })?;
+    // Outside of any run it works, and the process shall go on as it was: it cannot be let go while it runs.
+    // SAFETY: as above.
+    unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, tgid.cast_signed(), 0, 0) };
+    nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(tgid.cast_signed()), None)?;
+    // SAFETY: as above.
+    done(unsafe { libc::ptrace(libc::PTRACE_DETACH, tgid.cast_signed(), 0, 0) })
+}
+
+pub fn read_memory(tgid: u32) -> io::Result<()> {
+    let mut byte = 0_u8;
+    let here = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    // Every process of this program's kind is mapped here or not at all; who may not read gets EPERM before that.
+    let there = libc::iovec { iov_base: ptr::without_provenance_mut(0x40_0000), iov_len: 1 };
+    // SAFETY: the kernel writes one byte, to ours.
+    let read = unsafe { libc::process_vm_readv(tgid.cast_signed(), &here, 1, &there, 1, 0) };
+    done(i64::try_from(read).map_err(io::Error::other)?)
+}
+
+pub fn take_descriptor(tgid: u32) -> io::Result<()> {
+    let process = open(tgid)?;
+    // SAFETY: takes no pointers.
+    descriptor(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), 0, 0) }).map(drop)
+}
+
+fn open(tgid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: takes no pointers.
+    descriptor(unsafe { libc::syscall(libc::SYS_pidfd_open, tgid, 0) })
+}

@@ -1,0 +1,129 @@
+//! The control socket takes nothing from whom it should not, and no harm from what is said to it.
+
+use std::path::Path;
+
+use agentid_tests::{
+    attack::Attempt,
+    harness::{Attacker, Daemon, Scene, scene::USER, scene::USERS},
+};
+use anyhow::{Context as _, Result};
+
+/// The status of what a daemon answers to a request with a body.
+fn status(attacker: &mut Attacker, socket: &Path, line: &str, body: &str) -> Result<(u16, String)> {
+    let length = body.len();
+    let request =
+        format!("{line} HTTP/1.1\r\nHost: agentid\r\nContent-Length: {length}\r\n\r\n{body}");
+    let answer = attacker.say(socket, request)?;
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Ok((status.with_context(|| format!("{line}: the answer is {answer:?}"))?, answer))
+}
+
+/// Bodies that are too large, no JSON, or not what is expected, and what is no HTTP at all, from a user.
+#[test]
+fn takes_no_harm_from_garbage() -> Result<()> {
+    let daemon = Daemon::start_in(Attacker::scene()?)?;
+    let socket = daemon.scene().socket();
+    let mut user = Attacker::outside(USER)?;
+    let large = "x".repeat(65 * 1024);
+    let deep = "[".repeat(60_000);
+    let unknown = r#"{"policy":"attacker","agent":"a","owner":"o","task":"t","colour":"red"}"#;
+    let no_owner = r#"{"policy":"attacker","agent":"a","task":"t"}"#;
+    let cases = [
+        ("POST /v1/runs", large.as_str(), 413, "too_large"),
+        ("POST /v1/runs/0/revoke", large.as_str(), 413, "too_large"),
+        ("POST /v1/runs", "\u{0}\u{1}garbage", 400, "bad_request"),
+        ("POST /v1/runs", deep.as_str(), 400, "bad_request"),
+        ("POST /v1/runs", "", 400, "bad_request"),
+        ("POST /v1/runs", unknown, 400, "colour"),
+        ("POST /v1/runs", no_owner, 400, "owner"),
+        ("GET /v1/runs?all=perhaps", "", 400, "bad_request"),
+        ("GET /v1/nothing", "", 404, "no_route"),
+    ];
+    for (line, body, expected, word) in cases {
+        let (status, answer) = status(&mut user, &socket, line, body)?;
+        assert_eq!(status, expected, "{line}: {answer}");
+        assert!(answer.contains(word), "{line}: {word} is not in {answer}");
+    }
+    for bytes in ["\r\n\r\n", "GET\u{0} / HTTP/9.9\r\n\r\n", "\u{1}\u{2}\u{3}\r\n\r\n"] {
+        let answer = user.say(&socket, bytes.to_owned())?;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
+    }
+    assert!(daemon.ps()?.is_empty());
+    assert_eq!(daemon.status()?.posture, "enforcing");
+    Ok(())
+}
+
+/// P2, P10: the control socket is as closed to a run as any other that its policy does not name.
+#[test]
+fn a_run_does_not_get_to_the_socket() -> Result<()> {
+    let daemon = Daemon::start_in(Attacker::scene()?)?;
+    let socket = daemon.scene().socket();
+    for uid in USERS {
+        let mut run = Attacker::inside(&daemon, uid)?;
+        let attempt = Attempt::Say { socket: socket.clone(), bytes: String::new() };
+        assert_eq!(run.errno(&attempt)?, libc::EACCES, "uid {uid}");
+    }
+    Ok(())
+}
+
+/// P2, P10: in audit mode it gets there, and still learns nothing but who it is, and ends nobody, itself included.
+#[test]
+fn a_run_may_only_ask_who_it_is() -> Result<()> {
+    let audited = Attacker::POLICY.replace("ttl =", "mode = \"audit\"\nttl =");
+    let daemon = Daemon::start_in(Scene::with(&[("attacker", &audited)])?)?;
+    let socket = daemon.scene().socket();
+    let launch = r#"{"policy":"attacker","agent":"a","owner":"o","task":"t"}"#;
+    for uid in USERS {
+        let mut run = Attacker::inside(&daemon, uid)?;
+        let id = run.id().to_owned();
+        let (whoami, answer) = status(&mut run, &socket, "GET /v1/whoami", "")?;
+        assert_eq!(whoami, 200, "{answer}");
+        assert!(answer.contains(&id), "{answer}");
+        for (line, body) in [
+            ("POST /v1/runs", launch),
+            ("GET /v1/runs", ""),
+            (&format!("GET /v1/runs/{id}"), ""),
+            (&format!("POST /v1/runs/{id}/revoke"), "{}"),
+            (&format!("POST /v1/runs/{id}/why"), r#"{"open":{"path":"/","want":["read"]}}"#),
+            ("GET /v1/events", ""),
+            ("GET /v1/status", ""),
+        ] {
+            let (status, answer) = status(&mut run, &socket, line, body)?;
+            // What it cannot see does not exist for it.
+            assert!(status == 403 || status == 404, "uid {uid}: {line}: {answer}");
+            assert!(!answer.contains("suite"), "uid {uid}: {line}: {answer}");
+        }
+        assert_eq!(daemon.show(&id)?.phase, "active");
+    }
+    Ok(())
+}
+
+/// P10: a user sees and ends its own runs alone; root sees all.
+#[test]
+fn users_do_not_see_the_runs_of_others() -> Result<()> {
+    let daemon = Daemon::start_in(Attacker::scene()?)?;
+    let socket = daemon.scene().socket();
+    let (of_root, of_user) = (Attacker::inside(&daemon, 0)?, Attacker::inside(&daemon, USER)?);
+    let (hidden, own) = (of_root.id(), of_user.id());
+    let mut user = Attacker::outside(USER)?;
+
+    let (_, list) = status(&mut user, &socket, "GET /v1/runs?all=true", "")?;
+    assert!(list.contains(own) && !list.contains(hidden), "{list}");
+    for (line, body) in [
+        (format!("GET /v1/runs/{hidden}"), ""),
+        (format!("POST /v1/runs/{hidden}/revoke"), "{}"),
+        (format!("POST /v1/runs/{hidden}/why"), r#"{"open":{"path":"/","want":["read"]}}"#),
+    ] {
+        let (status, answer) = status(&mut user, &socket, &line, body)?;
+        assert!(status == 403 || status == 404, "{line}: {answer}");
+        assert!(!answer.contains("attacker"), "{line}: {answer}");
+    }
+    assert_eq!(daemon.show(hidden)?.phase, "active");
+
+    let all: Vec<_> = daemon.ps()?.into_iter().map(|run| run.id).collect();
+    assert!(all.iter().any(|id| id == hidden) && all.iter().any(|id| id == own), "{all:?}");
+    let (revoked, answer) =
+        status(&mut user, &socket, &format!("POST /v1/runs/{own}/revoke"), "{}")?;
+    assert_eq!(revoked, 200, "{answer}");
+    Ok(())
+}

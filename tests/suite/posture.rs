@@ -1,0 +1,99 @@
+//! The posture says what is enforced, and what is lost has consequences.
+
+use std::{fs, path::Path, process::Output};
+
+use agentid_tests::{
+    attack::Attempt,
+    harness::{
+        Attacker, Daemon, adjust::Frail, adjust::canary_of, attacker::ATTACKER, scene::USER, wait,
+    },
+};
+use anyhow::{Context as _, Result};
+
+/// Waits for what the daemon says of the host.
+fn await_posture(daemon: &Daemon, posture: &str) -> Result<()> {
+    let look = || Ok((daemon.status()?.posture == posture).then_some(()));
+    wait::until(&format!("the posture is {posture}"), wait::SOON, look)
+}
+
+/// A run of the attacker, who has nothing to do and leaves.
+fn launch(daemon: &Daemon) -> Result<Output> {
+    let workspace = format!("workspace={}", daemon.scene().workspace().display());
+    let mut command = daemon.agentid();
+    command.args(["run", "--policy", "attacker", "--agent", "a", "--owner", "o", "--task", "t"]);
+    Ok(command.args(["--param", &workspace, "--", ATTACKER]).output()?)
+}
+
+/// P9: when the programs are gone the posture is off, nothing is launched, and what runs is killed although its policy
+/// would let it go on denied.
+#[test]
+fn lost_enforcement_ends_the_runs() -> Result<()> {
+    let scene = Attacker::scene()?;
+    let frail = Frail::below(&scene)?;
+    let daemon = Daemon::start_in(scene)?;
+    assert_eq!(daemon.status()?.posture, "enforcing");
+    let mut run = Attacker::inside(&daemon, USER)?;
+    let denied = Attempt::Read(daemon.scene().denied());
+    assert_eq!(run.errno(&denied)?, libc::EACCES);
+
+    frail.collapse()?;
+    await_posture(&daemon, "off")?;
+    run.await_end()?;
+    let show = || daemon.show(run.id());
+    let ended = || Ok(Some(show()?).filter(|view| view.phase == "ended"));
+    let view = wait::until("the run has ended", wait::SOON, ended)?;
+    assert_eq!(view.end.map(|end| end.ending).as_deref(), Some("enforcement_lost"));
+    let refused = launch(&daemon)?;
+    assert_eq!(refused.status.code(), Some(125));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("this host does not enforce"), "{said}");
+
+    frail.repair()?;
+    drop(daemon);
+    drop(frail);
+    Ok(())
+}
+
+/// P9: pins that root outside of any run has moved away still hold; the posture says that they are not where they
+/// should be, and says it no more when they are back.
+#[test]
+fn moved_pins_are_shown() -> Result<()> {
+    let scene = Attacker::scene()?;
+    let frail = Frail::below(&scene)?;
+    let daemon = Daemon::start_in(scene)?;
+    let mut run = Attacker::inside(&daemon, USER)?;
+    let mut outside = Attacker::outside(0)?;
+    let elsewhere = daemon.scene().path().join("elsewhere");
+    fs::create_dir(&elsewhere)?;
+    let away = Attempt::Move { from: frail.bpffs(), onto: elsewhere.clone() };
+    assert_eq!(outside.errno(&away)?, 0);
+    await_posture(&daemon, "degraded")?;
+    assert_eq!(run.errno(&Attempt::Read(daemon.scene().denied()))?, libc::EACCES);
+    let back = Attempt::Move { from: elsewhere, onto: frail.bpffs() };
+    assert_eq!(outside.errno(&back)?, 0);
+    await_posture(&daemon, "enforcing")?;
+    assert_eq!(launch(&daemon)?.status.code(), Some(0));
+    drop(run);
+    drop(daemon);
+    drop(frail);
+    Ok(())
+}
+
+/// P9: a canary that has died is replaced, and says the truth; no run pays for it.
+#[test]
+fn a_dead_canary_is_replaced() -> Result<()> {
+    let daemon = Daemon::start_in(Attacker::scene()?)?;
+    let tgid = daemon.tgid().context("the daemon is not running")?;
+    let run = Attacker::inside(&daemon, USER)?;
+    let mut outside = Attacker::outside(0)?;
+    for signal in [libc::SIGKILL, libc::SIGSTOP] {
+        let old = canary_of(tgid)?;
+        assert_eq!(outside.errno(&Attempt::Kill { tgid: old, signal })?, 0);
+        let another = || Ok(canary_of(tgid).ok().filter(|canary| *canary != old));
+        wait::until("there is another canary", wait::SOON, another)?;
+        assert!(!Path::new(&format!("/proc/{old}")).exists(), "the old canary is still there");
+        await_posture(&daemon, "enforcing")?;
+        assert_eq!(daemon.show(run.id())?.phase, "active");
+    }
+    Ok(())
+}
