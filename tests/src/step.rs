@@ -17,6 +17,8 @@ pub enum Step {
     },
     /// Executes a file in a child. What the file does once it runs is of no interest.
     Exec(PathBuf),
+    /// Executes a file that exists in memory alone. Its contents are no program, which is found out late.
+    ExecMemory,
     Connect {
         to: SocketAddr,
         protocol: Protocol,

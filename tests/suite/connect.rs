@@ -14,7 +14,7 @@ const PROTOCOLS: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
 /// P2: IPv4, IPv6 and IPv4 in IPv6 alike, by TCP and by UDP.
 #[test]
 fn connects_to_what_is_granted_and_nothing_else() -> Result<()> {
-    let daemon = Daemon::start()?;
+    let daemon = Daemon::shared()?;
     let (granted, denied) = (Peer::granted()?, Peer::denied()?);
     for uid in USERS {
         let mut run = Run::of(&daemon, uid)?;
@@ -33,7 +33,7 @@ fn connects_to_what_is_granted_and_nothing_else() -> Result<()> {
 /// P2: the unspecified address leads to loopback without being granted.
 #[test]
 fn denies_the_unspecified_address() -> Result<()> {
-    let daemon = Daemon::start()?;
+    let daemon = Daemon::shared()?;
     let peer = Peer::granted()?;
     let mut run = Run::of(&daemon, 0)?;
     for mut to in [peer.v4(), peer.v6()] {

@@ -10,7 +10,7 @@ use libc::EACCES;
 /// P1: every task that a run starts is held to the run's policy, also when it changes what else it can.
 #[test]
 fn every_way_to_start_a_task_passes_the_tag_on() -> Result<()> {
-    let daemon = Daemon::start()?;
+    let daemon = Daemon::shared()?;
     let scene = daemon.scene();
     for uid in USERS {
         let mut run = Run::of(&daemon, uid)?;
@@ -27,7 +27,7 @@ fn every_way_to_start_a_task_passes_the_tag_on() -> Result<()> {
 /// P1, P7: the count of a run's tasks is exact while they live and when they have gone.
 #[test]
 fn counts_the_tasks_of_a_run() -> Result<()> {
-    let daemon = Daemon::start()?;
+    let daemon = Daemon::shared()?;
     for uid in USERS {
         let mut run = Run::of(&daemon, uid)?;
         let before = run.view(&daemon)?.tasks;

@@ -1,18 +1,28 @@
 //! The suite for guests, one module for each promise. It needs root and the kernel to itself, so that tests run one at
 //! a time (`cargo xtask test`).
 
+mod ancestors;
 mod bad_input;
 mod boot_nobpf;
 mod boot_preempt_full;
 mod connect;
 mod control;
+mod exec;
+mod expiry;
+mod fault;
 mod guards;
 mod inherit;
+mod many;
 mod metrics;
 mod off;
 mod open;
+mod oracle;
 mod posture;
 mod preemption;
+mod records;
 mod rename_race;
 mod revoke;
 mod stage;
+mod storm;
+mod upgrade;
+mod verified;

@@ -14,7 +14,7 @@ fn open(path: impl Into<std::path::PathBuf>, how: Open) -> Step {
 /// P2, P10: the file modes let everyone in; the policy does not.
 #[test]
 fn opens_what_is_granted_and_nothing_else() -> Result<()> {
-    let daemon = Daemon::start()?;
+    let daemon = Daemon::shared()?;
     let scene = daemon.scene();
     for uid in USERS {
         let mut run = Run::of(&daemon, uid)?;
@@ -39,7 +39,7 @@ fn opens_what_is_granted_and_nothing_else() -> Result<()> {
 /// P10: beside the run, the same files are as open as ever.
 #[test]
 fn leaves_untagged_processes_alone() -> Result<()> {
-    let daemon = Daemon::start()?;
+    let daemon = Daemon::shared()?;
     let _run = Run::of(&daemon, 0)?;
     assert!(std::fs::read(daemon.scene().denied()).is_ok());
     assert!(std::fs::write(daemon.scene().denied(), "more").is_ok());
@@ -49,7 +49,7 @@ fn leaves_untagged_processes_alone() -> Result<()> {
 /// P2: another name for the same place changes nothing.
 #[test]
 fn judges_the_place_and_not_the_path() -> Result<()> {
-    let daemon = Daemon::start()?;
+    let daemon = Daemon::shared()?;
     let scene = daemon.scene();
     let work = scene.workspace();
     std::os::unix::fs::symlink(scene.denied(), work.join("link"))?;

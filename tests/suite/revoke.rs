@@ -1,7 +1,7 @@
 //! One write ends a run, and that run alone.
 
 use agentid_tests::{
-    harness::{Daemon, Peer, Run, Scene, run::Terms, scene::USERS},
+    harness::{Daemon, Peer, Run, run::Terms, scene::USERS, table::Table},
     step::{Open, Outcome, Protocol, Step, Way},
 };
 use anyhow::Result;
@@ -10,7 +10,7 @@ use libc::EPERM;
 /// P2, P4: from the revocation on nothing that was granted is.
 #[test]
 fn denies_everything_after_revoke() -> Result<()> {
-    let daemon = Daemon::start()?;
+    let daemon = Daemon::shared()?;
     let scene = daemon.scene();
     let peer = Peer::granted()?;
     let program = scene.workspace().join("program");
@@ -45,10 +45,10 @@ fn denies_everything_after_revoke() -> Result<()> {
 /// P4: with `on_end = "kill"` the whole tree is gone when the revocation is answered.
 #[test]
 fn kills_the_whole_tree() -> Result<()> {
-    let policy = Scene::POLICY.replace("on_end = \"deny\"", "on_end = \"kill\"");
-    let daemon = Daemon::start_in(Scene::with(&[("fixture", &policy)])?)?;
+    let daemon = Daemon::shared()?;
     for uid in USERS {
-        let mut run = Run::of(&daemon, uid)?;
+        let terms = Terms { policy: "killed", uid, ..Terms::default() };
+        let mut run = Run::launch(&daemon, &terms)?;
         assert_eq!(run.errno(&Step::Park(10))?, 0);
         let revoked = daemon.revoke(run.id())?;
         assert_eq!((revoked.tasks, revoked.remaining), (11, 0));
@@ -61,7 +61,7 @@ fn kills_the_whole_tree() -> Result<()> {
 /// P4: another run of the same policy, and of the same user, notices nothing.
 #[test]
 fn leaves_the_sibling_alone() -> Result<()> {
-    let daemon = Daemon::start()?;
+    let daemon = Daemon::shared()?;
     let scene = daemon.scene();
     let step = Step::Open { path: scene.granted(), how: Open::Read };
     for uid in USERS {
@@ -74,5 +74,24 @@ fn leaves_the_sibling_alone() -> Result<()> {
         assert_eq!(other.errno(&step)?, 0);
         assert_eq!(denied(&other)?, before);
     }
+    Ok(())
+}
+
+/// P2: a tag of a run whose slot was given to another run is a revoked tag, however alive the other one is.
+#[test]
+fn denies_a_tag_whose_slot_has_another_run() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let step = Step::Open { path: daemon.scene().granted(), how: Open::Read };
+    let mut one = Run::of(&daemon, 0)?;
+    let other = Run::of(&daemon, 0)?;
+    let table = Table::open()?;
+    let (slot, own) = table.find(one.id())?;
+    let (_, others) = table.find(other.id())?;
+    assert_eq!(one.errno(&step)?, 0);
+    table.set(slot, others)?;
+    let errno = one.errno(&step);
+    table.set(slot, own)?;
+    assert_eq!(errno?, EPERM);
+    assert_eq!(one.errno(&step)?, 0);
     Ok(())
 }

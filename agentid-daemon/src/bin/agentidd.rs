@@ -1,6 +1,11 @@
 //! The service: arguments, settings, and who is connected to whom.
 
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use agentid_daemon::{
     control::server::Server as Control,
@@ -48,6 +53,12 @@ enum Verb {
     /// The task that proves the enforcement; started by the daemon itself
     #[command(hide = true)]
     Canary,
+    /// Load every program, attach none, and print how many instructions the verifier went through for each
+    #[command(hide = true)]
+    Verify {
+        /// Where maps are pinned meanwhile, in a bpffs; nothing may be there
+        folder: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -55,11 +66,18 @@ fn main() -> ExitCode {
     if let Some(Verb::Canary) = arguments.verb {
         return kernel::canary_main();
     }
+    if let Some(Verb::Verify { folder }) = &arguments.verb {
+        return report(verify(folder));
+    }
     let done = settings_of(&arguments).and_then(|settings| match arguments.verb {
         Some(Verb::Unload) => unload(&settings),
         _ if arguments.check => check(&settings),
         _ => serve(&settings),
     });
+    report(done)
+}
+
+fn report(done: Result<(), Failure>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -98,6 +116,17 @@ fn unload(settings: &Settings) -> Result<(), Failure> {
     // With the lock held no daemon can be at work.
     let _store = Store::open(&settings.state)?;
     Ok(kernel::unload(&options(settings))?)
+}
+
+/// Prints TOML, one program in each line.
+fn verify(folder: &Path) -> Result<(), Failure> {
+    let mut counts = kernel::verify(folder)?;
+    counts.sort();
+    let mut out = std::io::stdout().lock();
+    for (name, count) in counts {
+        writeln!(out, "{name} = {count}")?;
+    }
+    Ok(out.flush()?)
 }
 
 fn options(settings: &Settings) -> Options {

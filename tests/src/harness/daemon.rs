@@ -15,7 +15,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{Scene, wait};
+use super::{Scene, shared, wait};
 
 pub const AGENTIDD: &str = "/usr/bin/agentidd";
 /// Loading all programs takes some seconds in a slow emulator.
@@ -37,6 +37,11 @@ impl Daemon {
 
     /// Starts a daemon in this scene, and waits until it is ready.
     pub fn start_in(scene: Scene) -> Result<Self> {
+        shared::end();
+        Self::boot(scene)
+    }
+
+    pub(super) fn boot(scene: Scene) -> Result<Self> {
         let socket = scene.path().join("notify");
         let notify = UnixDatagram::bind(&socket)
             .with_context(|| format!("failed to bind {}", socket.display()))?;
@@ -125,15 +130,23 @@ impl Daemon {
         }
     }
 
+    /// Ends every run, and waits until all their tasks are gone.
+    pub(super) fn end_runs(&self) -> Result<()> {
+        for run in self.ps()?.iter().filter(|run| run.phase == "active") {
+            // One of its ancestors may have taken it along.
+            if self.show(&run.id)?.phase == "active" {
+                self.revoke(&run.id)?;
+            }
+        }
+        wait::until("no run is left", wait::SOON, || Ok(self.ps()?.is_empty().then_some(())))
+    }
+
     /// Ends every run, the daemon, and all that it left in the kernel.
     fn clean_up(&mut self) -> Result<()> {
         if self.process.is_none() {
             self.start_again()?;
         }
-        for run in self.ps()?.iter().filter(|run| run.phase == "active") {
-            self.revoke(&run.id)?;
-        }
-        wait::until("no run is left", wait::SOON, || Ok(self.ps()?.is_empty().then_some(())))?;
+        self.end_runs()?;
         self.stop()?;
         super::cli::output(&mut self.agentidd(&["unload"]), &[0])?;
         Ok(())

@@ -7,8 +7,11 @@ pub mod daemon;
 pub mod peer;
 pub mod run;
 pub mod scene;
+pub mod shared;
 pub mod table;
 pub mod view;
 pub mod wait;
 
-pub use self::{attacker::Attacker, daemon::Daemon, peer::Peer, run::Run, scene::Scene};
+pub use self::{
+    attacker::Attacker, daemon::Daemon, peer::Peer, run::Run, scene::Scene, shared::Shared,
+};

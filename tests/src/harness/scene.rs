@@ -49,9 +49,23 @@ impl Scene {
         allow = ["connect"]
     "#;
 
-    /// A scene with the policy `fixture`.
+    /// A scene with the policy `fixture` and three variants of it: the tasks of `killed` are killed at its end,
+    /// `audited` only records, and `narrow` grants nothing but reading.
     pub fn new() -> Result<Self> {
-        Self::with(&[("fixture", Self::POLICY)])
+        let variant = |name: &str, from: &str, to: &str| {
+            Self::POLICY.replace("\"fixture\"", &format!("\"{name}\"")).replace(from, to)
+        };
+        let killed = variant("killed", "\"deny\"", "\"kill\"");
+        let audited = variant("audited", "on_end", "mode = \"audit\"\n        on_end");
+        let narrow = variant("narrow", "\"read\", \"write\", \"create\", \"exec\"", "\"read\"");
+        let narrow = narrow.split("[[net]]").next().unwrap_or_default();
+        let texts: [(&str, &str); 4] = [
+            ("fixture", Self::POLICY),
+            ("killed", &killed),
+            ("audited", &audited),
+            ("narrow", narrow),
+        ];
+        Self::with(&texts)
     }
 
     /// A scene with these policies, by name.

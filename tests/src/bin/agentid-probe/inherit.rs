@@ -48,6 +48,28 @@ pub fn execute(path: &Path) -> Outcome {
     })
 }
 
+/// Executes a file of memory, which holds no program, in a child.
+pub fn execute_memory() -> Outcome {
+    // SAFETY: a plain system call with a C string.
+    let memory = unsafe { libc::memfd_create(c"program".as_ptr(), libc::MFD_CLOEXEC) };
+    if memory < 0 {
+        return not_tried("memfd_create", access::last());
+    }
+    let arguments = [c"program".as_ptr(), null()];
+    let outcome = forked(|| {
+        // SAFETY: the lists and their strings end with zeros.
+        unsafe {
+            let (list, none) = (arguments.as_ptr(), null::<*const libc::c_char>());
+            let path = c"".as_ptr();
+            libc::syscall(libc::SYS_execveat, memory, path, list, none, libc::AT_EMPTY_PATH);
+        }
+        access::last()
+    });
+    // SAFETY: the descriptor was just made.
+    unsafe { libc::close(memory) };
+    outcome
+}
+
 /// Children that wait, and end with the probe.
 pub fn park(processes: u32) -> Outcome {
     for _ in 0..processes {

@@ -49,6 +49,7 @@ fn perform(step: &Step, repeat: &mut Option<Repeat>) -> Result<Outcome> {
         Step::Ping => Outcome::Errno(0),
         Step::Open { path, how } => Outcome::Errno(access::open(path, *how)),
         Step::Exec(path) => inherit::execute(path),
+        Step::ExecMemory => inherit::execute_memory(),
         Step::Connect { to, protocol } => Outcome::Errno(access::connect(*to, *protocol)),
         Step::ConnectShort { family, length } => {
             Outcome::Errno(access::connect_short(*family, *length))

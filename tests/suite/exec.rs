@@ -1,0 +1,67 @@
+//! Programs are executed only where that is granted.
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
+};
+
+use agentid_tests::{
+    harness::{Daemon, Run, run::Terms, scene::USERS},
+    step::Step,
+};
+use anyhow::Result;
+use libc::{EACCES, ENOEXEC};
+
+/// P2: also a script needs its interpreter to be granted.
+#[test]
+fn executes_what_is_granted_and_nothing_else() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let scene = daemon.scene();
+    let (inside, outside) = (scene.workspace().join("inside"), scene.outside().join("program"));
+    let script = scene.workspace().join("script");
+    scene.program(&inside)?;
+    scene.program(&outside)?;
+    fs::write(&script, "#!/bin/busybox true\n")?;
+    fs::set_permissions(&script, Permissions::from_mode(0o755))?;
+    for uid in USERS {
+        let mut run = Run::of(&daemon, uid)?;
+        for (path, errno) in [
+            (inside.clone(), 0),
+            ("/usr/bin/agentid-probe".into(), 0),
+            (outside.clone(), EACCES),
+            (script.clone(), EACCES),
+            ("/bin/busybox".into(), EACCES),
+        ] {
+            assert_eq!(run.errno(&Step::Exec(path.clone()))?, errno, "uid {uid}: {path:?}");
+        }
+    }
+    Ok(())
+}
+
+/// P2: what may be read may not be executed.
+#[test]
+fn reading_is_not_executing() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let program = daemon.scene().workspace().join("readable");
+    daemon.scene().program(&program)?;
+    for uid in USERS {
+        let mut run = Run::launch(&daemon, &Terms { policy: "narrow", uid, ..Terms::default() })?;
+        assert_eq!(run.errno(&Step::Exec(program.clone()))?, EACCES, "uid {uid}");
+    }
+    Ok(())
+}
+
+/// P2: memory that is no file anywhere has no place that could be granted.
+#[test]
+fn executes_nothing_from_memory() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    for uid in USERS {
+        let mut run = Run::of(&daemon, uid)?;
+        assert_eq!(run.errno(&Step::ExecMemory)?, EACCES, "uid {uid}");
+        // The kernel alone finds out that it is no program.
+        let mut audited =
+            Run::launch(&daemon, &Terms { policy: "audited", uid, ..Terms::default() })?;
+        assert_eq!(audited.errno(&Step::ExecMemory)?, ENOEXEC, "uid {uid}");
+    }
+    Ok(())
+}

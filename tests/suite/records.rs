@@ -1,0 +1,93 @@
+//! Nothing is lost in silence.
+
+use agentid_tests::{
+    harness::{Daemon, Run, scene::USERS, view::What, wait},
+    step::{Open, Outcome, Step},
+};
+use anyhow::{Context as _, Result, bail};
+use libc::EACCES;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+/// More records than the ring has room for: 4 MiB, and a file's has a kilobyte.
+const FLOOD: u64 = 8_000;
+
+/// The numbers of a run's records that have come through.
+fn sequences(daemon: &Daemon, id: &str) -> Result<Vec<u64>> {
+    let number = |what| match what {
+        What::Access(access) => Some(access.sequence),
+        What::Stopped(_) | What::Ended(_) | What::Other => None,
+    };
+    Ok(daemon.events(id)?.into_iter().filter_map(|event| number(event.what)).collect())
+}
+
+/// P7: the numbers of a run's records have no gap, and the run's last record is that it is empty.
+#[test]
+fn numbers_records_without_a_gap() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    for uid in USERS {
+        let mut run = Run::of(&daemon, uid)?;
+        let step = Step::Open { path: daemon.scene().denied(), how: Open::Read };
+        for _ in 0..50 {
+            assert_eq!(run.errno(&step)?, EACCES);
+        }
+        let totals = run.totals(&daemon)?;
+        assert!(totals.denied >= 50 && totals.lost == 0, "{totals:?}");
+        let all = || {
+            Ok(Some(sequences(&daemon, run.id())?).filter(|all| all.len() as u64 == totals.records))
+        };
+        let found = wait::until("all records have come", wait::SOON, all)?;
+        assert_eq!(found, (0..totals.records).collect::<Vec<_>>());
+
+        let id = run.id().to_owned();
+        assert!(run.finish()?.success());
+        let ended = || Ok(Some(daemon.show(&id)?).filter(|view| view.phase == "ended"));
+        let view = wait::until("the run is empty", wait::SOON, ended)?;
+        assert_eq!(view.totals.map(|end| end.records), Some(totals.records + 1));
+    }
+    Ok(())
+}
+
+/// P7: what a full ring has no room for is counted and leaves a gap, and is denied all the same.
+#[test]
+fn counts_what_a_full_ring_loses() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let mut run = Run::of(&daemon, 0)?;
+    let denied = daemon.scene().denied();
+    let before = run.totals(&daemon)?;
+    let reader = Pid::from_raw(daemon.tgid().context("the daemon does not run")?.cast_signed());
+    kill(reader, Signal::SIGSTOP)?;
+    let flooded = flood(&mut run, &denied);
+    kill(reader, Signal::SIGCONT)?;
+    let opened = flooded?;
+
+    let read = |run: &Run| run.totals(&daemon);
+    let after = read(&run)?;
+    assert!(after.lost > 0, "{after:?}");
+    assert_eq!(after.denied, before.denied + opened);
+    // One more, after the gap.
+    assert_eq!(run.errno(&Step::Open { path: denied, how: Open::Read })?, EACCES);
+    let totals = read(&run)?;
+    let last = totals.records - 1;
+    let found = wait::until("the last record has come", wait::SOON, || {
+        Ok(Some(sequences(&daemon, run.id())?).filter(|found| found.last() == Some(&last)))
+    })?;
+    assert!(found.is_sorted_by(|one, next| one < next));
+    assert_eq!(found.len() as u64 + totals.lost, totals.records);
+    Ok(())
+}
+
+/// Denied opens until the ring must be full; how many.
+fn flood(run: &mut Run, path: &std::path::Path) -> Result<u64> {
+    run.ask(&Step::BeginLoop(vec![path.to_owned()]))?;
+    wait::until("the ring is flooded", 2 * wait::SOON, || {
+        let Outcome::Tally(tally) = run.ask(&Step::Count)? else { bail!("the probe lost count") };
+        Ok(tally.get(&EACCES).filter(|times| **times > FLOOD).map(|_| ()))
+    })?;
+    match run.ask(&Step::EndLoop)? {
+        Outcome::Tally(tally) if tally.keys().eq([&EACCES]) => Ok(tally.values().sum()),
+        other => bail!("not all opens were denied: {other:?}"),
+    }
+}

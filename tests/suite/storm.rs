@@ -1,0 +1,86 @@
+//! Many tasks at once.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use agentid_tests::{
+    harness::{Daemon, Run, run::Terms, scene::USERS, wait},
+    step::{Outcome, Step},
+};
+use anyhow::{Result, bail};
+use libc::{EACCES, EPERM};
+
+const TASKS: u32 = 100_000;
+/// The probe's own threads, from which it starts the others.
+const THREADS: u64 = 2;
+const PATIENCE: Duration = Duration::from_secs(300);
+/// How the probe says that a task could not be started because of EPERM.
+const NOT_STARTED: i32 = EPERM - 1000;
+
+fn tally(outcome: Outcome) -> Result<BTreeMap<i32, u64>> {
+    match outcome {
+        Outcome::Tally(tally) => Ok(tally),
+        other => bail!("the storm gave {other:?}"),
+    }
+}
+
+/// P1: each of them is denied what the run is denied, and counted while it lives.
+#[test]
+fn leaves_no_task_untagged_and_the_count_exact() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let mut run = Run::of(&daemon, 1000)?;
+    let before = run.totals(&daemon)?;
+    let storm = Step::Storm { tasks: TASKS, path: daemon.scene().denied() };
+    let outcome = tally(run.ask_within(&storm, PATIENCE)?)?;
+    assert_eq!(outcome, BTreeMap::from([(EACCES, TASKS.into())]));
+    let one = || Ok((run.view(&daemon)?.tasks == 1).then_some(()));
+    wait::until("the probe is alone", wait::SOON, one)?;
+    let after = run.totals(&daemon)?;
+    assert_eq!(after.started - before.started, u64::from(TASKS) + THREADS);
+    assert_eq!(after.faults, before.faults);
+    assert!(after.denied - before.denied >= TASKS.into(), "{after:?}");
+    Ok(())
+}
+
+/// Waits until a storm is well under way.
+fn under_way(daemon: &Daemon, run: &Run) -> Result<()> {
+    let going = || Ok((run.totals(daemon)?.started > 1000).then_some(()));
+    wait::until("the storm is under way", wait::SOON, going)
+}
+
+/// P1, P4: a task is started before the revocation and tagged, or it is not started.
+#[test]
+fn starts_nothing_after_revoke() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    for uid in USERS {
+        let mut run = Run::of(&daemon, uid)?;
+        run.say(&Step::Storm { tasks: TASKS, path: daemon.scene().granted() })?;
+        under_way(&daemon, &run)?;
+        daemon.revoke(run.id())?;
+        let started = run.totals(&daemon)?.started;
+        let outcome = tally(run.answer(PATIENCE)?)?;
+        assert!(outcome.keys().all(|errno| [0, EPERM, NOT_STARTED].contains(errno)), "{outcome:?}");
+        assert!(outcome.get(&NOT_STARTED).is_some_and(|times| *times > 0), "{outcome:?}");
+        assert_eq!(run.totals(&daemon)?.started, started);
+        let one = || Ok((run.view(&daemon)?.tasks == 1).then_some(()));
+        wait::until("the probe is alone", wait::SOON, one)?;
+    }
+    Ok(())
+}
+
+/// P4: a tree that grows as fast as it can does not outrun the stop.
+#[test]
+fn kills_a_tree_that_goes_on_growing() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    for uid in USERS {
+        let terms = Terms { policy: "killed", uid, ..Terms::default() };
+        let mut run = Run::launch(&daemon, &terms)?;
+        run.say(&Step::Storm { tasks: TASKS, path: daemon.scene().granted() })?;
+        under_way(&daemon, &run)?;
+        let revoked = daemon.revoke(run.id())?;
+        assert_eq!(revoked.remaining, 0);
+        assert!(!run.await_end()?.success());
+        let view = run.view(&daemon)?;
+        assert_eq!((view.phase.as_str(), view.tasks), ("ended", 0));
+    }
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! What the programs cost the verifier, which is where the next kernel may draw a line.
+
+use std::{collections::BTreeMap, fs, process::Command};
+
+use agentid_tests::harness::cli::output;
+use anyhow::{Context as _, Result};
+
+const GOLDEN: &str = include_str!("../golden/verified.toml");
+const AGENTIDD: &str = "/usr/bin/agentidd";
+const PINS: &str = "/sys/fs/bpf/agentid-verify";
+
+/// Instructions by program.
+type Counts = BTreeMap<String, u64>;
+
+/// A program may take a quarter more than was recorded; whoever needs more records it anew and says why.
+const fn budget(recorded: u64) -> u64 {
+    recorded + recorded / 4
+}
+
+/// The running kernel as the golden file names it: `6.12`.
+fn series() -> Result<String> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let mut parts = release.split(['.', '-']);
+    let (major, minor) = parts.next().zip(parts.next()).context("the kernel has no release")?;
+    Ok(format!("{major}.{minor}"))
+}
+
+/// Each program is accepted, and within what was recorded for it.
+#[test]
+fn each_program_stays_within_its_budget() -> Result<()> {
+    let text = output(Command::new(AGENTIDD).args(["verify", PINS]), &[0])?;
+    fs::remove_dir(PINS).with_context(|| format!("failed to remove {PINS}"))?;
+    let counts: Counts = toml::from_str(&text)?;
+    let golden: BTreeMap<String, Counts> = toml::from_str(GOLDEN)?;
+    let series = series()?;
+    println!("[\"{series}\"]\n{text}");
+    let recorded = golden.get(&series).with_context(|| format!("nothing recorded for {series}"))?;
+    let over: Vec<_> = counts
+        .iter()
+        .filter(|(name, count)| **count > recorded.get(*name).copied().map_or(0, budget))
+        .collect();
+    assert!(over.is_empty(), "more than recorded and a quarter, or not recorded: {over:?}");
+    assert!(recorded.keys().eq(counts.keys()), "a recorded program is gone");
+    Ok(())
+}
