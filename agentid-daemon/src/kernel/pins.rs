@@ -12,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use aya::programs::links::PinnedLink;
 use rustix::fs::statfs;
 
 use super::object::MAPS;
@@ -111,7 +112,21 @@ impl Pins {
     }
 }
 
-/// Removes a folder of pins with what is in it; each link in it ends.
+/// Removes a folder of links; all of them have ended when this returns.
+///
+/// What is only unpinned ends some time later in a worker of the kernel's, while others go on. What is held and let go
+/// ends there and then (kernel/bpf/syscall.c: `bpf_link_release`).
+pub fn remove_links(folder: &Path) -> Result<(), PinError> {
+    let failed = |path: &Path, source| PinError::Io { action: "remove", path: path.into(), source };
+    for entry in fs::read_dir(folder).map_err(|source| failed(folder, source))? {
+        let path = entry.map_err(|source| failed(folder, source))?.path();
+        let link = PinnedLink::from_pin(&path).map_err(io::Error::other);
+        drop(link.and_then(PinnedLink::unpin).map_err(|source| failed(&path, source))?);
+    }
+    fs::remove_dir(folder).map_err(|source| failed(folder, source))
+}
+
+/// Removes a folder of pinned maps.
 pub fn remove(folder: &Path) -> Result<(), PinError> {
     let failed =
         |path: &Path, source| PinError::Io { action: "remove", path: path.to_owned(), source };

@@ -118,11 +118,11 @@ fn set_up(pins: &Pins, globals: &[(&'static str, u32)]) -> Result<Started, Start
     let old = pins.links()?;
     let new = pins.new_links()?;
     if let Err(error) = object::attach(&mut ebpf, &btf, &new) {
-        pins::remove(&new)?;
+        pins::remove_links(&new)?;
         return Err(error.into());
     }
     for folder in old {
-        pins::remove(&folder)?;
+        pins::remove_links(&folder)?;
     }
     guard(&mut maps, pins.root(), GUARD_ROOT)?;
     for folder in [pins.folder(), &pins.maps(), &new] {

@@ -45,7 +45,7 @@ pub fn unload(options: &Options) -> Result<(), UnloadError> {
         Tags::pinned(&pins.map("TAGS"))?.keep_this_process()?;
     }
     for folder in pins.links()? {
-        pins::remove(&folder)?;
+        pins::remove_links(&folder)?;
     }
     pins::remove(&pins.maps())?;
     let path = pins.folder().to_owned();
