@@ -74,9 +74,12 @@ impl Machine {
         } else {
             kernel.cpu.to_owned()
         };
-        let machine = if kvm { "q35,accel=kvm" } else { "q35,accel=tcg" };
+        // The emulator's processors take turns on one thread: beside each other they execute code that another one
+        // is just patching (seen as an int3 in a hook whose trampoline was being attached).
+        let accelerator = if kvm { "kvm" } else { "tcg,thread=single" };
         let processors = if self.counting { 1 } else { self.processors };
-        command.args(["-nodefaults", "-display", "none", "-no-reboot", "-machine", machine]);
+        command.args(["-nodefaults", "-display", "none", "-no-reboot", "-machine", "q35"]);
+        command.args(["-accel", accelerator]);
         command.args(["-cpu", &cpu, "-m", &self.memory, "-smp", &processors.to_string()]);
         command.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]);
         command.arg("-chardev").arg(format!("file,id=console,path={}", log.display()));
