@@ -14,6 +14,7 @@ mod guest;
 mod image;
 mod kernels;
 mod native;
+mod pending;
 mod qemu;
 mod setup;
 mod shell;

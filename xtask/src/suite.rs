@@ -16,7 +16,7 @@ use crate::qemu::End;
 use crate::setup::Cache;
 use crate::tally::Tally;
 use crate::wire::Kind;
-use crate::{check, native, shell, vm};
+use crate::{check, native, pending, shell, vm};
 
 /// A way to boot a guest, and the module of the suite that wants it.
 struct Boot {
@@ -101,10 +101,36 @@ fn guests(cache: &Cache, options: &Options, rows: &mut Vec<Row>) -> Result<()> {
     for name in kernels {
         let kernel = Kernel::find(cache, &name)?;
         for (boot, tests) in &plan {
-            rows.push(run_boot(cache, &artifacts, suite, &kernel, boot, tests)?);
+            // Whoever names tests wants them run, whether they are known to hold or not.
+            let (tests, skipped) = if options.filter.is_some() {
+                (tests.clone(), 0)
+            } else {
+                without_pending(&kernel.name, tests)
+            };
+            if tests.is_empty() {
+                let tally = Tally { skipped, ..Tally::default() };
+                rows.push(Row::new(kernel.name.clone(), boot.module, tally, Instant::now()));
+                continue;
+            }
+            let mut row = run_boot(cache, &artifacts, suite, &kernel, boot, &tests)?;
+            row.tally.skipped += skipped;
+            rows.push(row);
         }
     }
     Ok(())
+}
+
+/// The tests that run on a kernel, and how many of the others there are; each of those is named with its reason.
+fn without_pending(kernel: &str, tests: &[String]) -> (Vec<String>, usize) {
+    let mut run = Vec::new();
+    for test in tests {
+        match pending::reason(kernel, test) {
+            Some(why) => shell::say(format_args!("test: {test} is skipped on {kernel}: {why}")),
+            None => run.push(test.clone()),
+        }
+    }
+    let skipped = tests.len() - run.len();
+    (run, skipped)
 }
 
 /// The table, and as the very last line the sum.
