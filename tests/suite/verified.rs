@@ -33,7 +33,7 @@ fn each_program_stays_within_its_budget() -> Result<()> {
     let counts: Counts = toml::from_str(&text)?;
     let golden: BTreeMap<String, Counts> = toml::from_str(GOLDEN)?;
     let series = series()?;
-    println!("[\"{series}\"]\n{text}");
+    eprintln!("[\"{series}\"]\n{text}");
     let recorded = golden.get(&series).with_context(|| format!("nothing recorded for {series}"))?;
     let over: Vec<_> = counts
         .iter()
