@@ -42,6 +42,9 @@ struct Arguments {
     /// Validate the configuration and all policies, and touch nothing
     #[arg(long)]
     check: bool,
+    /// Load and attach the kernel programs anew, even when those of this same version are still attached
+    #[arg(long)]
+    replace_programs: bool,
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -72,7 +75,10 @@ fn main() -> ExitCode {
     let done = settings_of(&arguments).and_then(|settings| match arguments.verb {
         Some(Verb::Unload) => unload(&settings),
         _ if arguments.check => check(&settings),
-        _ => serve(&settings),
+        _ => {
+            let anew = arguments.replace_programs;
+            serve(&settings, &Options { anew, ..options(&settings) })
+        }
     });
     report(done)
 }
@@ -130,10 +136,10 @@ fn verify(folder: &Path) -> Result<(), Failure> {
 }
 
 fn options(settings: &Settings) -> Options {
-    Options { bpffs: settings.bpffs.clone(), state: settings.state.clone() }
+    Options { bpffs: settings.bpffs.clone(), anew: false }
 }
 
-fn serve(settings: &Settings) -> Result<(), Failure> {
+fn serve(settings: &Settings, options: &Options) -> Result<(), Failure> {
     log();
     let policies = policies(settings)?;
     let operators = operators(settings)?;
@@ -147,7 +153,7 @@ fn serve(settings: &Settings) -> Result<(), Failure> {
             Some(address) => Some(Metrics::bind(address, scrapes.clone()).await?),
             None => None,
         };
-        let supervisor = Supervisor::start(settings, store, policies)?;
+        let supervisor = Supervisor::start(settings, options, store, policies)?;
         let control = Control::bind(&settings.control, operators, commands.clone())?;
         let mut servers = tokio::task::JoinSet::new();
         servers.spawn(control.serve());

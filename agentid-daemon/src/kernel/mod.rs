@@ -3,6 +3,7 @@
 //! Synchronous, and to be called by the daemon's main thread: the kernel programs know the daemon by that thread.
 
 mod apply;
+mod attached;
 mod btf;
 mod canary;
 mod cgroup;
@@ -61,8 +62,8 @@ pub use self::{
 pub struct Options {
     /// Folder of the pins, in a bpffs.
     pub bpffs: PathBuf,
-    /// Folder of the daemon's state.
-    pub state: PathBuf,
+    /// Load the programs even when an earlier daemon has left those of this same build attached.
+    pub anew: bool,
 }
 
 /// The programs and maps, loaded and attached. Dropping it ends nothing: the pins hold.
@@ -77,7 +78,7 @@ pub struct Kernel {
 impl Kernel {
     /// Loads and attaches everything, or nothing; takes over what an earlier daemon left.
     pub fn start(options: &Options) -> Result<(Self, Vec<Held>), StartError> {
-        let started = start::start(&options.bpffs)?;
+        let started = start::start(&options.bpffs, options.anew)?;
         let kernel = Self {
             ebpf: started.ebpf,
             maps: started.maps,
@@ -145,14 +146,10 @@ impl Kernel {
     pub fn hooks(&self) -> Vec<(&'static str, Result<(), String>)> {
         let links = self.pins.links().ok().and_then(|mut folders| folders.pop());
         let state = |name: &str| match &links {
-            Some(folder) if folder.join(name).exists() => Ok(()),
+            Some(folder) if folder.join(name).exists() => attached::holds(folder, name),
             Some(_) | None => Err("its pinned link is gone".to_owned()),
         };
-        object::HOOKS
-            .iter()
-            .chain([&object::TRACEPOINT, &object::SYSCTL])
-            .map(|&name| (name, state(name)))
-            .collect()
+        object::links().map(|name| (name, state(name))).collect()
     }
 
     /// The ring of records; it can be taken once.

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use agentid_common::name::{self, NameKey};
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
     programs::{
@@ -90,6 +91,21 @@ pub enum ObjectError {
     Pin { name: &'static str, path: PathBuf, source: aya::pin::PinError },
 }
 
+/// Tells builds of the programs apart, as loaded on this kernel: what the object holds, and the kernel's types.
+pub fn fingerprint(key: &NameKey, globals: &[(&'static str, u32)]) -> u64 {
+    let mut bytes = OBJECT.to_vec();
+    for (name, value) in globals {
+        bytes.extend_from_slice(name.as_bytes());
+        bytes.extend_from_slice(&value.to_le_bytes());
+    }
+    name::hash(key, &bytes)
+}
+
+/// Names of all links that are pinned.
+pub fn links() -> impl Iterator<Item = &'static str> {
+    HOOKS.iter().copied().chain([TRACEPOINT, SYSCTL])
+}
+
 /// Reads the object, gives it what the kernel's types tell, and creates or opens its maps at their pins.
 pub fn open(btf: &Btf, globals: &[(&'static str, u32)], pins: &Pins) -> Result<Ebpf, ObjectError> {
     if OBJECT.is_empty() {
@@ -109,7 +125,7 @@ pub fn open(btf: &Btf, globals: &[(&'static str, u32)], pins: &Pins) -> Result<E
 /// Loads and attaches every program, and pins each link in `folder`. When one fails, none stays attached: links that
 /// are not pinned end with this process, pinned ones are unpinned by the caller with the folder.
 pub fn attach(ebpf: &mut Ebpf, btf: &Btf, folder: &Path) -> Result<(), ObjectError> {
-    load(ebpf, btf)?;
+    load_pinned(ebpf, btf)?;
     let cgroups = File::open(CGROUPS).map_err(ObjectError::Cgroups)?;
     for &name in HOOKS {
         let Program::Lsm(program) = program(ebpf, name)? else {
@@ -136,6 +152,12 @@ pub fn attach(ebpf: &mut Ebpf, btf: &Btf, folder: &Path) -> Result<(), ObjectErr
 
 /// Has the verifier look at every program, without attaching any.
 pub fn load(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ObjectError> {
+    load_pinned(ebpf, btf)?;
+    load_task_list(ebpf, btf)
+}
+
+/// Has the verifier look at every program whose link is pinned.
+fn load_pinned(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ObjectError> {
     for &name in HOOKS {
         let Program::Lsm(lsm) = program(ebpf, name)? else {
             return Err(ObjectError::NoProgram(name));
@@ -149,7 +171,11 @@ pub fn load(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ObjectError> {
     let Program::CgroupSysctl(sysctl) = program(ebpf, SYSCTL)? else {
         return Err(ObjectError::NoProgram(SYSCTL));
     };
-    sysctl.load().map_err(|source| refused(SYSCTL, source))?;
+    sysctl.load().map_err(|source| refused(SYSCTL, source))
+}
+
+/// Has the verifier look at the iterator over tasks.
+pub fn load_task_list(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ObjectError> {
     let Program::Iter(tasks) = program(ebpf, LIST_TASKS)? else {
         return Err(ObjectError::NoProgram(LIST_TASKS));
     };

@@ -1,8 +1,8 @@
 //! Our folder in bpffs: what keeps maps and links alive when the daemon is gone.
 //!
 //! ```text
-//!   /sys/fs/bpf/agentid/maps/NAME        opened again by the next daemon
-//!   /sys/fs/bpf/agentid/links-N/NAME     one folder for each set of programs; normally there is one
+//!   /sys/fs/bpf/agentid/maps/NAME              opened again by the next daemon
+//!   /sys/fs/bpf/agentid/links-N-BUILD/NAME     one folder for each set of programs; normally there is one
 //! ```
 
 use std::{
@@ -99,17 +99,23 @@ impl Pins {
         Ok(found.into_iter().map(|(_, path)| path).collect())
     }
 
-    /// A new folder of links, after all others.
-    pub fn new_links(&self) -> Result<PathBuf, PinError> {
+    /// A new folder for the links of a build's programs, after all others.
+    pub fn new_links(&self, build: u64) -> Result<PathBuf, PinError> {
         let last = self
             .links()?
             .last()
             .and_then(|path| number(&path.file_name()?.to_string_lossy()))
             .unwrap_or(0);
-        let path = self.folder.join(format!("{LINKS}{}", last + 1));
+        let path = self.folder.join(format!("{LINKS}{}-{build:016x}", last + 1));
         make(&path)?;
         Ok(path)
     }
+}
+
+/// Whether a folder of links is one of this build's programs.
+pub fn is_of(links: &Path, build: u64) -> bool {
+    let name = links.file_name().map(|name| name.to_string_lossy().into_owned());
+    name.is_some_and(|name| name.ends_with(&format!("-{build:016x}")))
 }
 
 /// Removes a folder of links; all of them have ended when this returns.
@@ -138,7 +144,8 @@ pub fn remove(folder: &Path) -> Result<(), PinError> {
 }
 
 fn number(name: &str) -> Option<u64> {
-    name.strip_prefix(LINKS)?.parse().ok()
+    let (number, _) = name.strip_prefix(LINKS)?.split_once('-')?;
+    number.parse().ok()
 }
 
 fn is_bpffs(path: &Path) -> bool {

@@ -1,11 +1,8 @@
 //! From nothing, or from what an earlier daemon left, to a kernel that enforces.
 //!
 //! ```text
-//!   preflight ─▶ pins ─▶ object and maps ─▶ this process is the keeper ─▶ new programs attached beside the old
-//!                                                   guards set ◀─ old programs detached ◀─┘
+//!   preflight ─▶ pins ─▶ object and maps ─▶ this process is the keeper ─▶ programs attached ─▶ guards set ─▶ canary
 //! ```
-//!
-//! Until the old programs are detached both sets decide, so that no operation is let through in between.
 
 use std::{fs::File, io, os::fd::AsFd, path::Path};
 
@@ -22,6 +19,7 @@ use aya::{
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::{
+    attached,
     btf::Btf,
     canary::{Canary, CanaryError},
     fields::{self, FieldError, KERNEL_BTF},
@@ -30,6 +28,7 @@ use super::{
     pins::{self, PinError, Pins},
     preflight::{self, PreflightError},
 };
+use crate::instance::Posture;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -82,7 +81,8 @@ pub struct Started {
     pub held: Vec<Held>,
 }
 
-pub fn start(folder: &Path) -> Result<Started, StartError> {
+/// `anew`: programs of this same build that are attached already are replaced as well.
+pub fn start(folder: &Path, anew: bool) -> Result<Started, StartError> {
     let bytes = std::fs::read(KERNEL_BTF).map_err(FieldError::Unreadable)?;
     let kernel = Btf::parse(&bytes).map_err(FieldError::Malformed)?;
     preflight::check(&kernel)?;
@@ -95,7 +95,7 @@ pub fn start(folder: &Path) -> Result<Started, StartError> {
         // The guards of the earlier programs hold against everyone but a keeper.
         Tags::pinned(&pins.map("TAGS"))?.keep_this_process()?;
     }
-    match set_up(&pins, &globals) {
+    match set_up(&pins, &globals, anew) {
         Ok(started) => Ok(started),
         Err(error) if adopting => Err(error),
         Err(error) => {
@@ -108,28 +108,31 @@ pub fn start(folder: &Path) -> Result<Started, StartError> {
     }
 }
 
-fn set_up(pins: &Pins, globals: &[(&'static str, u32)]) -> Result<Started, StartError> {
+fn set_up(pins: &Pins, globals: &[(&'static str, u32)], anew: bool) -> Result<Started, StartError> {
     let btf = aya::Btf::from_sys_fs()?;
     let mut ebpf = object::open(&btf, globals, pins)?;
     let mut maps = Maps::take(&mut ebpf)?;
     let names = host(&mut maps)?;
     maps.tags.keep_this_process()?;
 
-    let old = pins.links()?;
-    let new = pins.new_links()?;
-    if let Err(error) = object::attach(&mut ebpf, &btf, &new) {
-        pins::remove_links(&new)?;
-        return Err(error.into());
+    let build = object::fingerprint(&names, globals);
+    let kept = attached::complete(pins, build)?.filter(|_| !anew);
+    object::load_task_list(&mut ebpf, &btf)?;
+    if let Some(links) = &kept {
+        guard_all(&mut maps, pins, links)?;
+        let mut canary = Canary::start(&mut maps)?;
+        match canary.prove(&mut maps) {
+            Posture::Enforcing => {
+                let held = held(&maps)?;
+                return Ok(Started { ebpf, maps, pins: pins.clone(), canary, names, held });
+            }
+            posture => tracing::warn!(%posture, "the attached programs are replaced"),
+        }
     }
-    for folder in old {
-        pins::remove_links(&folder)?;
-    }
-    guard(&mut maps, pins.root(), GUARD_ROOT)?;
-    for folder in [pins.folder(), &pins.maps(), &new] {
-        guard(&mut maps, folder, GUARD_FOLDER)?;
-    }
-    let held = held(&maps)?;
+    let links = attached::replace(&mut ebpf, &btf, pins, build)?;
+    guard_all(&mut maps, pins, &links)?;
     let canary = Canary::start(&mut maps)?;
+    let held = held(&maps)?;
     Ok(Started { ebpf, maps, pins: pins.clone(), canary, names, held })
 }
 
@@ -167,6 +170,14 @@ fn random() -> Result<u64, StartError> {
     } else {
         Err(StartError::Random(io::ErrorKind::UnexpectedEof.into()))
     }
+}
+
+/// Marks all folders of ours for the guards.
+fn guard_all(maps: &mut Maps, pins: &Pins, links: &Path) -> Result<(), StartError> {
+    guard(maps, pins.root(), GUARD_ROOT)?;
+    [pins.folder(), &pins.maps(), links]
+        .into_iter()
+        .try_for_each(|folder| guard(maps, folder, GUARD_FOLDER))
 }
 
 /// Marks a folder of ours for the guards.

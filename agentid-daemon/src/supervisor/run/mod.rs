@@ -111,12 +111,16 @@ enum Woken {
 
 impl Supervisor {
     /// Starts enforcement and takes up the runs of an earlier daemon.
-    pub fn start(settings: &Settings, store: Store, policies: Vec<Text>) -> Result<Self, RunError> {
+    pub fn start(
+        settings: &Settings,
+        options: &Options,
+        store: Store,
+        policies: Vec<Text>,
+    ) -> Result<Self, RunError> {
         // Read before anything is touched: a file that cannot be read leaves all as it was.
         let known = store.runs()?;
         let metrics = Metrics::new(&labels(), env!("CARGO_PKG_VERSION"), ABI_VERSION)?;
-        let options = Options { bpffs: settings.bpffs.clone(), state: settings.state.clone() };
-        let (kernel, held) = Kernel::start(&options)?;
+        let (kernel, held) = Kernel::start(options)?;
         let image = kernel.image().map_err(RunError::Image)?;
         let used = held.iter().map(|held| {
             let Instance { generation, policy, params, .. } = held.instance;

@@ -1,0 +1,48 @@
+//! The set of programs that is attached: an earlier daemon's when it is of this same build, else a new one.
+
+use std::path::{Path, PathBuf};
+
+use aya::{Btf, Ebpf};
+
+use super::{
+    cgroup, object,
+    pins::{self, PinError, Pins},
+    start::StartError,
+};
+
+/// The folder of the only set that is attached, if it is whole and of this build. Nothing has to be loaded then, and
+/// not for an instant do two sets decide.
+pub fn complete(pins: &Pins, build: u64) -> Result<Option<PathBuf>, PinError> {
+    let folders = pins.links()?;
+    let [folder] = folders.as_slice() else { return Ok(None) };
+    let whole =
+        || object::links().all(|name| folder.join(name).exists() && holds(folder, name).is_ok());
+    Ok((pins::is_of(folder, build) && whole()).then(|| folder.clone()))
+}
+
+/// Whether a link that is there still has its program attached. Only one to a cgroup may not.
+pub fn holds(folder: &Path, name: &str) -> Result<(), String> {
+    if name != object::SYSCTL {
+        return Ok(());
+    }
+    match cgroup::is_attached(&folder.join(name)) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("its link was detached".to_owned()),
+        Err(error) => Err(format!("its link cannot be read: {error}")),
+    }
+}
+
+/// Attaches this build's programs beside all others, and then detaches those: until then both sets decide, so that no
+/// operation is let through in between.
+pub fn replace(ebpf: &mut Ebpf, btf: &Btf, pins: &Pins, build: u64) -> Result<PathBuf, StartError> {
+    let old = pins.links()?;
+    let new = pins.new_links(build)?;
+    if let Err(error) = object::attach(ebpf, btf, &new) {
+        pins::remove_links(&new)?;
+        return Err(error.into());
+    }
+    for folder in old {
+        pins::remove_links(&folder)?;
+    }
+    Ok(new)
+}
