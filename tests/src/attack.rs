@@ -48,6 +48,8 @@ pub enum Attempt {
     },
     /// A command of `bpf`, with nothing but zeroes for it.
     Bpf(u32),
+    /// Detaches a pinned link, which stays pinned.
+    Detach(PathBuf),
     Kill {
         tgid: u32,
         signal: i32,

@@ -30,6 +30,7 @@ fn check_untouched() -> Result<()> {
 /// P9: a policy's mistakes are told all at once, each with its place, and the daemon does not start.
 #[test]
 fn tells_all_five_mistakes_of_a_policy() -> Result<()> {
+    Daemon::unload_left()?;
     let text = "name = \"bad\"\nttl = \"soon\"\ncolour = \"red\"\nparams = [\"workspace\"]\n[[file]]\n\
                 paths = [\"${elsewhere}/**\"]\nallow = [\"raed\"]\n[[net]]\n\
                 to = [\"10.0.0.1/8:99999\"]\nallow = [\"connect\"]\n";
@@ -91,6 +92,7 @@ fn fails(command: &mut Command, scene: &Scene, status: i32) -> Result<String> {
 /// P2: without the daemon nothing is launched.
 #[test]
 fn launches_nothing_while_the_daemon_is_away() -> Result<()> {
+    Daemon::unload_left()?;
     let scene = Attacker::scene()?;
     let mut command = Command::new(AGENTID);
     command.arg("--socket").arg(scene.socket());
@@ -116,6 +118,7 @@ fn refuses_a_second_daemon() -> Result<()> {
 /// A port that somebody else has is named, and nothing is loaded.
 #[test]
 fn refuses_a_busy_metrics_port() -> Result<()> {
+    Daemon::unload_left()?;
     let taken = TcpListener::bind("127.0.0.1:0")?;
     let address = taken.local_addr()?.to_string();
     let scene = Scene::new()?;
@@ -147,6 +150,7 @@ fn refuses_a_corrupt_state_file() -> Result<()> {
 /// Who is not root is told so.
 #[test]
 fn refuses_to_start_for_a_user() -> Result<()> {
+    Daemon::unload_left()?;
     let scene = Scene::new()?;
     scene.set("state", Some(&format!("{}/state", scene.outside().display())))?;
     let mut command = Command::new(AGENTIDD);
@@ -159,6 +163,7 @@ fn refuses_to_start_for_a_user() -> Result<()> {
 /// A mistake in the settings has its place, and the policies are not even read.
 #[test]
 fn tells_the_place_of_a_mistake_in_the_settings() -> Result<()> {
+    Daemon::unload_left()?;
     let scene = Scene::new()?;
     scene.set("metricks", Some("off"))?;
     let lines = fs::read_to_string(scene.settings())?.lines().count();

@@ -1,14 +1,21 @@
 //! Enforcement outlives the daemon.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs, path::Path};
 
 use agentid_tests::{
-    harness::{Daemon, Run, scene::USERS, view::RunView, wait},
+    attack::Attempt,
+    harness::{
+        Attacker, Daemon, Run,
+        scene::{PINS, USERS},
+        view::RunView,
+        wait,
+    },
     step::{Open, Outcome, Step},
 };
 use anyhow::{Result, bail};
 use libc::{EACCES, EPERM};
 
+const FTRACE: &str = "/proc/sys/kernel/ftrace_enabled";
 /// Opens that must go by before the next thing happens.
 const MANY: u64 = 300;
 /// Deadlines are told in milliseconds of another clock than the one that they are kept in.
@@ -49,11 +56,14 @@ fn denies_before_while_and_after_the_daemon_is_killed() -> Result<()> {
     }
     let before = daemon.ps()?;
     assert_eq!(before.iter().map(|view| view.tasks).collect::<Vec<_>>(), [2, 2]);
-    for kill in [Daemon::kill9, Daemon::stop] {
+    let ends = [Daemon::kill9, Daemon::stop];
+    // A successor of the same build keeps the programs, one of another build replaces them.
+    let starts = [Daemon::start_again, Daemon::start_anew];
+    for (kill, start) in ends.into_iter().zip(starts) {
         runs.iter_mut().try_for_each(go_on)?;
         kill(&mut daemon)?;
         runs.iter_mut().try_for_each(go_on)?;
-        daemon.start_again()?;
+        start(&mut daemon)?;
         runs.iter_mut().try_for_each(go_on)?;
         same(&before, &daemon.ps()?);
     }
@@ -65,5 +75,46 @@ fn denies_before_while_and_after_the_daemon_is_killed() -> Result<()> {
         daemon.revoke(run.id())?;
         assert_eq!(run.errno(&step)?, EPERM, "the new daemon can revoke what the old one launched");
     }
+    Ok(())
+}
+
+/// Folders of links, each with one set of programs.
+fn sets() -> Result<Vec<String>> {
+    let names = fs::read_dir(PINS)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into()));
+    let mut names = names.collect::<Result<Vec<String>>>()?;
+    names.retain(|name| name.starts_with("links-"));
+    Ok(names)
+}
+
+/// P6: programs of the same build stay where they are, and those that are not whole, or of another build, are replaced.
+#[test]
+fn replaces_programs_that_are_not_its_own_or_not_whole() -> Result<()> {
+    let mut daemon = Daemon::start()?;
+    let mut run = Run::of(&daemon, 1000)?;
+    let mut outside = Attacker::outside(0)?;
+    let step = Step::Open { path: daemon.scene().denied(), how: Open::Read };
+    let first = sets()?;
+    assert_eq!(first.len(), 1, "{first:?}");
+    daemon.stop()?;
+    daemon.start_again()?;
+    assert_eq!(sets()?, first, "the same build's programs are kept");
+
+    let sysctl = Path::new(PINS).join(&first[0]).join("sysctl");
+    assert_eq!(outside.errno(&Attempt::Detach(sysctl))?, 0);
+    let degraded = || Ok((daemon.status()?.posture == "degraded").then_some(()));
+    wait::until("the posture says that a hook is gone", wait::SOON, degraded)?;
+    daemon.stop()?;
+    daemon.start_again()?;
+    let second = sets()?;
+    assert!(second.len() == 1 && second != first, "{first:?} were not replaced: {second:?}");
+    let ftrace = Attempt::Write { path: FTRACE.into(), text: "0".into() };
+    assert_eq!(outside.errno(&ftrace)?, EPERM, "the guard is back");
+
+    daemon.stop()?;
+    daemon.start_anew()?;
+    let third = sets()?;
+    assert!(third.len() == 1 && third != second, "{second:?} were not replaced: {third:?}");
+    assert_eq!(run.errno(&step)?, EACCES);
+    assert_eq!(daemon.status()?.posture, "enforcing");
     Ok(())
 }

@@ -66,6 +66,7 @@ pub struct Frail {
 impl Frail {
     /// Mounts both below a scene, and has the scene's daemon keep its pins there.
     pub fn below(scene: &Scene) -> Result<Self> {
+        Daemon::unload_left()?;
         let frail = Self { folder: scene.path().join("frail") };
         fs::create_dir(&frail.folder)?;
         mount_at("tmpfs", &frail.folder)?;

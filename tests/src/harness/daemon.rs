@@ -1,4 +1,7 @@
-//! The daemon as a guard: when it is dropped, nothing of it is left in the kernel.
+//! The daemon as a guard: when it is dropped, no run is left, and nobody but the next daemon notices what else is.
+//!
+//! The programs stay attached for the next test's daemon, as they do between a service and its successor: loading them
+//! takes longer than most tests. [`Daemon::unload_left`] is for tests that want a kernel without any.
 
 use std::{
     fs::{self, OpenOptions},
@@ -15,7 +18,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{Scene, shared, wait};
+use super::{Scene, scene::PINS, shared, wait};
 
 pub const AGENTIDD: &str = "/usr/bin/agentidd";
 /// Loading all programs takes some seconds in a slow emulator.
@@ -42,6 +45,7 @@ impl Daemon {
     }
 
     pub(super) fn boot(scene: Scene) -> Result<Self> {
+        shared::unload_at_exit();
         let socket = scene.path().join("notify");
         let notify = UnixDatagram::bind(&socket)
             .with_context(|| format!("failed to bind {}", socket.display()))?;
@@ -61,12 +65,27 @@ impl Daemon {
 
     /// Starts it once more after [`Daemon::kill9`] or [`Daemon::stop`], and waits until it is ready.
     pub fn start_again(&mut self) -> Result<()> {
+        self.start_with(&[])
+    }
+
+    /// As [`Daemon::start_again`], with programs of its own even where the earlier ones are of the same build.
+    pub fn start_anew(&mut self) -> Result<()> {
+        self.start_with(&["--replace-programs"])
+    }
+
+    /// Ends the shared daemon, and unloads what an earlier test's daemon has left in the kernel.
+    pub fn unload_left() -> Result<()> {
+        shared::end();
+        if fs::exists(PINS)? { unload(&Scene::new()?) } else { Ok(()) }
+    }
+
+    fn start_with(&mut self, arguments: &[&str]) -> Result<()> {
         if self.process.is_some() {
             bail!("the daemon is running");
         }
         let log = OpenOptions::new().create(true).append(true).open(self.scene.log())?;
         let process = self
-            .agentidd(&[])
+            .agentidd(arguments)
             .env("NOTIFY_SOCKET", self.scene.path().join("notify"))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -141,22 +160,28 @@ impl Daemon {
         wait::until("no run is left", wait::SOON, || Ok(self.ps()?.is_empty().then_some(())))
     }
 
-    /// Ends every run, the daemon, and all that it left in the kernel.
-    fn clean_up(&mut self) -> Result<()> {
+    /// Ends every run and the daemon; unless what it leaves in the kernel is for the next one, that as well.
+    fn clean_up(&mut self, leave: bool) -> Result<()> {
         if self.process.is_none() {
             self.start_again()?;
         }
         self.end_runs()?;
         self.stop()?;
-        super::cli::output(&mut self.agentidd(&["unload"]), &[0])?;
-        Ok(())
+        if leave && self.scene.has_usual_pins()? { Ok(()) } else { unload(&self.scene) }
     }
+}
+
+fn unload(scene: &Scene) -> Result<()> {
+    let mut command = Command::new(AGENTIDD);
+    super::cli::output(command.arg("--config").arg(scene.settings()).arg("unload"), &[0])?;
+    Ok(())
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
         let failing = thread::panicking();
-        let cleaned = self.clean_up();
+        // A test that fails may have failed at what it found.
+        let cleaned = self.clean_up(!failing);
         if failing || cleaned.is_err() {
             eprintln!("the daemon's log:\n{}", self.log());
         }

@@ -99,6 +99,12 @@ impl Scene {
         self.path().join("agentid.toml")
     }
 
+    /// Whether its daemon pins where those of most other scenes do.
+    pub fn has_usual_pins(&self) -> Result<bool> {
+        let text = fs::read_to_string(self.settings()).context("failed to read settings")?;
+        Ok(text.lines().any(|line| line == format!("bpffs = \"{PINS}\"")))
+    }
+
     /// The daemon's control socket.
     pub fn socket(&self) -> PathBuf {
         self.path().join("control/control.sock")

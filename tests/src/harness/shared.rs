@@ -22,10 +22,6 @@ impl Daemon {
         let mut shared = lock();
         if shared.is_none() {
             *shared = Some(Self::boot(Scene::new()?)?);
-            // SAFETY: the function lives as long as the program, and does not unwind.
-            AT_EXIT.call_once(|| unsafe {
-                libc::atexit(end_at_exit);
-            });
         }
         Ok(Shared(shared))
     }
@@ -57,8 +53,18 @@ pub(super) fn end() {
     drop(lock().take());
 }
 
-extern "C" fn end_at_exit() {
-    end();
+/// Has what is left in the kernel unloaded when the suite is over.
+pub(super) fn unload_at_exit() {
+    // SAFETY: the function lives as long as the program, and does not unwind.
+    AT_EXIT.call_once(|| unsafe {
+        libc::atexit(unload);
+    });
+}
+
+extern "C" fn unload() {
+    if let Err(error) = Daemon::unload_left() {
+        eprintln!("failed to unload what the suite has left: {error:#}");
+    }
 }
 
 fn lock() -> MutexGuard<'static, Option<Daemon>> {

@@ -46,6 +46,7 @@ fn perform(attempt: Attempt) -> Found {
         Attempt::Rename { from, to } => std::fs::rename(from, to),
         Attempt::Exchange { one, other } => names::exchange(&one, &other),
         Attempt::Bpf(command) => processes::bpf(command),
+        Attempt::Detach(pin) => processes::detach(&pin),
         Attempt::Kill { tgid, signal } => processes::kill(tgid, signal),
         Attempt::PidfdKill { tgid, signal } => processes::pidfd_kill(tgid, signal),
         Attempt::Trace(tgid) => processes::trace(tgid),

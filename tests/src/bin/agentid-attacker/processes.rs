@@ -1,8 +1,13 @@
 //! Attempts upon other processes, and upon bpf(2).
 
 use std::{
+    ffi::CString,
     io,
-    os::fd::{AsRawFd as _, OwnedFd},
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::Path,
     ptr,
 };
 
@@ -11,10 +16,28 @@ use super::mounts::{descriptor, done};
 /// More than any command's part of `union bpf_attr`.
 const ATTRIBUTES: usize = 128;
 
+const BPF_OBJ_GET: u32 = 7;
+const BPF_LINK_DETACH: u32 = 34;
+
 pub fn bpf(command: u32) -> io::Result<()> {
+    command_with(command, 0).map(drop)
+}
+
+pub fn detach(pin: &Path) -> io::Result<()> {
+    let path = CString::new(pin.as_os_str().as_bytes())?;
+    let link = descriptor(command_with(BPF_OBJ_GET, path.as_ptr() as u64)?)?;
+    let number = u64::try_from(link.as_raw_fd()).map_err(io::Error::other)?;
+    command_with(BPF_LINK_DETACH, number).map(drop)
+}
+
+/// A command of which only the first field has a value.
+fn command_with(command: u32, first: u64) -> io::Result<libc::c_long> {
     let mut attributes = [0_u64; ATTRIBUTES / 8];
-    // SAFETY: the kernel reads and writes at most the given length.
-    done(unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_mut_ptr(), ATTRIBUTES) })
+    attributes[0] = first;
+    // SAFETY: the kernel reads and writes at most the given length, and what the first field points to is alive.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_mut_ptr(), ATTRIBUTES) };
+    done(result).map(|()| result)
 }
 
 pub fn kill(tgid: u32, signal: i32) -> io::Result<()> {
