@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -17,6 +18,7 @@ use crate::wire::{Boot, Kind, Tty};
 use crate::{debian, shell};
 
 const LOGS_KEPT: usize = 100;
+static NUMBER: AtomicU32 = AtomicU32::new(1);
 
 /// What the root file system of a guest is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -84,7 +86,9 @@ impl Guest {
         fs::create_dir_all(&logs).context("failed to create the folder for guest logs")?;
         forget_old(&logs)?;
         let kernel = self.kernel.name.replace('/', "_");
-        let name = format!("{kernel}-{}", std::process::id());
+        // Several guests of one kernel may run at once, of this process and of others.
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{kernel}-{}-{number}", std::process::id());
         let initrd = Temporary(logs.join(format!("{name}.initrd")));
         fs::write(&initrd.0, archive).context("failed to write the initramfs")?;
         let log = logs.join(format!("{name}.log"));

@@ -1,38 +1,23 @@
 //! `cargo xtask test`: the checks, the host's tests, and the suite in guests.
 
-use std::collections::BTreeSet;
+mod boots;
+mod plan;
+
 use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
-use crate::artifacts::{self, Artifacts};
-use crate::guest::Guest;
-use crate::image::Added;
+use self::boots::{Common, Job};
+use self::plan::{Boot, DEFAULT, names, plan};
+use crate::artifacts;
 use crate::kernels::{Kernel, SERIES};
 use crate::qemu::End;
 use crate::setup::Cache;
 use crate::tally::Tally;
-use crate::wire::Kind;
-use crate::{check, native, pending, shell, vm};
-
-/// A way to boot a guest, and the module of the suite that wants it.
-struct Boot {
-    module: &'static str,
-    append: &'static str,
-}
-
-/// Tests outside these modules share the default boot.
-static BOOTS: [Boot; 2] = [
-    Boot { module: "boot_nobpf", append: "lsm=landlock,yama" },
-    Boot { module: "boot_preempt_full", append: "preempt=full" },
-];
-static DEFAULT: Boot = Boot { module: "default", append: "" };
-/// Modules with this prefix must be in the table.
-const SPECIAL: &str = "boot_";
-const IN_GUEST: &str = "/usr/bin/agentid-suite";
+use crate::{check, native, pending, shell};
 
 #[derive(Debug, clap::Args)]
 pub struct Options {
@@ -98,25 +83,22 @@ fn guests(cache: &Cache, options: &Options, rows: &mut Vec<Row>) -> Result<()> {
     }
     let all = SERIES.iter().map(|series| series.name.to_owned());
     let kernels = if options.kernel.is_empty() { all.collect() } else { options.kernel.clone() };
-    for name in kernels {
-        let kernel = Kernel::find(cache, &name)?;
-        for (boot, tests) in &plan {
+    let kernels: Vec<Kernel> =
+        kernels.iter().map(|name| Kernel::find(cache, name)).collect::<Result<_>>()?;
+    let mut jobs = Vec::new();
+    // Small boots come last, so that no processor waits long for another one.
+    for (boot, tests) in &plan {
+        for kernel in &kernels {
             // Whoever names tests wants them run, whether they are known to hold or not.
             let (tests, skipped) = if options.filter.is_some() {
                 (tests.clone(), 0)
             } else {
                 without_pending(&kernel.name, tests)
             };
-            if tests.is_empty() {
-                let tally = Tally { skipped, ..Tally::default() };
-                rows.push(Row::new(kernel.name.clone(), boot.module, tally, Instant::now()));
-                continue;
-            }
-            let mut row = run_boot(cache, &artifacts, suite, &kernel, boot, &tests)?;
-            row.tally.skipped += skipped;
-            rows.push(row);
+            jobs.push(Job { kernel: kernel.clone(), boot, tests, skipped });
         }
     }
+    rows.extend(boots::run(&Common { cache, artifacts: &artifacts, suite }, &jobs)?);
     Ok(())
 }
 
@@ -157,74 +139,9 @@ impl Row {
     }
 }
 
-/// The tests of the suite, which as a static binary runs here as well.
-fn names(suite: &Path) -> Result<Vec<String>> {
-    let list = shell::run_quiet(Command::new(suite).args(["--list", "--format", "terse"]))?;
-    Ok(list.lines().filter_map(|line| Some(line.strip_suffix(": test")?.to_owned())).collect())
-}
-
-/// Which tests run in which boot. Boots without tests are left out.
-fn plan(names: &[String], filter: Option<&str>) -> Result<Vec<(&'static Boot, Vec<String>)>> {
-    let modules: BTreeSet<&str> = names
-        .iter()
-        .filter_map(|name| name.rsplit_once("::").map(|(module, _)| module))
-        .flat_map(|module| module.split("::"))
-        .filter(|module| module.starts_with(SPECIAL))
-        .collect();
-    let known = |module: &&str| BOOTS.iter().any(|boot| boot.module == *module);
-    if let Some(stranger) = modules.iter().find(|module| !known(module)) {
-        bail!("no boot for the tests in {stranger}: give it one in xtask/src/suite.rs");
-    }
-    let wanted = |name: &&String| filter.is_none_or(|filter| name.contains(filter));
-    let is_in = |name: &str, module: &str| name.split("::").any(|part| part == module);
-    let mut plan = Vec::new();
-    for boot in std::iter::once(&DEFAULT).chain(&BOOTS) {
-        let belongs = |name: &&String| match boot.module {
-            _ if std::ptr::eq(boot, &DEFAULT) => !BOOTS.iter().any(|boot| is_in(name, boot.module)),
-            module => is_in(name, module),
-        };
-        let tests: Vec<String> = names.iter().filter(wanted).filter(belongs).cloned().collect();
-        if !tests.is_empty() {
-            plan.push((boot, tests));
-        }
-    }
-    Ok(plan)
-}
-
 fn arguments(tests: &[String]) -> Vec<String> {
     let fixed = ["--test-threads=1", "--exact"].map(str::to_owned);
     fixed.into_iter().chain(tests.iter().cloned()).collect()
-}
-
-fn run_boot(
-    cache: &Cache,
-    artifacts: &Artifacts,
-    suite: &Path,
-    kernel: &Kernel,
-    boot: &'static Boot,
-    tests: &[String],
-) -> Result<Row> {
-    shell::say(format_args!(
-        "test: {} tests on {}, boot {}",
-        tests.len(),
-        kernel.name,
-        boot.module
-    ));
-    let begun = Instant::now();
-    let mut command = vec![IN_GUEST.to_owned()];
-    command.extend(arguments(tests));
-    let mut guest = Guest::bare(kernel.clone(), command);
-    guest.append = boot.append.to_owned();
-    guest.added.push(Added::new(suite, IN_GUEST));
-    let mut output = Vec::new();
-    let end = guest.run(cache, artifacts, false, &mut |kind, bytes| {
-        if kind == Kind::Stdout {
-            output.extend_from_slice(bytes);
-        }
-        vm::pass_on(kind, bytes)
-    })?;
-    let tally = count(&String::from_utf8_lossy(&output), tests.len(), end);
-    Ok(Row::new(kernel.name.clone(), boot.module, tally, begun))
 }
 
 /// What a boot's output says. Tests that a dead guest did not answer for have failed.
@@ -244,7 +161,7 @@ fn count(output: &str, tests: usize, end: End) -> Tally {
 fn run_native(suite: &Path, plan: &[(&'static Boot, Vec<String>)]) -> Result<Row> {
     native::require()?;
     let begun = Instant::now();
-    let tests = plan.iter().find(|(boot, _)| boot.module == DEFAULT.module);
+    let tests = plan.iter().find(|(boot, _)| boot.name == DEFAULT.name);
     let tests = tests.map(|(_, tests)| tests.as_slice()).unwrap_or_default();
     let program = suite.to_string_lossy();
     let mut command = shell::as_root(&program).context("the suite needs root")?;
@@ -257,7 +174,7 @@ fn run_native(suite: &Path, plan: &[(&'static Boot, Vec<String>)]) -> Result<Row
     let status = output.status.code().and_then(|code| u8::try_from(code).ok());
     let end = status.map_or(End::Crashed, End::Status);
     let tally = count(&String::from_utf8_lossy(&output.stdout), tests.len(), end);
-    Ok(Row::new("native".to_owned(), DEFAULT.module, tally, begun))
+    Ok(Row::new("native".to_owned(), DEFAULT.name, tally, begun))
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-use super::{count, plan};
+use super::count;
+use super::plan::plan;
 use crate::qemu::End;
 use crate::tally::Tally;
 
@@ -10,8 +11,8 @@ fn names() -> Vec<String> {
 fn sends_each_test_to_its_boot() {
     let plan = plan(&names(), None).expect("all boots are known");
     let boots: Vec<(&str, usize)> =
-        plan.iter().map(|(boot, tests)| (boot.module, tests.len())).collect();
-    assert_eq!(boots, [("default", 2), ("boot_nobpf", 1)]);
+        plan.iter().map(|(boot, tests)| (boot.name, tests.len())).collect();
+    assert_eq!(boots, [("default", 2), ("nobpf", 1)]);
 }
 
 #[test]

@@ -1,0 +1,130 @@
+//! The boots of a test run, side by side: as many at once as there are processors, for an emulated guest uses one.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+
+use super::plan::Boot;
+use super::{Row, count};
+use crate::artifacts::Artifacts;
+use crate::guest::Guest;
+use crate::image::{self, Added};
+use crate::kernels::Kernel;
+use crate::setup::{self, Cache};
+use crate::shell;
+use crate::tally::Tally;
+use crate::wire::Kind;
+
+const IN_GUEST: &str = "/usr/bin/agentid-suite";
+
+/// Tests for one guest.
+pub struct Job {
+    pub kernel: Kernel,
+    pub boot: &'static Boot,
+    pub tests: Vec<String>,
+    /// How many tests of this boot are left out.
+    pub skipped: usize,
+}
+
+impl Job {
+    /// What its lines begin with.
+    fn name(&self) -> String {
+        format!("{} {}", self.kernel.name, self.boot.name)
+    }
+}
+
+/// What all jobs have in common.
+pub struct Common<'run> {
+    pub cache: &'run Cache,
+    pub artifacts: &'run Artifacts,
+    pub suite: &'run Path,
+}
+
+/// A row for each job, in the order of the jobs.
+pub fn run(common: &Common<'_>, jobs: &[Job]) -> Result<Vec<Row>> {
+    // What all guests need is set up once, before they look for it all at once.
+    setup::tools(&[&setup::QEMU])?;
+    image::mini(common.cache)?;
+    let workers = thread::available_parallelism().context("failed to count the processors")?;
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(job) = jobs.get(number) else { return done };
+            done.push((number, run_job(common, job)));
+        }
+    };
+    let done: Result<Vec<_>> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..workers.get()).map(|_| scope.spawn(work)).collect();
+        let join = |thread: thread::ScopedJoinHandle<'_, _>| {
+            thread.join().ok().context("a guest's thread has died")
+        };
+        threads.into_iter().map(join).collect()
+    });
+    let mut rows: Vec<(usize, Row)> = done?.into_iter().flatten().collect();
+    rows.sort_by_key(|(number, _)| *number);
+    Ok(rows.into_iter().map(|(_, row)| row).collect())
+}
+
+fn run_job(common: &Common<'_>, job: &Job) -> Row {
+    let begun = Instant::now();
+    let tally = match run_boot(common, job) {
+        Ok(tally) => tally,
+        Err(error) => {
+            shell::say(format_args!("test: {}: {error:#}", job.name()));
+            Tally { failed: job.tests.len().max(1), ..Tally::default() }
+        }
+    };
+    let tally = Tally { skipped: tally.skipped + job.skipped, ..tally };
+    Row::new(job.kernel.name.clone(), job.boot.name, tally, begun)
+}
+
+fn run_boot(common: &Common<'_>, job: &Job) -> Result<Tally> {
+    if job.tests.is_empty() {
+        return Ok(Tally::default());
+    }
+    shell::say(format_args!("test: {} tests in a guest: {}", job.tests.len(), job.name()));
+    let mut command = vec![IN_GUEST.to_owned()];
+    command.extend(super::arguments(&job.tests));
+    let mut guest = Guest::bare(job.kernel.clone(), command);
+    guest.append = job.boot.append.to_owned();
+    guest.added.push(Added::new(common.suite, IN_GUEST));
+    let mut lines = Lines { prefix: job.name(), ..Lines::default() };
+    let end = guest
+        .run(common.cache, common.artifacts, false, &mut |kind, bytes| lines.take(kind, bytes))?;
+    lines.take(Kind::Stdout, b"\n")?;
+    Ok(count(&String::from_utf8_lossy(&lines.stdout), job.tests.len(), end))
+}
+
+/// Passes a guest's output on by whole lines, each with the name of its job: several jobs are at it at once.
+#[derive(Default)]
+struct Lines {
+    prefix: String,
+    /// All of standard output.
+    stdout: Vec<u8>,
+    /// What has no end of line yet, of both streams: a test's messages stand where it wrote them.
+    begun: Vec<u8>,
+}
+
+impl Lines {
+    fn take(&mut self, kind: Kind, bytes: &[u8]) -> Result<()> {
+        if kind == Kind::Stdout {
+            self.stdout.extend_from_slice(bytes);
+        }
+        self.begun.extend_from_slice(bytes);
+        let whole = self.begun.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let mut out = std::io::stdout().lock();
+        for line in
+            String::from_utf8_lossy(&self.begun[..whole]).lines().filter(|line| !line.is_empty())
+        {
+            writeln!(out, "[{}] {line}", self.prefix)?;
+        }
+        self.begun.drain(..whole);
+        Ok(())
+    }
+}

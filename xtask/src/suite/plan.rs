@@ -1,0 +1,62 @@
+//! Which tests run in which boot.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::shell;
+
+/// A way to boot a guest, and the modules of the suite that run in it.
+pub struct Boot {
+    pub name: &'static str,
+    modules: &'static [&'static str],
+    /// Further kernel arguments.
+    pub append: &'static str,
+}
+
+/// Tests outside these modules share [`DEFAULT`]. Long ones are a boot of their own, for boots run side by side.
+static BOOTS: [Boot; 3] = [
+    Boot { name: "long", modules: LONG, append: "" },
+    Boot { name: "nobpf", modules: &["boot_nobpf"], append: "lsm=landlock,yama" },
+    Boot { name: "preempt_full", modules: &["boot_preempt_full"], append: "preempt=full" },
+];
+const LONG: &[&str] = &["many", "metrics", "preemption", "rename_race", "storm"];
+pub static DEFAULT: Boot = Boot { name: "default", modules: &[], append: "" };
+/// Modules with this prefix must be in the table.
+const SPECIAL: &str = "boot_";
+
+/// The tests of the suite, which as a static binary runs here as well.
+pub fn names(suite: &Path) -> Result<Vec<String>> {
+    let list = shell::run_quiet(Command::new(suite).args(["--list", "--format", "terse"]))?;
+    Ok(list.lines().filter_map(|line| Some(line.strip_suffix(": test")?.to_owned())).collect())
+}
+
+/// Which tests run in which boot. Boots without tests are left out.
+pub fn plan(names: &[String], filter: Option<&str>) -> Result<Vec<(&'static Boot, Vec<String>)>> {
+    let modules: BTreeSet<&str> = names
+        .iter()
+        .filter_map(|name| name.rsplit_once("::").map(|(module, _)| module))
+        .flat_map(|module| module.split("::"))
+        .filter(|module| module.starts_with(SPECIAL))
+        .collect();
+    let known = |module: &&str| BOOTS.iter().any(|boot| boot.modules.contains(module));
+    if let Some(stranger) = modules.iter().find(|module| !known(module)) {
+        bail!("no boot for the tests in {stranger}: give it one in xtask/src/suite/plan.rs");
+    }
+    let wanted = |name: &&String| filter.is_none_or(|filter| name.contains(filter));
+    let is_in = |name: &str, boot: &Boot| name.split("::").any(|part| boot.modules.contains(&part));
+    let mut plan = Vec::new();
+    for boot in std::iter::once(&DEFAULT).chain(&BOOTS) {
+        let belongs = |name: &&String| {
+            let elsewhere = || BOOTS.iter().any(|boot| is_in(name, boot));
+            is_in(name, boot) || std::ptr::eq(boot, &DEFAULT) && !elsewhere()
+        };
+        let tests: Vec<String> = names.iter().filter(wanted).filter(belongs).cloned().collect();
+        if !tests.is_empty() {
+            plan.push((boot, tests));
+        }
+    }
+    Ok(plan)
+}
