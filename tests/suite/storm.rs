@@ -10,6 +10,8 @@ use anyhow::{Result, bail};
 use libc::{EACCES, EPERM};
 
 const TASKS: u32 = 100_000;
+/// Enough for a storm to be revoked in.
+const SOME: u32 = 20_000;
 /// The probe's own threads, from which it starts the others.
 const THREADS: u64 = 2;
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -53,7 +55,7 @@ fn starts_nothing_after_revoke() -> Result<()> {
     let daemon = Daemon::shared()?;
     for uid in USERS {
         let mut run = Run::of(&daemon, uid)?;
-        run.say(&Step::Storm { tasks: TASKS, path: daemon.scene().granted() })?;
+        run.say(&Step::Storm { tasks: SOME, path: daemon.scene().granted() })?;
         under_way(&daemon, &run)?;
         daemon.revoke(run.id())?;
         let started = run.totals(&daemon)?.started;
@@ -74,7 +76,7 @@ fn kills_a_tree_that_goes_on_growing() -> Result<()> {
     for uid in USERS {
         let terms = Terms { policy: "killed", uid, ..Terms::default() };
         let mut run = Run::launch(&daemon, &terms)?;
-        run.say(&Step::Storm { tasks: TASKS, path: daemon.scene().granted() })?;
+        run.say(&Step::Storm { tasks: SOME, path: daemon.scene().granted() })?;
         under_way(&daemon, &run)?;
         let revoked = daemon.revoke(run.id())?;
         assert_eq!(revoked.remaining, 0);

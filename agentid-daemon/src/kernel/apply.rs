@@ -3,12 +3,16 @@
 use agentid_common::{
     file::Node,
     instance::Instance,
-    map::{CANARY_SLOT, NODES, SLOTS},
+    map::{CANARY_SLOT, NODES},
     net::{PeerKey, PortKey},
 };
 use aya::maps::{MapError, lpm_trie::Key};
 
-use super::maps::{Maps, put, remove};
+use super::{
+    maps::{Maps, put, remove},
+    pins::Pins,
+    sys,
+};
 use crate::image::{Image, MapOp};
 
 #[derive(Debug, thiserror::Error)]
@@ -73,38 +77,41 @@ fn one(maps: &mut Maps, op: &MapOp) -> Result<(), MapError> {
     }
 }
 
-/// Everything that the maps hold about runs and their rules.
-pub fn image(maps: &Maps) -> Result<Image, MapError> {
+/// Everything that the maps hold about runs and their rules. Counts their elements.
+pub fn image(maps: &mut Maps, pins: &Pins) -> Result<Image, MapError> {
     let mut image = Image::default();
-    for slot in (0..SLOTS).filter(|&slot| slot != CANARY_SLOT) {
-        let instance = maps.instances.get(&slot, 0)?;
-        if instance.generation != 0 {
+    for (slot, instance) in (0..).zip(pins.instances()?) {
+        if slot != CANARY_SLOT && instance.generation != 0 {
             image.apply(&MapOp::SetInstance(slot, instance));
         }
     }
-    for state in 0..NODES {
-        let node = maps.nodes.get(&state, 0)?;
+    for (state, node) in (0..).zip(sys::array::<Node>(&pins.map("NODES"), NODES)?) {
         if node != Node::default() {
             image.apply(&MapOp::SetNode(state, node));
         }
     }
     for element in maps.anchors.map.iter() {
+        maps.anchors.elements += 1;
         let (key, number) = element?;
         image.apply(&MapOp::SetAnchor(key, number));
     }
     for element in maps.entries.map.iter() {
+        maps.entries.elements += 1;
         let (key, entry) = element?;
         image.apply(&MapOp::SetEntry(key, entry));
     }
     for element in maps.edges.map.iter() {
+        maps.edges.elements += 1;
         let (key, target) = element?;
         image.apply(&MapOp::SetEdge(key, target));
     }
     for element in maps.peers.map.iter() {
+        maps.peers.elements += 1;
         let (key, class): (Key<PeerKey>, u32) = element?;
         image.apply(&MapOp::SetPeer { key: key.data(), bits: key.prefix_len(), class });
     }
     for element in maps.ports.map.iter() {
+        maps.ports.elements += 1;
         let (key, rule): (Key<PortKey>, _) = element?;
         image.apply(&MapOp::SetPort { key: key.data(), bits: key.prefix_len(), rule });
     }

@@ -2,14 +2,14 @@
 //!
 //! The format is that of Documentation/bpf/btf.rst. aya reads it too, but keeps members to itself.
 
-use std::collections::HashMap;
-
 /// The kernel's types, or those of an object.
 pub struct Btf<'a> {
     strings: &'a [u8],
     /// Type 0 is void.
     types: Vec<Type<'a>>,
-    by_name: HashMap<(&'a [u8], Kind), usize>,
+    /// Structures and functions: place of the name, number of the type. Few are ever asked for, so that to look through
+    /// all of them costs less than an index.
+    named: Vec<(Kind, u32, usize)>,
 }
 
 /// Why it could not be read.
@@ -26,7 +26,7 @@ pub struct Member {
     pub size: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Structure,
     Function,
@@ -82,7 +82,7 @@ impl<'a> Btf<'a> {
         let mut btf = Self {
             strings,
             types: vec![Type { info: 0, size_or_type: 0, body: &[] }],
-            by_name: HashMap::new(),
+            named: Vec::new(),
         };
         let mut at = 0;
         while at < types.len() {
@@ -113,25 +113,35 @@ impl<'a> Btf<'a> {
             _ => None,
         };
         if let Some(by_kind) = by_kind {
-            self.by_name.entry((self.name(name), by_kind)).or_insert(index);
+            self.named.push((by_kind, name, index));
         }
         self.types.push(found);
         Ok(at + 12 + size)
     }
 
     pub fn has_function(&self, name: &str) -> bool {
-        self.by_name.contains_key(&(name.as_bytes(), Kind::Function))
+        self.index(Kind::Function, name).is_some()
     }
 
     /// The size of a structure, in bytes.
     pub fn size_of(&self, structure: &str) -> Option<u32> {
-        let &index = self.by_name.get(&(structure.as_bytes(), Kind::Structure))?;
+        let index = self.index(Kind::Structure, structure)?;
         self.types.get(index).map(|found| found.size_or_type)
+    }
+
+    /// The first type of this kind and name.
+    fn index(&self, kind: Kind, name: &str) -> Option<usize> {
+        let is_it = |at: u32| {
+            let rest = self.strings.get(at as usize..).unwrap_or_default();
+            rest.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
+        };
+        let found = |&&(of, at, _): &&(Kind, u32, usize)| of == kind && is_it(at);
+        self.named.iter().find(found).map(|&(.., index)| index)
     }
 
     /// Where a member lies; `path` leaves anonymous members out.
     pub fn member(&self, structure: &str, path: &[&str]) -> Option<Member> {
-        let &index = self.by_name.get(&(structure.as_bytes(), Kind::Structure))?;
+        let index = self.index(Kind::Structure, structure)?;
         let mut offset = 0;
         let mut at = index as u32;
         for name in path {

@@ -15,7 +15,7 @@ use agentid_common::{
     tag::{KEEPER_SLOT, Tag},
 };
 use aya::{
-    Ebpf, Pod,
+    Ebpf,
     maps::{Array, HashMap, InodeStorage, LpmTrie, Map, MapData, MapError, PerCpuArray, RingBuf},
 };
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
@@ -130,12 +130,12 @@ impl Maps {
             tags: Tags::new(tags)?,
             instances: typed(ebpf, "INSTANCES")?,
             activity: typed(ebpf, "ACTIVITY")?,
-            anchors: counted_hash(typed(ebpf, "ANCHORS")?),
-            entries: counted_hash(typed(ebpf, "ENTRIES")?),
-            edges: counted_hash(typed(ebpf, "EDGES")?),
+            anchors: counted(ebpf, "ANCHORS")?,
+            entries: counted(ebpf, "ENTRIES")?,
+            edges: counted(ebpf, "EDGES")?,
             nodes: typed(ebpf, "NODES")?,
-            peers: counted_trie(typed(ebpf, "PEERS")?),
-            ports: counted_trie(typed(ebpf, "PORTS")?),
+            peers: counted(ebpf, "PEERS")?,
+            ports: counted(ebpf, "PORTS")?,
             host: typed(ebpf, "HOST")?,
             identities: typed(ebpf, "IDENTITIES")?,
             guards: typed(ebpf, "GUARDS")?,
@@ -178,14 +178,12 @@ fn typed<M: TryFrom<Map, Error = MapError>>(
     M::try_from(take(ebpf, name)?).map_err(|source| MapsError::Type { name, source })
 }
 
-fn counted_hash<K: Pod, V: Pod>(map: HashMap<MapData, K, V>) -> Counted<HashMap<MapData, K, V>> {
-    let elements = map.keys().count() as u64;
-    Counted { map, elements }
-}
-
-fn counted_trie<K: Pod, V: Pod>(map: LpmTrie<MapData, K, V>) -> Counted<LpmTrie<MapData, K, V>> {
-    let elements = map.keys().count() as u64;
-    Counted { map, elements }
+/// To be counted when the map is read as a whole.
+fn counted<M: TryFrom<Map, Error = MapError>>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<Counted<M>, MapsError> {
+    Ok(Counted { map: typed(ebpf, name)?, elements: 0 })
 }
 
 /// Writes an element and keeps count of it.

@@ -16,6 +16,7 @@ mod preflight;
 mod ring;
 mod start;
 mod survey;
+mod sys;
 mod tasks;
 mod unload;
 mod verify;
@@ -94,9 +95,9 @@ impl Kernel {
         self.names
     }
 
-    /// What the maps hold now; the canary is not part of it.
-    pub fn image(&self) -> Result<Image, ReadError> {
-        Ok(apply::image(&self.maps)?)
+    /// What the maps hold now; the canary is not part of it. To be called once before anything is applied.
+    pub fn image(&mut self) -> Result<Image, ReadError> {
+        Ok(apply::image(&mut self.maps, &self.pins)?)
     }
 
     /// Carries out the ops in order, up to the first that fails.

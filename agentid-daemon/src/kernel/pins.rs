@@ -12,10 +12,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use agentid_common::{instance::Instance, map::SLOTS};
 use aya::programs::links::PinnedLink;
 use rustix::fs::statfs;
 
-use super::object::MAPS;
+use super::{object::MAPS, sys};
 
 /// include/uapi/linux/magic.h
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
@@ -83,6 +84,11 @@ impl Pins {
         } else {
             Err(PinError::Partial { folder: self.maps(), missing })
         }
+    }
+
+    /// Every slot as it is now.
+    pub fn instances(&self) -> io::Result<Vec<Instance>> {
+        sys::array(&self.map("INSTANCES"), SLOTS)
     }
 
     /// Folders of links, the oldest first.

@@ -9,7 +9,7 @@ use std::{fs::File, io, os::fd::AsFd, path::Path};
 use agentid_common::{
     ABI_VERSION,
     instance::{Activity, Instance},
-    map::{CANARY_SLOT, GUARD_FOLDER, GUARD_ROOT, Host, SLOTS},
+    map::{CANARY_SLOT, GUARD_FOLDER, GUARD_ROOT, Host},
     name::NameKey,
 };
 use aya::{
@@ -123,7 +123,7 @@ fn set_up(pins: &Pins, globals: &[(&'static str, u32)], anew: bool) -> Result<St
         let mut canary = Canary::start(&mut maps)?;
         match canary.prove(&mut maps) {
             Posture::Enforcing => {
-                let held = held(&maps)?;
+                let held = held(&maps, pins)?;
                 return Ok(Started { ebpf, maps, pins: pins.clone(), canary, names, held });
             }
             posture => tracing::warn!(%posture, "the attached programs are replaced"),
@@ -132,7 +132,7 @@ fn set_up(pins: &Pins, globals: &[(&'static str, u32)], anew: bool) -> Result<St
     let links = attached::replace(&mut ebpf, &btf, pins, build)?;
     guard_all(&mut maps, pins, &links)?;
     let canary = Canary::start(&mut maps)?;
-    let held = held(&maps)?;
+    let held = held(&maps, pins)?;
     Ok(Started { ebpf, maps, pins: pins.clone(), canary, names, held })
 }
 
@@ -187,14 +187,14 @@ fn guard(maps: &mut Maps, path: &Path, mark: u32) -> Result<(), StartError> {
     maps.guards.insert(&folder.as_fd(), mark, 0).map_err(|source| failed(io::Error::other(source)))
 }
 
-fn held(maps: &Maps) -> Result<Vec<Held>, StartError> {
-    let mut held = Vec::new();
-    for slot in (0..SLOTS).filter(|&slot| slot != CANARY_SLOT) {
-        let instance = maps.instances.get(&slot, 0).map_err(StartError::Read)?;
-        if instance.generation != 0 {
-            let activity = maps.activity.get(&slot, 0).map_err(StartError::Read)?;
-            held.push(Held { slot, instance, activity });
-        }
-    }
-    Ok(held)
+fn held(maps: &Maps, pins: &Pins) -> Result<Vec<Held>, StartError> {
+    let instances = pins.instances().map_err(MapError::from).map_err(StartError::Read)?;
+    let used = (0..)
+        .zip(instances)
+        .filter(|(slot, instance)| *slot != CANARY_SLOT && instance.generation != 0);
+    let held = used.map(|(slot, instance)| {
+        let activity = maps.activity.get(&slot, 0).map_err(StartError::Read)?;
+        Ok(Held { slot, instance, activity })
+    });
+    held.collect()
 }

@@ -2,11 +2,7 @@
 
 use std::{fs, io, path::PathBuf};
 
-use agentid_common::{
-    instance::Instance,
-    map::{CANARY_SLOT, SLOTS},
-};
-use aya::maps::{Array, Map, MapData, MapError};
+use agentid_common::{instance::Instance, map::CANARY_SLOT};
 
 use super::{
     Options,
@@ -25,7 +21,7 @@ pub enum UnloadError {
     #[error(transparent)]
     Maps(#[from] MapsError),
     #[error("read the kernel's maps")]
-    Read(#[source] MapError),
+    Read(#[source] io::Error),
     #[error(transparent)]
     Keeper(#[from] TagError),
     #[error("remove {}", path.display())]
@@ -53,13 +49,8 @@ pub fn unload(options: &Options) -> Result<(), UnloadError> {
 }
 
 fn alive(pins: &Pins) -> Result<usize, UnloadError> {
-    let failed = |source| MapsError::Type { name: "INSTANCES", source };
-    let map = MapData::from_pin(pins.map("INSTANCES")).map_err(failed)?;
-    let instances: Array<_, Instance> = Array::try_from(Map::Array(map)).map_err(failed)?;
-    let mut alive = 0;
-    for slot in (0..SLOTS).filter(|&slot| slot != CANARY_SLOT) {
-        let instance = instances.get(&slot, 0).map_err(UnloadError::Read)?;
-        alive += usize::from(instance.generation != 0);
-    }
-    Ok(alive)
+    let instances = pins.instances().map_err(UnloadError::Read)?;
+    let used =
+        |&(slot, instance): &(u32, Instance)| slot != CANARY_SLOT && instance.generation != 0;
+    Ok((0..).zip(instances).filter(used).count())
 }

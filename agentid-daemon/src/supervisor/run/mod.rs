@@ -120,7 +120,7 @@ impl Supervisor {
         // Read before anything is touched: a file that cannot be read leaves all as it was.
         let known = store.runs()?;
         let metrics = Metrics::new(&labels(), env!("CARGO_PKG_VERSION"), ABI_VERSION)?;
-        let (kernel, held) = Kernel::start(options)?;
+        let (mut kernel, held) = Kernel::start(options)?;
         let image = kernel.image().map_err(RunError::Image)?;
         let used = held.iter().map(|held| {
             let Instance { generation, policy, params, .. } = held.instance;
