@@ -3,10 +3,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use sha2::{Digest as _, Sha256};
 
 use crate::artifacts::{self, Artifacts};
 use crate::cpio::Tree;
@@ -66,6 +68,22 @@ impl Guest {
             command,
             tty: None,
         }
+    }
+
+    /// What tells it apart from every guest that may do something else: a hash of all that goes into it.
+    pub fn fingerprint(&mut self, cache: &Cache, artifacts: &Artifacts) -> Result<String> {
+        let archive = self.first_root(cache, artifacts)?.archive();
+        let kernel = fs::read(&self.kernel.image).context("failed to read the kernel's image")?;
+        let command =
+            self.machine.command(&self.kernel, Path::new(""), &self.arguments(), Path::new(""));
+        let emulator = shell::run_quiet(Command::new("qemu-system-x86_64").arg("--version"))?;
+        let mut hash = Sha256::new();
+        for part in [&archive, &kernel, shell::line(&command).as_bytes(), emulator.as_bytes()] {
+            // Lengths keep the parts apart.
+            hash.update(part.len().to_le_bytes());
+            hash.update(part);
+        }
+        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// Boots it and passes COMMAND's output to `sink` (unless it has a terminal).

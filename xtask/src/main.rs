@@ -14,7 +14,6 @@ mod guest;
 mod image;
 mod kernels;
 mod native;
-mod pending;
 mod qemu;
 mod setup;
 mod shell;

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: the checks, the host's tests, and the suite in guests.
 
 mod boots;
+mod passed;
 mod plan;
 
 use std::io::Write as _;
@@ -17,7 +18,7 @@ use crate::kernels::{Kernel, SERIES};
 use crate::qemu::End;
 use crate::setup::Cache;
 use crate::tally::Tally;
-use crate::{check, native, pending, shell};
+use crate::{check, native, shell};
 
 #[derive(Debug, clap::Args)]
 pub struct Options {
@@ -30,6 +31,9 @@ pub struct Options {
     /// Run the suite on this machine, as root, instead of in guests
     #[arg(long)]
     native: bool,
+    /// Run also guests whose tests have passed before and in which nothing has changed since
+    #[arg(long)]
+    again: bool,
 }
 
 /// One line of the closing table.
@@ -89,30 +93,14 @@ fn guests(cache: &Cache, options: &Options, rows: &mut Vec<Row>) -> Result<()> {
     // Small boots come last, so that no processor waits long for another one.
     for (boot, tests) in &plan {
         for kernel in &kernels {
-            // Whoever names tests wants them run, whether they are known to hold or not.
-            let (tests, skipped) = if options.filter.is_some() {
-                (tests.clone(), 0)
-            } else {
-                without_pending(&kernel.name, tests)
-            };
-            jobs.push(Job { kernel: kernel.clone(), boot, tests, skipped });
+            jobs.push(Job { kernel: kernel.clone(), boot, tests: tests.clone() });
         }
     }
-    rows.extend(boots::run(&Common { cache, artifacts: &artifacts, suite }, &jobs)?);
+    rows.extend(boots::run(
+        &Common { cache, artifacts: &artifacts, suite, again: options.again },
+        &jobs,
+    )?);
     Ok(())
-}
-
-/// The tests that run on a kernel, and how many of the others there are; each of those is named with its reason.
-fn without_pending(kernel: &str, tests: &[String]) -> (Vec<String>, usize) {
-    let mut run = Vec::new();
-    for test in tests {
-        match pending::reason(kernel, test) {
-            Some(why) => shell::say(format_args!("test: {test} is skipped on {kernel}: {why}")),
-            None => run.push(test.clone()),
-        }
-    }
-    let skipped = tests.len() - run.len();
-    (run, skipped)
 }
 
 /// The table, and as the very last line the sum.
@@ -121,12 +109,15 @@ fn close(rows: &[Row]) -> Result<u8> {
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "\n{:8} {:20} {:>7} {:>7} {:>8} {:>6}",
-        "where", "boot", "passed", "failed", "skipped", "time"
+        "\n{:8} {:20} {:>7} {:>7} {:>8} {:>7} {:>6}",
+        "where", "boot", "passed", "failed", "skipped", "before", "time"
     )?;
     for Row { place, boot, tally, seconds } in rows {
-        let Tally { passed, failed, skipped } = tally;
-        writeln!(out, "{place:8} {boot:20} {passed:>7} {failed:>7} {skipped:>8} {seconds:>4} s")?;
+        let Tally { passed, failed, skipped, before } = tally;
+        writeln!(
+            out,
+            "{place:8} {boot:20} {passed:>7} {failed:>7} {skipped:>8} {before:>7} {seconds:>4} s"
+        )?;
         sum.add(*tally);
     }
     writeln!(out, "{sum}")?;

@@ -6,6 +6,8 @@ pub struct Tally {
     pub passed: usize,
     pub failed: usize,
     pub skipped: usize,
+    /// Passed in an earlier run, with the same bytes in the guest, and not run this time.
+    pub before: usize,
 }
 
 impl Tally {
@@ -25,6 +27,7 @@ impl Tally {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
+        self.before += other.before;
     }
 
     pub fn sum(self) -> usize {
@@ -34,8 +37,9 @@ impl Tally {
 
 impl std::fmt::Display for Tally {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { passed, failed, skipped } = self;
-        write!(formatter, "{passed} passed, {failed} failed, {skipped} skipped")
+        let Self { passed, failed, skipped, before } = self;
+        write!(formatter, "{passed} passed, {failed} failed, {skipped} skipped")?;
+        if *before > 0 { write!(formatter, ", {before} passed before") } else { Ok(()) }
     }
 }
 
@@ -51,7 +55,9 @@ mod tests {
             "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 9 filtered out; finished in 0.1s",
         );
         tally.read_line("noise test result: FAILED. 2 passed; 4 failed; 0 ignored");
-        assert_eq!(tally, Tally { passed: 5, failed: 4, skipped: 1 });
+        assert_eq!(tally, Tally { passed: 5, failed: 4, skipped: 1, before: 0 });
         assert_eq!(tally.to_string(), "5 passed, 4 failed, 1 skipped");
+        tally.add(Tally { before: 7, ..Tally::default() });
+        assert_eq!(tally.to_string(), "5 passed, 4 failed, 1 skipped, 7 passed before");
     }
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 
 use super::plan::Boot;
-use super::{Row, count};
+use super::{Row, count, passed};
 use crate::artifacts::Artifacts;
 use crate::guest::Guest;
 use crate::image::{self, Added};
@@ -26,8 +26,6 @@ pub struct Job {
     pub kernel: Kernel,
     pub boot: &'static Boot,
     pub tests: Vec<String>,
-    /// How many tests of this boot are left out.
-    pub skipped: usize,
 }
 
 impl Job {
@@ -42,6 +40,8 @@ pub struct Common<'run> {
     pub cache: &'run Cache,
     pub artifacts: &'run Artifacts,
     pub suite: &'run Path,
+    /// Run what has passed before, too.
+    pub again: bool,
 }
 
 /// A row for each job, in the order of the jobs.
@@ -80,25 +80,31 @@ fn run_job(common: &Common<'_>, job: &Job) -> Row {
             Tally { failed: job.tests.len().max(1), ..Tally::default() }
         }
     };
-    let tally = Tally { skipped: tally.skipped + job.skipped, ..tally };
     Row::new(job.kernel.name.clone(), job.boot.name, tally, begun)
 }
 
 fn run_boot(common: &Common<'_>, job: &Job) -> Result<Tally> {
-    if job.tests.is_empty() {
-        return Ok(Tally::default());
-    }
-    shell::say(format_args!("test: {} tests in a guest: {}", job.tests.len(), job.name()));
     let mut command = vec![IN_GUEST.to_owned()];
     command.extend(super::arguments(&job.tests));
     let mut guest = Guest::bare(job.kernel.clone(), command);
     guest.append = job.boot.append.to_owned();
     guest.added.push(Added::new(common.suite, IN_GUEST));
+    let fingerprint = guest.fingerprint(common.cache, common.artifacts)?;
+    if let Some(before) = passed::recall(&fingerprint).filter(|_| !common.again) {
+        shell::say(format_args!(
+            "test: {}: {before} tests have passed before, and nothing of this guest has changed since (--again)",
+            job.name()
+        ));
+        return Ok(Tally { before, ..Tally::default() });
+    }
+    shell::say(format_args!("test: {} tests in a guest: {}", job.tests.len(), job.name()));
     let mut lines = Lines { prefix: job.name(), ..Lines::default() };
     let end = guest
         .run(common.cache, common.artifacts, false, &mut |kind, bytes| lines.take(kind, bytes))?;
     lines.take(Kind::Stdout, b"\n")?;
-    Ok(count(&String::from_utf8_lossy(&lines.stdout), job.tests.len(), end))
+    let tally = count(&String::from_utf8_lossy(&lines.stdout), job.tests.len(), end);
+    passed::keep(&fingerprint, tally)?;
+    Ok(tally)
 }
 
 /// Passes a guest's output on by whole lines, each with the name of its job: several jobs are at it at once.
