@@ -1,7 +1,7 @@
 //! Nothing is lost in silence.
 
 use agentid_tests::{
-    harness::{Daemon, Run, scene::USERS, view::What, wait},
+    harness::{Daemon, Run, scene::USERS, view::Ended, view::What, wait},
     step::{Open, Outcome, Step},
 };
 use anyhow::{Context as _, Result, bail};
@@ -46,6 +46,11 @@ fn numbers_records_without_a_gap() -> Result<()> {
         let ended = || Ok(Some(daemon.show(&id)?).filter(|view| view.phase == "ended"));
         let view = wait::until("the run is empty", wait::SOON, ended)?;
         assert_eq!(view.totals.map(|end| end.records), Some(totals.records + 1));
+        let last = daemon.events(&id)?.pop().context("there are no events")?.what;
+        let What::Ended(Ended { records, lost }) = last else {
+            bail!("the last event is {last:?}");
+        };
+        assert_eq!((records, lost), (Some(totals.records + 1), Some(0)));
     }
     Ok(())
 }

@@ -34,7 +34,7 @@ pub enum What {
     /// The run is denied everything from here on.
     Stopped(Stopped),
     /// The last task is gone.
-    Ended(Stopped),
+    Ended(Ended),
     Posture(PostureChange),
     /// Events that this reader was too slow for.
     Dropped(Dropped),
@@ -97,6 +97,19 @@ pub struct Stopped {
     pub ending: String,
     pub reason: Option<String>,
     pub by_uid: Option<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    pub ending: String,
+    pub reason: Option<String>,
+    pub by_uid: Option<u32>,
+    /// How many records the kernel has numbered for this run, from 0; the last says that no task is left, and is this
+    /// event. Whoever has read one access less than that has read all. `None` where the kernel had none to tell: the
+    /// run never began, or the machine was restarted.
+    pub records: Option<u64>,
+    /// How many of them the ring had no room for.
+    pub lost: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

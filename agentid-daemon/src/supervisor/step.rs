@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::refusal::Refusal;
 use crate::{
-    event::event::{Launched, PostureChange, Stopped, What},
+    event::event::{Ended, Launched, PostureChange, Stopped, What},
     instance::{
         Ending, Phase, Posture, Registry, Run,
         run::{End, OnEnd, RunMode, Totals},
@@ -265,7 +265,7 @@ impl State {
         effects.extend(self.stop(below.into_iter().map(inherited).collect(), false));
         effects.push(Effect::Save(id));
         if let Some(end) = &run.end {
-            effects.push(Effect::Publish { id: Some(id), what: What::Ended(stopped(end)) });
+            effects.push(Effect::Publish { id: Some(id), what: What::Ended(ended(end)) });
         }
         effects.extend(forgotten.into_iter().map(Effect::Forget));
         effects
@@ -318,4 +318,11 @@ impl State {
 
 fn stopped(end: &End) -> Stopped {
     Stopped { ending: end.ending.name().to_owned(), reason: end.reason.clone(), by_uid: end.by_uid }
+}
+
+fn ended(end: &End) -> Ended {
+    let Stopped { ending, reason, by_uid } = stopped(end);
+    let totals = end.totals;
+    let (records, lost) = (totals.map(|it| it.records), totals.map(|it| it.lost));
+    Ended { ending, reason, by_uid, records, lost }
 }

@@ -55,9 +55,15 @@ pub struct EventRun {
 pub enum What {
     Access(Access),
     Stopped(End),
-    Ended(End),
+    Ended(Ended),
     #[serde(other)]
     Other,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Ended {
+    pub records: Option<u64>,
+    pub lost: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
