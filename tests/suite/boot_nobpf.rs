@@ -1,4 +1,4 @@
-//! Boots without `bpf` among the security modules (`xtask/src/suite.rs` has its kernel arguments): threat A-8.
+//! Boots without `bpf` among the security modules (`xtask/src/suite/plan.rs` has its kernel arguments): threat A-8.
 
 use std::fs;
 

@@ -4,6 +4,7 @@
 mod ancestors;
 mod bad_input;
 mod boot_nobpf;
+mod boot_nocx16;
 mod boot_preempt_full;
 mod connect;
 mod control;

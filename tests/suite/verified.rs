@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, process::Command};
 
-use agentid_tests::harness::cli::output;
+use agentid_tests::harness::{cli::output, kernel};
 use anyhow::{Context as _, Result};
 
 const GOLDEN: &str = include_str!("../golden/verified.toml");
@@ -17,14 +17,6 @@ const fn budget(recorded: u64) -> u64 {
     recorded + recorded / 4
 }
 
-/// The running kernel as the golden file names it: `6.12`.
-fn series() -> Result<String> {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    let mut parts = release.split(['.', '-']);
-    let (major, minor) = parts.next().zip(parts.next()).context("the kernel has no release")?;
-    Ok(format!("{major}.{minor}"))
-}
-
 /// Each program is accepted, and within what was recorded for it.
 #[test]
 fn each_program_stays_within_its_budget() -> Result<()> {
@@ -32,7 +24,8 @@ fn each_program_stays_within_its_budget() -> Result<()> {
     fs::remove_dir(PINS).with_context(|| format!("failed to remove {PINS}"))?;
     let counts: Counts = toml::from_str(&text)?;
     let golden: BTreeMap<String, Counts> = toml::from_str(GOLDEN)?;
-    let series = series()?;
+    let (major, minor) = kernel::release()?;
+    let series = format!("{major}.{minor}");
     eprintln!("[\"{series}\"]\n{text}");
     let recorded = golden.get(&series).with_context(|| format!("nothing recorded for {series}"))?;
     let over: Vec<_> = counts

@@ -8,6 +8,7 @@ const ACTIVE_LSMS: &str = "/sys/kernel/security/lsm";
 const FTRACE_ENABLED: &str = "/proc/sys/kernel/ftrace_enabled";
 const PREEMPTION: &str = "/sys/kernel/debug/sched/preempt";
 const COMMAND_LINE: &str = "/proc/cmdline";
+const PROCESSORS: &str = "/proc/cpuinfo";
 
 /// Why this host cannot enforce.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,11 @@ pub enum PreflightError {
          or use Linux 6.2 or newer"
     )]
     FullPreemption { release: String },
+    #[error(
+        "enforce on this host: the processor has no cmpxchg16b, without which Linux {release} stores no tags; give a \
+         virtual machine a processor model with `cx16`, or use Linux 6.12"
+    )]
+    NoCmpxchg16b { release: String },
 }
 
 /// Everything that must hold before the programs are loaded.
@@ -47,8 +53,10 @@ pub fn check(btf: &Btf<'_>) -> Result<(), PreflightError> {
     )?)?;
     ftrace(&read(FTRACE_ENABLED, "the kernel must be built with CONFIG_FUNCTION_TRACER")?)?;
     hooks(btf)?;
+    let release = read("/proc/sys/kernel/osrelease", "mount procfs")?;
+    processor(&release, &read(PROCESSORS, "mount procfs")?)?;
     preemption(
-        &read("/proc/sys/kernel/osrelease", "mount procfs")?,
+        &release,
         &read("/proc/sys/kernel/version", "mount procfs")?,
         fs::read_to_string(PREEMPTION).ok().as_deref(),
         &read(COMMAND_LINE, "mount procfs")?,
@@ -120,13 +128,28 @@ fn preemption(
     }
 }
 
-fn is_before_6_2(release: &str) -> bool {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < (6, 2),
-        // A release that cannot be read is taken for the worst.
-        _ => true,
+/// From 7.0 on task storage is allocated by `kmalloc_nolock` (mm/slub.c), which fails on a processor that cannot
+/// exchange two words at once.
+fn processor(release: &str, processors: &str) -> Result<(), PreflightError> {
+    let needed = numbers(release).is_none_or(|release| release >= (7, 0));
+    let mut flags = processors.lines().filter(|line| line.starts_with("flags"));
+    // Processors of another architecture tell nothing here, and have what is needed.
+    let has = flags.all(|line| line.split_whitespace().any(|flag| flag == "cx16"));
+    if needed && !has {
+        Err(PreflightError::NoCmpxchg16b { release: release.trim().to_owned() })
+    } else {
+        Ok(())
     }
+}
+
+fn is_before_6_2(release: &str) -> bool {
+    // A release that cannot be read is taken for the worst.
+    numbers(release).is_none_or(|release| release < (6, 2))
+}
+
+fn numbers(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
 #[cfg(test)]
@@ -138,6 +161,16 @@ mod tests {
         assert!(bpf_lsm("lockdown,yama,bpf\n").is_ok());
         let error = bpf_lsm("lockdown,yama,bpfilter\n").unwrap_err().to_string();
         assert!(error.contains("lsm=lockdown,yama,bpfilter,bpf"), "{error}");
+    }
+
+    #[test]
+    fn refuses_a_processor_that_cannot_store_tags() {
+        let (with, without) = ("flags\t\t: fpu cx16 lm\n", "flags\t\t: fpu cx8 lm\n");
+        assert!(processor("7.3.4-amd64", with).is_ok());
+        assert!(processor("7.3.4-amd64", without).is_err());
+        assert!(processor("7.0.0", &[with, without].concat()).is_err());
+        assert!(processor("6.12.107", without).is_ok());
+        assert!(processor("unknown", without).is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod adjust;
 pub mod attacker;
 pub mod cli;
 pub mod daemon;
+pub mod kernel;
 pub mod peer;
 pub mod run;
 pub mod scene;

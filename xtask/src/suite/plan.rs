@@ -17,9 +17,10 @@ pub struct Boot {
 }
 
 /// Tests outside these modules share [`DEFAULT`]. Long ones are a boot of their own, for boots run side by side.
-static BOOTS: [Boot; 3] = [
+static BOOTS: [Boot; 4] = [
     Boot { name: "long", modules: LONG, append: "" },
     Boot { name: "nobpf", modules: &["boot_nobpf"], append: "lsm=landlock,yama" },
+    Boot { name: "nocx16", modules: &["boot_nocx16"], append: "clearcpuid=cx16" },
     Boot { name: "preempt_full", modules: &["boot_preempt_full"], append: "preempt=full" },
 ];
 const LONG: &[&str] = &["many", "metrics", "preemption", "rename_race", "storm"];

@@ -1,0 +1,13 @@
+//! The running kernel.
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
+
+/// The first two numbers of its release.
+pub fn release() -> Result<(u32, u32)> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let mut numbers = release.split(['.', '-']).map(str::parse);
+    let both = numbers.next().zip(numbers.next()).context("a release without two numbers")?;
+    Ok((both.0?, both.1?))
+}
