@@ -103,12 +103,12 @@ layouts! {
         time: u64, sequence: u64, generation: u64, invocation: InvocationId, slot: u32, kind: u32, hook: u32,
         verdict: u32, reason: u32, fault: u32, rule: u32, tgid: u32, tid: u32, uid: u32, comm: [u8; 16],
     }
-    FileBody as "FileBody" [1032] { want: u32, length: u32, path: [u8; MAX_PATH], }
+    FileBody as "FileBody" [1040] { want: u32, length: u32, filesystem: u64, path: [u8; MAX_PATH], }
     PeerBody as "PeerBody" [24] {
         address: Address, family: u16, port: u16, protocol: u8, verb: u8, reserved: u16,
     }
     PlainRecord as "PlainRecord" [96] { header: Header, }
-    FileRecord as "FileRecord" [1128] { header: Header, body: FileBody, }
+    FileRecord as "FileRecord" [1136] { header: Header, body: FileBody, }
     PeerRecord as "PeerRecord" [120] { header: Header, body: PeerBody, }
     TaskLine as "TaskLine" [24] { generation: u64, slot: u32, tgid: u32, tid: u32, reserved: u32, }
 }

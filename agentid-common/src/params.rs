@@ -32,6 +32,7 @@ fields! {
     DENTRY_NAME: "dentry"."d_name"."name";
     DENTRY_NAME_LEN: "dentry"."d_name"."len";
     INODE_SB: "inode"."i_sb";
+    INODE_MODE: "inode"."i_mode";
     INODE_NUMBER: "inode"."i_ino";
     INODE_GENERATION: "inode"."i_generation";
     SB_ROOT: "super_block"."s_root";

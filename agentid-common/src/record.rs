@@ -51,7 +51,8 @@ pub struct FileBody {
     pub want: u32,
     /// Bytes of the path, without the closing zero; 0 when it could not be told.
     pub length: u32,
-    /// As the task sees it (`bpf_d_path`).
+    /// 0: the path is as the task sees it (`bpf_d_path`). Else our number of the filesystem from whose root it is told.
+    pub filesystem: u64,
     pub path: [u8; MAX_PATH],
 }
 

@@ -41,6 +41,16 @@ closed! {
         InodeRename = 12 => "inode_rename",
         Sysctl = 13 => "sysctl",
         Exit = 14 => "exit",
+        PathUnlink = 15 => "path_unlink",
+        PathRmdir = 16 => "path_rmdir",
+        PathMkdir = 17 => "path_mkdir",
+        PathMknod = 18 => "path_mknod",
+        PathSymlink = 19 => "path_symlink",
+        PathLink = 20 => "path_link",
+        PathRename = 21 => "path_rename",
+        PathTruncate = 22 => "path_truncate",
+        PathChmod = 23 => "path_chmod",
+        PathChown = 24 => "path_chown",
     }
 }
 
@@ -88,6 +98,10 @@ closed! {
         AddressFamily = 15 => "address_family",
         /// The other process is not part of this run.
         OutsideRun = 16 => "outside_run",
+        /// Under its new name the file, or something in the folder, could be used in a way that it may not be used now.
+        RightsGained = 17 => "rights_gained",
+        /// A device node gives what its number stands for, wherever it lies.
+        DeviceNode = 18 => "device_node",
     }
 }
 
@@ -104,7 +118,9 @@ impl Reason {
             | Self::CaseFolding
             | Self::AnonymousExec
             | Self::AddressFamily
-            | Self::OutsideRun => true,
+            | Self::OutsideRun
+            | Self::RightsGained
+            | Self::DeviceNode => true,
             Self::None
             | Self::NotLive
             | Self::Revoked
@@ -185,6 +201,9 @@ pub type Answer = Result<Rule, Refusal>;
 
 /// Errno of a denial by rule: what programs expect of a file or a peer that is not theirs.
 pub const EACCES: i32 = 13;
+/// Errno of a move or a link by which something would gain a right: programs copy instead, as between filesystems, and
+/// a copy is judged by what it reads and writes.
+pub const EXDEV: i32 = 18;
 /// Errno of every other denial: the run is over, the decision failed, or another process was meant, for which
 /// kill(2) and ptrace(2) know this one.
 pub const EPERM: i32 = 1;
@@ -198,6 +217,18 @@ pub struct Settled {
     pub rule: Rule,
     /// 0, or the negative errno that the caller of the system call sees.
     pub errno: i32,
+}
+
+/// What a denial for this reason says to programs.
+#[inline(always)]
+const fn errno(reason: Reason) -> i32 {
+    match reason {
+        Reason::RightsGained => EXDEV,
+        // As mknod(2) says to who may not make device nodes.
+        Reason::OutsideRun | Reason::DeviceNode => EPERM,
+        _ if reason.is_policy() => EACCES,
+        _ => EPERM,
+    }
 }
 
 /// The one place where an answer becomes an errno.
@@ -215,10 +246,8 @@ pub fn settle(answer: Answer, mode: Mode) -> Settled {
             let policy = reason.is_policy();
             let (verdict, errno) = if policy && mode == Mode::AUDIT {
                 (Verdict::Audit, 0)
-            } else if policy && !matches!(reason, Reason::OutsideRun) {
-                (Verdict::Deny, -EACCES)
             } else {
-                (Verdict::Deny, -EPERM)
+                (Verdict::Deny, -errno(reason))
             };
             Settled { verdict, reason, fault: Fault::None, rule, errno }
         }

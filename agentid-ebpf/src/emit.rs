@@ -16,7 +16,7 @@ use aya_ebpf::helpers::generated::{
 use crate::{
     count, kfield,
     maps::EVENTS,
-    object::{Asked, Object},
+    object::{Asked, Named, Object, spelling::spell},
     subject,
 };
 
@@ -32,6 +32,7 @@ pub fn decision(hook: Hook, tag: &Tag, owned: bool, settled: &Settled, object: &
     match object {
         Object::None => plain(KIND_PLAIN, hook, tag, owned, sequence, settled, NO_WAKEUP),
         Object::File(asked) => file(hook, tag, owned, sequence, settled, asked),
+        Object::Name(named) => name(hook, tag, owned, sequence, settled, named),
         Object::Peer(body) => peer(hook, tag, owned, sequence, settled, body),
     }
 }
@@ -71,11 +72,28 @@ fn file(hook: Hook, tag: &Tag, owned: bool, sequence: u64, settled: &Settled, as
             // SAFETY: `record` is the reserved room; the helper writes at most `MAX_PATH` bytes.
             unsafe {
                 (*record).body.want = asked.want.0;
+                (*record).body.filesystem = 0;
                 let path = (&raw mut (*record).body.path).cast();
                 let length = bpf_d_path(asked.file.path().cast_mut().cast(), path, MAX_PATH as u32);
                 // The helper counts the closing zero.
                 (*record).body.length = if length > 0 { length as u32 - 1 } else { 0 };
             }
+            entry.submit(NO_WAKEUP);
+        }
+        None => lost(tag, owned),
+    }
+}
+
+#[inline(always)]
+fn name(hook: Hook, tag: &Tag, owned: bool, sequence: u64, settled: &Settled, named: &Named) {
+    match EVENTS.reserve_untyped::<FileRecord>(0) {
+        Some(mut entry) => {
+            let record = entry.as_mut_ptr();
+            header(unsafe_header(record.cast()), KIND_FILE, hook, tag, sequence, settled);
+            // SAFETY: `record` is the reserved room.
+            let body = unsafe { &mut (*record).body };
+            body.want = named.want.0;
+            spell(named.dentry, body);
             entry.submit(NO_WAKEUP);
         }
         None => lost(tag, owned),

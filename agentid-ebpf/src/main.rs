@@ -8,6 +8,10 @@
 //! | `task_alloc` | may this run start a task? The new one carries the tag, or is not created |
 //! | `task_free`, `sched_process_exit` | is that the last task of the run? |
 //! | `file_open` | may this run open this file so? |
+//! | `path_mkdir`, `path_mknod`, `path_symlink` | may this run make something of this name? |
+//! | `path_unlink`, `path_rmdir` | may this run take this name away? |
+//! | `path_rename`, `path_link` | may this run give this file another name, or one more? |
+//! | `path_truncate`, `path_chmod`, `path_chown` | may this run change this file without opening it? |
 //! | `bprm_check_security` | may this run execute this file? |
 //! | `socket_connect` | may this run connect to this peer? |
 //! | `bpf`, `task_kill`, `ptrace_access_check` | does a run reach for agentid itself? |

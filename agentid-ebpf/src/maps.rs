@@ -5,11 +5,11 @@ use core::ffi::c_void;
 use agentid_common::{
     counter,
     decide::file::Search,
-    file::{AnchorKey, EdgeKey, Entry, EntryKey, Identity, MAX_DEPTH, Node},
+    file::{AnchorKey, EdgeKey, Entry, EntryKey, Identity, MAX_DEPTH, MAX_NAME, Node},
     instance::{Activity, Instance},
     map,
     net::{PeerKey, PortKey, PortRule},
-    record::{FileRecord, PeerRecord, PlainRecord, TaskLine},
+    record::{FileRecord, MAX_PATH, PeerRecord, PlainRecord, TaskLine},
     tag::Tag,
 };
 use aya_ebpf::{
@@ -124,13 +124,16 @@ pub struct Work {
     pub failed: u32,
     /// Not 0 when a dentry was changed between the walks.
     pub moved: u32,
-    pub reserved: u32,
+    /// See `object::place::forgotten`.
+    pub scratch: u32,
     /// Hash of the name at each level, the file first.
     pub names: [u64; MAX_DEPTH as usize],
     /// Sequence of the dentry at each level.
     pub sequences: [u32; MAX_DEPTH as usize],
     /// One name, padded with zeros to whole words.
     pub name: [u64; 33],
+    /// A path that is written from its end, with room for one name behind it.
+    pub path: [u8; MAX_PATH + MAX_NAME + 1],
 }
 
 #[btf_map]

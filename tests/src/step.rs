@@ -15,6 +15,8 @@ pub enum Step {
         path: PathBuf,
         how: Open,
     },
+    /// Changes a folder, or a file without opening it.
+    Change(Change),
     /// Executes a file in a child. What the file does once it runs is of no interest.
     Exec(PathBuf),
     /// Executes a file that exists in memory alone. Its contents are no program, which is found out late.
@@ -46,6 +48,48 @@ pub enum Step {
     Count,
     /// Ends the loop; how its opens went.
     EndLoop,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    Folder(PathBuf),
+    Fifo(PathBuf),
+    /// The node of `/dev/null`'s number.
+    Device(PathBuf),
+    /// A socket, bound to this path.
+    Socket(PathBuf),
+    Symlink(PathBuf),
+    Link {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    /// The same from a descriptor that was opened with `O_PATH`.
+    LinkDescriptor {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    /// Gives a file that was made without a name in this folder a name.
+    LinkTemporary {
+        folder: PathBuf,
+        to: PathBuf,
+    },
+    Rename {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    Exchange {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    Whiteout {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    Unlink(PathBuf),
+    Rmdir(PathBuf),
+    Truncate(PathBuf),
+    Mode(PathBuf),
+    Owner(PathBuf),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,6 +15,7 @@ mod guards;
 mod inherit;
 mod many;
 mod metrics;
+mod names;
 mod off;
 mod open;
 mod oracle;

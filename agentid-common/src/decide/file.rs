@@ -124,6 +124,79 @@ impl Search {
     }
 }
 
+impl Search {
+    /// Everything that the heads together grant.
+    #[inline(always)]
+    pub fn granted<F: Facts>(&self, facts: &F) -> Result<Rights, Fault> {
+        let (mut allow, mut deny) = (Rights::NONE, Rights::NONE);
+        for head in &self.heads {
+            if head.state != DEAD {
+                let node = node(facts, head.state)?;
+                allow = allow.union(node.allow);
+                deny = deny.union(node.deny);
+            }
+        }
+        Ok(allow.minus(deny))
+    }
+
+    /// Whether each head is in the same state: then the rules say the same of both places and of all below them.
+    #[inline(always)]
+    fn equals(&self, other: &Self) -> bool {
+        let mut differ = 0;
+        for index in 0..HEADS {
+            differ |= self.heads[index].state ^ other.heads[index].state;
+        }
+        differ == 0
+    }
+}
+
+/// A file or folder that gets another name, or one more.
+pub struct Move<'a, L> {
+    pub from: &'a L,
+    pub to: &'a L,
+    /// The rights that the new name needs. Those that the old one needs are asked apart.
+    pub want: Rights,
+    /// A folder is moved, and everything in it along.
+    pub folder: bool,
+    /// What is at the new place goes to the old one.
+    pub exchange: bool,
+}
+
+/// May this run, and every run above it, give a file this name as well or instead?
+///
+/// Never when it could be used there in a way in which it may not be used here: what a name grants is about the file
+/// that lies there, and a run cannot bring another one to it. The rights to create and delete are about the name
+/// itself, and need not be the old one's.
+#[inline(always)]
+pub fn may_move<F: Facts, L: Location>(facts: &F, tag: &Tag, moved: &Move<'_, L>) -> Answer {
+    ask_each(facts, tag, &MayMove { facts, moved })
+}
+
+struct MayMove<'a, F, L> {
+    facts: &'a F,
+    moved: &'a Move<'a, L>,
+}
+
+impl<F: Facts, L: Location> Question for MayMove<'_, F, L> {
+    #[inline(always)]
+    fn ask(&self, scopes: Scopes) -> Answer {
+        let mut from = Search::new(scopes);
+        self.moved.from.run(self.facts, &mut from)?;
+        let mut to = Search::new(scopes);
+        self.moved.to.run(self.facts, &mut to)?;
+        let rule = to.judge(self.facts, self.moved.want)?;
+        let gains = if self.moved.folder {
+            !from.equals(&to)
+        } else {
+            let of_name = Rights::CREATE.union(Rights::DELETE);
+            let here = from.granted(self.facts)?.minus(of_name);
+            let there = to.granted(self.facts)?.minus(of_name);
+            !here.contains(there) || self.moved.exchange && !there.contains(here)
+        };
+        if gains { Err(Refusal::denied(Reason::RightsGained)) } else { Ok(rule) }
+    }
+}
+
 /// May this run, and every run above it, use the file with these rights?
 #[inline(always)]
 pub fn may_access<F: Facts, L: Location>(facts: &F, tag: &Tag, place: &L, want: Rights) -> Answer {

@@ -38,6 +38,8 @@ pub enum Body {
     File {
         want: Rights,
         path: Option<Vec<u8>>,
+        /// 0, or our number of the filesystem from whose root the path is told.
+        filesystem: u64,
     },
     Peer {
         address: Address,
@@ -155,6 +157,7 @@ impl Cursor<'_> {
             return Err(DecodeError::Number { field: "want", value: want });
         }
         let length = self.u32("length")?;
+        let filesystem = self.u64("filesystem")?;
         let bytes = usize::try_from(length).map_err(|_| DecodeError::Path(length))?;
         if bytes >= MAX_PATH {
             return Err(DecodeError::Path(length));
@@ -162,7 +165,7 @@ impl Cursor<'_> {
         let path =
             self.rest.get(..bytes).ok_or(DecodeError::Short { field: "path", have: self.whole })?;
         let path = (!path.is_empty()).then(|| path.to_vec());
-        Ok(Body::File { want: Rights(want), path })
+        Ok(Body::File { want: Rights(want), filesystem, path })
     }
 
     fn peer(&mut self) -> Result<Body, DecodeError> {

@@ -1,6 +1,11 @@
 //! A record and what the daemon knows of the run, to an event.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    ffi::OsStr,
+    net::{IpAddr, Ipv6Addr},
+    os::unix::ffi::OsStrExt,
+    path::Path,
+};
 
 use agentid_common::{
     file::Rights,
@@ -12,7 +17,10 @@ use super::{
     decode::{Body, Record},
     event::{Access, Event, Object, Process, RunName, What},
 };
-use crate::instance::Run;
+use crate::{
+    image::{Sight, seen},
+    instance::Run,
+};
 
 /// `AF_INET` of Linux.
 const INET: u16 = 2;
@@ -26,6 +34,8 @@ pub struct Context<'a> {
     pub run: Option<&'a Run>,
     /// What the rule's author said of it.
     pub because: Option<&'a str>,
+    /// Where filesystems can be seen.
+    pub sights: &'a [Sight],
     /// Milliseconds since 1970 at which the boot clock stood at 0.
     pub boot_ms: u64,
 }
@@ -35,8 +45,8 @@ pub fn enrich(record: &Record, context: &Context<'_>) -> Option<Event> {
     let object = match &record.body {
         Body::Empty => return None,
         Body::Plain => None,
-        Body::File { want, path } => Some(Object::File {
-            path: path.as_ref().map(|path| String::from_utf8_lossy(path).into_owned()),
+        Body::File { want, path, filesystem } => Some(Object::File {
+            path: path.as_ref().map(|path| shown(context.sights, *filesystem, path)),
             want: rights(*want),
         }),
         Body::Peer { address, family, port, protocol, verb: _ } => Some(Object::Peer {
@@ -67,6 +77,14 @@ pub fn enrich(record: &Record, context: &Context<'_>) -> Option<Event> {
         run: context.run.map(name),
         what: What::Access(access),
     })
+}
+
+fn shown(sights: &[Sight], filesystem: u64, path: &[u8]) -> String {
+    let path = Path::new(OsStr::from_bytes(path));
+    if filesystem == 0 {
+        return path.to_string_lossy().into_owned();
+    }
+    seen(sights, filesystem, path).to_string_lossy().into_owned()
 }
 
 /// The run as events name it.

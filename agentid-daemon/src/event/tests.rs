@@ -34,7 +34,11 @@ fn body() -> impl Strategy<Value = Body> {
     prop_oneof![
         Just(Body::Plain),
         Just(Body::Empty),
-        (0..=Rights::ALL.0, path).prop_map(|(want, path)| Body::File { want: Rights(want), path }),
+        (0..=Rights::ALL.0, any::<u64>(), path).prop_map(|(want, filesystem, path)| Body::File {
+            want: Rights(want),
+            filesystem,
+            path
+        }),
         (any::<[u8; 16]>(), any::<u16>(), any::<u16>(), any::<u8>(), any::<u8>()).prop_map(
             |(address, family, port, protocol, verb)| Body::Peer {
                 address: Address(address),
@@ -96,10 +100,11 @@ fn encode(record: &Record) -> Vec<u8> {
     bytes.extend(record.comm);
     match &record.body {
         Body::Plain | Body::Empty => {}
-        Body::File { want, path } => {
+        Body::File { want, filesystem, path } => {
             let path = path.clone().unwrap_or_default();
             bytes.extend(want.0.to_ne_bytes());
             bytes.extend((path.len() as u32).to_ne_bytes());
+            bytes.extend(filesystem.to_ne_bytes());
             let mut field = [0; MAX_PATH];
             field[..path.len()].copy_from_slice(&path);
             bytes.extend(field);
@@ -183,7 +188,7 @@ fn an_unknown_kind_or_member_is_an_error_that_names_it() {
 
 #[test]
 fn a_path_that_claims_to_be_longer_than_its_field_is_refused() {
-    let file = Body::File { want: Rights::READ, path: None };
+    let file = Body::File { want: Rights::READ, filesystem: 0, path: None };
     let mut bytes = encode(&Record { body: file, ..plain() });
     let length = size("Header") + 4;
     bytes[length..length + 4].copy_from_slice(&(MAX_PATH as u32).to_ne_bytes());
@@ -217,11 +222,13 @@ fn run() -> Run {
 fn an_event_says_who_what_and_why() {
     let file = Body::File {
         want: Rights::READ.union(Rights::WRITE),
+        filesystem: 0,
         path: Some(b"/home/alice/.ssh/id".to_vec()),
     };
     let record = Record { body: file, rule: 2, reason: Reason::DenyRule, ..plain() };
     let run = run();
-    let context = Context { run: Some(&run), because: Some("keys stay here"), boot_ms: 1000 };
+    let context =
+        Context { run: Some(&run), because: Some("keys stay here"), sights: &[], boot_ms: 1000 };
     let event = enrich(&record, &context).unwrap();
     let json = serde_json::to_value(&event).unwrap();
     let expected = serde_json::json!({

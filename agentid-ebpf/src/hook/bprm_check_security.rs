@@ -31,6 +31,6 @@ pub fn bprm_check_security(ctx: LsmContext) -> i32 {
             may_go_on(&Live, tag)?;
             return Err(Refusal::denied(Reason::AnonymousExec));
         }
-        may_access(&Live, tag, &Place(file), want)
+        may_access(&Live, tag, &Place::of_file(file), want)
     })
 }

@@ -51,7 +51,7 @@ pub fn file_open(ctx: LsmContext) -> i32 {
                 // A pipe, a socket or a memfd, by a path that the kernel makes up: nothing for a rule to name.
                 may_go_on(&Live, tag)
             } else {
-                may_access(&Live, tag, &Place(file), want)
+                may_access(&Live, tag, &Place::of_file(file), want)
             };
             conclude(
                 Hook::FileOpen,

@@ -1,7 +1,12 @@
 //! What a run may do. The hooks of a later day have their place here: a file each, one question each.
 
 pub mod bprm_check_security;
+pub mod change;
+pub mod create;
 pub mod exit;
 pub mod file_open;
+mod name;
+pub mod remove;
+pub mod rename;
 pub mod socket_connect;
 pub mod task_alloc;

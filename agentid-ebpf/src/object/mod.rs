@@ -2,10 +2,11 @@
 
 pub mod peer;
 pub mod place;
+pub mod spelling;
 
 use agentid_common::{file::Rights, record::PeerBody};
 
-use crate::kfield::File;
+use crate::kfield::{Dentry, File};
 
 /// A file and what is asked of it.
 pub struct Asked {
@@ -13,9 +14,16 @@ pub struct Asked {
     pub want: Rights,
 }
 
+/// A name in a folder, and what is asked of it.
+pub struct Named {
+    pub dentry: Dentry,
+    pub want: Rights,
+}
+
 /// The object of a record.
 pub enum Object {
     None,
     File(Asked),
+    Name(Named),
     Peer(PeerBody),
 }

@@ -9,7 +9,7 @@
 
 use crate::{
     facts::Live,
-    kfield::{Dentry, File},
+    kfield::{Dentry, File, SuperBlock},
     maps::{FILESYSTEMS, HOST, WORK, Work, of_inode},
     subject,
 };
@@ -42,23 +42,39 @@ pub fn is_backing(file: File) -> bool {
     file.mode() & FMODE_BACKING != 0
 }
 
-/// A file's place in its filesystem.
-pub struct Place(pub File);
+/// The place of a file, or of a name that there is no file for yet.
+pub struct Place {
+    dentry: Dentry,
+    superblock: SuperBlock,
+}
+
+impl Place {
+    /// Where an open file was opened.
+    #[inline(always)]
+    pub fn of_file(file: File) -> Self {
+        Self { dentry: file.dentry(), superblock: file.superblock() }
+    }
+
+    /// A name in a folder.
+    #[inline(always)]
+    pub fn of_name(dentry: Dentry) -> Self {
+        Self { dentry, superblock: dentry.superblock() }
+    }
+}
 
 impl Location for Place {
     #[inline(always)]
     fn run<F: Facts>(&self, _: &F, search: &mut Search) -> Result<(), Refusal> {
         let work = WORK.get_or_create(subject::current_task()).ok_or(Fault::WorkStorage)?;
-        let superblock = self.0.superblock();
-        let root = superblock.root();
+        let root = self.superblock.root();
         // SAFETY: `work` is this task's own, and no other hook of the task can run before this one ends.
         unsafe {
             (*work).search = *search;
             (*work).filesystem = number_of(root);
-            (*work).magic = superblock.magic();
+            (*work).magic = self.superblock.magic();
         }
         let mut attempts =
-            Attempts { file: self.0.dentry(), root, work, outcome: Err(Fault::Unstable.into()) };
+            Attempts { file: self.dentry, root, work, outcome: Err(Fault::Unstable.into()) };
         Live.repeat(ATTEMPTS, &mut attempts)?;
         attempts.outcome?;
         // SAFETY: as above.
@@ -166,7 +182,7 @@ fn visit_type(work: &mut Work) {
 
 /// Our number of the filesystem with this root; 0 when the daemon has never looked at it.
 #[inline(always)]
-fn number_of(root: Dentry) -> u64 {
+pub fn number_of(root: Dentry) -> u64 {
     match of_inode(&FILESYSTEMS, root.inode().0.cast()) {
         // SAFETY: a value of inode storage lives as long as its inode, which the superblock holds.
         Some(number) => unsafe { *number },
@@ -252,6 +268,19 @@ impl Turn for Names<'_> {
         work.names[at(level)] = hash.finish(tail, u64::from(length));
         self.at = self.at.parent();
         Flow::GoOn
+    }
+}
+
+/// A number that the verifier knows nothing about: it would follow each combination of flags through a whole decision
+/// of its own, although none of them changes which memory is touched.
+#[inline(always)]
+pub fn forgotten(value: u32) -> Result<u32, Fault> {
+    let work = WORK.get_or_create(subject::current_task()).ok_or(Fault::WorkStorage)?;
+    // SAFETY: `work` is this task's own; what comes out of a map's value is any number.
+    unsafe {
+        let scratch = &raw mut (*work).scratch;
+        core::ptr::write_volatile(scratch, value);
+        Ok(core::ptr::read_volatile(scratch))
     }
 }
 

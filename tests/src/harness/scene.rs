@@ -147,6 +147,11 @@ impl Scene {
         Ok(())
     }
 
+    /// Lets everyone write in a folder as far as file modes go.
+    pub fn open_to_all(&self, folder: &Path) -> Result<()> {
+        give(folder)
+    }
+
     /// Makes a copy of the probe, which everyone may execute as far as file modes go.
     pub fn program(&self, path: &Path) -> Result<()> {
         fs::copy(PROBE, path).with_context(|| format!("failed to copy to {}", path.display()))?;
@@ -164,7 +169,7 @@ impl Scene {
     }
 }
 
-/// Lets everyone write in a folder.
+/// Lets everyone write in a folder of the test user's.
 fn give(folder: &Path) -> Result<()> {
     chown(folder, Some(USER), Some(USER))?;
     fs::set_permissions(folder, Permissions::from_mode(0o777))?;

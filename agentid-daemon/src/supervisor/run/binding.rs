@@ -40,6 +40,7 @@ impl Supervisor {
     ) -> Result<Bond, BindingError> {
         let folders = self.rules.folders(version, params);
         let terrain = self.kernel.survey(&folders)?;
+        self.sights = terrain.sights();
         let compiled = self.rules.compile(version, &terrain)?;
         if let Err(failure) = self.write(&compiled) {
             self.garbage.extend(self.rules.withdraw(version));

@@ -38,6 +38,7 @@ use super::{
 };
 use crate::{
     event::export::Hub,
+    image::Sight,
     instance::{Ending, Phase, Posture, Registry},
     kernel::{ApplyError, Kernel, Options, ReadError, Ring, StartError},
     metrics::series::{Labels, Metrics},
@@ -82,6 +83,8 @@ pub struct Supervisor {
     store: Store,
     hub: Hub,
     metrics: Metrics,
+    /// Where filesystems could be seen at the last survey, for records.
+    sights: Vec<Sight>,
     /// Slots as an earlier daemon left them, until their runs have rules again.
     adopted: BTreeMap<Uuid, Instance>,
     stopping: Vec<Stopping>,
@@ -145,6 +148,7 @@ impl Supervisor {
             store,
             hub: Hub::new(HISTORY),
             metrics,
+            sights: Vec::new(),
             adopted: BTreeMap::new(),
             stopping: Vec::new(),
             waiters: Vec::new(),

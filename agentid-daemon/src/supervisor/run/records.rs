@@ -45,7 +45,9 @@ impl Supervisor {
             .zip(u16::try_from(record.rule).ok())
             .and_then(|(run, rule)| self.rules.because(&run.policy, record.hook, rule));
         let uid = run.map(|run| run.uid);
-        if let Some(event) = enrich(record, &Context { run, because, boot_ms }) {
+        if let Some(event) =
+            enrich(record, &Context { run, because, sights: &self.sights, boot_ms })
+        {
             self.export(event, uid);
         }
     }

@@ -4,6 +4,7 @@
 //! errno as its exit status. `agentid-probe nothing` does nothing.
 
 mod access;
+mod change;
 mod inherit;
 mod repeat;
 mod ring;
@@ -48,6 +49,7 @@ fn perform(step: &Step, repeat: &mut Option<Repeat>) -> Result<Outcome> {
     Ok(match step {
         Step::Ping => Outcome::Errno(0),
         Step::Open { path, how } => Outcome::Errno(access::open(path, *how)),
+        Step::Change(it) => Outcome::Errno(change::change(it)?),
         Step::Exec(path) => inherit::execute(path),
         Step::ExecMemory => inherit::execute_memory(),
         Step::Connect { to, protocol } => Outcome::Errno(access::connect(*to, *protocol)),

@@ -1,0 +1,111 @@
+//! May this run give this file another name, or one more?
+//!
+//! `int path_rename(const struct path *old_dir, struct dentry *old_dentry, const struct path *new_dir, struct dentry
+//! *new_dentry, unsigned int flags)`, from 6.1 to 7.3: fs/namei.c, `do_renameat2`, once also for an exchange.
+//! `int path_link(struct dentry *old_dentry, const struct path *new_dir, struct dentry *new_dentry)`, from 6.1 to 7.3:
+//! fs/namei.c, `do_linkat`, also for a file without a name and through a descriptor.
+//! Cannot see: what a server or another filesystem does behind the name.
+
+use agentid_common::{
+    decide::{
+        file::{Move, may_access, may_move},
+        lifecycle::may_go_on,
+    },
+    file::Rights,
+    tag::Tag,
+    verdict::{Answer, Hook, Reason, Refusal},
+};
+use aya_ebpf::{macros::lsm, programs::LsmContext};
+
+use crate::{
+    facts::Live,
+    kfield::Dentry,
+    object::{
+        Named, Object,
+        place::{Place, forgotten},
+    },
+    settle::{Allowed, conclude},
+    subject::{self, Subject},
+};
+
+/// include/uapi/linux/fs.h
+const RENAME_EXCHANGE: u32 = 1 << 1;
+const RENAME_WHITEOUT: u32 = 1 << 2;
+/// include/uapi/linux/stat.h
+const S_IFMT: u16 = 0o170_000;
+const S_IFDIR: u16 = 0o040_000;
+
+#[lsm(hook = "path_rename")]
+pub fn path_rename(ctx: LsmContext) -> i32 {
+    let Subject::Agent(tag) = subject::current() else {
+        return 0;
+    };
+    // SAFETY: a value of task storage lives as long as its task.
+    let tag = unsafe { &*tag };
+    let (old, new, flags) = (Dentry(ctx.arg(1)), Dentry(ctx.arg(3)), ctx.arg::<u64>(4) as u32);
+    let exchange = flags & RENAME_EXCHANGE != 0;
+    let take = if exchange { Rights::DELETE.union(Rights::CREATE) } else { Rights::DELETE };
+    let taken = may_take(tag, old, take, flags);
+    if taken.is_err() {
+        return settle(Hook::PathRename, tag, Named { dentry: old, want: take }, taken);
+    }
+    // What lies at the new name goes, or goes to the old one.
+    let replaced = !new.inode().is_null();
+    let want = if replaced { Rights::CREATE.union(Rights::DELETE) } else { Rights::CREATE };
+    let answer = may_become(tag, old, new, want, exchange);
+    settle(Hook::PathRename, tag, Named { dentry: new, want }, answer)
+}
+
+/// May what has the old name have the new one?
+#[inline(always)]
+fn may_become(tag: &Tag, old: Dentry, new: Dentry, want: Rights, exchange: bool) -> Answer {
+    let folder = is_folder(old) || exchange && is_folder(new);
+    let flags = forgotten(want.0 << 2 | u32::from(folder) << 1 | u32::from(exchange))?;
+    let (from, to) = (Place::of_name(old), Place::of_name(new));
+    let moved = Move {
+        from: &from,
+        to: &to,
+        want: Rights(flags >> 2),
+        folder: flags & 2 != 0,
+        exchange: flags & 1 != 0,
+    };
+    may_move(&Live, tag, &moved)
+}
+
+#[lsm(hook = "path_link")]
+pub fn path_link(ctx: LsmContext) -> i32 {
+    let Subject::Agent(tag) = subject::current() else {
+        return 0;
+    };
+    // SAFETY: a value of task storage lives as long as its task.
+    let tag = unsafe { &*tag };
+    let (old, new) = (Dentry(ctx.arg(0)), Dentry(ctx.arg(2)));
+    let (from, to) = (Place::of_name(old), Place::of_name(new));
+    let want = Rights::CREATE;
+    let moved = Move { from: &from, to: &to, want, folder: false, exchange: false };
+    let answer = may_move(&Live, tag, &moved);
+    settle(Hook::PathLink, tag, Named { dentry: new, want }, answer)
+}
+
+/// May what has this name lose it?
+#[inline(always)]
+fn may_take(tag: &Tag, old: Dentry, want: Rights, flags: u32) -> Answer {
+    if flags & RENAME_WHITEOUT != 0 {
+        // It leaves a device node behind.
+        may_go_on(&Live, tag)?;
+        return Err(Refusal::denied(Reason::DeviceNode));
+    }
+    may_access(&Live, tag, &Place::of_name(old), Rights(forgotten(want.0)?))
+}
+
+/// Not inlined: the record's walk needs the stack that the decision's had.
+#[inline(never)]
+fn settle(hook: Hook, tag: &Tag, named: Named, answer: Answer) -> i32 {
+    conclude(hook, Allowed::Counted, &Object::Name(named), tag, answer)
+}
+
+#[inline(always)]
+fn is_folder(dentry: Dentry) -> bool {
+    let inode = dentry.inode();
+    !inode.is_null() && inode.mode() & S_IFMT == S_IFDIR
+}

@@ -1,0 +1,90 @@
+//! One change of a folder or of a file that is not opened, and its errno.
+
+use std::{
+    ffi::CString,
+    fs, io,
+    os::{
+        fd::AsRawFd as _,
+        unix::{
+            ffi::OsStrExt as _,
+            fs::{OpenOptionsExt as _, PermissionsExt as _},
+            net::UnixListener,
+        },
+    },
+    path::Path,
+};
+
+use agentid_tests::step::Change;
+use anyhow::Result;
+
+const MODE: u32 = 0o644;
+
+pub fn change(change: &Change) -> Result<i32> {
+    let done = match change {
+        Change::Folder(path) => fs::create_dir(path),
+        Change::Fifo(path) => node(path, libc::S_IFIFO, 0),
+        Change::Device(path) => node(path, libc::S_IFCHR, libc::makedev(1, 3)),
+        Change::Socket(path) => UnixListener::bind(path).map(drop),
+        Change::Symlink(path) => std::os::unix::fs::symlink("nowhere", path),
+        Change::Link { from, to } => fs::hard_link(from, to),
+        Change::LinkDescriptor { from, to } => link_descriptor(from, libc::O_PATH, to),
+        Change::LinkTemporary { folder, to } => {
+            link_descriptor(folder, libc::O_TMPFILE | libc::O_WRONLY, to)
+        }
+        Change::Rename { from, to } => rename(from, to, 0),
+        Change::Exchange { from, to } => rename(from, to, libc::RENAME_EXCHANGE),
+        Change::Whiteout { from, to } => rename(from, to, libc::RENAME_WHITEOUT),
+        Change::Unlink(path) => fs::remove_file(path),
+        Change::Rmdir(path) => fs::remove_dir(path),
+        Change::Truncate(path) => {
+            let path = text(path)?;
+            // SAFETY: the path ends with a zero.
+            done(unsafe { libc::truncate(path.as_ptr(), 1) })
+        }
+        Change::Mode(path) => fs::set_permissions(path, fs::Permissions::from_mode(0o666)),
+        Change::Owner(path) => std::os::unix::fs::chown(path, None, None),
+    };
+    Ok(done.err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO)))
+}
+
+fn text(path: &Path) -> io::Result<CString> {
+    Ok(CString::new(path.as_os_str().as_bytes())?)
+}
+
+fn done(result: libc::c_int) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn node(path: &Path, kind: libc::mode_t, number: libc::dev_t) -> io::Result<()> {
+    let path = text(path)?;
+    // SAFETY: the path ends with a zero.
+    done(unsafe { libc::mknod(path.as_ptr(), kind | MODE, number) })
+}
+
+fn rename(from: &Path, to: &Path, flags: libc::c_uint) -> io::Result<()> {
+    let (from, to) = (text(from)?, text(to)?);
+    let here = libc::AT_FDCWD;
+    // SAFETY: both paths end with a zero.
+    let result = unsafe {
+        libc::syscall(libc::SYS_renameat2, here, from.as_ptr(), here, to.as_ptr(), flags)
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Needs a privilege of root's; whoever lacks it gets `ENOENT` from the kernel.
+fn link_descriptor(from: &Path, flags: libc::c_int, to: &Path) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    let write = flags & libc::O_WRONLY != 0;
+    let file = options.read(!write).write(write).custom_flags(flags).open(from)?;
+    let to = text(to)?;
+    // SAFETY: both paths end with a zero.
+    done(unsafe {
+        libc::linkat(
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_FDCWD,
+            to.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    })
+}
