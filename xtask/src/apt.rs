@@ -11,6 +11,7 @@ use crate::setup::Cache;
 use crate::shell;
 use crate::sources::{self, Mirror};
 
+const TOOLS: [&str; 3] = ["apt-get", "apt-cache", "dpkg"];
 pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// One suite of Debian, with lists of its own in the cache.
@@ -62,6 +63,15 @@ impl Suite {
     fn update(&self) -> Result<()> {
         if self.updated.replace(true) {
             return Ok(());
+        }
+        for tool in TOOLS {
+            if shell::find(tool).is_none() {
+                bail!(
+                    "{tool} not found: kernels and guests come out of Debian's packages; install it (on Debian: \
+                     apt-get install apt dpkg gpgv, on Fedora: dnf install apt dpkg gnupg2), or give a kernel of \
+                     your own with --kernel PATH"
+                );
+            }
         }
         shell::say(format_args!("setup: package list of {} from {}", self.name, self.uri));
         shell::run_quiet(self.apt("apt-get").arg("update")).map(drop)
