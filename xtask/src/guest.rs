@@ -62,7 +62,7 @@ impl Guest {
                 counting: false,
                 disk: None,
             },
-            timeout: Some(Duration::from_secs(1200)),
+            timeout: Some(Duration::from_secs(1800)),
             daemon: false,
             modules: Vec::new(),
             command,

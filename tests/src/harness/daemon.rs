@@ -21,8 +21,8 @@ use nix::{
 use super::{Scene, scene::PINS, shared, wait};
 
 pub const AGENTIDD: &str = "/usr/bin/agentidd";
-/// Loading all programs takes some seconds in a slow emulator.
-const START: Duration = Duration::from_secs(90);
+/// Loading all programs takes half a minute in a slow emulator, and several times as long beside runs that never rest.
+const START: Duration = Duration::from_secs(400);
 const CHECK: Duration = Duration::from_millis(200);
 
 /// `agentidd` in a scene of its own.
@@ -144,6 +144,10 @@ impl Daemon {
                 bail!("agentidd ended: {status}: {}", self.log());
             }
             if Instant::now() > deadline {
+                // What it has begun it must not finish behind the next test's back.
+                process.kill()?;
+                process.wait()?;
+                self.process = None;
                 bail!("agentidd is not ready after {} s: {}", START.as_secs(), self.log());
             }
         }
