@@ -57,6 +57,7 @@ pub const MAPS: &[&str] = &[
     "ENTRIES",
     "EDGES",
     "NODES",
+    "GLOBS",
     "PEERS",
     "PORTS",
     "COUNTERS",

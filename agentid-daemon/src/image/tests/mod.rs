@@ -2,6 +2,7 @@
 
 mod bind;
 mod file;
+mod glob;
 mod host;
 mod net;
 mod numbers;
