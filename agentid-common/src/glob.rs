@@ -164,8 +164,8 @@ impl Turn for Comparing<'_> {
         }
         match self.sign(length.wrapping_sub(1)) {
             // What is left of the glob ends with a `*`, also when the turn comes back here from the front.
-            b'*' => self.from_the_front(),
-            sign => self.from_behind(sign),
+            b'*' => self.front(),
+            sign => self.behind(sign),
         }
     }
 }
@@ -189,7 +189,7 @@ impl Comparing<'_> {
     }
 
     #[inline(always)]
-    fn from_behind(&mut self, sign: u8) -> Flow {
+    fn behind(&mut self, sign: u8) -> Flow {
         let end = self.name.cursor.name_end;
         if end == 0 || !self.equal(sign, end.wrapping_sub(1)) {
             return self.settle(false);
@@ -200,7 +200,7 @@ impl Comparing<'_> {
     }
 
     #[inline(always)]
-    fn from_the_front(&mut self) -> Flow {
+    fn front(&mut self) -> Flow {
         let (glob_at, name_at) = (self.name.cursor.glob_at, self.name.cursor.name_at);
         let next = glob_at.wrapping_add(1);
         let sign = self.sign(glob_at);

@@ -1,6 +1,7 @@
 //! Tests of the compiler, over made-up hosts.
 
 mod bind;
+mod examples;
 mod file;
 mod glob;
 mod host;
