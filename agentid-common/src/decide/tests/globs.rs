@@ -125,8 +125,8 @@ fn every_head_compares_the_name_for_itself() {
     tables.state(3, Rights::NONE, Rights::NONE);
     tables.nodes.get_mut(&3).unwrap().globs = 2;
     tables.edges.insert(EdgeKey::of_globs(3, 1), 30);
-    let mut search = Search::default();
-    search.heads = [(1, 1), (3, 1), (3, 2), (0, 0)].map(|(state, level)| Head { state, level });
+    let heads = [(1, 1), (3, 1), (3, 2), (0, 0)].map(|(state, level)| Head { state, level });
+    let mut search = Search { heads, ..Search::default() };
     search.descend(&tables, 0, 0, &mut Written::of("id_a.pem")).unwrap();
     assert_eq!(search.heads.map(|head| head.state), [13, 30, 30, 0]);
 }
