@@ -4,7 +4,8 @@
 
 use crate::{
     decide::file::Search,
-    file::{AnchorKey, EdgeKey, Entry, EntryKey, Node},
+    file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, Node},
+    glob::Spelling,
     instance::Instance,
     net::{PeerKey, PortKey, PortRule},
     verdict::{Fault, Refusal},
@@ -26,6 +27,7 @@ pub trait Facts {
     /// Target of an edge.
     fn edge(&self, key: &EdgeKey) -> Option<u32>;
     fn node(&self, state: u32) -> Option<&Node>;
+    fn glob(&self, index: u32) -> Option<&Glob>;
     /// Class of the longest prefix that covers the address.
     fn class(&self, key: &PeerKey) -> Option<u32>;
     /// Rule of the longest prefix that covers the port.
@@ -61,4 +63,10 @@ pub fn plain_loop<T: Turn>(count: u32, turns: &mut T) {
 /// [`Search::visit_type`] at that root, and [`Search::descend`] for each name from the top down.
 pub trait Location {
     fn run<F: Facts>(&self, facts: &F, search: &mut Search) -> Result<(), Refusal>;
+}
+
+/// One name on the way to a file, in its bytes.
+pub trait Spell {
+    /// Reads the name. Asked only where a state has globs, and once for each head in such a state.
+    fn spell(&mut self) -> Result<&mut Spelling, Fault>;
 }

@@ -12,6 +12,7 @@ pub mod counter;
 pub mod decide;
 pub mod facts;
 pub mod file;
+pub mod glob;
 pub mod instance;
 pub mod layout;
 pub mod map;
@@ -26,4 +27,4 @@ pub mod verdict;
 mod user;
 
 /// Version of every layout in this crate. A daemon adopts pinned maps of this version only.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;

@@ -2,8 +2,9 @@
 
 use crate::{
     decide::lifecycle::{Question, Scopes, ask_each},
-    facts::{Facts, Location},
+    facts::{Facts, Location, Spell},
     file::{AnchorKey, DEAD, EdgeKey, EntryKey, HEADS, Node, Rights},
+    glob,
     tag::Tag,
     verdict::{Answer, Fault, Reason, Refusal, Rule},
 };
@@ -79,7 +80,7 @@ impl Search {
         for head in &mut self.heads {
             if head.state != DEAD && head.level != 0 {
                 let first = node(facts, head.state)?;
-                if first.edges == 0 && stays(facts, first.other)? {
+                if !names_matter(first) && stays(facts, first.other)? {
                     *head = Head { state: first.other, level: 0 };
                 }
             }
@@ -87,12 +88,19 @@ impl Search {
         Ok(())
     }
 
-    /// Follows the name of the file or folder at `level`, with every head that was found above it.
+    /// Follows the name of the file or folder at `level`, with every head that was found above it. Its bytes are asked
+    /// for only where the hash does not lead on and globs may.
     #[inline(always)]
-    pub fn descend<F: Facts>(&mut self, facts: &F, level: u32, name: u64) -> Result<(), Fault> {
+    pub fn descend<F: Facts, S: Spell>(
+        &mut self,
+        facts: &F,
+        level: u32,
+        hash: u64,
+        name: &mut S,
+    ) -> Result<(), Fault> {
         for head in &mut self.heads {
             if head.state != DEAD && head.level > level {
-                head.state = next(facts, head.state, name)?;
+                head.state = next(facts, head.state, hash, name)?;
                 head.level = level;
             }
         }
@@ -219,14 +227,27 @@ impl<F: Facts, L: Location> Question for MayAccess<'_, F, L> {
 }
 
 #[inline(always)]
-fn next<F: Facts>(facts: &F, state: u32, name: u64) -> Result<u32, Fault> {
+fn next<F: Facts, S: Spell>(facts: &F, state: u32, hash: u64, name: &mut S) -> Result<u32, Fault> {
     let node = node(facts, state)?;
     if node.edges != 0
-        && let Some(target) = facts.edge(&EdgeKey { name, state, reserved: 0 })
+        && let Some(target) = facts.edge(&EdgeKey::of_name(state, hash))
     {
         return Ok(target);
     }
-    Ok(node.other)
+    if node.globs == 0 {
+        return Ok(node.other);
+    }
+    match glob::fitting(facts, node.globs, name.spell()?)? {
+        0 => Ok(node.other),
+        // Each set has an edge, also where it leads to where other names lead.
+        set => facts.edge(&EdgeKey::of_globs(state, set)).ok_or(Fault::StateLookup),
+    }
+}
+
+/// Whether not all names lead from this state to the same one.
+#[inline(always)]
+fn names_matter(node: &Node) -> bool {
+    node.edges != 0 || node.globs != 0
 }
 
 /// Whether every name leads from this state to itself.
@@ -236,7 +257,7 @@ fn stays<F: Facts>(facts: &F, state: u32) -> Result<bool, Fault> {
         return Ok(true);
     }
     let node = node(facts, state)?;
-    Ok(node.edges == 0 && node.other == state)
+    Ok(!names_matter(node) && node.other == state)
 }
 
 #[inline(always)]

@@ -2,18 +2,40 @@
 
 use agentid_common::{
     decide::file::Search,
-    facts::{Facts, Location},
+    facts::{Facts, Location, Spell},
     file::{ANCHOR_FOLDER, AnchorKey, MAX_DEPTH, is_pseudo},
-    verdict::{Reason, Refusal},
+    glob::Spelling,
+    name::{self, NameKey},
+    verdict::{Fault, Reason, Refusal},
 };
 
 /// A file or a folder on the way from it to the root of its filesystem.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Level {
     /// What identifies it.
     pub anchor: AnchorKey,
-    /// Hash of its name in the folder above; of the root, 0.
-    pub name: u64,
+    /// Its name in the folder above; the root has none.
+    name: Vec<u8>,
+    hash: u64,
+}
+
+impl Level {
+    pub fn new(anchor: AnchorKey, name: &[u8], key: &NameKey) -> Self {
+        Self { anchor, name: name.to_vec(), hash: name::hash(key, name) }
+    }
+}
+
+/// The name of one level.
+struct Name<'l> {
+    name: &'l [u8],
+    read: Spelling,
+}
+
+impl Spell for Name<'_> {
+    fn spell(&mut self) -> Result<&mut Spelling, Fault> {
+        self.read = Spelling::of(self.name).ok_or(Fault::WalkRead)?;
+        Ok(&mut self.read)
+    }
 }
 
 /// The way from a file to the root of its filesystem.
@@ -46,7 +68,9 @@ impl Location for HostPlace {
             };
         };
         for number in (0..top).rev() {
-            search.descend(facts, number, self.levels[number as usize].name)?;
+            let level = &self.levels[number as usize];
+            let mut name = Name { name: &level.name, read: Spelling::empty() };
+            search.descend(facts, number, level.hash, &mut name)?;
         }
         Ok(())
     }

@@ -67,6 +67,7 @@ pub const MAPS: &[&str] = &[
     "ENTRIES",
     "EDGES",
     "NODES",
+    "GLOBS",
     "PEERS",
     "PORTS",
     "COUNTERS",
