@@ -147,14 +147,14 @@ impl Search {
         Ok(allow.minus(deny))
     }
 
-    /// Whether each head is in the same state: then the rules say the same of both places and of all below them.
+    /// The state of each head: where all are the same, the rules say the same of both places and of all below them.
     #[inline(always)]
-    fn equals(&self, other: &Self) -> bool {
-        let mut differ = 0;
+    fn states(&self) -> [u32; HEADS] {
+        let mut states = [DEAD; HEADS];
         for index in 0..HEADS {
-            differ |= self.heads[index].state ^ other.heads[index].state;
+            states[index] = self.heads[index].state;
         }
-        differ == 0
+        states
     }
 }
 
@@ -188,21 +188,32 @@ struct MayMove<'a, F, L> {
 impl<F: Facts, L: Location> Question for MayMove<'_, F, L> {
     #[inline(always)]
     fn ask(&self, scopes: Scopes) -> Answer {
-        let mut from = Search::new(scopes);
-        self.moved.from.run(self.facts, &mut from)?;
-        let mut to = Search::new(scopes);
-        self.moved.to.run(self.facts, &mut to)?;
-        let rule = to.judge(self.facts, self.moved.want)?;
+        let of_name = Rights::CREATE.union(Rights::DELETE);
+        // One search after the other in the same room: there is little of it in a kernel program.
+        let mut search = Search::new(scopes);
+        self.moved.from.run(self.facts, &mut search)?;
+        let states = search.states();
+        let here = search.granted(self.facts)?.minus(of_name);
+        search = Search::new(scopes);
+        self.moved.to.run(self.facts, &mut search)?;
+        let rule = search.judge(self.facts, self.moved.want)?;
         let gains = if self.moved.folder {
-            !from.equals(&to)
+            differ(&states, &search.states())
         } else {
-            let of_name = Rights::CREATE.union(Rights::DELETE);
-            let here = from.granted(self.facts)?.minus(of_name);
-            let there = to.granted(self.facts)?.minus(of_name);
+            let there = search.granted(self.facts)?.minus(of_name);
             !here.contains(there) || self.moved.exchange && !there.contains(here)
         };
         if gains { Err(Refusal::denied(Reason::RightsGained)) } else { Ok(rule) }
     }
+}
+
+#[inline(always)]
+fn differ(one: &[u32; HEADS], other: &[u32; HEADS]) -> bool {
+    let mut bits = 0;
+    for index in 0..HEADS {
+        bits |= one[index] ^ other[index];
+    }
+    bits != 0
 }
 
 /// May this run, and every run above it, use the file with these rights?
@@ -239,9 +250,15 @@ fn next<F: Facts, S: Spell>(facts: &F, state: u32, hash: u64, name: &mut S) -> R
     }
     match glob::fitting(facts, node.globs, name.spell()?)? {
         0 => Ok(node.other),
-        // Each set has an edge, also where it leads to where other names lead.
-        set => facts.edge(&EdgeKey::of_globs(state, set)).ok_or(Fault::StateLookup),
+        set => of_set(facts, state, set),
     }
+}
+
+/// Where names lead that fit these globs of a state. Each set has an edge, also where it leads to where other names
+/// lead. Not inlined: the key is off the stack while globs are compared.
+#[inline(never)]
+fn of_set<F: Facts>(facts: &F, state: u32, set: u32) -> Result<u32, Fault> {
+    facts.edge(&EdgeKey::of_globs(state, set)).ok_or(Fault::StateLookup)
 }
 
 /// Whether not all names lead from this state to the same one.

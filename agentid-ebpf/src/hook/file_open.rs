@@ -9,6 +9,7 @@
 use agentid_common::{
     decide::{file::may_access, lifecycle::may_go_on},
     file::Identity,
+    verdict::Hook,
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
@@ -21,10 +22,9 @@ use crate::{
         Asked, Object,
         place::{self, Place},
     },
-    settle::{Allowed, conclude},
+    settle::{Allowed, conclude_apart},
     subject::{self, Subject},
 };
-use agentid_common::verdict::Hook;
 
 /// include/uapi/asm-generic/fcntl.h
 const O_DIRECTORY: u32 = 0o200_000;
@@ -53,13 +53,8 @@ pub fn file_open(ctx: LsmContext) -> i32 {
             } else {
                 may_access(&Live, tag, &Place::of_file(file), want)
             };
-            conclude(
-                Hook::FileOpen,
-                Allowed::Counted,
-                &Object::File(Asked { file, want }),
-                tag,
-                answer,
-            )
+            let object = Object::File(Asked { file, want });
+            conclude_apart(Hook::FileOpen, Allowed::Counted, &object, tag, &answer)
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::{
         Named, Object,
         place::{Place, forgotten},
     },
-    settle::{Allowed, conclude},
+    settle::{Allowed, conclude_apart},
     subject::{self, Subject},
 };
 
@@ -98,10 +98,9 @@ fn may_take(tag: &Tag, old: Dentry, want: Rights, flags: u32) -> Answer {
     may_access(&Live, tag, &Place::of_name(old), Rights(forgotten(want.0)?))
 }
 
-/// Not inlined: the record's walk needs the stack that the decision's had.
-#[inline(never)]
+#[inline(always)]
 fn settle(hook: Hook, tag: &Tag, named: Named, answer: Answer) -> i32 {
-    conclude(hook, Allowed::Counted, &Object::Name(named), tag, answer)
+    conclude_apart(hook, Allowed::Counted, &Object::Name(named), tag, &answer)
 }
 
 #[inline(always)]
