@@ -24,8 +24,7 @@ use crate::{
         Named, Object,
         place::{Place, forgotten},
     },
-    settle::{Allowed, conclude_apart},
-    subject::{self, Subject},
+    settle::{Allowed, hold},
 };
 
 /// include/uapi/linux/fs.h
@@ -35,25 +34,38 @@ const RENAME_WHITEOUT: u32 = 1 << 2;
 const S_IFMT: u16 = 0o170_000;
 const S_IFDIR: u16 = 0o040_000;
 
+/// Two programs on one hook, for the verifier's sake: the first asks about the old name, the second about the new one. A
+/// denial of the first ends the chain.
 #[lsm(hook = "path_rename")]
 pub fn path_rename(ctx: LsmContext) -> i32 {
-    let Subject::Agent(tag) = subject::current() else {
-        return 0;
-    };
-    // SAFETY: a value of task storage lives as long as its task.
-    let tag = unsafe { &*tag };
-    let (old, new, flags) = (Dentry(ctx.arg(1)), Dentry(ctx.arg(3)), ctx.arg::<u64>(4) as u32);
+    let (old, flags) = (Dentry(ctx.arg(1)), ctx.arg::<u64>(4) as u32);
     let exchange = flags & RENAME_EXCHANGE != 0;
-    let take = if exchange { Rights::DELETE.union(Rights::CREATE) } else { Rights::DELETE };
-    let taken = may_take(tag, old, take, flags);
-    if taken.is_err() {
-        return settle(Hook::PathRename, tag, Named { dentry: old, want: take }, taken);
-    }
+    let want = if exchange { Rights::DELETE.union(Rights::CREATE) } else { Rights::DELETE };
+    hold(Hook::PathRename, Allowed::Counted, &Object::Name(Named { dentry: old, want }), |tag| {
+        may_take(tag, old, want, flags)
+    })
+}
+
+#[lsm(hook = "path_rename")]
+pub fn path_rename_to(ctx: LsmContext) -> i32 {
+    let (old, new, flags) = (Dentry(ctx.arg(1)), Dentry(ctx.arg(3)), ctx.arg::<u64>(4) as u32);
     // What lies at the new name goes, or goes to the old one.
     let replaced = !new.inode().is_null();
     let want = if replaced { Rights::CREATE.union(Rights::DELETE) } else { Rights::CREATE };
-    let answer = may_become(tag, old, new, want, exchange);
-    settle(Hook::PathRename, tag, Named { dentry: new, want }, answer)
+    hold(Hook::PathRename, Allowed::Counted, &Object::Name(Named { dentry: new, want }), |tag| {
+        may_become(tag, old, new, want, flags & RENAME_EXCHANGE != 0)
+    })
+}
+
+#[lsm(hook = "path_link")]
+pub fn path_link(ctx: LsmContext) -> i32 {
+    let (old, new) = (Dentry(ctx.arg(0)), Dentry(ctx.arg(2)));
+    let want = Rights::CREATE;
+    hold(Hook::PathLink, Allowed::Counted, &Object::Name(Named { dentry: new, want }), |tag| {
+        let (from, to) = (Place::of_name(old), Place::of_name(new));
+        let moved = Move { from: &from, to: &to, want, folder: false, exchange: false };
+        may_move(&Live, tag, &moved)
+    })
 }
 
 /// May what has the old name have the new one?
@@ -72,21 +84,6 @@ fn may_become(tag: &Tag, old: Dentry, new: Dentry, want: Rights, exchange: bool)
     may_move(&Live, tag, &moved)
 }
 
-#[lsm(hook = "path_link")]
-pub fn path_link(ctx: LsmContext) -> i32 {
-    let Subject::Agent(tag) = subject::current() else {
-        return 0;
-    };
-    // SAFETY: a value of task storage lives as long as its task.
-    let tag = unsafe { &*tag };
-    let (old, new) = (Dentry(ctx.arg(0)), Dentry(ctx.arg(2)));
-    let (from, to) = (Place::of_name(old), Place::of_name(new));
-    let want = Rights::CREATE;
-    let moved = Move { from: &from, to: &to, want, folder: false, exchange: false };
-    let answer = may_move(&Live, tag, &moved);
-    settle(Hook::PathLink, tag, Named { dentry: new, want }, answer)
-}
-
 /// May what has this name lose it?
 #[inline(always)]
 fn may_take(tag: &Tag, old: Dentry, want: Rights, flags: u32) -> Answer {
@@ -96,11 +93,6 @@ fn may_take(tag: &Tag, old: Dentry, want: Rights, flags: u32) -> Answer {
         return Err(Refusal::denied(Reason::DeviceNode));
     }
     may_access(&Live, tag, &Place::of_name(old), Rights(forgotten(want.0)?))
-}
-
-#[inline(always)]
-fn settle(hook: Hook, tag: &Tag, named: Named, answer: Answer) -> i32 {
-    conclude_apart(hook, Allowed::Counted, &Object::Name(named), tag, &answer)
 }
 
 #[inline(always)]
