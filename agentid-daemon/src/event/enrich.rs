@@ -16,11 +16,9 @@ use agentid_common::{
 use super::{
     decode::{Body, Record},
     event::{Access, Event, Object, Process, RunName, What},
+    sight::{Sight, seen},
 };
-use crate::{
-    image::{Sight, seen},
-    instance::Run,
-};
+use crate::instance::Run;
 
 /// `AF_INET` of Linux.
 const INET: u16 = 2;

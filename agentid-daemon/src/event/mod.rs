@@ -7,5 +7,6 @@ pub mod enrich;
 #[expect(clippy::module_inception, reason = "the schema is what the folder is named after")]
 pub mod event;
 pub mod export;
+pub mod sight;
 #[cfg(test)]
 mod tests;

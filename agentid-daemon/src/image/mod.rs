@@ -34,5 +34,5 @@ pub use image::{Image, View};
 pub use leftover::Leftover;
 pub use numbers::{Full, Held, Need, Numbers};
 pub use place::{HostPlace, Level};
-pub use terrain::{Folder, Mount, Sight, Terrain, seen};
+pub use terrain::{Folder, Mount, Terrain};
 pub use text::Readable;

@@ -8,6 +8,8 @@ use std::{
 
 use agentid_common::file::{AnchorKey, is_pseudo};
 
+use crate::event::sight::Sight;
+
 /// Mounts, and the folders that policies and parameters name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Terrain {
@@ -42,32 +44,6 @@ pub struct Folder {
     pub missing: Vec<OsString>,
     /// The deepest folder on the way, and what identifies it.
     pub anchors: Vec<(PathBuf, AnchorKey)>,
-}
-
-/// Where a filesystem can be seen, for people who read paths from its root.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sight {
-    /// The kernel programs' number of the filesystem.
-    pub filesystem: u64,
-    /// Which folder of it is seen, from its root.
-    pub root: PathBuf,
-    /// Where that is.
-    pub point: PathBuf,
-}
-
-/// A path from the root of a filesystem as it is seen on this host, by the mount that shows the nearest folder above;
-/// the path itself where no mount shows it.
-pub fn seen(sights: &[Sight], filesystem: u64, path: &Path) -> PathBuf {
-    let showing = sights.iter().filter(|sight| sight.filesystem == filesystem);
-    let nearest = showing
-        .filter_map(|sight| Some((sight, path.strip_prefix(&sight.root).ok()?)))
-        .min_by_key(|(_, rest)| rest.components().count());
-    match nearest {
-        // Joining an empty path would leave a slash.
-        Some((sight, rest)) if rest.as_os_str().is_empty() => sight.point.clone(),
-        Some((sight, rest)) => sight.point.join(rest),
-        None => path.to_owned(),
-    }
 }
 
 /// One name in a path, in the bytes that the filesystem keeps.

@@ -37,8 +37,7 @@ use super::{
     store::{Store, StoreError},
 };
 use crate::{
-    event::export::Hub,
-    image::Sight,
+    event::{export::Hub, sight::Sight},
     instance::{Ending, Phase, Posture, Registry},
     kernel::{ApplyError, Kernel, Options, ReadError, Ring, StartError},
     metrics::series::{Labels, Metrics},
