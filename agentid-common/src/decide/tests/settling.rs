@@ -1,4 +1,5 @@
 use super::*;
+use crate::verdict::EXDEV;
 
 fn settled(verdict: Verdict, reason: Reason, fault: Fault, errno: i32) -> Settled {
     Settled { verdict, reason, fault, rule: 0, errno }
@@ -16,9 +17,15 @@ fn a_grant_passes_in_both_modes() {
 fn a_rule_denies_with_the_errno_that_programs_expect_and_audit_lets_it_pass() {
     for &reason in Reason::ALL.iter().filter(|reason| reason.is_policy()) {
         let enforced = settle(refused(reason), Mode::ENFORCE);
-        // kill(2) and ptrace(2) know no EACCES for a process that is not the caller's to touch.
-        let errno = if reason == Reason::OutsideRun { -EPERM } else { -EACCES };
-        assert_eq!(enforced, settled(Verdict::Deny, reason, Fault::None, errno));
+        let errno = match reason {
+            // kill(2) and ptrace(2) know no EACCES for a process that is not the caller's to touch, and mknod(2) none
+            // for a device.
+            Reason::OutsideRun | Reason::DeviceNode => EPERM,
+            // rename(2) and link(2): programs copy then.
+            Reason::RightsGained => EXDEV,
+            _ => EACCES,
+        };
+        assert_eq!(enforced, settled(Verdict::Deny, reason, Fault::None, -errno));
         let audited = settle(refused(reason), Mode::AUDIT);
         assert_eq!(audited, settled(Verdict::Audit, reason, Fault::None, 0));
     }
