@@ -13,7 +13,7 @@ use agentid_common::{
     },
     file::Rights,
     tag::Tag,
-    verdict::{Answer, Hook, Reason, Refusal},
+    verdict::{Answer, Fault, Hook, Reason, Refusal},
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
@@ -59,7 +59,7 @@ pub fn path_rename(ctx: LsmContext) -> i32 {
 /// May what has the old name have the new one?
 #[inline(always)]
 fn may_become(tag: &Tag, old: Dentry, new: Dentry, want: Rights, exchange: bool) -> Answer {
-    let folder = is_folder(old) || exchange && is_folder(new);
+    let folder = is_folder(old)? || exchange && is_folder(new)?;
     let flags = forgotten(want.0 << 2 | u32::from(folder) << 1 | u32::from(exchange))?;
     let (from, to) = (Place::of_name(old), Place::of_name(new));
     let moved = Move {
@@ -104,8 +104,15 @@ fn settle(hook: Hook, tag: &Tag, named: Named, answer: Answer) -> i32 {
     conclude(hook, Allowed::Counted, &Object::Name(named), tag, answer)
 }
 
+/// A file of no kind is a load that has failed, and must not pass for one that is no folder.
 #[inline(always)]
-fn is_folder(dentry: Dentry) -> bool {
+fn is_folder(dentry: Dentry) -> Result<bool, Fault> {
     let inode = dentry.inode();
-    !inode.is_null() && inode.mode() & S_IFMT == S_IFDIR
+    if inode.is_null() {
+        return Err(Fault::WalkRead);
+    }
+    match inode.mode() & S_IFMT {
+        0 => Err(Fault::WalkRead),
+        kind => Ok(kind == S_IFDIR),
+    }
 }
