@@ -90,6 +90,8 @@ pub enum Change {
     Truncate(PathBuf),
     Mode(PathBuf),
     Owner(PathBuf),
+    /// The length and the mode of a file that exists in memory alone.
+    Memory,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -140,6 +140,15 @@ fn changes_only_where_writing_is_granted() -> Result<()> {
     Ok(())
 }
 
+/// P2: what has no path is the run's own.
+#[test]
+fn changes_what_exists_in_memory_alone() -> Result<()> {
+    for uid in USERS {
+        Stage::new(uid)?.check(Change::Memory, 0)?;
+    }
+    Ok(())
+}
+
 /// P3: one more name for a file gives no right that its present one does not give.
 #[test]
 fn no_link_gives_a_right() -> Result<()> {

@@ -14,10 +14,7 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 use crate::{
     facts::Live,
     kfield::Binprm,
-    object::{
-        Asked, Object,
-        place::{self, Place},
-    },
+    object::{Asked, Object, place::Place},
     settle::{Allowed, hold},
 };
 
@@ -26,11 +23,12 @@ pub fn bprm_check_security(ctx: LsmContext) -> i32 {
     let file = Binprm(ctx.arg(0)).file();
     let want = Rights::EXEC;
     hold(Hook::BprmCheckSecurity, Allowed::Recorded, &Object::File(Asked { file, want }), |tag| {
-        if place::is_internal(file) {
+        let place = Place::of_file(file);
+        if place.is_internal() {
             // Memory that was never a file in a folder: there is no place for a rule to name.
             may_go_on(&Live, tag)?;
             return Err(Refusal::denied(Reason::AnonymousExec));
         }
-        may_access(&Live, tag, &Place::of_file(file), want)
+        may_access(&Live, tag, &place, want)
     })
 }

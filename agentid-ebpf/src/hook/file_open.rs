@@ -6,15 +6,12 @@
 //!
 //! For the daemon it notes how the kernel knows a folder that it opens, which is what rules are anchored on.
 
-use agentid_common::{
-    decide::{file::may_access, lifecycle::may_go_on},
-    file::Identity,
-};
+use agentid_common::{file::Identity, verdict::Hook};
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
+use super::name::may_use;
 use crate::{
     count,
-    facts::Live,
     kfield::File,
     maps::{FILESYSTEMS, HOST, IDENTITIES, of_inode_or_new},
     object::{
@@ -24,7 +21,6 @@ use crate::{
     settle::{Allowed, conclude},
     subject::{self, Subject},
 };
-use agentid_common::verdict::Hook;
 
 /// include/uapi/asm-generic/fcntl.h
 const O_DIRECTORY: u32 = 0o200_000;
@@ -47,19 +43,9 @@ pub fn file_open(ctx: LsmContext) -> i32 {
             // SAFETY: a value of task storage lives as long as its task.
             let tag = unsafe { &*tag };
             let want = place::wanted(file);
-            let answer = if place::is_internal(file) {
-                // A pipe, a socket or a memfd, by a path that the kernel makes up: nothing for a rule to name.
-                may_go_on(&Live, tag)
-            } else {
-                may_access(&Live, tag, &Place::of_file(file), want)
-            };
-            conclude(
-                Hook::FileOpen,
-                Allowed::Counted,
-                &Object::File(Asked { file, want }),
-                tag,
-                answer,
-            )
+            let answer = may_use(tag, &Place::of_file(file), want);
+            let object = Object::File(Asked { file, want });
+            conclude(Hook::FileOpen, Allowed::Counted, &object, tag, answer)
         }
     }
 }

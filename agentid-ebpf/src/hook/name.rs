@@ -1,6 +1,11 @@
-//! A name in a folder, and one right on it: what most hooks on paths ask.
+//! A place, and one right on it: what most hooks on files ask.
 
-use agentid_common::{decide::file::may_access, file::Rights, verdict::Hook};
+use agentid_common::{
+    decide::{file::may_access, lifecycle::may_go_on},
+    file::Rights,
+    tag::Tag,
+    verdict::{Answer, Hook},
+};
 
 use crate::{
     facts::Live,
@@ -13,6 +18,13 @@ use crate::{
 #[inline(always)]
 pub fn hold_name(hook: Hook, dentry: Dentry, want: Rights) -> i32 {
     hold(hook, Allowed::Counted, &Object::Name(Named { dentry, want }), |tag| {
-        may_access(&Live, tag, &Place::of_name(dentry), want)
+        may_use(tag, &Place::of_name(dentry), want)
     })
+}
+
+/// May this run do this there? A pipe, a socket or a memfd has a path that the kernel makes up: nothing for a rule to
+/// name, so that it is enough to be a run that goes on.
+#[inline(always)]
+pub fn may_use(tag: &Tag, place: &Place, want: Rights) -> Answer {
+    if place.is_internal() { may_go_on(&Live, tag) } else { may_access(&Live, tag, place, want) }
 }

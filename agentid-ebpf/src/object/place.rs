@@ -30,12 +30,6 @@ const FMODE_BACKING: u32 = 1 << 25;
 
 const ATTEMPTS: u32 = 3;
 
-/// Whether the file has no place: it belongs to the kernel's own filesystems.
-#[inline(always)]
-pub fn is_internal(file: File) -> bool {
-    file.superblock().flags() & SB_NOUSER != 0
-}
-
 /// Whether the file is only the storage of one that was judged.
 #[inline(always)]
 pub fn is_backing(file: File) -> bool {
@@ -59,6 +53,12 @@ impl Place {
     #[inline(always)]
     pub fn of_name(dentry: Dentry) -> Self {
         Self { dentry, superblock: dentry.superblock() }
+    }
+
+    /// Whether no rule can name it, because it belongs to the kernel's own filesystems.
+    #[inline(always)]
+    pub fn is_internal(&self) -> bool {
+        self.superblock.flags() & SB_NOUSER != 0
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     ffi::CString,
     fs, io,
     os::{
-        fd::AsRawFd as _,
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
         unix::{
             ffi::OsStrExt as _,
             fs::{OpenOptionsExt as _, PermissionsExt as _},
@@ -43,6 +43,7 @@ pub fn change(change: &Change) -> Result<i32> {
         }
         Change::Mode(path) => fs::set_permissions(path, fs::Permissions::from_mode(0o666)),
         Change::Owner(path) => std::os::unix::fs::chown(path, None, None),
+        Change::Memory => memory(),
     };
     Ok(done.err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO)))
 }
@@ -69,6 +70,16 @@ fn rename(from: &Path, to: &Path, flags: libc::c_uint) -> io::Result<()> {
         libc::syscall(libc::SYS_renameat2, here, from.as_ptr(), here, to.as_ptr(), flags)
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn memory() -> io::Result<()> {
+    // SAFETY: the name ends with a zero.
+    let descriptor = unsafe { libc::memfd_create(c"memory".as_ptr(), libc::MFD_CLOEXEC) };
+    done(descriptor)?;
+    // SAFETY: it was opened just now, and nobody else has it.
+    let file = fs::File::from(unsafe { OwnedFd::from_raw_fd(descriptor) });
+    file.set_len(1)?;
+    file.set_permissions(fs::Permissions::from_mode(MODE))
 }
 
 /// Needs a privilege of root's; whoever lacks it gets `ENOENT` from the kernel.
