@@ -20,6 +20,7 @@ macro_rules! fields {
 fields! {
     FILE_PATH: "file"."f_path";
     FILE_DENTRY: "file"."f_path"."dentry";
+    FILE_MOUNT: "file"."f_path"."mnt";
     FILE_INODE: "file"."f_inode";
     FILE_MODE: "file"."f_mode";
     FILE_FLAGS: "file"."f_flags";
@@ -39,6 +40,8 @@ fields! {
     SB_MAGIC: "super_block"."s_magic";
     SB_FLAGS: "super_block"."s_flags";
     VFSMOUNT_SB: "vfsmount"."mnt_sb";
+    MOUNT_VFSMOUNT: "mount"."mnt";
+    MOUNT_NAMESPACE: "mount"."mnt_ns";
     BPRM_FILE: "linux_binprm"."file";
     IATTR_VALID: "iattr"."ia_valid";
     TASK_FLAGS: "task_struct"."flags";

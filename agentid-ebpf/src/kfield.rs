@@ -8,6 +8,8 @@ use aya_ebpf::{
     programs::LsmContext,
 };
 
+/// fs/mount.h, `MNT_NS_INTERNAL`: what stands in the place of a mount's namespace when it is in none.
+const NO_NAMESPACE: i64 = -22;
 /// include/linux/sched.h
 const PF_IO_WORKER: u32 = 1 << 4;
 /// include/linux/fs.h
@@ -24,10 +26,10 @@ macro_rules! offsets {
 }
 
 offsets! {
-    FILE_PATH FILE_DENTRY FILE_INODE FILE_MODE FILE_FLAGS PATH_DENTRY
+    FILE_PATH FILE_DENTRY FILE_MOUNT FILE_INODE FILE_MODE FILE_FLAGS PATH_DENTRY
     DENTRY_PARENT DENTRY_INODE DENTRY_SB DENTRY_SEQ DENTRY_FLAGS DENTRY_NAME DENTRY_NAME_LEN
     INODE_SB INODE_MODE INODE_NUMBER INODE_GENERATION SB_ROOT SB_MAGIC SB_FLAGS VFSMOUNT_SB BPRM_FILE
-    IATTR_VALID TASK_FLAGS TASK_CRED TASK_REAL_CRED TASK_IO_URING
+    MOUNT_VFSMOUNT MOUNT_NAMESPACE IATTR_VALID TASK_FLAGS TASK_CRED TASK_REAL_CRED TASK_IO_URING
     TASK_TGID TASK_TID SOCKET_SK SOCK_TYPE SOCK_PROTOCOL SOCKADDR_FAMILY
     BACKING_FILES SETATTR_DENTRY
 }
@@ -66,6 +68,7 @@ structures! {
     /// `struct file`
     File {
         dentry: Dentry = FILE_DENTRY;
+        mount: Mount = FILE_MOUNT;
         inode: Inode = FILE_INODE;
         mode: u32 = FILE_MODE;
         flags: u32 = FILE_FLAGS;
@@ -131,6 +134,20 @@ impl File {
     pub fn path(self) -> *const u8 {
         // SAFETY: stays inside `struct file`; the verifier checks it.
         unsafe { self.0.add(FILE_PATH.load() as usize) }
+    }
+}
+
+impl Mount {
+    /// Whether no path leads here, because the kernel made the mount for itself.
+    #[inline(always)]
+    pub fn is_private(self) -> bool {
+        let mut namespace = 0_i64;
+        // The member is one of `struct mount`, which lies around this one.
+        let from_here = MOUNT_NAMESPACE.load().wrapping_sub(MOUNT_VFSMOUNT.load());
+        let at = self.0.wrapping_add(from_here as usize);
+        // SAFETY: the helper checks every address it reads and fails instead of faulting.
+        let failed = unsafe { bpf_probe_read_kernel((&raw mut namespace).cast(), 8, at.cast()) };
+        failed == 0 && namespace == NO_NAMESPACE
     }
 }
 

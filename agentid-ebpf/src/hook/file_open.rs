@@ -37,7 +37,7 @@ pub fn file_open(ctx: LsmContext) -> i32 {
             0
         }
         Subject::Agent(tag) => {
-            if place::is_backing(file) {
+            if place::is_backing(file) || place::is_in_layer(file) {
                 return 0;
             }
             // SAFETY: a value of task storage lives as long as its task.

@@ -36,6 +36,14 @@ pub fn is_backing(file: File) -> bool {
     file.mode() & FMODE_BACKING != 0
 }
 
+/// Whether the kernel opens the file for itself in a layer of another filesystem, to list a folder or to copy a file up:
+/// what the task asked of that filesystem was judged already. The layer's mount is the filesystem's own, and no path
+/// leads there (fs/namespace.c: `clone_private_mount`).
+#[inline(always)]
+pub fn is_in_layer(file: File) -> bool {
+    subject::acts_for_the_kernel() && file.mount().is_private()
+}
+
 /// The place of a file, or of a name that there is no file for yet.
 pub struct Place {
     dentry: Dentry,
