@@ -1,4 +1,4 @@
-//! One change of a folder or of a file that is not opened, and its errno.
+//! One change of a folder, and its errno.
 
 use std::{
     ffi::CString,
@@ -36,23 +36,16 @@ pub fn change(change: &Change) -> Result<i32> {
         Change::Whiteout { from, to } => rename(from, to, libc::RENAME_WHITEOUT),
         Change::Unlink(path) => fs::remove_file(path),
         Change::Rmdir(path) => fs::remove_dir(path),
-        Change::Truncate(path) => {
-            let path = text(path)?;
-            // SAFETY: the path ends with a zero.
-            done(unsafe { libc::truncate(path.as_ptr(), 1) })
-        }
-        Change::Mode(path) => fs::set_permissions(path, fs::Permissions::from_mode(0o666)),
-        Change::Owner(path) => std::os::unix::fs::chown(path, None, None),
         Change::Memory => memory(),
     };
     Ok(done.err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO)))
 }
 
-fn text(path: &Path) -> io::Result<CString> {
+pub fn text(path: &Path) -> io::Result<CString> {
     Ok(CString::new(path.as_os_str().as_bytes())?)
 }
 
-fn done(result: libc::c_int) -> io::Result<()> {
+pub fn done(result: libc::c_int) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
