@@ -25,6 +25,10 @@ use agentid_common::{
 const DCACHE_OP_COMPARE: u32 = 1 << 1;
 /// include/linux/fs.h: the superblock is the kernel's own (pipes, sockets, memfd) and can be mounted by nobody.
 const SB_NOUSER: u64 = 1 << 31;
+/// include/linux/fs.h: the kernel mounted it for itself, which says nothing where users mount the same superblock too.
+const SB_KERNMOUNT: u64 = 1 << 22;
+/// include/uapi/linux/magic.h: a memfd of huge pages. Whoever mounts this type gets a superblock of their own.
+const HUGETLBFS_MAGIC: u64 = 0x9584_58f6;
 /// include/linux/fs.h: the file is what another filesystem stores this file in, which was judged already.
 const FMODE_BACKING: u32 = 1 << 25;
 
@@ -66,7 +70,9 @@ impl Place {
     /// Whether no rule can name it, because it belongs to the kernel's own filesystems.
     #[inline(always)]
     pub fn is_internal(&self) -> bool {
-        self.superblock.flags() & SB_NOUSER != 0
+        let flags = self.superblock.flags();
+        flags & SB_NOUSER != 0
+            || flags & SB_KERNMOUNT != 0 && self.superblock.magic() == HUGETLBFS_MAGIC
     }
 }
 

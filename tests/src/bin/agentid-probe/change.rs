@@ -66,12 +66,17 @@ fn rename(from: &Path, to: &Path, flags: libc::c_uint) -> io::Result<()> {
 }
 
 fn memory() -> io::Result<()> {
+    memory_of(0, 1)?;
+    memory_of(libc::MFD_HUGETLB | libc::MFD_HUGE_2MB, 2 << 20)
+}
+
+fn memory_of(flags: libc::c_uint, length: u64) -> io::Result<()> {
     // SAFETY: the name ends with a zero.
-    let descriptor = unsafe { libc::memfd_create(c"memory".as_ptr(), libc::MFD_CLOEXEC) };
+    let descriptor = unsafe { libc::memfd_create(c"memory".as_ptr(), libc::MFD_CLOEXEC | flags) };
     done(descriptor)?;
     // SAFETY: it was opened just now, and nobody else has it.
     let file = fs::File::from(unsafe { OwnedFd::from_raw_fd(descriptor) });
-    file.set_len(1)?;
+    file.set_len(length)?;
     file.set_permissions(fs::Permissions::from_mode(MODE))
 }
 
