@@ -32,8 +32,13 @@ pub fn current_task() -> *const task_struct {
 /// io_uring, which lends credentials for what the task chooses.
 #[inline(always)]
 pub fn acts_for_the_kernel() -> bool {
-    let task = current_task();
-    kfield::has_lent_credentials(task) && !kfield::uses_io_uring(task)
+    has_lent_credentials() && !kfield::uses_io_uring(current_task())
+}
+
+/// Whether the current task has other credentials now than its own.
+#[inline(always)]
+pub fn has_lent_credentials() -> bool {
+    kfield::has_lent_credentials(current_task())
 }
 
 /// Any task.
