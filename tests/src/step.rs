@@ -31,6 +31,10 @@ pub enum Step {
     WriteKept,
     /// Lists a folder.
     List(PathBuf),
+    /// Has the kernel tell what others open in a folder.
+    Watch(PathBuf),
+    /// Takes what was opened, with a descriptor of it.
+    ReadWatched,
     /// Sets an extended attribute by io_uring, with credentials that were the probe's and are lent for it.
     AlterLent(PathBuf),
     /// Executes a file in a child. What the file does once it runs is of no interest.

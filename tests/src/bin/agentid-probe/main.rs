@@ -10,6 +10,7 @@ mod inherit;
 mod repeat;
 mod ring;
 mod storm;
+mod watch;
 
 use std::{
     env,
@@ -52,10 +53,11 @@ fn serve() -> Result<()> {
 struct Holds {
     repeat: Option<Repeat>,
     kept: Option<File>,
+    watch: Option<File>,
 }
 
 fn perform(step: &Step, holds: &mut Holds) -> Result<Outcome> {
-    let Holds { repeat, kept } = holds;
+    let Holds { repeat, kept, watch } = holds;
     Ok(match step {
         Step::Ping => Outcome::Errno(0),
         Step::Open { path, how } => Outcome::Errno(access::open(path, *how)),
@@ -64,6 +66,8 @@ fn perform(step: &Step, holds: &mut Holds) -> Result<Outcome> {
         Step::Alter { what, file } => Outcome::Errno(alter::alter(what, file, kept.as_ref())?),
         Step::WriteKept => Outcome::Errno(alter::write(kept.as_ref())?),
         Step::List(path) => Outcome::Errno(alter::list(path)),
+        Step::Watch(path) => Outcome::Errno(watch::begin(path, watch)),
+        Step::ReadWatched => Outcome::Errno(watch::read(watch.as_ref())?),
         Step::AlterLent(path) => ring::set_attribute(path),
         Step::Exec(path) => inherit::execute(path),
         Step::ExecMemory => inherit::execute_memory(),
