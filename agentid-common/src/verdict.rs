@@ -48,9 +48,12 @@ closed! {
         PathSymlink = 19 => "path_symlink",
         PathLink = 20 => "path_link",
         PathRename = 21 => "path_rename",
-        PathTruncate = 22 => "path_truncate",
-        PathChmod = 23 => "path_chmod",
-        PathChown = 24 => "path_chown",
+        InodeSetattr = 22 => "inode_setattr",
+        InodeSetxattr = 23 => "inode_setxattr",
+        InodeRemovexattr = 24 => "inode_removexattr",
+        InodeSetAcl = 25 => "inode_set_acl",
+        InodeRemoveAcl = 26 => "inode_remove_acl",
+        InodeFileSetattr = 27 => "inode_file_setattr",
     }
 }
 

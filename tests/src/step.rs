@@ -15,8 +15,28 @@ pub enum Step {
         path: PathBuf,
         how: Open,
     },
-    /// Changes a folder, or a file without opening it.
+    /// Changes a folder.
     Change(Change),
+    /// Opens a file and keeps it, in place of the one that was kept before.
+    Keep {
+        path: PathBuf,
+        how: Open,
+    },
+    /// Changes a file without opening it.
+    Alter {
+        what: Alter,
+        file: Target,
+    },
+    /// Writes to the kept file.
+    WriteKept,
+    /// Lists a folder.
+    List(PathBuf),
+    /// Has the kernel tell what others open in a folder.
+    Watch(PathBuf),
+    /// Takes what was opened, with a descriptor of it.
+    ReadWatched,
+    /// Sets an extended attribute by io_uring, with credentials that were the probe's and are lent for it.
+    AlterLent(PathBuf),
     /// Executes a file in a child. What the file does once it runs is of no interest.
     Exec(PathBuf),
     /// Executes a file that exists in memory alone. Its contents are no program, which is found out late.
@@ -87,11 +107,30 @@ pub enum Change {
     },
     Unlink(PathBuf),
     Rmdir(PathBuf),
-    Truncate(PathBuf),
-    Mode(PathBuf),
-    Owner(PathBuf),
     /// The length and the mode of a file that exists in memory alone.
     Memory,
+}
+
+/// A change of a file that needs no open. All but the length can be had through any descriptor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Alter {
+    Length,
+    Mode,
+    Owner,
+    Times,
+    SetAttribute(String),
+    RemoveAttribute(String),
+    /// The ACL that says what the mode says.
+    SetAcl,
+    RemoveAcl,
+    /// By file_setattr(2), not by ioctl(2).
+    Flags,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Target {
+    Path(PathBuf),
+    Kept,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -25,15 +25,26 @@ use agentid_common::{
 const DCACHE_OP_COMPARE: u32 = 1 << 1;
 /// include/linux/fs.h: the superblock is the kernel's own (pipes, sockets, memfd) and can be mounted by nobody.
 const SB_NOUSER: u64 = 1 << 31;
-/// include/linux/fs.h: the file is what another filesystem stores this file in, which was judged already.
-const FMODE_BACKING: u32 = 1 << 25;
+/// include/linux/fs.h: the kernel mounted it for itself, which says nothing where users mount the same superblock too.
+const SB_KERNMOUNT: u64 = 1 << 22;
+/// include/uapi/linux/magic.h: a memfd of huge pages. Whoever mounts this type gets a superblock of their own.
+const HUGETLBFS_MAGIC: u64 = 0x9584_58f6;
 
 const ATTEMPTS: u32 = 3;
 
-/// Whether the file is only the storage of one that was judged.
+/// Whether the kernel opens the file in a layer of another filesystem, overlayfs: what stores the file that the task
+/// opens, a folder to list, or a file to copy up. What the task asked of the overlay was judged already.
+///
+/// It does so with lent credentials, by a mount of the overlay's own that no path leads to (fs/namespace.c:
+/// `clone_private_mount`). io_uring lends credentials as well, but finds its file by a path or by a descriptor, and such
+/// a mount that can be reached by a descriptor, as that of message queues, is of a filesystem that the kernel has mounted
+/// for itself. The file's own mark (`FMODE_BACKING`) tells nothing: its bit has moved within 6.12, and where it was is now
+/// one that fanotify(7) sets.
 #[inline(always)]
-pub fn is_backing(file: File) -> bool {
-    file.mode() & FMODE_BACKING != 0
+pub fn is_in_layer(file: File) -> bool {
+    subject::has_lent_credentials()
+        && file.mount().is_private()
+        && file.superblock().flags() & SB_KERNMOUNT == 0
 }
 
 /// The place of a file, or of a name that there is no file for yet.
@@ -58,7 +69,9 @@ impl Place {
     /// Whether no rule can name it, because it belongs to the kernel's own filesystems.
     #[inline(always)]
     pub fn is_internal(&self) -> bool {
-        self.superblock.flags() & SB_NOUSER != 0
+        let flags = self.superblock.flags();
+        flags & SB_NOUSER != 0
+            || flags & SB_KERNMOUNT != 0 && self.superblock.magic() == HUGETLBFS_MAGIC
     }
 }
 
