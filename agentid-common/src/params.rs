@@ -40,6 +40,7 @@ fields! {
     SB_FLAGS: "super_block"."s_flags";
     VFSMOUNT_SB: "vfsmount"."mnt_sb";
     BPRM_FILE: "linux_binprm"."file";
+    VMA_FILE: "vm_area_struct"."vm_file";
     TASK_TGID: "task_struct"."tgid";
     TASK_TID: "task_struct"."pid";
     SOCKET_SK: "socket"."sk";

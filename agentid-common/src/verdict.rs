@@ -10,6 +10,18 @@ macro_rules! closed {
         impl $name {
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
+            /// One more than the highest number.
+            pub const END: u32 = {
+                let (mut end, mut index) = (0, 0);
+                while index < Self::ALL.len() {
+                    if Self::ALL[index] as u32 >= end {
+                        end = Self::ALL[index] as u32 + 1;
+                    }
+                    index += 1;
+                }
+                end
+            };
+
             /// The name in metrics, records and output.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
@@ -51,6 +63,8 @@ closed! {
         PathTruncate = 22 => "path_truncate",
         PathChmod = 23 => "path_chmod",
         PathChown = 24 => "path_chown",
+        MmapFile = 30 => "mmap_file",
+        FileMprotect = 31 => "file_mprotect",
     }
 }
 

@@ -3,7 +3,11 @@
 //! Offsets come from the running kernel's BTF, as globals that are frozen before the verifier sees them: it knows
 //! their values, and refuses a load that does not hit a member of the right type.
 
-use aya_ebpf::{Global, bindings::task_struct, helpers::generated::bpf_probe_read_kernel};
+use agentid_common::verdict::Fault;
+use aya_ebpf::{
+    EbpfContext as _, Global, bindings::task_struct, helpers::generated::bpf_probe_read_kernel,
+    programs::LsmContext,
+};
 
 macro_rules! offsets {
     ($($name:ident)*) => {$(
@@ -15,7 +19,7 @@ macro_rules! offsets {
 offsets! {
     FILE_PATH FILE_DENTRY FILE_INODE FILE_MODE FILE_FLAGS PATH_DENTRY
     DENTRY_PARENT DENTRY_INODE DENTRY_SB DENTRY_SEQ DENTRY_FLAGS DENTRY_NAME DENTRY_NAME_LEN
-    INODE_SB INODE_MODE INODE_NUMBER INODE_GENERATION SB_ROOT SB_MAGIC SB_FLAGS VFSMOUNT_SB BPRM_FILE
+    INODE_SB INODE_MODE INODE_NUMBER INODE_GENERATION SB_ROOT SB_MAGIC SB_FLAGS VFSMOUNT_SB BPRM_FILE VMA_FILE
     TASK_TGID TASK_TID SOCKET_SK SOCK_TYPE SOCK_PROTOCOL SOCKADDR_FAMILY
     BACKING_FILES
 }
@@ -87,6 +91,11 @@ structures! {
     Mount { superblock: SuperBlock = VFSMOUNT_SB; }
     /// `struct linux_binprm`
     Binprm { file: File = BPRM_FILE; }
+    /// `struct vm_area_struct`
+    Area {
+        /// Null for anonymous memory.
+        file: File = VMA_FILE;
+    }
     /// `struct socket`
     Socket { sock: Sock = SOCKET_SK; }
     /// `struct sock`
@@ -128,6 +137,28 @@ impl Dentry {
         // SAFETY: the helper checks every address it reads and fails instead of faulting.
         unsafe { bpf_probe_read_kernel(buffer.cast(), length, name.cast()) == 0 }
     }
+}
+
+/// The hook's first argument, `None` where the kernel passes null.
+///
+/// Before it is taken for a pointer it is read as a number: 6.12's verifier believes that a hook's pointers are never
+/// null, removes the test for it, and the load behind it brings the kernel down. 7.3 knows better and asks for the
+/// test of the pointer.
+#[inline(always)]
+pub fn nullable_file(ctx: &LsmContext) -> Result<Option<File>, Fault> {
+    let mut number = 0_u64;
+    // SAFETY: a hook's context begins with its arguments, eight bytes each; the helper fails instead of faulting.
+    let failed = unsafe {
+        bpf_probe_read_kernel((&raw mut number).cast(), size_of::<u64>() as u32, ctx.as_ptr())
+    };
+    if failed != 0 {
+        return Err(Fault::WalkRead);
+    }
+    if number == 0 {
+        return Ok(None);
+    }
+    let file = File(ctx.arg(0));
+    Ok(if file.is_null() { None } else { Some(file) })
 }
 
 /// Number of a task's process in the initial namespace.

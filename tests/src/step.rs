@@ -17,6 +17,8 @@ pub enum Step {
     },
     /// Changes a folder, or a file without opening it.
     Change(Change),
+    /// Maps memory in this way.
+    Map(Mapping),
     /// Executes a file in a child. What the file does once it runs is of no interest.
     Exec(PathBuf),
     /// Executes a file that exists in memory alone. Its contents are no program, which is found out late.
@@ -92,6 +94,29 @@ pub enum Change {
     Owner(PathBuf),
     /// The length and the mode of a file that exists in memory alone.
     Memory,
+}
+
+/// A file is opened for reading, and mapped for reading in any case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mapping {
+    Readable(PathBuf),
+    Executable(PathBuf),
+    /// Made executable when it is mapped already.
+    MadeExecutable(PathBuf),
+    /// The same under a key of protection.
+    MadeExecutableWithKey(PathBuf),
+    /// Only readable, as far as the call says; the personality makes it executable.
+    Implied(PathBuf),
+    /// The same when it is mapped already.
+    MadeImplied(PathBuf),
+    /// A file of memory, executable.
+    Memory,
+    /// A file of memory, made executable when it is mapped already.
+    MadeMemory,
+    /// Memory of System V, executable.
+    Shared,
+    /// Memory that is no file's, executable from the beginning, and made so.
+    Anonymous,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,6 +14,7 @@ mod fault;
 mod guards;
 mod inherit;
 mod many;
+mod mapping;
 mod metrics;
 mod names;
 mod off;

@@ -38,6 +38,8 @@ pub const HOOKS: &[&str] = &[
     "path_chmod",
     "path_chown",
     "bprm_check_security",
+    "mmap_file",
+    "file_mprotect",
     "socket_connect",
     "bpf",
     "task_kill",

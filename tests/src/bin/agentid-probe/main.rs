@@ -6,6 +6,7 @@
 mod access;
 mod change;
 mod inherit;
+mod mapping;
 mod repeat;
 mod ring;
 mod storm;
@@ -50,6 +51,7 @@ fn perform(step: &Step, repeat: &mut Option<Repeat>) -> Result<Outcome> {
         Step::Ping => Outcome::Errno(0),
         Step::Open { path, how } => Outcome::Errno(access::open(path, *how)),
         Step::Change(it) => Outcome::Errno(change::change(it)?),
+        Step::Map(mapping) => Outcome::Errno(mapping::map(mapping)),
         Step::Exec(path) => inherit::execute(path),
         Step::ExecMemory => inherit::execute_memory(),
         Step::Connect { to, protocol } => Outcome::Errno(access::connect(*to, *protocol)),
