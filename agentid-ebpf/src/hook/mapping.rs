@@ -8,7 +8,10 @@
 //! `prot` is what the mapping will have, with what the personality `READ_IMPLIES_EXEC` adds to `reqprot`.
 //!
 //! Memory that is no file's is free, because compilers work there. Memory of files that lie nowhere, such as a memfd
-//! and shared memory, is not.
+//! and shared memory, is not, nor is anonymous memory that the kernel keeps in such a file (`MAP_SHARED` made executable
+//! afterwards, `MAP_HUGETLB`).
+//! On overlayfs `mmap_file` is given the file that was opened. From 6.5 on `file_mprotect` finds the layer's file
+//! instead, which tells nothing about the overlay, and refuses.
 //! Cannot see: code that is copied into memory of the run's own, and what was mapped before a file was moved away or
 //! the run ended.
 
@@ -24,7 +27,7 @@ use crate::{
     facts::Live,
     kfield::{Area, File, nullable_file},
     object::{
-        Asked, Named, Object,
+        Asked, Object,
         place::{Place, is_backing},
     },
     settle::{Allowed, conclude},
@@ -60,7 +63,7 @@ pub fn file_mprotect(ctx: LsmContext) -> i32 {
     if file.is_null() {
         return 0;
     }
-    let object = Object::Name(Named { dentry: file.dentry(), want: Rights::EXEC });
+    let object = Object::Spelled(Asked { file, want: Rights::EXEC });
     conclude(Hook::FileMprotect, Allowed::Counted, &object, tag, may_map(tag, file))
 }
 
