@@ -34,6 +34,7 @@ fields! {
     INODE_SB: "inode"."i_sb";
     INODE_MODE: "inode"."i_mode";
     INODE_NUMBER: "inode"."i_ino";
+    INODE_DEVICE: "inode"."i_rdev";
     INODE_GENERATION: "inode"."i_generation";
     SB_ROOT: "super_block"."s_root";
     SB_MAGIC: "super_block"."s_magic";

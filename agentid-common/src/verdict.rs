@@ -65,6 +65,8 @@ closed! {
         PathChown = 24 => "path_chown",
         MmapFile = 30 => "mmap_file",
         FileMprotect = 31 => "file_mprotect",
+        FileIoctl = 32 => "file_ioctl",
+        FileIoctlCompat = 33 => "file_ioctl_compat",
     }
 }
 
@@ -116,6 +118,8 @@ closed! {
         RightsGained = 17 => "rights_gained",
         /// A device node gives what its number stands for, wherever it lies.
         DeviceNode = 18 => "device_node",
+        /// An ioctl that is not among those that may be used on files of this kind.
+        Ioctl = 19 => "ioctl",
     }
 }
 
@@ -134,7 +138,8 @@ impl Reason {
             | Self::AddressFamily
             | Self::OutsideRun
             | Self::RightsGained
-            | Self::DeviceNode => true,
+            | Self::DeviceNode
+            | Self::Ioctl => true,
             Self::None
             | Self::NotLive
             | Self::Revoked

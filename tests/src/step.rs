@@ -19,6 +19,16 @@ pub enum Step {
     Change(Change),
     /// Maps memory in this way.
     Map(Mapping),
+    /// An ioctl with an argument of zeros.
+    Ioctl {
+        on: Thing,
+        command: u32,
+    },
+    /// An ioctl of the 32-bit interface, without an argument.
+    NarrowIoctl {
+        on: Thing,
+        command: u32,
+    },
     /// Executes a file in a child. What the file does once it runs is of no interest.
     Exec(PathBuf),
     /// Executes a file that exists in memory alone. Its contents are no program, which is found out late.
@@ -94,6 +104,23 @@ pub enum Change {
     Owner(PathBuf),
     /// The length and the mode of a file that exists in memory alone.
     Memory,
+}
+
+/// What an ioctl is used on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Thing {
+    /// A file or a folder, opened for reading.
+    Path(PathBuf),
+    /// A file, opened for writing.
+    Writable(PathBuf),
+    /// The controlling end of a new terminal.
+    Terminal,
+    Socket,
+    Pipe,
+    /// A file of memory.
+    Memory,
+    /// A counter of events.
+    Counter,
 }
 
 /// A file is opened for reading, and mapped for reading in any case.

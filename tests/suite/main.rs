@@ -13,6 +13,7 @@ mod expiry;
 mod fault;
 mod guards;
 mod inherit;
+mod ioctl;
 mod many;
 mod mapping;
 mod metrics;

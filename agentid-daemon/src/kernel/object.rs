@@ -40,6 +40,8 @@ pub const HOOKS: &[&str] = &[
     "bprm_check_security",
     "mmap_file",
     "file_mprotect",
+    "file_ioctl",
+    "file_ioctl_compat",
     "socket_connect",
     "bpf",
     "task_kill",

@@ -6,6 +6,7 @@
 mod access;
 mod change;
 mod inherit;
+mod ioctl;
 mod mapping;
 mod repeat;
 mod ring;
@@ -52,6 +53,8 @@ fn perform(step: &Step, repeat: &mut Option<Repeat>) -> Result<Outcome> {
         Step::Open { path, how } => Outcome::Errno(access::open(path, *how)),
         Step::Change(it) => Outcome::Errno(change::change(it)?),
         Step::Map(mapping) => Outcome::Errno(mapping::map(mapping)),
+        Step::Ioctl { on, command } => ioctl::ioctl(on, *command),
+        Step::NarrowIoctl { on, command } => ioctl::narrow(on, *command),
         Step::Exec(path) => inherit::execute(path),
         Step::ExecMemory => inherit::execute_memory(),
         Step::Connect { to, protocol } => Outcome::Errno(access::connect(*to, *protocol)),
