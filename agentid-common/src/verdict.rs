@@ -67,6 +67,7 @@ closed! {
         FileMprotect = 31 => "file_mprotect",
         FileIoctl = 32 => "file_ioctl",
         FileIoctlCompat = 33 => "file_ioctl_compat",
+        FileReceive = 34 => "file_receive",
     }
 }
 

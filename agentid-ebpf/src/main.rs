@@ -15,6 +15,7 @@
 //! | `bprm_check_security` | may this run execute this file? |
 //! | `mmap_file`, `file_mprotect` | may this run execute what it maps of this file? |
 //! | `file_ioctl`, `file_ioctl_compat` | may this run use this ioctl on this file? |
+//! | `file_receive` | may this run have this file from another process? |
 //! | `socket_connect` | may this run connect to this peer? |
 //! | `bpf`, `task_kill`, `ptrace_access_check` | does a run reach for agentid itself? |
 //! | `sb_umount`, `sb_mount`, `move_mount`, `inode_*` | does anyone but the daemon take the pins away? |

@@ -29,6 +29,10 @@ pub enum Step {
         on: Thing,
         command: u32,
     },
+    /// Takes one message from the socket that is the standard error.
+    Receive,
+    /// Takes the standard error from itself, as another process would (`pidfd_getfd`).
+    Fetch,
     /// Executes a file in a child. What the file does once it runs is of no interest.
     Exec(PathBuf),
     /// Executes a file that exists in memory alone. Its contents are no program, which is found out late.
@@ -215,6 +219,8 @@ pub enum Outcome {
     Hello { run: Option<String> },
     /// 0, or why it did not work.
     Errno(i32),
+    /// So many descriptors came with a message, and whether there were more.
+    Received { descriptors: usize, truncated: bool },
     /// How often each errno came; 0 is success.
     Tally(BTreeMap<i32, u64>),
     /// The way there did not work, so nothing was tried: where it stopped, and with which errno.

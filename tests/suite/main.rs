@@ -23,6 +23,7 @@ mod open;
 mod oracle;
 mod posture;
 mod preemption;
+mod received;
 mod records;
 mod rename_race;
 mod revoke;

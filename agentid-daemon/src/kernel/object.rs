@@ -42,6 +42,7 @@ pub const HOOKS: &[&str] = &[
     "file_mprotect",
     "file_ioctl",
     "file_ioctl_compat",
+    "file_receive",
     "socket_connect",
     "bpf",
     "task_kill",

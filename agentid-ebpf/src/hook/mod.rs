@@ -5,6 +5,7 @@ pub mod change;
 pub mod create;
 pub mod exit;
 pub mod file_open;
+pub mod file_receive;
 pub mod ioctl;
 pub mod mapping;
 mod name;

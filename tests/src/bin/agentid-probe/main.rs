@@ -8,6 +8,7 @@ mod change;
 mod inherit;
 mod ioctl;
 mod mapping;
+mod receive;
 mod repeat;
 mod ring;
 mod storm;
@@ -55,6 +56,8 @@ fn perform(step: &Step, repeat: &mut Option<Repeat>) -> Result<Outcome> {
         Step::Map(mapping) => Outcome::Errno(mapping::map(mapping)),
         Step::Ioctl { on, command } => ioctl::ioctl(on, *command),
         Step::NarrowIoctl { on, command } => ioctl::narrow(on, *command),
+        Step::Receive => receive::receive(),
+        Step::Fetch => receive::fetch(),
         Step::Exec(path) => inherit::execute(path),
         Step::ExecMemory => inherit::execute_memory(),
         Step::Connect { to, protocol } => Outcome::Errno(access::connect(*to, *protocol)),
