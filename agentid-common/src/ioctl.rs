@@ -65,9 +65,9 @@ const fn changes_attributes(command: u32) -> bool {
 /// The kinds of files on which the command does nothing that reading, writing and `stat` do not do.
 const fn harmless(command: u32) -> Kinds {
     match command {
-        // The descriptor itself; and is it a terminal, which programs ask of whatever they are given.
+        // The descriptor itself; and is it a terminal, and whose, which programs ask of whatever they are given.
         FIOCLEX | FIONCLEX | FIONBIO | FIOASYNC | FIOQSIZE | FIGETBSZ | TCGETS | TCGETS2
-        | TIOCGWINSZ => Kinds::ALL,
+        | TIOCGWINSZ | TIOCGPGRP | TIOCGSID | TIOCGETD => Kinds::ALL,
         // How much can be read. A driver may take the number for something else.
         FIONREAD => Kinds::FILE
             .union(Kinds::TERMINAL)
@@ -89,9 +89,9 @@ const fn harmless(command: u32) -> Kinds {
         // before it merges (fs/remap_range.c).
         FICLONE | FICLONERANGE | FIDEDUPERANGE => Kinds::FILE.union(Kinds::NAMELESS),
         TCSETS | TCSETSW | TCSETSF | TCSETS2 | TCSETSW2 | TCSETSF2 | TCGETA | TCSETA | TCSETAW
-        | TCSETAF | TCSBRK | TCSBRKP | TCXONC | TCFLSH | TIOCSCTTY | TIOCNOTTY | TIOCGPGRP
-        | TIOCSPGRP | TIOCGSID | TIOCSWINSZ | TIOCGETD | TIOCPKT | TIOCGPTN | TIOCSPTLCK
-        | TIOCGPTPEER | TIOCGDEV | TIOCGPKT | TIOCGPTLCK | TIOCGEXCL => Kinds::TERMINAL,
+        | TCSETAF | TCSBRK | TCSBRKP | TCXONC | TCFLSH | TIOCSCTTY | TIOCNOTTY | TIOCSPGRP
+        | TIOCSWINSZ | TIOCPKT | TIOCGPTN | TIOCSPTLCK | TIOCGPTPEER | TIOCGDEV | TIOCGPKT
+        | TIOCGPTLCK | TIOCGEXCL => Kinds::TERMINAL,
         SIOCATMARK | SIOCGPGRP | FIOGETOWN | SIOCOUTQNSD | SIOCGSTAMP | SIOCGSTAMPNS
         | SIOCGSTAMP_NEW | SIOCGSTAMPNS_NEW | SIOCGIFNAME | SIOCGIFCONF | SIOCGIFFLAGS
         | SIOCGIFADDR | SIOCGIFDSTADDR | SIOCGIFBRDADDR | SIOCGIFNETMASK | SIOCGIFMETRIC
@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn every_program_may_ask_whether_it_has_a_terminal() {
         for kind in EACH {
-            for command in [TCGETS, TCGETS2, TIOCGWINSZ, FIOCLEX, FIONBIO] {
+            for command in [TCGETS, TCGETS2, TIOCGWINSZ, TIOCGPGRP, TIOCGETD, FIOCLEX, FIONBIO] {
                 assert_eq!(need(kind, command), Need::Nothing, "{command:#x} on {kind:?}");
             }
         }

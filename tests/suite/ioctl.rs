@@ -40,6 +40,8 @@ mod command {
     pub const FIGETBSZ: u32 = 2;
     pub const TCGETS: u32 = 0x5401;
     pub const TIOCGWINSZ: u32 = 0x5413;
+    pub const TIOCGPGRP: u32 = 0x540f;
+    pub const TIOCGETD: u32 = 0x5424;
     pub const TIOCSPTLCK: u32 = 0x4004_5431;
     pub const TIOCSTI: u32 = 0x5412;
     pub const TIOCSETD: u32 = 0x5423;
@@ -110,7 +112,7 @@ fn harmless_commands_pass() -> Result<()> {
         for thing in stage.things() {
             assert_eq!(stage.errno(&thing, c::FIOCLEX)?, 0, "uid {uid}: {thing:?}");
             let is_terminal = if thing == Thing::Terminal { 0 } else { ENOTTY };
-            for command in [c::TCGETS, c::TIOCGWINSZ] {
+            for command in [c::TCGETS, c::TIOCGWINSZ, c::TIOCGPGRP, c::TIOCGETD] {
                 let found = stage.errno(&thing, command)?;
                 // Some kinds have another word for it.
                 let same = found == is_terminal || is_terminal != 0 && found == libc::EINVAL;
