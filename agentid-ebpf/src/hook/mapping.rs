@@ -11,7 +11,7 @@
 //! and shared memory, is not, nor is anonymous memory that the kernel keeps in such a file (`MAP_SHARED` made executable
 //! afterwards, `MAP_HUGETLB`).
 //! On overlayfs `mmap_file` is given the file that was opened. From 6.5 on `file_mprotect` finds the layer's file
-//! instead, which tells nothing about the overlay, and refuses.
+//! instead, which tells nothing about the overlay: it is refused, or judged as a file in the layer's own folder.
 //! Cannot see: code that is copied into memory of the run's own, and what was mapped before a file was moved away or
 //! the run ended.
 
