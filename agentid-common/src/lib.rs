@@ -13,6 +13,7 @@ pub mod decide;
 pub mod facts;
 pub mod file;
 pub mod instance;
+pub mod ioctl;
 pub mod layout;
 pub mod map;
 pub mod name;

@@ -35,6 +35,7 @@ fields! {
     INODE_SB: "inode"."i_sb";
     INODE_MODE: "inode"."i_mode";
     INODE_NUMBER: "inode"."i_ino";
+    INODE_DEVICE: "inode"."i_rdev";
     INODE_GENERATION: "inode"."i_generation";
     SB_ROOT: "super_block"."s_root";
     SB_MAGIC: "super_block"."s_magic";
@@ -48,6 +49,7 @@ fields! {
     TASK_CRED: "task_struct"."cred";
     TASK_REAL_CRED: "task_struct"."real_cred";
     TASK_IO_URING: "task_struct"."io_uring";
+    VMA_FILE: "vm_area_struct"."vm_file";
     TASK_TGID: "task_struct"."tgid";
     TASK_TID: "task_struct"."pid";
     SOCKET_SK: "socket"."sk";

@@ -3,6 +3,7 @@
 //! Offsets come from the running kernel's BTF, as globals that are frozen before the verifier sees them: it knows
 //! their values, and refuses a load that does not hit a member of the right type.
 
+use agentid_common::verdict::Fault;
 use aya_ebpf::{
     EbpfContext as _, Global, bindings::task_struct, helpers::generated::bpf_probe_read_kernel,
     programs::LsmContext,
@@ -28,8 +29,8 @@ macro_rules! offsets {
 offsets! {
     FILE_PATH FILE_DENTRY FILE_MOUNT FILE_INODE FILE_MODE FILE_FLAGS PATH_DENTRY
     DENTRY_PARENT DENTRY_INODE DENTRY_SB DENTRY_SEQ DENTRY_FLAGS DENTRY_NAME DENTRY_NAME_LEN
-    INODE_SB INODE_MODE INODE_NUMBER INODE_GENERATION SB_ROOT SB_MAGIC SB_FLAGS VFSMOUNT_SB BPRM_FILE
-    MOUNT_VFSMOUNT MOUNT_NAMESPACE IATTR_VALID TASK_FLAGS TASK_CRED TASK_REAL_CRED TASK_IO_URING
+    INODE_SB INODE_MODE INODE_NUMBER INODE_DEVICE INODE_GENERATION SB_ROOT SB_MAGIC SB_FLAGS VFSMOUNT_SB BPRM_FILE
+    VMA_FILE MOUNT_VFSMOUNT MOUNT_NAMESPACE IATTR_VALID TASK_FLAGS TASK_CRED TASK_REAL_CRED TASK_IO_URING
     TASK_TGID TASK_TID SOCKET_SK SOCK_TYPE SOCK_PROTOCOL SOCKADDR_FAMILY
     BACKING_FILES SETATTR_DENTRY
 }
@@ -90,6 +91,8 @@ structures! {
         superblock: SuperBlock = INODE_SB;
         mode: u16 = INODE_MODE;
         number: u64 = INODE_NUMBER;
+        /// Which device a device node stands for, in the kernel's own encoding.
+        device: u32 = INODE_DEVICE;
         generation: u32 = INODE_GENERATION;
     }
     /// `struct super_block`
@@ -104,6 +107,11 @@ structures! {
     Mount { superblock: SuperBlock = VFSMOUNT_SB; }
     /// `struct linux_binprm`
     Binprm { file: File = BPRM_FILE; }
+    /// `struct vm_area_struct`
+    Area {
+        /// Null for anonymous memory.
+        file: File = VMA_FILE;
+    }
     /// `struct socket`
     Socket { sock: Sock = SOCKET_SK; }
     /// `struct sock`
@@ -202,6 +210,28 @@ pub fn has_lent_credentials(task: *const task_struct) -> bool {
 pub fn uses_io_uring(task: *const task_struct) -> bool {
     load::<u32>(task.cast(), &TASK_FLAGS) & PF_IO_WORKER != 0
         || !load::<*const u8>(task.cast(), &TASK_IO_URING).is_null()
+}
+
+/// The hook's first argument, `None` where the kernel passes null.
+///
+/// Before it is taken for a pointer it is read as a number: 6.12's verifier believes that a hook's pointers are never
+/// null, removes the test for it, and the load behind it brings the kernel down. 7.3 knows better and asks for the
+/// test of the pointer.
+#[inline(always)]
+pub fn nullable_file(ctx: &LsmContext) -> Result<Option<File>, Fault> {
+    let mut number = 0_u64;
+    // SAFETY: a hook's context begins with its arguments, eight bytes each; the helper fails instead of faulting.
+    let failed = unsafe {
+        bpf_probe_read_kernel((&raw mut number).cast(), size_of::<u64>() as u32, ctx.as_ptr())
+    };
+    if failed != 0 {
+        return Err(Fault::WalkRead);
+    }
+    if number == 0 {
+        return Ok(None);
+    }
+    let file = File(ctx.arg(0));
+    Ok(if file.is_null() { None } else { Some(file) })
 }
 
 /// Number of a task's process in the initial namespace.

@@ -7,6 +7,9 @@ mod access;
 mod alter;
 mod change;
 mod inherit;
+mod ioctl;
+mod mapping;
+mod receive;
 mod repeat;
 mod ring;
 mod storm;
@@ -69,6 +72,11 @@ fn perform(step: &Step, holds: &mut Holds) -> Result<Outcome> {
         Step::Watch(path) => Outcome::Errno(watch::begin(path, watch)),
         Step::ReadWatched => Outcome::Errno(watch::read(watch.as_ref())?),
         Step::AlterLent(path) => ring::set_attribute(path),
+        Step::Map(mapping) => Outcome::Errno(mapping::map(mapping)),
+        Step::Ioctl { on, command } => ioctl::ioctl(on, *command),
+        Step::NarrowIoctl { on, command } => ioctl::narrow(on, *command),
+        Step::Receive => receive::receive(),
+        Step::Fetch => receive::fetch(),
         Step::Exec(path) => inherit::execute(path),
         Step::ExecMemory => inherit::execute_memory(),
         Step::Connect { to, protocol } => Outcome::Errno(access::connect(*to, *protocol)),
