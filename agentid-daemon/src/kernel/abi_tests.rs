@@ -54,7 +54,7 @@ fn arguments_are_found_by_name() {
     let section = file.section_by_name(".BTF").unwrap();
     let btf = Btf::parse(section.data().unwrap()).unwrap();
     assert_eq!(btf.argument("spell", "dentry"), Some(0));
-    assert_eq!(btf.argument("spell", "body"), Some(1));
+    assert_eq!(btf.argument("spell", "body"), Some(2));
     assert_eq!(btf.argument("spell", "other"), None);
     assert_eq!(btf.argument("no_such_function", "dentry"), None);
 }
