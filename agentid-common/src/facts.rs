@@ -3,11 +3,12 @@
 //! Two implementations exist, and both are real: the kernel programs' maps, and the daemon's image of those maps.
 
 use crate::{
-    decide::file::Search,
-    file::{AnchorKey, EdgeKey, Entry, EntryKey, Node},
+    decide::{file::Search, lifecycle::Scopes},
+    file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, Node},
+    glob::Spelling,
     instance::Instance,
     net::{PeerKey, PortKey, PortRule},
-    verdict::{Fault, Refusal},
+    verdict::{Answer, Fault},
 };
 
 pub trait Facts {
@@ -26,6 +27,7 @@ pub trait Facts {
     /// Target of an edge.
     fn edge(&self, key: &EdgeKey) -> Option<u32>;
     fn node(&self, state: u32) -> Option<&Node>;
+    fn glob(&self, index: u32) -> Option<&Glob>;
     /// Class of the longest prefix that covers the address.
     fn class(&self, key: &PeerKey) -> Option<u32>;
     /// Rule of the longest prefix that covers the port.
@@ -60,5 +62,17 @@ pub fn plain_loop<T: Turn>(count: u32, turns: &mut T) {
 /// search's own: [`Search::visit`] for each folder from the file up to the root of its filesystem,
 /// [`Search::visit_type`] at that root, and [`Search::descend`] for each name from the top down.
 pub trait Location {
-    fn run<F: Facts>(&self, facts: &F, search: &mut Search) -> Result<(), Refusal>;
+    /// Searches for what these scopes say of the place, and answers with what is made of it.
+    fn search<F: Facts>(
+        &self,
+        facts: &F,
+        scopes: Scopes,
+        found: impl FnOnce(&Search) -> Answer,
+    ) -> Answer;
+}
+
+/// One name on the way to a file, in its bytes.
+pub trait Spell {
+    /// Reads the name. Asked only where a state has globs, and once for each head in such a state.
+    fn spell(&mut self) -> Result<&mut Spelling, Fault>;
 }

@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use agentid_common::{
     facts::{Facts, Flow, Turn},
-    file::{AnchorKey, EdgeKey, Entry, EntryKey, Node},
+    file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, Node},
     instance::Instance,
     net::{PeerKey, PortKey, PortRule},
     verdict::Fault,
@@ -14,7 +14,7 @@ use aya_ebpf::{
     helpers::generated::{bpf_ktime_get_boot_ns, bpf_loop},
 };
 
-use crate::maps::{ANCHORS, EDGES, ENTRIES, INSTANCES, NODES, PEERS, PORTS};
+use crate::maps::{ANCHORS, EDGES, ENTRIES, GLOBS, INSTANCES, NODES, PEERS, PORTS};
 
 /// The maps as they are now.
 pub struct Live;
@@ -70,6 +70,11 @@ impl Facts for Live {
     #[inline(always)]
     fn node(&self, state: u32) -> Option<&Node> {
         NODES.get(state)
+    }
+
+    #[inline(always)]
+    fn glob(&self, index: u32) -> Option<&Glob> {
+        GLOBS.get(index)
     }
 
     #[inline(always)]

@@ -124,10 +124,21 @@ impl Dentry {
     /// Copies the first `length` bytes of the name; false when they cannot be read.
     #[inline(always)]
     pub fn read_name(self, buffer: *mut u8, length: u32) -> bool {
-        let name = load::<*const u8>(self.0, &DENTRY_NAME);
-        // SAFETY: the helper checks every address it reads and fails instead of faulting.
-        unsafe { bpf_probe_read_kernel(buffer.cast(), length, name.cast()) == 0 }
+        read(buffer, length, self.name_address())
     }
+
+    /// Where the name lies, for as long as the file keeps it.
+    #[inline(always)]
+    pub fn name_address(self) -> u64 {
+        load::<u64>(self.0, &DENTRY_NAME)
+    }
+}
+
+/// Copies kernel memory, whatever lies there now; false when it cannot be read.
+#[inline(always)]
+pub fn read(buffer: *mut u8, length: u32, address: u64) -> bool {
+    // SAFETY: the helper checks every address it reads and fails instead of faulting.
+    unsafe { bpf_probe_read_kernel(buffer.cast(), length, address as *const _) == 0 }
 }
 
 /// Number of a task's process in the initial namespace.

@@ -4,9 +4,10 @@ use core::ffi::c_void;
 
 use agentid_common::{
     counter,
-    decide::file::Search,
-    file::{AnchorKey, EdgeKey, Entry, EntryKey, Identity, MAX_DEPTH, MAX_NAME, Node},
-    instance::{Activity, Instance},
+    decide::file::{Left, Search},
+    file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, Identity, MAX_DEPTH, MAX_NAME, Node},
+    glob::Spelling,
+    instance::{Activity, Instance, MAX_ANCESTRY},
     map,
     net::{PeerKey, PortKey, PortRule},
     record::{FileRecord, MAX_PATH, PeerRecord, PlainRecord, TaskLine},
@@ -120,16 +121,27 @@ pub struct Work {
     pub level: u32,
     /// Not 0 when a name on the way is compared by the filesystem's own rules.
     pub folding: u32,
-    /// Not 0 when a step could not be done.
+    /// A `Fault`: why a step could not be done.
     pub failed: u32,
     /// Not 0 when a dentry was changed between the walks.
     pub moved: u32,
     /// See `object::place::forgotten`.
     pub scratch: u32,
+    /// The dentry that something leaves, from the first program of its hook to the second; else 0.
+    pub leaving: u64,
+    /// What the rules of each run of the chain say of that place.
+    pub left: [Left; MAX_ANCESTRY as usize],
     /// Hash of the name at each level, the file first.
     pub names: [u64; MAX_DEPTH as usize],
     /// Sequence of the dentry at each level.
     pub sequences: [u32; MAX_DEPTH as usize],
+    /// Address of the name at each level, and its length: both are the kernel's own and may be stale when they are used.
+    /// What is read then is checked with everything else.
+    pub addresses: [u64; MAX_DEPTH as usize],
+    pub lengths: [u32; MAX_DEPTH as usize],
+    /// The name that is compared with globs, and its level, from 1; 0 while there is none.
+    pub spelling: Spelling,
+    pub spelled: u32,
     /// One name, padded with zeros to whole words.
     pub name: [u64; 33],
     /// A path that is written from its end, with room for one name behind it.
@@ -162,6 +174,10 @@ pub static EDGES: HashMap<EdgeKey, u32, { map::EDGES as usize }, ON_DEMAND> = Ha
 /// State to its rights.
 #[btf_map]
 pub static NODES: Array<Node, { map::NODES as usize }> = Array::new();
+
+/// Patterns of names.
+#[btf_map]
+pub static GLOBS: Array<Glob, { map::GLOBS as usize }> = Array::new();
 
 /// Scope and address to a class of peers.
 #[btf_map]

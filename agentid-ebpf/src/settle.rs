@@ -19,9 +19,10 @@ use crate::{
 
 const SIGKILL: u32 = 9;
 
-/// Whether allowed operations of a hook are recorded, or only counted.
+/// Whether allowed operations of a hook are recorded, only counted, or left to the next program of the same hook.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Allowed {
+    Passed,
     Counted,
     Recorded,
 }
@@ -31,7 +32,7 @@ pub enum Allowed {
 pub fn hold(
     hook: Hook,
     allowed: Allowed,
-    object: &Object,
+    object: impl Into<Object>,
     decide: impl FnOnce(&Tag) -> Answer,
 ) -> i32 {
     match subject::current() {
@@ -39,9 +40,22 @@ pub fn hold(
         Subject::Agent(tag) => {
             // SAFETY: a value of task storage lives as long as its task.
             let tag = unsafe { &*tag };
-            conclude(hook, allowed, object, tag, decide(tag))
+            let answer = decide(tag);
+            conclude_apart(hook, allowed, &object.into(), tag, &answer)
         }
     }
+}
+
+/// [`conclude`] with a stack of its own: what a record needs of it is not needed while a decision walks.
+#[inline(never)]
+pub fn conclude_apart(
+    hook: Hook,
+    allowed: Allowed,
+    object: &Object,
+    tag: &Tag,
+    answer: &Answer,
+) -> i32 {
+    conclude(hook, allowed, object, tag, *answer)
 }
 
 /// Counts, records and carries out one decision about a tagged task.
@@ -49,6 +63,9 @@ pub fn hold(
 pub fn conclude(hook: Hook, allowed: Allowed, object: &Object, tag: &Tag, answer: Answer) -> i32 {
     let standing = lifecycle::standing(&Live, tag);
     let settled = settle(answer, standing.mode);
+    if allowed == Allowed::Passed && settled.verdict == Verdict::Allow {
+        return settled.errno;
+    }
     if standing.owned {
         count::activity(tag.slot, settled.verdict);
     }

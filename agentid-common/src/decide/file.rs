@@ -2,8 +2,9 @@
 
 use crate::{
     decide::lifecycle::{Question, Scopes, ask_each},
-    facts::{Facts, Location},
+    facts::{Facts, Location, Spell},
     file::{AnchorKey, DEAD, EdgeKey, EntryKey, HEADS, Node, Rights},
+    glob,
     tag::Tag,
     verdict::{Answer, Fault, Reason, Refusal, Rule},
 };
@@ -79,7 +80,7 @@ impl Search {
         for head in &mut self.heads {
             if head.state != DEAD && head.level != 0 {
                 let first = node(facts, head.state)?;
-                if first.edges == 0 && stays(facts, first.other)? {
+                if !names_matter(first) && stays(facts, first.other)? {
                     *head = Head { state: first.other, level: 0 };
                 }
             }
@@ -87,12 +88,19 @@ impl Search {
         Ok(())
     }
 
-    /// Follows the name of the file or folder at `level`, with every head that was found above it.
+    /// Follows the name of the file or folder at `level`, with every head that was found above it. Its bytes are asked
+    /// for only where the hash does not lead on and globs may.
     #[inline(always)]
-    pub fn descend<F: Facts>(&mut self, facts: &F, level: u32, name: u64) -> Result<(), Fault> {
+    pub fn descend<F: Facts, S: Spell>(
+        &mut self,
+        facts: &F,
+        level: u32,
+        hash: u64,
+        name: &mut S,
+    ) -> Result<(), Fault> {
         for head in &mut self.heads {
             if head.state != DEAD && head.level > level {
-                head.state = next(facts, head.state, name)?;
+                head.state = next(facts, head.state, hash, name)?;
                 head.level = level;
             }
         }
@@ -139,23 +147,87 @@ impl Search {
         Ok(allow.minus(deny))
     }
 
-    /// Whether each head is in the same state: then the rules say the same of both places and of all below them.
+    /// The state of each head.
     #[inline(always)]
-    fn equals(&self, other: &Self) -> bool {
-        let mut differ = 0;
+    fn states(&self) -> [u32; HEADS] {
+        let mut states = [DEAD; HEADS];
         for index in 0..HEADS {
-            differ |= self.heads[index].state ^ other.heads[index].state;
+            states[index] = self.heads[index].state;
         }
-        differ == 0
+        states
     }
 }
 
-/// A file or folder that gets another name, or one more.
-pub struct Move<'a, L> {
-    pub from: &'a L,
-    pub to: &'a L,
-    /// The rights that the new name needs. Those that the old one needs are asked apart.
+/// What one run's rules say of the place that something leaves.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    states: [u32; HEADS],
+    granted: Rights,
+}
+
+impl Left {
+    /// A place that no rule speaks of.
+    pub const UNKNOWN: Self = Self { states: [DEAD; HEADS], granted: Rights::NONE };
+}
+
+/// What the rules of a run, and of every run above it, say of the place that something leaves.
+pub trait Departure {
+    fn note(&self, depth: u32, left: Left);
+    fn left(&self, depth: u32) -> Left;
+}
+
+/// May this run, and every run above it, do this to a name that a file is to lose, or to share with another name?
+///
+/// What the rules say of the place is kept for [`may_arrive`].
+#[inline(always)]
+pub fn may_leave<F: Facts, L: Location, D: Departure>(
+    facts: &F,
+    tag: &Tag,
+    place: &L,
+    want: Rights,
+    departure: &D,
+) -> Answer {
+    ask_each(facts, tag, &MayLeave { facts, place, want, departure })
+}
+
+struct MayLeave<'a, F, L, D> {
+    facts: &'a F,
+    place: &'a L,
+    want: Rights,
+    departure: &'a D,
+}
+
+impl<F: Facts, L: Location, D: Departure> Question for MayLeave<'_, F, L, D> {
+    #[inline(always)]
+    fn ask(&self, depth: u32, scopes: Scopes) -> Answer {
+        // Should this run's mode let pass what is refused here, then nothing is granted there.
+        self.departure.note(depth, Left::UNKNOWN);
+        self.place.search(self.facts, scopes, |search| {
+            note(self.facts, self.departure, depth, search)?;
+            if self.want.is_empty() { Ok(0) } else { search.judge(self.facts, self.want) }
+        })
+    }
+}
+
+/// Not inlined: what is noted is off the stack while the search walks.
+#[inline(never)]
+fn note<F: Facts, D: Departure>(
+    facts: &F,
+    departure: &D,
+    depth: u32,
+    search: &Search,
+) -> Result<(), Fault> {
+    departure.note(depth, Left { states: search.states(), granted: search.granted(facts)? });
+    Ok(())
+}
+
+/// A name for a file or folder that has another one already.
+pub struct Arrival<L, D> {
+    pub place: L,
     pub want: Rights,
+    /// What [`may_leave`] found.
+    pub departure: D,
     /// A folder is moved, and everything in it along.
     pub folder: bool,
     /// What is at the new place goes to the old one.
@@ -164,37 +236,51 @@ pub struct Move<'a, L> {
 
 /// May this run, and every run above it, give a file this name as well or instead?
 ///
-/// Never when it could be used there in a way in which it may not be used here: what a name grants is about the file
-/// that lies there, and a run cannot bring another one to it. The rights to create and delete are about the name
-/// itself, and need not be the old one's.
+/// Never when it could be used there in a way in which it may not be used where it comes from: what a name grants is
+/// about the file that lies there, and a run cannot bring another one to it. The rights to create and delete are about
+/// the name itself, and need not be the old one's.
 #[inline(always)]
-pub fn may_move<F: Facts, L: Location>(facts: &F, tag: &Tag, moved: &Move<'_, L>) -> Answer {
-    ask_each(facts, tag, &MayMove { facts, moved })
+pub fn may_arrive<F: Facts, L: Location, D: Departure>(
+    facts: &F,
+    tag: &Tag,
+    arrival: Arrival<L, D>,
+) -> Answer {
+    ask_each(facts, tag, &MayArrive { facts, arrival })
 }
 
-struct MayMove<'a, F, L> {
+struct MayArrive<'a, F, L, D> {
     facts: &'a F,
-    moved: &'a Move<'a, L>,
+    arrival: Arrival<L, D>,
 }
 
-impl<F: Facts, L: Location> Question for MayMove<'_, F, L> {
+impl<F: Facts, L: Location, D: Departure> Question for MayArrive<'_, F, L, D> {
     #[inline(always)]
-    fn ask(&self, scopes: Scopes) -> Answer {
-        let mut from = Search::new(scopes);
-        self.moved.from.run(self.facts, &mut from)?;
-        let mut to = Search::new(scopes);
-        self.moved.to.run(self.facts, &mut to)?;
-        let rule = to.judge(self.facts, self.moved.want)?;
-        let gains = if self.moved.folder {
-            !from.equals(&to)
-        } else {
-            let of_name = Rights::CREATE.union(Rights::DELETE);
-            let here = from.granted(self.facts)?.minus(of_name);
-            let there = to.granted(self.facts)?.minus(of_name);
-            !here.contains(there) || self.moved.exchange && !there.contains(here)
-        };
-        if gains { Err(Refusal::denied(Reason::RightsGained)) } else { Ok(rule) }
+    fn ask(&self, depth: u32, scopes: Scopes) -> Answer {
+        let arrival = &self.arrival;
+        arrival.place.search(self.facts, scopes, |search| {
+            let rule = search.judge(self.facts, arrival.want)?;
+            let left = arrival.departure.left(depth);
+            let gains = if arrival.folder {
+                // The rules say the same of both places and of all below them only where each head is in the same state.
+                differ(&left.states, &search.states())
+            } else {
+                let of_name = Rights::CREATE.union(Rights::DELETE);
+                let (here, there) =
+                    (left.granted.minus(of_name), search.granted(self.facts)?.minus(of_name));
+                !here.contains(there) || arrival.exchange && !there.contains(here)
+            };
+            if gains { Err(Refusal::denied(Reason::RightsGained)) } else { Ok(rule) }
+        })
     }
+}
+
+#[inline(always)]
+fn differ(one: &[u32; HEADS], other: &[u32; HEADS]) -> bool {
+    let mut bits = 0;
+    for index in 0..HEADS {
+        bits |= one[index] ^ other[index];
+    }
+    bits != 0
 }
 
 /// May this run, and every run above it, use the file with these rights?
@@ -211,22 +297,46 @@ struct MayAccess<'a, F, L> {
 
 impl<F: Facts, L: Location> Question for MayAccess<'_, F, L> {
     #[inline(always)]
-    fn ask(&self, scopes: Scopes) -> Answer {
-        let mut search = Search::new(scopes);
-        self.place.run(self.facts, &mut search)?;
-        search.judge(self.facts, self.want)
+    fn ask(&self, _: u32, scopes: Scopes) -> Answer {
+        self.place.search(self.facts, scopes, |search| search.judge(self.facts, self.want))
     }
 }
 
 #[inline(always)]
-fn next<F: Facts>(facts: &F, state: u32, name: u64) -> Result<u32, Fault> {
+fn next<F: Facts, S: Spell>(facts: &F, state: u32, hash: u64, name: &mut S) -> Result<u32, Fault> {
     let node = node(facts, state)?;
     if node.edges != 0
-        && let Some(target) = facts.edge(&EdgeKey { name, state, reserved: 0 })
+        && let Some(target) = of_name(facts, state, hash)
     {
         return Ok(target);
     }
-    Ok(node.other)
+    if node.globs == 0 {
+        return Ok(node.other);
+    }
+    match glob::fitting(facts, node.globs, name.spell()?)? {
+        0 => Ok(node.other),
+        set => of_set(facts, state, set),
+    }
+}
+
+/// Where this name leads, if it leads elsewhere than others do. Not inlined: the key is off the stack while globs are
+/// compared.
+#[inline(never)]
+fn of_name<F: Facts>(facts: &F, state: u32, hash: u64) -> Option<u32> {
+    facts.edge(&EdgeKey::of_name(state, hash))
+}
+
+/// Where names lead that fit these globs of a state. Each set has an edge, also where it leads to where other names
+/// lead. Not inlined for the same reason.
+#[inline(never)]
+fn of_set<F: Facts>(facts: &F, state: u32, set: u32) -> Result<u32, Fault> {
+    facts.edge(&EdgeKey::of_globs(state, set)).ok_or(Fault::StateLookup)
+}
+
+/// Whether not all names lead from this state to the same one.
+#[inline(always)]
+fn names_matter(node: &Node) -> bool {
+    node.edges != 0 || node.globs != 0
 }
 
 /// Whether every name leads from this state to itself.
@@ -236,7 +346,7 @@ fn stays<F: Facts>(facts: &F, state: u32) -> Result<bool, Fault> {
         return Ok(true);
     }
     let node = node(facts, state)?;
-    Ok(node.edges == 0 && node.other == state)
+    Ok(!names_matter(node) && node.other == state)
 }
 
 #[inline(always)]

@@ -22,7 +22,9 @@ use super::{cgroup, pins::Pins};
 pub(super) static OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/agentid-ebpf"));
 
-/// The LSM hooks that must be there; each has a program of the same name.
+/// The programs on LSM hooks that must be there, in the order in which they are attached. Each has the name of its
+/// hook; the second on a hook adds `_to`, and is attached before the first: what is attached last runs first
+/// (kernel/bpf/trampoline.c: `__bpf_trampoline_link_prog`).
 pub const HOOKS: &[&str] = &[
     "task_alloc",
     "task_free",
@@ -32,7 +34,9 @@ pub const HOOKS: &[&str] = &[
     "path_mkdir",
     "path_mknod",
     "path_symlink",
+    "path_link_to",
     "path_link",
+    "path_rename_to",
     "path_rename",
     "path_truncate",
     "path_chmod",
@@ -49,6 +53,11 @@ pub const HOOKS: &[&str] = &[
     "inode_rmdir",
     "inode_rename",
 ];
+
+/// The hook that a program of [`HOOKS`] is on.
+pub fn hook(program: &'static str) -> &'static str {
+    program.strip_suffix("_to").unwrap_or(program)
+}
 
 /// The tracepoint with a program of its name.
 pub const TRACEPOINT: &str = "sched_process_exit";
@@ -67,6 +76,7 @@ pub const MAPS: &[&str] = &[
     "ENTRIES",
     "EDGES",
     "NODES",
+    "GLOBS",
     "PEERS",
     "PORTS",
     "COUNTERS",
@@ -172,7 +182,7 @@ fn load_pinned(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ObjectError> {
         let Program::Lsm(lsm) = program(ebpf, name)? else {
             return Err(ObjectError::NoProgram(name));
         };
-        lsm.load(name, btf).map_err(|source| refused(name, source))?;
+        lsm.load(hook(name), btf).map_err(|source| refused(name, source))?;
     }
     let Program::BtfTracePoint(tracepoint) = program(ebpf, TRACEPOINT)? else {
         return Err(ObjectError::NoProgram(TRACEPOINT));

@@ -2,7 +2,10 @@
 
 use std::{fs, io, path::Path};
 
-use super::{btf::Btf, object::HOOKS};
+use super::{
+    btf::Btf,
+    object::{self, HOOKS},
+};
 
 const ACTIVE_LSMS: &str = "/sys/kernel/security/lsm";
 const FTRACE_ENABLED: &str = "/proc/sys/kernel/ftrace_enabled";
@@ -93,7 +96,7 @@ fn hooks(btf: &Btf<'_>) -> Result<(), PreflightError> {
     let missing: Vec<_> = HOOKS
         .iter()
         .copied()
-        .filter(|hook| !btf.has_function(&format!("bpf_lsm_{hook}")))
+        .filter(|hook| !btf.has_function(&format!("bpf_lsm_{}", object::hook(hook))))
         .collect();
     if missing.is_empty() { Ok(()) } else { Err(PreflightError::MissingHooks(missing)) }
 }

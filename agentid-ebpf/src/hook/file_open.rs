@@ -18,7 +18,7 @@ use crate::{
         Asked, Object,
         place::{self, Place},
     },
-    settle::{Allowed, conclude},
+    settle::{Allowed, conclude_apart},
     subject::{self, Subject},
 };
 
@@ -45,7 +45,7 @@ pub fn file_open(ctx: LsmContext) -> i32 {
             let want = place::wanted(file);
             let answer = may_use(tag, &Place::of_file(file), want);
             let object = Object::File(Asked { file, want });
-            conclude(Hook::FileOpen, Allowed::Counted, &object, tag, answer)
+            conclude_apart(Hook::FileOpen, Allowed::Counted, &object, tag, &answer)
         }
     }
 }

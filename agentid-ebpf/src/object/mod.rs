@@ -1,5 +1,6 @@
 //! What is touched: hook arguments to the objects that decisions and records speak of.
 
+pub mod departure;
 pub mod peer;
 pub mod place;
 pub mod spelling;
@@ -26,4 +27,18 @@ pub enum Object {
     File(Asked),
     Name(Named),
     Peer(PeerBody),
+}
+
+impl From<Asked> for Object {
+    #[inline(always)]
+    fn from(asked: Asked) -> Self {
+        Self::File(asked)
+    }
+}
+
+impl From<Named> for Object {
+    #[inline(always)]
+    fn from(named: Named) -> Self {
+        Self::Name(named)
+    }
 }

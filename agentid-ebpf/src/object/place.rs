@@ -9,16 +9,17 @@
 
 use crate::{
     facts::Live,
-    kfield::{Dentry, File, SuperBlock},
+    kfield::{Dentry, File, SuperBlock, read},
     maps::{FILESYSTEMS, HOST, WORK, Work, of_inode},
     subject,
 };
 use agentid_common::{
-    decide::file::Search,
-    facts::{Facts, Flow, Location, Turn},
+    decide::{file::Search, lifecycle::Scopes},
+    facts::{Facts, Flow, Location, Spell, Turn},
     file::{ANCHOR_FOLDER, AnchorKey, MAX_DEPTH, MAX_NAME, Rights, is_pseudo},
+    glob::Spelling,
     name::{NameHash, NameKey},
-    verdict::{Fault, Reason, Refusal},
+    verdict::{Answer, Fault, Reason, Refusal},
 };
 
 /// include/linux/dcache.h: names below are compared by the filesystem's own idea of equality.
@@ -64,12 +65,17 @@ impl Place {
 
 impl Location for Place {
     #[inline(always)]
-    fn run<F: Facts>(&self, _: &F, search: &mut Search) -> Result<(), Refusal> {
+    fn search<F: Facts>(
+        &self,
+        _: &F,
+        scopes: Scopes,
+        found: impl FnOnce(&Search) -> Answer,
+    ) -> Answer {
         let work = WORK.get_or_create(subject::current_task()).ok_or(Fault::WorkStorage)?;
         let root = self.superblock.root();
         // SAFETY: `work` is this task's own, and no other hook of the task can run before this one ends.
         unsafe {
-            (*work).search = *search;
+            (*work).search.scopes = scopes;
             (*work).filesystem = number_of(root);
             (*work).magic = self.superblock.magic();
         }
@@ -78,8 +84,7 @@ impl Location for Place {
         Live.repeat(ATTEMPTS, &mut attempts)?;
         attempts.outcome?;
         // SAFETY: as above.
-        *search = unsafe { (*work).search };
-        Ok(())
+        found(unsafe { &(*work).search })
     }
 }
 
@@ -169,8 +174,13 @@ impl Attempts {
         if work.failed != 0 {
             return Err(Fault::WalkRead.into());
         }
+        work.spelled = 0;
         Live.repeat(work.level, &mut Descent { work })?;
-        if work.failed != 0 { Err(Fault::StateLookup.into()) } else { Ok(()) }
+        match work.failed {
+            0 => Ok(()),
+            // The daemon's tables, or something in the kernel that can be told apart only by its fault.
+            fault => Err(Fault::from_u32(fault).unwrap_or(Fault::StateLookup).into()),
+        }
     }
 }
 
@@ -244,7 +254,7 @@ impl Turn for Names<'_> {
         let work = unsafe { &mut *self.work };
         let length = self.at.name_length();
         if length == 0 || length > MAX_NAME as u32 {
-            work.failed = 1;
+            work.failed = Fault::WalkRead as u32;
             return Flow::Stop;
         }
         let length = length & MAX_NAME as u32;
@@ -252,7 +262,7 @@ impl Turn for Names<'_> {
         // What the copy leaves of the last word must be zero.
         work.name[whole as usize & 31] = 0;
         if !self.at.read_name(work.name.as_mut_ptr().cast(), length) {
-            work.failed = 1;
+            work.failed = Fault::WalkRead as u32;
             return Flow::Stop;
         }
         let mut hash = NameHash::new(self.keys);
@@ -266,6 +276,8 @@ impl Turn for Names<'_> {
         }
         let tail = if length & 7 == 0 { 0 } else { work.name[whole as usize & 31] };
         work.names[at(level)] = hash.finish(tail, u64::from(length));
+        work.addresses[at(level)] = self.at.name_address();
+        work.lengths[at(level)] = length;
         self.at = self.at.parent();
         Flow::GoOn
     }
@@ -291,6 +303,30 @@ fn opaque(value: u32) -> u32 {
     unsafe { core::ptr::read_volatile(&raw const value) }
 }
 
+/// The name at a level, read once more where its bytes are asked for.
+struct NameAt {
+    level: u32,
+    work: *mut Work,
+}
+
+impl Spell for NameAt {
+    #[inline(always)]
+    fn spell(&mut self) -> Result<&mut Spelling, Fault> {
+        // SAFETY: `work` is this task's own, and nothing else of it is in use that is written here.
+        let work = unsafe { &mut *self.work };
+        if work.spelled != self.level.wrapping_add(1) {
+            let length = work.lengths[at(self.level)] & MAX_NAME as u32;
+            let bytes = work.spelling.bytes.as_mut_ptr();
+            if !read(bytes, length, work.addresses[at(self.level)]) {
+                return Err(Fault::WalkRead);
+            }
+            work.spelling.length = length;
+            work.spelled = self.level.wrapping_add(1);
+        }
+        Ok(&mut work.spelling)
+    }
+}
+
 /// From the highest entry down to the file.
 struct Descent {
     work: *mut Work,
@@ -303,8 +339,9 @@ impl Turn for Descent {
         let work = unsafe { &mut *self.work };
         let level = work.level.wrapping_sub(index).wrapping_sub(1);
         let name = work.names[at(level)];
-        if work.search.descend(&Live, level, name).is_err() {
-            work.failed = 1;
+        let mut spelled = NameAt { level, work };
+        if let Err(fault) = work.search.descend(&Live, level, name, &mut spelled) {
+            work.failed = fault as u32;
             return Flow::Stop;
         }
         Flow::GoOn
