@@ -3,7 +3,10 @@
 //! Two implementations exist, and both are real: the kernel programs' maps, and the daemon's image of those maps.
 
 use crate::{
-    decide::{file::Search, lifecycle::Scopes},
+    decide::{
+        file::Search,
+        lifecycle::{Alive, Scopes},
+    },
     file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, Node},
     glob::Spelling,
     instance::Instance,
@@ -18,6 +21,11 @@ pub trait Facts {
     /// which the verifier looks through once instead of once for each turn.
     fn repeat<T: Turn>(&self, count: u32, turns: &mut T) -> Result<(), Fault>;
     /// Nanoseconds of `CLOCK_BOOTTIME`.
+    /// Room for a chain of runs. The kernel's is not on the stack, of which a program has 512 bytes for all its calls.
+    #[inline(always)]
+    fn with_room(&self, ask: impl FnOnce(&mut Alive) -> Answer) -> Answer {
+        ask(&mut Alive::default())
+    }
     fn now(&self) -> u64;
     /// The value of a slot; `None` where the table has no such slot.
     fn instance(&self, slot: u32) -> Option<&Instance>;

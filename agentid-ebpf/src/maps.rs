@@ -4,7 +4,10 @@ use core::ffi::c_void;
 
 use agentid_common::{
     counter,
-    decide::file::{Left, Search},
+    decide::{
+        file::{Left, Search},
+        lifecycle::Alive,
+    },
     file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, Identity, MAX_DEPTH, MAX_NAME, Node},
     glob::Spelling,
     instance::{Activity, Instance, MAX_ANCESTRY},
@@ -110,6 +113,8 @@ pub static TAGS: TaskStorage<Tag> = TaskStorage::new();
 /// so it need not follow each combination of heads on its own.
 #[repr(C)]
 pub struct Work {
+    /// The run of the task and those above it.
+    pub alive: Alive,
     pub search: Search,
     /// Our number of the filesystem that the file is on; 0 when the daemon has never looked at it.
     pub filesystem: u64,

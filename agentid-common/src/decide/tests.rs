@@ -7,6 +7,7 @@ mod files;
 mod globs;
 mod leaping;
 mod liveness;
+mod moves;
 mod nets;
 mod settling;
 

@@ -7,6 +7,8 @@
 //! all links and names that were read held together at one moment. Otherwise the walk is done again, three times at
 //! most, and then given up as a fault.
 
+use core::marker::PhantomData;
+
 use crate::{
     facts::Live,
     kfield::{Dentry, File, SuperBlock, read},
@@ -18,7 +20,7 @@ use agentid_common::{
     facts::{Facts, Flow, Location, Spell, Turn},
     file::{ANCHOR_FOLDER, AnchorKey, MAX_DEPTH, MAX_NAME, Rights, is_pseudo},
     glob::Spelling,
-    name::{NameHash, NameKey},
+    name::NameHash,
     verdict::{Answer, Fault, Reason, Refusal},
 };
 
@@ -128,9 +130,9 @@ impl Attempts {
         work.failed = 0;
         work.moved = 0;
 
-        let mut climb = Climb { at: self.file, work };
-        Live.repeat(MAX_DEPTH, &mut climb)?;
-        let reached = climb.at;
+        let mut walk = Walk { at: self.file, work };
+        walk.each::<Climb>(MAX_DEPTH)?;
+        let reached = walk.at;
         if work.top == 0 {
             return Err(Refusal::denied(Reason::TooDeep));
         }
@@ -155,32 +157,32 @@ impl Attempts {
                     && level != 0
                 {
                     work.level = level;
-                    self.descend()?;
+                    walk.at = self.file;
+                    descend(&mut walk)?;
                 }
             }
         }
-        let mut check = Check { at: self.file, work };
-        Live.repeat(work.top, &mut check)?;
+        walk.at = self.file;
+        walk.each::<Check>(work.top)?;
         Ok(if work.moved == 0 { Reading::Held } else { Reading::Moved })
     }
+}
 
-    /// Reads the names below the highest entry, and follows them.
-    #[inline(always)]
-    fn descend(&mut self) -> Result<(), Refusal> {
-        // SAFETY: `work` is this task's own.
-        let work = unsafe { &mut *self.work };
-        let keys = &HOST.get(0).ok_or(Fault::WalkRead)?.names;
-        Live.repeat(work.level, &mut Names { at: self.file, work, keys })?;
-        if work.failed != 0 {
-            return Err(Fault::WalkRead.into());
-        }
-        work.spelled = 0;
-        Live.repeat(work.level, &mut Descent { work })?;
-        match work.failed {
-            0 => Ok(()),
-            // The daemon's tables, or something in the kernel that can be told apart only by its fault.
-            fault => Err(Fault::from_u32(fault).unwrap_or(Fault::StateLookup).into()),
-        }
+/// Reads the names below the highest entry, and follows them.
+#[inline(always)]
+fn descend(walk: &mut Walk) -> Result<(), Refusal> {
+    // SAFETY: `work` is this task's own.
+    let work = unsafe { &mut *walk.work };
+    walk.each::<Names>(work.level)?;
+    if work.failed != 0 {
+        return Err(Fault::WalkRead.into());
+    }
+    work.spelled = 0;
+    walk.each::<Descent>(work.level)?;
+    match work.failed {
+        0 => Ok(()),
+        // The daemon's tables, or something in the kernel that can be told apart only by its fault.
+        fault => Err(Fault::from_u32(fault).unwrap_or(Fault::StateLookup).into()),
     }
 }
 
@@ -206,18 +208,45 @@ fn at(level: u32) -> usize {
     level as usize & (MAX_DEPTH as usize - 1)
 }
 
-/// The first walk.
-struct Climb {
+/// Where a walk is. One for all walks, one after the other: there is little stack.
+struct Walk {
     at: Dentry,
     work: *mut Work,
 }
 
-impl Turn for Climb {
+/// What is done in each turn of a walk.
+trait Stride {
+    fn stride(walk: &mut Walk, index: u32) -> Flow;
+}
+
+#[repr(transparent)]
+struct Striding<S>(Walk, PhantomData<S>);
+
+impl<S: Stride> Turn for Striding<S> {
     #[inline(always)]
-    fn turn(&mut self, level: u32) -> Flow {
-        let dentry = self.at;
+    fn turn(&mut self, index: u32) -> Flow {
+        S::stride(&mut self.0, index)
+    }
+}
+
+impl Walk {
+    #[inline(always)]
+    fn each<S: Stride>(&mut self, count: u32) -> Result<(), Fault> {
+        let walk: *mut Self = self;
+        // SAFETY: the other type has the same layout.
+        Live.repeat(count, unsafe { &mut *walk.cast::<Striding<S>>() })
+    }
+}
+
+/// The first walk.
+enum Climb {}
+
+impl Stride for Climb {
+    #[inline(always)]
+    fn stride(walk: &mut Walk, level: u32) -> Flow {
+        let dentry = walk.at;
         // SAFETY: `work` is this task's own.
-        let work = unsafe { &mut *self.work };
+        let work = unsafe { &mut *walk.work };
         work.sequences[at(level)] = dentry.sequence();
         let parent = dentry.parent();
         let inode = dentry.inode();
@@ -235,24 +264,20 @@ impl Turn for Climb {
             work.top = level + 1;
             return Flow::Stop;
         }
-        self.at = parent;
+        walk.at = parent;
         Flow::GoOn
     }
 }
 
 /// The second walk.
-struct Names<'a> {
-    at: Dentry,
-    work: *mut Work,
-    keys: &'a NameKey,
-}
+enum Names {}
 
-impl Turn for Names<'_> {
+impl Stride for Names {
     #[inline(always)]
-    fn turn(&mut self, level: u32) -> Flow {
+    fn stride(walk: &mut Walk, level: u32) -> Flow {
         // SAFETY: `work` is this task's own.
-        let work = unsafe { &mut *self.work };
-        let length = self.at.name_length();
+        let work = unsafe { &mut *walk.work };
+        let length = walk.at.name_length();
         if length == 0 || length > MAX_NAME as u32 {
             work.failed = Fault::WalkRead as u32;
             return Flow::Stop;
@@ -261,11 +286,15 @@ impl Turn for Names<'_> {
         let whole = length >> 3;
         // What the copy leaves of the last word must be zero.
         work.name[whole as usize & 31] = 0;
-        if !self.at.read_name(work.name.as_mut_ptr().cast(), length) {
+        if !walk.at.read_name(work.name.as_mut_ptr().cast(), length) {
             work.failed = Fault::WalkRead as u32;
             return Flow::Stop;
         }
-        let mut hash = NameHash::new(self.keys);
+        let Some(host) = HOST.get(0) else {
+            work.failed = Fault::WalkRead as u32;
+            return Flow::Stop;
+        };
+        let mut hash = NameHash::new(&host.names);
         // Hidden from the compiler, which would else drop the bound that 6.1's verifier needs to see.
         let words = opaque(whole);
         for index in 0..32 {
@@ -276,9 +305,9 @@ impl Turn for Names<'_> {
         }
         let tail = if length & 7 == 0 { 0 } else { work.name[whole as usize & 31] };
         work.names[at(level)] = hash.finish(tail, u64::from(length));
-        work.addresses[at(level)] = self.at.name_address();
+        work.addresses[at(level)] = walk.at.name_address();
         work.lengths[at(level)] = length;
-        self.at = self.at.parent();
+        walk.at = walk.at.parent();
         Flow::GoOn
     }
 }
@@ -328,15 +357,13 @@ impl Spell for NameAt {
 }
 
 /// From the highest entry down to the file.
-struct Descent {
-    work: *mut Work,
-}
+enum Descent {}
 
-impl Turn for Descent {
+impl Stride for Descent {
     #[inline(always)]
-    fn turn(&mut self, index: u32) -> Flow {
+    fn stride(walk: &mut Walk, index: u32) -> Flow {
         // SAFETY: `work` is this task's own.
-        let work = unsafe { &mut *self.work };
+        let work = unsafe { &mut *walk.work };
         let level = work.level.wrapping_sub(index).wrapping_sub(1);
         let name = work.names[at(level)];
         let mut spelled = NameAt { level, work };
@@ -349,25 +376,22 @@ impl Turn for Descent {
 }
 
 /// The third walk.
-struct Check {
-    at: Dentry,
-    work: *mut Work,
-}
+enum Check {}
 
-impl Turn for Check {
+impl Stride for Check {
     #[inline(always)]
-    fn turn(&mut self, level: u32) -> Flow {
-        let parent = self.at.parent();
-        let sequence = self.at.sequence();
+    fn stride(walk: &mut Walk, level: u32) -> Flow {
+        let parent = walk.at.parent();
+        let sequence = walk.at.sequence();
         // SAFETY: `work` is this task's own.
-        let work = unsafe { &mut *self.work };
+        let work = unsafe { &mut *walk.work };
         let before = work.sequences[at(level)];
         // Odd: the dentry was being changed in the first walk already.
         if sequence != before || sequence & 1 != 0 {
             work.moved = 1;
             return Flow::Stop;
         }
-        self.at = parent;
+        walk.at = parent;
         Flow::GoOn
     }
 }
