@@ -2,10 +2,10 @@
 
 use crate::verdict::{Fault, Hook, Reason, Verdict};
 
-const HOOKS: u32 = Hook::ALL.len() as u32;
-const VERDICTS: u32 = Verdict::ALL.len() as u32;
-const REASONS: u32 = Reason::ALL.len() as u32;
-const FAULTS: u32 = Fault::ALL.len() as u32;
+const HOOKS: u32 = Hook::END;
+const VERDICTS: u32 = Verdict::END;
+const REASONS: u32 = Reason::END;
+const FAULTS: u32 = Fault::END;
 
 const DENIALS: u32 = HOOKS * VERDICTS;
 const FAULTED: u32 = DENIALS + HOOKS * REASONS;
@@ -61,7 +61,7 @@ mod tests {
             assert!(Reason::ALL.iter().all(|&r| seen.insert(denial(hook, r))));
             assert!(Fault::ALL.iter().all(|&f| seen.insert(fault(hook, f))));
         }
-        assert_eq!(seen.len() as u32, COUNT);
+        // Numbers that no member has leave gaps.
         assert!(seen.into_iter().all(|index| index < COUNT));
     }
 }

@@ -14,6 +14,7 @@ pub mod facts;
 pub mod file;
 pub mod glob;
 pub mod instance;
+pub mod ioctl;
 pub mod layout;
 pub mod map;
 pub mod name;
@@ -27,4 +28,4 @@ pub mod verdict;
 mod user;
 
 /// Version of every layout in this crate. A daemon adopts pinned maps of this version only.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;

@@ -20,6 +20,7 @@ macro_rules! fields {
 fields! {
     FILE_PATH: "file"."f_path";
     FILE_DENTRY: "file"."f_path"."dentry";
+    FILE_MOUNT: "file"."f_path"."mnt";
     FILE_INODE: "file"."f_inode";
     FILE_MODE: "file"."f_mode";
     FILE_FLAGS: "file"."f_flags";
@@ -34,12 +35,21 @@ fields! {
     INODE_SB: "inode"."i_sb";
     INODE_MODE: "inode"."i_mode";
     INODE_NUMBER: "inode"."i_ino";
+    INODE_DEVICE: "inode"."i_rdev";
     INODE_GENERATION: "inode"."i_generation";
     SB_ROOT: "super_block"."s_root";
     SB_MAGIC: "super_block"."s_magic";
     SB_FLAGS: "super_block"."s_flags";
     VFSMOUNT_SB: "vfsmount"."mnt_sb";
+    MOUNT_VFSMOUNT: "mount"."mnt";
+    MOUNT_NAMESPACE: "mount"."mnt_ns";
     BPRM_FILE: "linux_binprm"."file";
+    IATTR_VALID: "iattr"."ia_valid";
+    TASK_FLAGS: "task_struct"."flags";
+    TASK_CRED: "task_struct"."cred";
+    TASK_REAL_CRED: "task_struct"."real_cred";
+    TASK_IO_URING: "task_struct"."io_uring";
+    VMA_FILE: "vm_area_struct"."vm_file";
     TASK_TGID: "task_struct"."tgid";
     TASK_TID: "task_struct"."pid";
     SOCKET_SK: "socket"."sk";
@@ -53,3 +63,8 @@ fields! {
 pub const BACKING_FILES: &str = "BACKING_FILES";
 /// The structure whose presence tells.
 pub const BACKING_FILE_STRUCTURE: &str = "backing_file";
+
+/// The programs' global that says which argument of `inode_setattr` is the dentry; what is changed comes next.
+pub const SETATTR_DENTRY: &str = "SETATTR_DENTRY";
+/// The kernel's function whose arguments tell, and the argument's name there.
+pub const SETATTR: (&str, &str) = ("bpf_lsm_inode_setattr", "dentry");

@@ -10,6 +10,18 @@ macro_rules! closed {
         impl $name {
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
+            /// One more than the highest number.
+            pub const END: u32 = {
+                let (mut end, mut index) = (0, 0);
+                while index < Self::ALL.len() {
+                    if Self::ALL[index] as u32 >= end {
+                        end = Self::ALL[index] as u32 + 1;
+                    }
+                    index += 1;
+                }
+                end
+            };
+
             /// The name in metrics, records and output.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
@@ -48,9 +60,17 @@ closed! {
         PathSymlink = 19 => "path_symlink",
         PathLink = 20 => "path_link",
         PathRename = 21 => "path_rename",
-        PathTruncate = 22 => "path_truncate",
-        PathChmod = 23 => "path_chmod",
-        PathChown = 24 => "path_chown",
+        InodeSetattr = 22 => "inode_setattr",
+        InodeSetxattr = 23 => "inode_setxattr",
+        InodeRemovexattr = 24 => "inode_removexattr",
+        InodeSetAcl = 25 => "inode_set_acl",
+        InodeRemoveAcl = 26 => "inode_remove_acl",
+        InodeFileSetattr = 27 => "inode_file_setattr",
+        MmapFile = 28 => "mmap_file",
+        FileMprotect = 29 => "file_mprotect",
+        FileIoctl = 30 => "file_ioctl",
+        FileIoctlCompat = 31 => "file_ioctl_compat",
+        FileReceive = 32 => "file_receive",
     }
 }
 
@@ -102,6 +122,8 @@ closed! {
         RightsGained = 17 => "rights_gained",
         /// A device node gives what its number stands for, wherever it lies.
         DeviceNode = 18 => "device_node",
+        /// An ioctl that is not among those that may be used on files of this kind.
+        Ioctl = 19 => "ioctl",
     }
 }
 
@@ -120,7 +142,8 @@ impl Reason {
             | Self::AddressFamily
             | Self::OutsideRun
             | Self::RightsGained
-            | Self::DeviceNode => true,
+            | Self::DeviceNode
+            | Self::Ioctl => true,
             Self::None
             | Self::NotLive
             | Self::Revoked

@@ -2,6 +2,7 @@
 
 use agentid_common::{
     counter,
+    file::Rights,
     record::{
         FileRecord, Header, KIND_EMPTY, KIND_FILE, KIND_PEER, KIND_PLAIN, MAX_PATH, PeerBody,
         PeerRecord, PlainRecord,
@@ -14,7 +15,8 @@ use aya_ebpf::helpers::generated::{
 };
 
 use crate::{
-    count, kfield,
+    count,
+    kfield::{self, Dentry, SuperBlock},
     maps::EVENTS,
     object::{Asked, Named, Object, spelling::spell},
     subject,
@@ -32,7 +34,14 @@ pub fn decision(hook: Hook, tag: &Tag, owned: bool, settled: &Settled, object: &
     match object {
         Object::None => plain(KIND_PLAIN, hook, tag, owned, sequence, settled, NO_WAKEUP),
         Object::File(asked) => file(hook, tag, owned, sequence, settled, asked),
-        Object::Name(named) => name(hook, tag, owned, sequence, settled, named),
+        Object::Spelled(Asked { file, want }) => {
+            let place = (file.dentry(), file.superblock());
+            name(hook, tag, owned, sequence, settled, *want, place);
+        }
+        Object::Name(Named { dentry, want }) => {
+            let place = (*dentry, dentry.superblock());
+            name(hook, tag, owned, sequence, settled, *want, place);
+        }
         Object::Peer(body) => peer(hook, tag, owned, sequence, settled, body),
     }
 }
@@ -85,15 +94,23 @@ fn file(hook: Hook, tag: &Tag, owned: bool, sequence: u64, settled: &Settled, as
 }
 
 #[inline(always)]
-fn name(hook: Hook, tag: &Tag, owned: bool, sequence: u64, settled: &Settled, named: &Named) {
+fn name(
+    hook: Hook,
+    tag: &Tag,
+    owned: bool,
+    sequence: u64,
+    settled: &Settled,
+    want: Rights,
+    (dentry, superblock): (Dentry, SuperBlock),
+) {
     match EVENTS.reserve_untyped::<FileRecord>(0) {
         Some(mut entry) => {
             let record = entry.as_mut_ptr();
             header(unsafe_header(record.cast()), KIND_FILE, hook, tag, sequence, settled);
             // SAFETY: `record` is the reserved room.
             let body = unsafe { &mut (*record).body };
-            body.want = named.want.0;
-            spell(named.dentry, body);
+            body.want = want.0;
+            spell(dentry, superblock, body);
             entry.submit(NO_WAKEUP);
         }
         None => lost(tag, owned),

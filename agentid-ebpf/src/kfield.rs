@@ -3,7 +3,21 @@
 //! Offsets come from the running kernel's BTF, as globals that are frozen before the verifier sees them: it knows
 //! their values, and refuses a load that does not hit a member of the right type.
 
-use aya_ebpf::{Global, bindings::task_struct, helpers::generated::bpf_probe_read_kernel};
+use agentid_common::verdict::Fault;
+use aya_ebpf::{
+    EbpfContext as _, Global, bindings::task_struct, helpers::generated::bpf_probe_read_kernel,
+    programs::LsmContext,
+};
+
+/// fs/mount.h, `MNT_NS_INTERNAL`: what stands in the place of a mount's namespace when it is in none.
+const NO_NAMESPACE: i64 = -22;
+/// include/linux/sched.h
+const PF_IO_WORKER: u32 = 1 << 4;
+/// include/linux/fs.h
+const ATTR_MODE: u32 = 1 << 0;
+const ATTR_FORCE: u32 = 1 << 9;
+/// `ATTR_KILL_SUID`, `ATTR_KILL_SGID` and `ATTR_KILL_PRIV`.
+const ATTR_KILL: u32 = 1 << 11 | 1 << 12 | 1 << 14;
 
 macro_rules! offsets {
     ($($name:ident)*) => {$(
@@ -13,11 +27,12 @@ macro_rules! offsets {
 }
 
 offsets! {
-    FILE_PATH FILE_DENTRY FILE_INODE FILE_MODE FILE_FLAGS PATH_DENTRY
+    FILE_PATH FILE_DENTRY FILE_MOUNT FILE_INODE FILE_MODE FILE_FLAGS PATH_DENTRY
     DENTRY_PARENT DENTRY_INODE DENTRY_SB DENTRY_SEQ DENTRY_FLAGS DENTRY_NAME DENTRY_NAME_LEN
-    INODE_SB INODE_MODE INODE_NUMBER INODE_GENERATION SB_ROOT SB_MAGIC SB_FLAGS VFSMOUNT_SB BPRM_FILE
+    INODE_SB INODE_MODE INODE_NUMBER INODE_DEVICE INODE_GENERATION SB_ROOT SB_MAGIC SB_FLAGS VFSMOUNT_SB BPRM_FILE
+    VMA_FILE MOUNT_VFSMOUNT MOUNT_NAMESPACE IATTR_VALID TASK_FLAGS TASK_CRED TASK_REAL_CRED TASK_IO_URING
     TASK_TGID TASK_TID SOCKET_SK SOCK_TYPE SOCK_PROTOCOL SOCKADDR_FAMILY
-    BACKING_FILES
+    BACKING_FILES SETATTR_DENTRY
 }
 
 /// Loads a member through a pointer that the verifier knows the type of.
@@ -54,6 +69,7 @@ structures! {
     /// `struct file`
     File {
         dentry: Dentry = FILE_DENTRY;
+        mount: Mount = FILE_MOUNT;
         inode: Inode = FILE_INODE;
         mode: u32 = FILE_MODE;
         flags: u32 = FILE_FLAGS;
@@ -75,6 +91,8 @@ structures! {
         superblock: SuperBlock = INODE_SB;
         mode: u16 = INODE_MODE;
         number: u64 = INODE_NUMBER;
+        /// Which device a device node stands for, in the kernel's own encoding.
+        device: u32 = INODE_DEVICE;
         generation: u32 = INODE_GENERATION;
     }
     /// `struct super_block`
@@ -83,10 +101,17 @@ structures! {
         magic: u64 = SB_MAGIC;
         flags: u64 = SB_FLAGS;
     }
+    /// `struct iattr`
+    Attributes { valid: u32 = IATTR_VALID; }
     /// `struct vfsmount`
     Mount { superblock: SuperBlock = VFSMOUNT_SB; }
     /// `struct linux_binprm`
     Binprm { file: File = BPRM_FILE; }
+    /// `struct vm_area_struct`
+    Area {
+        /// Null for anonymous memory.
+        file: File = VMA_FILE;
+    }
     /// `struct socket`
     Socket { sock: Sock = SOCKET_SK; }
     /// `struct sock`
@@ -120,6 +145,20 @@ impl File {
     }
 }
 
+impl Mount {
+    /// Whether no path leads here, because the kernel made the mount for itself.
+    #[inline(always)]
+    pub fn is_private(self) -> bool {
+        let mut namespace = 0_i64;
+        // The member is one of `struct mount`, which lies around this one.
+        let from_here = MOUNT_NAMESPACE.load().wrapping_sub(MOUNT_VFSMOUNT.load());
+        let at = self.0.wrapping_add(from_here as usize);
+        // SAFETY: the helper checks every address it reads and fails instead of faulting.
+        let failed = unsafe { bpf_probe_read_kernel((&raw mut namespace).cast(), 8, at.cast()) };
+        failed == 0 && namespace == NO_NAMESPACE
+    }
+}
+
 impl Dentry {
     /// Copies the first `length` bytes of the name; false when they cannot be read.
     #[inline(always)]
@@ -139,6 +178,71 @@ impl Dentry {
 pub fn read(buffer: *mut u8, length: u32, address: u64) -> bool {
     // SAFETY: the helper checks every address it reads and fails instead of faulting.
     unsafe { bpf_probe_read_kernel(buffer.cast(), length, address as *const _) == 0 }
+}
+
+impl Attributes {
+    /// Whether nothing is asked but what the kernel does to a file when it is written (fs/inode.c: `__remove_privs`).
+    #[inline(always)]
+    pub fn only_drop_privileges(self) -> bool {
+        let valid = self.valid();
+        valid & ATTR_FORCE != 0 && valid & !(ATTR_FORCE | ATTR_MODE | ATTR_KILL) == 0
+    }
+}
+
+/// What `inode_setattr` is asked about: a dentry, and next to it what is to be changed.
+#[inline(always)]
+pub fn changed_by(ctx: &LsmContext) -> (Dentry, Attributes) {
+    let arguments: *const *const u8 = ctx.as_ptr().cast();
+    // SAFETY: a hook's context is its arguments, and behind them what the program before ours has returned: there are
+    // three words. Each is read for itself, because the verifier refuses a place in them that was calculated.
+    let (first, second, third) = unsafe {
+        (
+            arguments.read_volatile(),
+            arguments.add(1).read_volatile(),
+            arguments.add(2).read_volatile(),
+        )
+    };
+    if SETATTR_DENTRY.load() == 0 {
+        (Dentry(first), Attributes(second))
+    } else {
+        (Dentry(second), Attributes(third))
+    }
+}
+
+/// Whether a task has other credentials now than its own.
+#[inline(always)]
+pub fn has_lent_credentials(task: *const task_struct) -> bool {
+    load::<*const u8>(task.cast(), &TASK_CRED) != load::<*const u8>(task.cast(), &TASK_REAL_CRED)
+}
+
+/// Whether a task can be carrying out an operation of io_uring: one that has set up or entered a ring, or one of the
+/// threads that the kernel starts for them.
+#[inline(always)]
+pub fn uses_io_uring(task: *const task_struct) -> bool {
+    load::<u32>(task.cast(), &TASK_FLAGS) & PF_IO_WORKER != 0
+        || !load::<*const u8>(task.cast(), &TASK_IO_URING).is_null()
+}
+
+/// The hook's first argument, `None` where the kernel passes null.
+///
+/// Before it is taken for a pointer it is read as a number: 6.12's verifier believes that a hook's pointers are never
+/// null, removes the test for it, and the load behind it brings the kernel down. 7.3 knows better and asks for the
+/// test of the pointer.
+#[inline(always)]
+pub fn nullable_file(ctx: &LsmContext) -> Result<Option<File>, Fault> {
+    let mut number = 0_u64;
+    // SAFETY: a hook's context begins with its arguments, eight bytes each; the helper fails instead of faulting.
+    let failed = unsafe {
+        bpf_probe_read_kernel((&raw mut number).cast(), size_of::<u64>() as u32, ctx.as_ptr())
+    };
+    if failed != 0 {
+        return Err(Fault::WalkRead);
+    }
+    if number == 0 {
+        return Ok(None);
+    }
+    let file = File(ctx.arg(0));
+    Ok(if file.is_null() { None } else { Some(file) })
 }
 
 /// Number of a task's process in the initial namespace.

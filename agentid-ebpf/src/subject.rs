@@ -3,7 +3,7 @@
 use agentid_common::tag::{KEEPER_SLOT, Tag};
 use aya_ebpf::{bindings::task_struct, helpers::generated::bpf_get_current_task_btf};
 
-use crate::maps::TAGS;
+use crate::{kfield, maps::TAGS};
 
 /// A task, as far as we are concerned.
 pub enum Subject {
@@ -26,6 +26,19 @@ pub fn current() -> Subject {
 pub fn current_task() -> *const task_struct {
     // SAFETY: takes nothing and cannot fail.
     unsafe { bpf_get_current_task_btf() }
+}
+
+/// Whether the kernel acts in the current task's place, on files of its own choice: with lent credentials, and not for
+/// io_uring, which lends credentials for what the task chooses.
+#[inline(always)]
+pub fn acts_for_the_kernel() -> bool {
+    has_lent_credentials() && !kfield::uses_io_uring(current_task())
+}
+
+/// Whether the current task has other credentials now than its own.
+#[inline(always)]
+pub fn has_lent_credentials() -> bool {
+    kfield::has_lent_credentials(current_task())
 }
 
 /// Any task.

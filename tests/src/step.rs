@@ -15,8 +15,44 @@ pub enum Step {
         path: PathBuf,
         how: Open,
     },
-    /// Changes a folder, or a file without opening it.
+    /// Changes a folder.
     Change(Change),
+    /// Opens a file and keeps it, in place of the one that was kept before.
+    Keep {
+        path: PathBuf,
+        how: Open,
+    },
+    /// Changes a file without opening it.
+    Alter {
+        what: Alter,
+        file: Target,
+    },
+    /// Writes to the kept file.
+    WriteKept,
+    /// Lists a folder.
+    List(PathBuf),
+    /// Has the kernel tell what others open in a folder.
+    Watch(PathBuf),
+    /// Takes what was opened, with a descriptor of it.
+    ReadWatched,
+    /// Sets an extended attribute by io_uring, with credentials that were the probe's and are lent for it.
+    AlterLent(PathBuf),
+    /// Maps memory in this way.
+    Map(Mapping),
+    /// An ioctl with an argument of zeros.
+    Ioctl {
+        on: Thing,
+        command: u32,
+    },
+    /// An ioctl of the 32-bit interface, without an argument.
+    NarrowIoctl {
+        on: Thing,
+        command: u32,
+    },
+    /// Takes one message from the socket that is the standard error.
+    Receive,
+    /// Takes the standard error from itself, as another process would (`pidfd_getfd`).
+    Fetch,
     /// Executes a file in a child. What the file does once it runs is of no interest.
     Exec(PathBuf),
     /// Executes a file that exists in memory alone. Its contents are no program, which is found out late.
@@ -87,11 +123,70 @@ pub enum Change {
     },
     Unlink(PathBuf),
     Rmdir(PathBuf),
-    Truncate(PathBuf),
-    Mode(PathBuf),
-    Owner(PathBuf),
     /// The length and the mode of a file that exists in memory alone.
     Memory,
+}
+
+/// A change of a file that needs no open. All but the length can be had through any descriptor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Alter {
+    Length,
+    Mode,
+    Owner,
+    Times,
+    SetAttribute(String),
+    RemoveAttribute(String),
+    /// The ACL that says what the mode says.
+    SetAcl,
+    RemoveAcl,
+    /// By file_setattr(2), not by ioctl(2).
+    Flags,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Target {
+    Path(PathBuf),
+    Kept,
+}
+
+/// What an ioctl is used on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Thing {
+    /// A file or a folder, opened for reading.
+    Path(PathBuf),
+    /// A file, opened for writing.
+    Writable(PathBuf),
+    /// The controlling end of a new terminal.
+    Terminal,
+    Socket,
+    Pipe,
+    /// A file of memory.
+    Memory,
+    /// A counter of events.
+    Counter,
+}
+
+/// A file is opened for reading, and mapped for reading in any case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mapping {
+    Readable(PathBuf),
+    Executable(PathBuf),
+    /// Made executable when it is mapped already.
+    MadeExecutable(PathBuf),
+    /// The same under a key of protection.
+    MadeExecutableWithKey(PathBuf),
+    /// Only readable, as far as the call says; the personality makes it executable.
+    Implied(PathBuf),
+    /// The same when it is mapped already.
+    MadeImplied(PathBuf),
+    /// A file of memory, executable.
+    Memory,
+    /// A file of memory, made executable when it is mapped already.
+    MadeMemory,
+    /// Memory of System V, executable.
+    Shared,
+    /// Memory that is no file's, executable from the beginning, and made so.
+    Anonymous,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,6 +258,8 @@ pub enum Outcome {
     Hello { run: Option<String> },
     /// 0, or why it did not work.
     Errno(i32),
+    /// So many descriptors came with a message, and whether there were more.
+    Received { descriptors: usize, truncated: bool },
     /// How often each errno came; 0 is success.
     Tally(BTreeMap<i32, u64>),
     /// The way there did not work, so nothing was tried: where it stopped, and with which errno.

@@ -121,25 +121,6 @@ fn makes_no_device_node() -> Result<()> {
     Ok(())
 }
 
-/// P2: a file is not changed from outside of an open either.
-#[test]
-fn changes_only_where_writing_is_granted() -> Result<()> {
-    for uid in USERS {
-        let mut stage = Stage::new(uid)?;
-        let (work, outside) = (stage.work.clone(), stage.outside.clone());
-        let own = work.join("own");
-        let step = Step::Open { path: own.clone(), how: Open::Create };
-        assert_eq!(stage.run.errno(&step)?, 0);
-        for change in [Change::Truncate, Change::Mode, Change::Owner] {
-            stage.check(change(own.clone()), 0)?;
-            stage.check(change(work.join("fixed/f")), EACCES)?;
-            stage.check(change(outside.join("a")), EACCES)?;
-        }
-        assert_eq!(fs::metadata(outside.join("a"))?.len(), 4, "the file was cut");
-    }
-    Ok(())
-}
-
 /// P2: what has no path is the run's own.
 #[test]
 fn changes_what_exists_in_memory_alone() -> Result<()> {

@@ -4,8 +4,8 @@ use agentid_tests::{
     harness::{Daemon, Run, scene::USERS},
     step::{Open, Step},
 };
-use anyhow::Result;
-use libc::EACCES;
+use anyhow::{Context as _, Result};
+use libc::{EACCES, EAGAIN};
 
 fn open(path: impl Into<std::path::PathBuf>, how: Open) -> Step {
     Step::Open { path: path.into(), how }
@@ -64,6 +64,22 @@ fn judges_the_place_and_not_the_path() -> Result<()> {
         ] {
             assert_eq!(run.errno(&open(&path, Open::Read))?, errno, "uid {uid}: {path:?}");
         }
+    }
+    Ok(())
+}
+
+/// P2: the kernel hands nobody a file that they may not open, neither does it for a watch on what others open.
+#[test]
+fn no_watch_hands_a_file_over() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let scene = daemon.scene();
+    let mut run = Run::of(&daemon, 0)?;
+    for (path, errno) in [(scene.granted(), 0), (scene.denied(), EACCES)] {
+        let folder = path.parent().context("a file without a folder")?;
+        assert_eq!(run.errno(&Step::Watch(folder.into()))?, 0);
+        assert_eq!(run.errno(&Step::ReadWatched)?, EAGAIN);
+        drop(std::fs::File::open(&path)?);
+        assert_eq!(run.errno(&Step::ReadWatched)?, errno, "{path:?}");
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ const TASKS: u32 = 100_000;
 const SOME: u32 = 20_000;
 /// The probe's own threads, from which it starts the others.
 const THREADS: u64 = 2;
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(600);
 /// How the probe says that a task could not be started because of EPERM.
 const NOT_STARTED: i32 = EPERM - 1000;
 

@@ -7,7 +7,7 @@ use object::{Object, ObjectSection, ObjectSymbol};
 
 use super::{
     btf::Btf,
-    object::{HOOKS, LIST_TASKS, MAPS, OBJECT, SYSCTL, TRACEPOINT},
+    object::{HOOKS, LATER_HOOKS, LIST_TASKS, MAPS, OBJECT, SYSCTL, TRACEPOINT},
 };
 use crate::policy::golden;
 
@@ -49,6 +49,17 @@ fn abi_of_the_built_object_is_ours() {
 }
 
 #[test]
+fn arguments_are_found_by_name() {
+    let Some(file) = built() else { return };
+    let section = file.section_by_name(".BTF").unwrap();
+    let btf = Btf::parse(section.data().unwrap()).unwrap();
+    assert_eq!(btf.argument("spell", "dentry"), Some(0));
+    assert_eq!(btf.argument("spell", "body"), Some(1));
+    assert_eq!(btf.argument("spell", "other"), None);
+    assert_eq!(btf.argument("no_such_function", "dentry"), None);
+}
+
+#[test]
 fn object_has_the_programs_and_maps_that_are_loaded_and_no_others() {
     let Some(file) = built() else { return };
     let symbols_in = |wanted: &dyn Fn(&str) -> bool| -> BTreeSet<String> {
@@ -67,6 +78,7 @@ fn object_has_the_programs_and_maps_that_are_loaded_and_no_others() {
         ["lsm/", "tp_btf/", "cgroup/", "iter/"].iter().any(|kind| section.starts_with(kind))
     };
     let mut loaded = names(HOOKS);
+    loaded.extend(LATER_HOOKS.iter().map(|(name, _)| (*name).to_owned()));
     loaded.extend(names(&[TRACEPOINT, SYSCTL, LIST_TASKS]));
     assert_eq!(symbols_in(&program), loaded);
 }

@@ -12,11 +12,15 @@ use super::{
 
 /// The folder of the only set that is attached, if it is whole and of this build. Nothing has to be loaded then, and
 /// not for an instant do two sets decide.
-pub fn complete(pins: &Pins, build: u64) -> Result<Option<PathBuf>, PinError> {
+pub fn complete(
+    pins: &Pins,
+    build: u64,
+    hooks: &[&'static str],
+) -> Result<Option<PathBuf>, PinError> {
     let folders = pins.links()?;
     let [folder] = folders.as_slice() else { return Ok(None) };
-    let whole =
-        || object::links().all(|name| folder.join(name).exists() && holds(folder, name).is_ok());
+    let is_there = |name: &str| folder.join(name).exists() && holds(folder, name).is_ok();
+    let whole = || object::links(hooks).all(is_there);
     Ok((pins::is_of(folder, build) && whole()).then(|| folder.clone()))
 }
 
@@ -34,10 +38,16 @@ pub fn holds(folder: &Path, name: &str) -> Result<(), String> {
 
 /// Attaches this build's programs beside all others, and then detaches those: until then both sets decide, so that no
 /// operation is let through in between.
-pub fn replace(ebpf: &mut Ebpf, btf: &Btf, pins: &Pins, build: u64) -> Result<PathBuf, StartError> {
+pub fn replace(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    hooks: &[&'static str],
+    pins: &Pins,
+    build: u64,
+) -> Result<PathBuf, StartError> {
     let old = pins.links()?;
     let new = pins.new_links(build)?;
-    if let Err(error) = object::attach(ebpf, btf, &new) {
+    if let Err(error) = object::attach(ebpf, btf, hooks, &new) {
         pins::remove_links(&new)?;
         return Err(error.into());
     }

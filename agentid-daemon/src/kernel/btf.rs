@@ -1,4 +1,5 @@
-//! As much of a kernel's BTF as we ask it: where a member lies, how large it is, and whether a function exists.
+//! As much of a kernel's BTF as we ask it: where a member lies, how large it is, whether a function exists, and where
+//! its arguments are.
 //!
 //! The format is that of Documentation/bpf/btf.rst. aya reads it too, but keeps members to itself.
 
@@ -119,8 +120,23 @@ impl<'a> Btf<'a> {
         Ok(at + 12 + size)
     }
 
-    pub fn has_function(&self, name: &str) -> bool {
-        self.index(Kind::Function, name).is_some()
+    /// Whether the kernel has this LSM hook for programs.
+    pub fn has_hook(&self, name: &str) -> bool {
+        self.index(Kind::Function, &format!("bpf_lsm_{name}")).is_some()
+    }
+
+    /// The position of an argument among a function's arguments, from 0.
+    pub fn argument(&self, function: &str, argument: &str) -> Option<u32> {
+        let found = self.types.get(self.index(Kind::Function, function)?)?;
+        let prototype = self.types.get(found.size_or_type as usize)?;
+        if prototype.kind() != kind::FUNC_PROTO {
+            return None;
+        }
+        let is_it = |parameter: &[u8]| {
+            read_u32(parameter, 0).is_some_and(|name| self.name(name) == argument.as_bytes())
+        };
+        let position = prototype.body.chunks_exact(8).position(is_it)?;
+        u32::try_from(position).ok()
     }
 
     /// The size of a structure, in bytes.

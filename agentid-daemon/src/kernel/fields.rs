@@ -1,6 +1,8 @@
 //! Where the running kernel keeps what the programs read.
 
-use agentid_common::params::{BACKING_FILE_STRUCTURE, BACKING_FILES, FIELDS, Field};
+use agentid_common::params::{
+    BACKING_FILE_STRUCTURE, BACKING_FILES, FIELDS, Field, SETATTR, SETATTR_DENTRY,
+};
 
 use super::btf::{Btf, Malformed};
 
@@ -30,6 +32,11 @@ pub fn globals(btf: &Btf<'_>) -> Result<Vec<(&'static str, u32)>, FieldError> {
     }
     let backing_files = btf.size_of(BACKING_FILE_STRUCTURE).is_some();
     found.push((BACKING_FILES, u32::from(backing_files)));
+    let (function, argument) = SETATTR;
+    match btf.argument(function, argument) {
+        Some(position) => found.push((SETATTR_DENTRY, position)),
+        None => missing.push(format!("{function}({argument})")),
+    }
     if missing.is_empty() { Ok(found) } else { Err(FieldError::Missing(missing)) }
 }
 

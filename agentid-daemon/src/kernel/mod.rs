@@ -74,6 +74,8 @@ pub struct Kernel {
     pins: Pins,
     canary: Canary,
     names: NameKey,
+    /// The LSM hooks that this kernel has a program of ours for.
+    wanted: Vec<&'static str>,
 }
 
 impl Kernel {
@@ -86,6 +88,7 @@ impl Kernel {
             pins: started.pins,
             canary: started.canary,
             names: started.names,
+            wanted: started.hooks,
         };
         Ok((kernel, started.held))
     }
@@ -150,7 +153,7 @@ impl Kernel {
             Some(folder) if folder.join(name).exists() => attached::holds(folder, name),
             Some(_) | None => Err("its pinned link is gone".to_owned()),
         };
-        object::links().map(|name| (name, state(name))).collect()
+        object::links(&self.wanted).map(|name| (name, state(name))).collect()
     }
 
     /// The ring of records; it can be taken once.

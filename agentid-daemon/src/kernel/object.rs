@@ -16,7 +16,7 @@ use aya::{
     },
 };
 
-use super::{cgroup, pins::Pins};
+use super::{btf, cgroup, pins::Pins};
 
 /// The object that `cargo xtask` built; empty in a build without the BPF toolchain.
 pub(super) static OBJECT: &[u8] =
@@ -38,10 +38,15 @@ pub const HOOKS: &[&str] = &[
     "path_link",
     "path_rename_to",
     "path_rename",
-    "path_truncate",
-    "path_chmod",
-    "path_chown",
+    "inode_setattr",
+    "inode_setxattr",
+    "inode_removexattr",
     "bprm_check_security",
+    "mmap_file",
+    "file_mprotect",
+    "file_ioctl",
+    "file_ioctl_compat",
+    "file_receive",
     "socket_connect",
     "bpf",
     "task_kill",
@@ -55,9 +60,14 @@ pub const HOOKS: &[&str] = &[
 ];
 
 /// The hook that a program of [`HOOKS`] is on.
-pub fn hook(program: &'static str) -> &'static str {
+pub fn hook(program: &str) -> &str {
     program.strip_suffix("_to").unwrap_or(program)
 }
+
+/// LSM hooks that not every supported kernel has, and the release that brought each: what it sees is seen by another
+/// hook before, or by none (`agentid-ebpf/src/hook`). Each has a program of the same name.
+pub const LATER_HOOKS: &[(&str, (u32, u32))] =
+    &[("inode_set_acl", (6, 2)), ("inode_remove_acl", (6, 2)), ("inode_file_setattr", (6, 17))];
 
 /// The tracepoint with a program of its name.
 pub const TRACEPOINT: &str = "sched_process_exit";
@@ -121,9 +131,16 @@ pub fn fingerprint(key: &NameKey, globals: &[(&'static str, u32)]) -> u64 {
     name::hash(key, &bytes)
 }
 
+/// The hooks that get their program on the running kernel. Whether one is missing that should be there has been asked
+/// before ([`super::preflight`]).
+pub fn hooks(kernel: &btf::Btf<'_>) -> Vec<&'static str> {
+    let later = LATER_HOOKS.iter().map(|&(name, _)| name).filter(|name| kernel.has_hook(name));
+    HOOKS.iter().copied().chain(later).collect()
+}
+
 /// Names of all links that are pinned.
-pub fn links() -> impl Iterator<Item = &'static str> {
-    HOOKS.iter().copied().chain([TRACEPOINT, SYSCTL])
+pub fn links(hooks: &[&'static str]) -> impl Iterator<Item = &'static str> {
+    hooks.iter().copied().chain([TRACEPOINT, SYSCTL])
 }
 
 /// Reads the object, gives it what the kernel's types tell, and creates or opens its maps at their pins.
@@ -144,10 +161,15 @@ pub fn open(btf: &Btf, globals: &[(&'static str, u32)], pins: &Pins) -> Result<E
 
 /// Loads and attaches every program, and pins each link in `folder`. When one fails, none stays attached: links that
 /// are not pinned end with this process, pinned ones are unpinned by the caller with the folder.
-pub fn attach(ebpf: &mut Ebpf, btf: &Btf, folder: &Path) -> Result<(), ObjectError> {
-    load_pinned(ebpf, btf)?;
+pub fn attach(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    hooks: &[&'static str],
+    folder: &Path,
+) -> Result<(), ObjectError> {
+    load_pinned(ebpf, btf, hooks)?;
     let cgroups = File::open(CGROUPS).map_err(ObjectError::Cgroups)?;
-    for &name in HOOKS {
+    for &name in hooks {
         let Program::Lsm(program) = program(ebpf, name)? else {
             return Err(ObjectError::NoProgram(name));
         };
@@ -171,14 +193,14 @@ pub fn attach(ebpf: &mut Ebpf, btf: &Btf, folder: &Path) -> Result<(), ObjectErr
 }
 
 /// Has the verifier look at every program, without attaching any.
-pub fn load(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ObjectError> {
-    load_pinned(ebpf, btf)?;
+pub fn load(ebpf: &mut Ebpf, btf: &Btf, hooks: &[&'static str]) -> Result<(), ObjectError> {
+    load_pinned(ebpf, btf, hooks)?;
     load_task_list(ebpf, btf)
 }
 
 /// Has the verifier look at every program whose link is pinned.
-fn load_pinned(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ObjectError> {
-    for &name in HOOKS {
+fn load_pinned(ebpf: &mut Ebpf, btf: &Btf, hooks: &[&'static str]) -> Result<(), ObjectError> {
+    for &name in hooks {
         let Program::Lsm(lsm) = program(ebpf, name)? else {
             return Err(ObjectError::NoProgram(name));
         };

@@ -4,7 +4,7 @@ use std::{fs, io, path::Path};
 
 use super::{
     btf::Btf,
-    object::{self, HOOKS},
+    object::{self, HOOKS, LATER_HOOKS},
 };
 
 const ACTIVE_LSMS: &str = "/sys/kernel/security/lsm";
@@ -55,8 +55,8 @@ pub fn check(btf: &Btf<'_>) -> Result<(), PreflightError> {
         "mount securityfs: mount -t securityfs securityfs /sys/kernel/security",
     )?)?;
     ftrace(&read(FTRACE_ENABLED, "the kernel must be built with CONFIG_FUNCTION_TRACER")?)?;
-    hooks(btf)?;
     let release = read("/proc/sys/kernel/osrelease", "mount procfs")?;
+    hooks(&release, |program| btf.has_hook(object::hook(program)))?;
     processor(&release, &read(PROCESSORS, "mount procfs")?)?;
     preemption(
         &release,
@@ -92,12 +92,13 @@ fn ftrace(enabled: &str) -> Result<(), PreflightError> {
     if enabled.trim() == "0" { Err(PreflightError::FtraceOff) } else { Ok(()) }
 }
 
-fn hooks(btf: &Btf<'_>) -> Result<(), PreflightError> {
-    let missing: Vec<_> = HOOKS
-        .iter()
-        .copied()
-        .filter(|hook| !btf.has_function(&format!("bpf_lsm_{}", object::hook(hook))))
-        .collect();
+/// A hook that is not there is one that this release does not have yet, or the kernel is not supported.
+fn hooks(release: &str, is_there: impl Fn(&str) -> bool) -> Result<(), PreflightError> {
+    // A release that cannot be read has them all.
+    let release = numbers(release);
+    let is_due = |since: (u32, u32)| release.is_none_or(|release| release >= since);
+    let due = LATER_HOOKS.iter().filter(|(_, since)| is_due(*since)).map(|(name, _)| *name);
+    let missing: Vec<_> = HOOKS.iter().copied().chain(due).filter(|name| !is_there(name)).collect();
     if missing.is_empty() { Ok(()) } else { Err(PreflightError::MissingHooks(missing)) }
 }
 
@@ -164,6 +165,19 @@ mod tests {
         assert!(bpf_lsm("lockdown,yama,bpf\n").is_ok());
         let error = bpf_lsm("lockdown,yama,bpfilter\n").unwrap_err().to_string();
         assert!(error.contains("lsm=lockdown,yama,bpfilter,bpf"), "{error}");
+    }
+
+    #[test]
+    fn refuses_a_kernel_without_a_hook_that_it_should_have() {
+        let all_but = |absent: &'static str| move |name: &str| name != absent;
+        assert!(hooks("6.1.0", |_| true).is_ok());
+        assert!(hooks("6.1.0", all_but("inode_setattr")).is_err());
+        assert!(hooks("6.1.0", all_but("inode_set_acl")).is_ok());
+        assert!(hooks("6.2.0", all_but("inode_set_acl")).is_err());
+        assert!(hooks("6.12.107", all_but("inode_file_setattr")).is_ok());
+        assert!(hooks("6.17.0", all_but("inode_file_setattr")).is_err());
+        let error = hooks("unknown", all_but("inode_file_setattr")).unwrap_err().to_string();
+        assert!(error.contains("inode_file_setattr"), "{error}");
     }
 
     #[test]

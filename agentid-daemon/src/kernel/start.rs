@@ -79,6 +79,8 @@ pub struct Started {
     pub canary: Canary,
     pub names: NameKey,
     pub held: Vec<Held>,
+    /// The LSM hooks that this kernel has a program of ours for.
+    pub hooks: Vec<&'static str>,
 }
 
 /// `anew`: programs of this same build that are attached already are replaced as well.
@@ -87,6 +89,7 @@ pub fn start(folder: &Path, anew: bool) -> Result<Started, StartError> {
     let kernel = Btf::parse(&bytes).map_err(FieldError::Malformed)?;
     preflight::check(&kernel)?;
     let globals = fields::globals(&kernel)?;
+    let hooks = object::hooks(&kernel);
 
     let pins = Pins::open(folder)?;
     let adopting = pins.are_there()?;
@@ -95,7 +98,7 @@ pub fn start(folder: &Path, anew: bool) -> Result<Started, StartError> {
         // The guards of the earlier programs hold against everyone but a keeper.
         Tags::pinned(&pins.map("TAGS"))?.keep_this_process()?;
     }
-    match set_up(&pins, &globals, anew) {
+    match set_up(&pins, &globals, hooks, anew) {
         Ok(started) => Ok(started),
         Err(error) if adopting => Err(error),
         Err(error) => {
@@ -108,7 +111,12 @@ pub fn start(folder: &Path, anew: bool) -> Result<Started, StartError> {
     }
 }
 
-fn set_up(pins: &Pins, globals: &[(&'static str, u32)], anew: bool) -> Result<Started, StartError> {
+fn set_up(
+    pins: &Pins,
+    globals: &[(&'static str, u32)],
+    hooks: Vec<&'static str>,
+    anew: bool,
+) -> Result<Started, StartError> {
     let btf = aya::Btf::from_sys_fs()?;
     let mut ebpf = object::open(&btf, globals, pins)?;
     let mut maps = Maps::take(&mut ebpf)?;
@@ -116,7 +124,7 @@ fn set_up(pins: &Pins, globals: &[(&'static str, u32)], anew: bool) -> Result<St
     maps.tags.keep_this_process()?;
 
     let build = object::fingerprint(&names, globals);
-    let kept = attached::complete(pins, build)?.filter(|_| !anew);
+    let kept = attached::complete(pins, build, &hooks)?.filter(|_| !anew);
     object::load_task_list(&mut ebpf, &btf)?;
     if let Some(links) = &kept {
         guard_all(&mut maps, pins, links)?;
@@ -124,16 +132,16 @@ fn set_up(pins: &Pins, globals: &[(&'static str, u32)], anew: bool) -> Result<St
         match canary.prove(&mut maps) {
             Posture::Enforcing => {
                 let held = held(&maps, pins)?;
-                return Ok(Started { ebpf, maps, pins: pins.clone(), canary, names, held });
+                return Ok(Started { ebpf, maps, pins: pins.clone(), canary, names, held, hooks });
             }
             posture => tracing::warn!(%posture, "the attached programs are replaced"),
         }
     }
-    let links = attached::replace(&mut ebpf, &btf, pins, build)?;
+    let links = attached::replace(&mut ebpf, &btf, &hooks, pins, build)?;
     guard_all(&mut maps, pins, &links)?;
     let canary = Canary::start(&mut maps)?;
     let held = held(&maps, pins)?;
-    Ok(Started { ebpf, maps, pins: pins.clone(), canary, names, held })
+    Ok(Started { ebpf, maps, pins: pins.clone(), canary, names, held, hooks })
 }
 
 fn same_abi(pins: &Pins) -> Result<(), StartError> {

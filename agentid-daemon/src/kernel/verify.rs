@@ -25,11 +25,12 @@ pub enum VerifyError {
 /// are pinned for the time it takes; it must not be in use.
 pub fn verify(folder: &Path) -> Result<Vec<(String, u32)>, VerifyError> {
     let bytes = std::fs::read(KERNEL_BTF).map_err(FieldError::Unreadable)?;
-    let globals = fields::globals(&Btf::parse(&bytes).map_err(FieldError::Malformed)?)?;
+    let kernel = Btf::parse(&bytes).map_err(FieldError::Malformed)?;
+    let globals = fields::globals(&kernel)?;
     let pins = Pins::open(folder)?;
     let btf = aya::Btf::from_sys_fs()?;
     let counts = object::open(&btf, &globals, &pins).and_then(|mut ebpf| {
-        object::load(&mut ebpf, &btf)?;
+        object::load(&mut ebpf, &btf, &object::hooks(&kernel))?;
         Ok(object::verified(&ebpf))
     });
     pins::remove(&pins.maps())?;

@@ -2,7 +2,7 @@
 //!
 //! `int bprm_check_security(struct linux_binprm *bprm)`, from 6.1 to 7.3.
 //! Called by fs/exec.c: `search_binary_handler`, for a script and again for its interpreter.
-//! Cannot see: a program that the dynamic loader is told to run, and code that an interpreter reads.
+//! Cannot see: code that an interpreter reads. A program that the dynamic loader is told to run is seen when it is mapped.
 
 use agentid_common::{
     decide::{file::may_access, lifecycle::may_go_on},

@@ -4,6 +4,8 @@
 //! Called by fs/open.c: `do_dentry_open`.
 //! Cannot see: opens with `O_PATH`, and descriptors that others opened.
 //!
+//! What a FUSE server passes through is judged where the server keeps it, and where FUSE shows it.
+//!
 //! For the daemon it notes how the kernel knows a folder that it opens, which is what rules are anchored on.
 
 use agentid_common::{file::Identity, verdict::Hook};
@@ -37,7 +39,7 @@ pub fn file_open(ctx: LsmContext) -> i32 {
             0
         }
         Subject::Agent(tag) => {
-            if place::is_backing(file) {
+            if place::is_in_layer(file) {
                 return 0;
             }
             // SAFETY: a value of task storage lives as long as its task.

@@ -10,16 +10,27 @@ use agentid_common::{
 use crate::{
     facts::Live,
     kfield::Dentry,
-    object::{Named, place::Place},
-    settle::{Allowed, hold},
+    object::{Named, Object, place::Place},
+    settle::{Allowed, conclude_apart},
+    subject::{self, Subject},
 };
 
 /// Holds the current task to what its run may do with a name.
 #[inline(always)]
 pub fn hold_name(hook: Hook, dentry: Dentry, want: Rights) -> i32 {
-    hold(hook, Allowed::Counted, Named { dentry, want }, |tag| {
-        may_use(tag, &Place::of_name(dentry), want)
-    })
+    match subject::current() {
+        Subject::Untagged | Subject::Keeper => 0,
+        // SAFETY: a value of task storage lives as long as its task.
+        Subject::Agent(tag) => hold_run(hook, unsafe { &*tag }, dentry, want),
+    }
+}
+
+/// The same for a run that is known already.
+#[inline(always)]
+pub fn hold_run(hook: Hook, tag: &Tag, dentry: Dentry, want: Rights) -> i32 {
+    let answer = may_use(tag, &Place::of_name(dentry), want);
+    let object = Object::Name(Named { dentry, want });
+    conclude_apart(hook, Allowed::Counted, &object, tag, &answer)
 }
 
 /// May this run do this there? A pipe, a socket or a memfd has a path that the kernel makes up: nothing for a rule to

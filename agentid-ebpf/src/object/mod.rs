@@ -25,6 +25,8 @@ pub struct Named {
 pub enum Object {
     None,
     File(Asked),
+    /// A file at a hook that may not ask for its path: it is spelled as names are.
+    Spelled(Asked),
     Name(Named),
     Peer(PeerBody),
 }

@@ -28,15 +28,26 @@ use agentid_common::{
 const DCACHE_OP_COMPARE: u32 = 1 << 1;
 /// include/linux/fs.h: the superblock is the kernel's own (pipes, sockets, memfd) and can be mounted by nobody.
 const SB_NOUSER: u64 = 1 << 31;
-/// include/linux/fs.h: the file is what another filesystem stores this file in, which was judged already.
-const FMODE_BACKING: u32 = 1 << 25;
+/// include/linux/fs.h: the kernel mounted it for itself, which says nothing where users mount the same superblock too.
+const SB_KERNMOUNT: u64 = 1 << 22;
+/// include/uapi/linux/magic.h: a memfd of huge pages. Whoever mounts this type gets a superblock of their own.
+const HUGETLBFS_MAGIC: u64 = 0x9584_58f6;
 
 const ATTEMPTS: u32 = 3;
 
-/// Whether the file is only the storage of one that was judged.
+/// Whether the kernel opens the file in a layer of another filesystem, overlayfs: what stores the file that the task
+/// opens, a folder to list, or a file to copy up. What the task asked of the overlay was judged already.
+///
+/// It does so with lent credentials, by a mount of the overlay's own that no path leads to (fs/namespace.c:
+/// `clone_private_mount`). io_uring lends credentials as well, but finds its file by a path or by a descriptor, and such
+/// a mount that can be reached by a descriptor, as that of message queues, is of a filesystem that the kernel has mounted
+/// for itself. The file's own mark (`FMODE_BACKING`) tells nothing: its bit has moved within 6.12, and where it was is now
+/// one that fanotify(7) sets.
 #[inline(always)]
-pub fn is_backing(file: File) -> bool {
-    file.mode() & FMODE_BACKING != 0
+pub fn is_in_layer(file: File) -> bool {
+    subject::has_lent_credentials()
+        && file.mount().is_private()
+        && file.superblock().flags() & SB_KERNMOUNT == 0
 }
 
 /// The place of a file, or of a name that there is no file for yet.
@@ -61,7 +72,9 @@ impl Place {
     /// Whether no rule can name it, because it belongs to the kernel's own filesystems.
     #[inline(always)]
     pub fn is_internal(&self) -> bool {
-        self.superblock.flags() & SB_NOUSER != 0
+        let flags = self.superblock.flags();
+        flags & SB_NOUSER != 0
+            || flags & SB_KERNMOUNT != 0 && self.superblock.magic() == HUGETLBFS_MAGIC
     }
 }
 
@@ -102,26 +115,18 @@ struct Attempts {
 impl Turn for Attempts {
     #[inline(always)]
     fn turn(&mut self, _: u32) -> Flow {
-        match self.read() {
-            Ok(Reading::Held) => self.outcome = Ok(()),
-            Ok(Reading::Moved) => return Flow::GoOn,
-            Err(refusal) => self.outcome = Err(refusal),
+        self.outcome = self.read();
+        match self.outcome {
+            Err(Refusal::Fault(Fault::Unstable)) => Flow::GoOn,
+            Ok(()) | Err(_) => Flow::Stop,
         }
-        Flow::Stop
     }
 }
 
-/// Whether what was read held together.
-#[derive(PartialEq, Eq)]
-enum Reading {
-    Held,
-    Moved,
-}
-
 impl Attempts {
-    /// One reading.
+    /// One reading: unstable when what was read did not hold together.
     #[inline(always)]
-    fn read(&mut self) -> Result<Reading, Refusal> {
+    fn read(&self) -> Result<(), Refusal> {
         // SAFETY: `work` is this task's own.
         let work = unsafe { &mut *self.work };
         work.search = Search::new(work.search.scopes);
@@ -164,7 +169,7 @@ impl Attempts {
         }
         walk.at = self.file;
         walk.each::<Check>(work.top)?;
-        Ok(if work.moved == 0 { Reading::Held } else { Reading::Moved })
+        if work.moved == 0 { Ok(()) } else { Err(Fault::Unstable.into()) }
     }
 }
 
@@ -400,6 +405,7 @@ impl Stride for Check {
 mod bit {
     pub const FMODE_READ: u32 = 0;
     pub const FMODE_WRITE: u32 = 1;
+    pub const FMODE_PATH: u32 = 14;
     pub const FMODE_CREATED: u32 = 20;
     pub const O_TRUNC: u32 = 9;
     pub const FMODE_EXEC: u32 = 5;
@@ -413,8 +419,6 @@ mod bit {
 #[inline(always)]
 pub fn wanted(file: File) -> Rights {
     let (mode, flags) = (file.mode(), file.flags());
-    let is = |word: u32, bit: u32| word >> bit & 1;
-    let select = |condition: u32, right: Rights| right.0 & condition.wrapping_neg();
 
     let read = is(mode, bit::FMODE_READ);
     let write = is(mode, bit::FMODE_WRITE);
@@ -427,4 +431,27 @@ pub fn wanted(file: File) -> Rights {
     // An open for execution reads as well, but that is not what is asked.
     let exec = is(flags, bit::FMODE_EXEC);
     Rights(select(exec ^ 1, Rights(open)) | select(exec, Rights::EXEC))
+}
+
+/// The rights that a file is open with; none for a descriptor that is only a path (`O_PATH`), through which nothing can
+/// be read or written.
+#[inline(always)]
+pub fn held(file: File) -> Rights {
+    let mode = file.mode();
+    let (read, write) = (is(mode, bit::FMODE_READ), is(mode, bit::FMODE_WRITE));
+    // The access mode 3, as above.
+    let neither = (read | write | is(mode, bit::FMODE_PATH)) ^ 1;
+    Rights(select(read | neither, Rights::READ) | select(write | neither, Rights::WRITE))
+}
+
+/// 1 when the bit is set, else 0.
+#[inline(always)]
+fn is(word: u32, bit: u32) -> u32 {
+    word >> bit & 1
+}
+
+/// The right when the condition is 1, none when it is 0.
+#[inline(always)]
+fn select(condition: u32, right: Rights) -> u32 {
+    right.0 & condition.wrapping_neg()
 }

@@ -11,15 +11,16 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use super::place::number_of;
 use crate::{
     facts::Live,
-    kfield::Dentry,
+    kfield::{Dentry, SuperBlock},
     maps::{WORK, Work},
     subject,
 };
 
-/// Writes the path into a record. It stays empty when it is too long or cannot be read.
+/// Writes the path into a record. It stays empty when it is too long or cannot be read. The filesystem is given apart,
+/// because 7.3 does not trust the dentry of an open file to tell it.
 #[inline(never)]
-pub fn spell(dentry: Dentry, body: &mut FileBody) {
-    body.filesystem = number_of(dentry.superblock().root());
+pub fn spell(dentry: Dentry, superblock: SuperBlock, body: &mut FileBody) {
+    body.filesystem = number_of(superblock.root());
     body.length = 0;
     let Some(work) = WORK.get_or_create(subject::current_task()) else { return };
     // SAFETY: `work` is this task's own, and its walk is over.

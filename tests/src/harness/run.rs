@@ -52,6 +52,11 @@ impl Run {
 
     /// A run whose parameter `workspace` is the scene's.
     pub fn launch(daemon: &Daemon, terms: &Terms<'_>) -> Result<Self> {
+        Self::launch_with(daemon, terms, Stdio::piped())
+    }
+
+    /// The same with this for its standard error.
+    pub fn launch_with(daemon: &Daemon, terms: &Terms<'_>, error: Stdio) -> Result<Self> {
         let workspace = format!("workspace={}", daemon.scene().workspace().display());
         let mut command = daemon.agentid();
         command.args(["run", "--policy", terms.policy, "--agent", "probe", "--owner", "suite"]);
@@ -64,7 +69,7 @@ impl Run {
         }
         command.args(["--", PROBE]).current_dir(daemon.scene().workspace());
         command.uid(terms.uid).gid(terms.uid);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(error);
         let mut process = command.spawn().context("failed to start agentid run")?;
         let input = process.stdin.take();
         let output = BufReader::new(process.stdout.take().context("the run has no output")?);

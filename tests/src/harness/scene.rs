@@ -147,6 +147,12 @@ impl Scene {
         Ok(())
     }
 
+    /// Makes such a file that is the test user's.
+    pub fn file_of_user(&self, path: &Path) -> Result<()> {
+        self.file(path)?;
+        Ok(chown(path, Some(USER), Some(USER))?)
+    }
+
     /// Lets everyone write in a folder as far as file modes go.
     pub fn open_to_all(&self, folder: &Path) -> Result<()> {
         give(folder)

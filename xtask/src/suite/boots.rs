@@ -88,6 +88,7 @@ fn run_boot(common: &Common<'_>, job: &Job) -> Result<Tally> {
     command.extend(super::arguments(&job.tests));
     let mut guest = Guest::bare(job.kernel.clone(), command);
     guest.append = job.boot.append.to_owned();
+    guest.modules = job.boot.load.iter().map(|&name| name.to_owned()).collect();
     guest.added.push(Added::new(common.suite, IN_GUEST));
     let fingerprint = guest.fingerprint(common.cache, common.artifacts)?;
     if let Some(before) = passed::recall(&fingerprint).filter(|_| !common.again) {

@@ -14,17 +14,22 @@ pub struct Boot {
     modules: &'static [&'static str],
     /// Further kernel arguments.
     pub append: &'static str,
+    /// Kernel modules to load first, in load order.
+    pub load: &'static [&'static str],
 }
 
 /// Tests outside these modules share [`DEFAULT`]. Long ones are a boot of their own, for boots run side by side.
-static BOOTS: [Boot; 4] = [
-    Boot { name: "long", modules: LONG, append: "" },
-    Boot { name: "nobpf", modules: &["boot_nobpf"], append: "lsm=landlock,yama" },
-    Boot { name: "nocx16", modules: &["boot_nocx16"], append: "clearcpuid=cx16" },
-    Boot { name: "preempt_full", modules: &["boot_preempt_full"], append: "preempt=full" },
+static BOOTS: [Boot; 5] = [
+    Boot { name: "long", modules: LONG, ..PLAIN },
+    Boot { name: "nobpf", modules: &["boot_nobpf"], append: "lsm=landlock,yama", ..PLAIN },
+    Boot { name: "nocx16", modules: &["boot_nocx16"], append: "clearcpuid=cx16", ..PLAIN },
+    Boot { name: "preempt_full", modules: &["boot_preempt_full"], append: "preempt=full", ..PLAIN },
+    Boot { name: "overlay", modules: &["boot_overlay"], load: &["overlay"], ..PLAIN },
 ];
 const LONG: &[&str] = &["many", "metrics", "preemption", "rename_race", "storm"];
-pub static DEFAULT: Boot = Boot { name: "default", modules: &[], append: "" };
+pub static DEFAULT: Boot = Boot { name: "default", ..PLAIN };
+/// Nothing out of the ordinary.
+const PLAIN: Boot = Boot { name: "", modules: &[], append: "", load: &[] };
 /// Modules with this prefix must be in the table.
 const SPECIAL: &str = "boot_";
 

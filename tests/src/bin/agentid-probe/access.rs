@@ -69,7 +69,8 @@ pub fn last() -> i32 {
     io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
 }
 
-fn errno<T>(outcome: io::Result<T>) -> i32 {
+/// 0, or why it did not work.
+pub fn errno<T>(outcome: io::Result<T>) -> i32 {
     match outcome {
         Ok(_) => 0,
         Err(error) => error.raw_os_error().unwrap_or(libc::EIO),

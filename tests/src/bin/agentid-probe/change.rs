@@ -1,4 +1,4 @@
-//! One change of a folder or of a file that is not opened, and its errno.
+//! One change of a folder, and its errno.
 
 use std::{
     ffi::CString,
@@ -36,23 +36,16 @@ pub fn change(change: &Change) -> Result<i32> {
         Change::Whiteout { from, to } => rename(from, to, libc::RENAME_WHITEOUT),
         Change::Unlink(path) => fs::remove_file(path),
         Change::Rmdir(path) => fs::remove_dir(path),
-        Change::Truncate(path) => {
-            let path = text(path)?;
-            // SAFETY: the path ends with a zero.
-            done(unsafe { libc::truncate(path.as_ptr(), 1) })
-        }
-        Change::Mode(path) => fs::set_permissions(path, fs::Permissions::from_mode(0o666)),
-        Change::Owner(path) => std::os::unix::fs::chown(path, None, None),
         Change::Memory => memory(),
     };
     Ok(done.err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO)))
 }
 
-fn text(path: &Path) -> io::Result<CString> {
+pub fn text(path: &Path) -> io::Result<CString> {
     Ok(CString::new(path.as_os_str().as_bytes())?)
 }
 
-fn done(result: libc::c_int) -> io::Result<()> {
+pub fn done(result: libc::c_int) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
@@ -73,12 +66,17 @@ fn rename(from: &Path, to: &Path, flags: libc::c_uint) -> io::Result<()> {
 }
 
 fn memory() -> io::Result<()> {
+    memory_of(0, 1)?;
+    memory_of(libc::MFD_HUGETLB | libc::MFD_HUGE_2MB, 2 << 20)
+}
+
+fn memory_of(flags: libc::c_uint, length: u64) -> io::Result<()> {
     // SAFETY: the name ends with a zero.
-    let descriptor = unsafe { libc::memfd_create(c"memory".as_ptr(), libc::MFD_CLOEXEC) };
+    let descriptor = unsafe { libc::memfd_create(c"memory".as_ptr(), libc::MFD_CLOEXEC | flags) };
     done(descriptor)?;
     // SAFETY: it was opened just now, and nobody else has it.
     let file = fs::File::from(unsafe { OwnedFd::from_raw_fd(descriptor) });
-    file.set_len(1)?;
+    file.set_len(length)?;
     file.set_permissions(fs::Permissions::from_mode(MODE))
 }
 

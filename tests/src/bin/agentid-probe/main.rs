@@ -4,14 +4,20 @@
 //! errno as its exit status. `agentid-probe nothing` does nothing.
 
 mod access;
+mod alter;
 mod change;
 mod inherit;
+mod ioctl;
+mod mapping;
+mod receive;
 mod repeat;
 mod ring;
 mod storm;
+mod watch;
 
 use std::{
     env,
+    fs::File,
     io::{self, BufRead as _, Write as _},
     path::Path,
     process::ExitCode,
@@ -37,19 +43,40 @@ fn main() -> Result<ExitCode> {
 
 fn serve() -> Result<()> {
     say(&Outcome::Hello { run: env::var("AGENTID_INVOCATION").ok() })?;
-    let mut repeat = None;
+    let mut holds = Holds::default();
     for line in io::stdin().lock().lines() {
         let step = serde_json::from_str(&line?)?;
-        say(&perform(&step, &mut repeat)?)?;
+        say(&perform(&step, &mut holds)?)?;
     }
     Ok(())
 }
 
-fn perform(step: &Step, repeat: &mut Option<Repeat>) -> Result<Outcome> {
+/// What lasts from one step to another.
+#[derive(Default)]
+struct Holds {
+    repeat: Option<Repeat>,
+    kept: Option<File>,
+    watch: Option<File>,
+}
+
+fn perform(step: &Step, holds: &mut Holds) -> Result<Outcome> {
+    let Holds { repeat, kept, watch } = holds;
     Ok(match step {
         Step::Ping => Outcome::Errno(0),
         Step::Open { path, how } => Outcome::Errno(access::open(path, *how)),
         Step::Change(it) => Outcome::Errno(change::change(it)?),
+        Step::Keep { path, how } => Outcome::Errno(alter::keep(path, *how, kept)),
+        Step::Alter { what, file } => Outcome::Errno(alter::alter(what, file, kept.as_ref())?),
+        Step::WriteKept => Outcome::Errno(alter::write(kept.as_ref())?),
+        Step::List(path) => Outcome::Errno(alter::list(path)),
+        Step::Watch(path) => Outcome::Errno(watch::begin(path, watch)),
+        Step::ReadWatched => Outcome::Errno(watch::read(watch.as_ref())?),
+        Step::AlterLent(path) => ring::set_attribute(path),
+        Step::Map(mapping) => Outcome::Errno(mapping::map(mapping)),
+        Step::Ioctl { on, command } => ioctl::ioctl(on, *command),
+        Step::NarrowIoctl { on, command } => ioctl::narrow(on, *command),
+        Step::Receive => receive::receive(),
+        Step::Fetch => receive::fetch(),
         Step::Exec(path) => inherit::execute(path),
         Step::ExecMemory => inherit::execute_memory(),
         Step::Connect { to, protocol } => Outcome::Errno(access::connect(*to, *protocol)),

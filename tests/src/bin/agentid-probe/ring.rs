@@ -1,8 +1,10 @@
-//! An open that a worker of io_uring does: a thread that the kernel starts for the probe.
+//! What a worker of io_uring does: a thread that the kernel starts for the probe.
 
 use std::{
-    ffi::CStr,
+    ffi::{CStr, CString},
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+    os::unix::ffi::OsStrExt as _,
+    path::Path,
     ptr::null_mut,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -15,6 +17,8 @@ use crate::{access, inherit::not_tried};
 const OFF_SQ_RING: libc::off_t = 0;
 const OFF_SQES: libc::off_t = 0x1000_0000;
 const OP_OPENAT: u8 = 18;
+const OP_SETXATTR: u8 = 42;
+const REGISTER_PERSONALITY: libc::c_uint = 9;
 /// Not in the caller's own context: by a worker.
 const SQE_ASYNC: u8 = 1 << 4;
 const ENTER_GETEVENTS: libc::c_uint = 1;
@@ -54,7 +58,7 @@ struct Offsets {
     user: u64,
 }
 
-/// `struct io_uring_sqe`.
+/// `struct io_uring_sqe`. The rest is, in 16 and 16 and 32 bits, a buffer, a personality and a file, then an address.
 #[repr(C)]
 struct Submission {
     operation: u8,
@@ -77,17 +81,35 @@ struct Completion {
     flags: u32,
 }
 
+impl Submission {
+    const fn new(operation: u8) -> Self {
+        Self {
+            operation,
+            flags: SQE_ASYNC,
+            priority: 0,
+            descriptor: libc::AT_FDCWD,
+            offset: 0,
+            address: 0,
+            length: 0,
+            open_flags: 0,
+            user: 0,
+            rest: [0; 3],
+        }
+    }
+}
+
 /// Opens a file for reading.
 pub fn open(path: &CStr) -> Outcome {
-    let mut params = Params::default();
-    // SAFETY: `params` has the layout that the call reads and writes.
-    let ring = unsafe { libc::syscall(libc::SYS_io_uring_setup, ENTRIES, &raw mut params) };
-    let Some(ring) = RawFd::try_from(ring).ok().filter(|ring| *ring >= 0) else {
-        return not_tried("io_uring_setup", access::last());
+    let (ring, params) = match set_up() {
+        Ok(made) => made,
+        Err(errno) => return not_tried("io_uring_setup", errno),
     };
-    // SAFETY: the call has just made the descriptor, and nobody else has it.
-    let ring = unsafe { OwnedFd::from_raw_fd(ring) };
-    match submit(&ring, &params, path) {
+    let submission = Submission {
+        address: path.as_ptr().addr() as u64,
+        open_flags: (libc::O_RDONLY | libc::O_CLOEXEC) as u32,
+        ..Submission::new(OP_OPENAT)
+    };
+    match submit(&ring, &params, submission) {
         Ok(result) if result >= 0 => {
             // SAFETY: the descriptor was just opened.
             unsafe { libc::close(result) };
@@ -98,22 +120,58 @@ pub fn open(path: &CStr) -> Outcome {
     }
 }
 
-fn submit(ring: &OwnedFd, params: &Params, path: &CStr) -> Result<i32, &'static str> {
+/// Sets an extended attribute, with credentials that are registered and then no longer the probe's own.
+pub fn set_attribute(path: &Path) -> Outcome {
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else {
+        return Outcome::Errno(libc::EINVAL);
+    };
+    let (ring, params) = match set_up() {
+        Ok(made) => made,
+        Err(errno) => return not_tried("io_uring_setup", errno),
+    };
+    // SAFETY: the call takes no argument.
+    let lent = unsafe {
+        let none = null_mut::<libc::c_void>();
+        let fd = ring.as_raw_fd();
+        libc::syscall(libc::SYS_io_uring_register, fd, REGISTER_PERSONALITY, none, 0)
+    };
+    let Ok(lent) = u16::try_from(lent) else {
+        return not_tried("io_uring_register", access::last());
+    };
+    // Gives the probe another set of credentials, in which nothing is different.
+    // SAFETY: takes plain integers.
+    if unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 1) } < 0 {
+        return not_tried("prctl", access::last());
+    }
+    let (name, value) = (c"user.lent", b"value");
+    let submission = Submission {
+        offset: value.as_ptr().addr() as u64,
+        address: name.as_ptr().addr() as u64,
+        length: value.len() as u32,
+        rest: [u64::from(lent) << 16, path.as_ptr().addr() as u64, 0],
+        ..Submission::new(OP_SETXATTR)
+    };
+    match submit(&ring, &params, submission) {
+        Ok(result) => Outcome::Errno(-result),
+        Err(call) => not_tried(call, access::last()),
+    }
+}
+
+fn set_up() -> Result<(OwnedFd, Params), i32> {
+    let mut params = Params::default();
+    // SAFETY: `params` has the layout that the call reads and writes.
+    let ring = unsafe { libc::syscall(libc::SYS_io_uring_setup, ENTRIES, &raw mut params) };
+    match RawFd::try_from(ring).ok().filter(|ring| *ring >= 0) {
+        // SAFETY: the call has just made the descriptor, and nobody else has it.
+        Some(ring) => Ok((unsafe { OwnedFd::from_raw_fd(ring) }, params)),
+        None => Err(access::last()),
+    }
+}
+
+fn submit(ring: &OwnedFd, params: &Params, submission: Submission) -> Result<i32, &'static str> {
     // One mapping holds both rings since Linux 5.4; with one entry it is a page.
     let rings = map(ring, OFF_SQ_RING).ok_or("mmap")?;
     let entries: *mut Submission = map(ring, OFF_SQES).ok_or("mmap")?.cast();
-    let submission = Submission {
-        operation: OP_OPENAT,
-        flags: SQE_ASYNC,
-        priority: 0,
-        descriptor: libc::AT_FDCWD,
-        offset: 0,
-        address: path.as_ptr().addr() as u64,
-        length: 0,
-        open_flags: (libc::O_RDONLY | libc::O_CLOEXEC) as u32,
-        user: 0,
-        rest: [0; 3],
-    };
     // SAFETY: the offsets are the kernel's own and lie within the page; the first entry is the only one.
     unsafe {
         entries.write(submission);

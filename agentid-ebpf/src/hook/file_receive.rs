@@ -1,0 +1,36 @@
+//! May this run have this file from another process?
+//!
+//! `int file_receive(struct file *file)`, from 6.1 to 7.3: fs/file.c, `receive_fd` and `receive_fd_replace`, for what
+//! comes in a message of a unix socket (net/core/scm.c), by pidfd_getfd(2), and from a supervisor of seccomp.
+//!
+//! The file is judged as if the run opened it now in the way in which it is open. What is open as a path alone (`O_PATH`)
+//! is free, as it is to open it so.
+//! Cannot see: files that are inherited, and those that io_uring passes from ring to ring. What a socket is connected
+//! to, and what a file that lies nowhere can do, is not asked.
+
+use agentid_common::{decide::lifecycle::may_go_on, verdict::Hook};
+use aya_ebpf::{macros::lsm, programs::LsmContext};
+
+use super::name::may_use;
+use crate::{
+    facts::Live,
+    kfield::File,
+    object::{
+        Asked, Object,
+        place::{self, Place},
+    },
+    settle::{Allowed, hold},
+};
+
+#[lsm(hook = "file_receive")]
+pub fn file_receive(ctx: LsmContext) -> i32 {
+    let file = File(ctx.arg(0));
+    let want = place::held(file);
+    let object = Object::File(Asked { file, want });
+    hold(Hook::FileReceive, Allowed::Counted, object, |tag| {
+        if want.is_empty() {
+            return may_go_on(&Live, tag);
+        }
+        may_use(tag, &Place::of_file(file), want)
+    })
+}

@@ -1,0 +1,92 @@
+//! May this run execute what it maps of this file?
+//!
+//! `int mmap_file(struct file *file, unsigned long reqprot, unsigned long prot, unsigned long flags)`, from 6.1 to 7.3
+//! (`file__nullable` there): mm/util.c, `vm_mmap_pgoff`, which the kernel's own loader goes through too; ipc/shm.c,
+//! `do_shmat`; mm/mmap.c, `remap_file_pages`.
+//! `int file_mprotect(struct vm_area_struct *vma, unsigned long reqprot, unsigned long prot)`, from 6.1 to 7.3:
+//! mm/mprotect.c, `do_mprotect_pkey`, for each mapping in the range.
+//! `prot` is what the mapping will have, with what the personality `READ_IMPLIES_EXEC` adds to `reqprot`.
+//!
+//! Memory that is no file's is free, because compilers work there. Memory of files that lie nowhere, such as a memfd
+//! and shared memory, is not, nor is anonymous memory that the kernel keeps in such a file (`MAP_SHARED` made executable
+//! afterwards, `MAP_HUGETLB`).
+//! On overlayfs `mmap_file` is given the file that was opened. From 6.5 on `file_mprotect` finds the layer's file
+//! instead, which tells nothing about the overlay: it is judged as a file in the layer's own folder.
+//! Cannot see: code that is copied into memory of the run's own, and what was mapped before a file was moved away or
+//! the run ended.
+
+use agentid_common::{
+    decide::{file::may_access, lifecycle::may_go_on},
+    file::Rights,
+    tag::Tag,
+    verdict::{Answer, Hook, Reason, Refusal},
+};
+use aya_ebpf::{macros::lsm, programs::LsmContext};
+
+use crate::{
+    facts::Live,
+    kfield::{Area, File, nullable_file},
+    object::{Asked, Object, place::Place},
+    settle::{Allowed, conclude_apart},
+    subject::{self, Subject},
+};
+
+/// include/uapi/asm-generic/mman-common.h
+const PROT_EXEC: u64 = 4;
+
+#[lsm(hook = "mmap_file")]
+pub fn mmap_file(ctx: LsmContext) -> i32 {
+    let Some(tag) = asked(ctx.arg(2)) else {
+        return 0;
+    };
+    match nullable_file(&ctx) {
+        Ok(None) => 0,
+        Ok(Some(file)) => {
+            let answer = may_map(tag, file);
+            let object = Object::File(Asked { file, want: Rights::EXEC });
+            conclude_apart(Hook::MmapFile, Allowed::Counted, &object, tag, &answer)
+        }
+        Err(fault) => {
+            let answer = Err(fault.into());
+            conclude_apart(Hook::MmapFile, Allowed::Counted, &Object::None, tag, &answer)
+        }
+    }
+}
+
+#[lsm(hook = "file_mprotect")]
+pub fn file_mprotect(ctx: LsmContext) -> i32 {
+    let Some(tag) = asked(ctx.arg(2)) else {
+        return 0;
+    };
+    let file = Area(ctx.arg(0)).file();
+    if file.is_null() {
+        return 0;
+    }
+    let answer = may_map(tag, file);
+    let object = Object::Spelled(Asked { file, want: Rights::EXEC });
+    conclude_apart(Hook::FileMprotect, Allowed::Counted, &object, tag, &answer)
+}
+
+/// The run that is to be asked about a mapping with these protections, if one is.
+#[inline(always)]
+fn asked<'a>(protections: u64) -> Option<&'a Tag> {
+    // First, because most mappings of the host end here.
+    if protections & PROT_EXEC == 0 {
+        return None;
+    }
+    match subject::current() {
+        Subject::Untagged | Subject::Keeper => None,
+        // SAFETY: a value of task storage lives as long as its task.
+        Subject::Agent(tag) => Some(unsafe { &*tag }),
+    }
+}
+
+#[inline(always)]
+fn may_map(tag: &Tag, file: File) -> Answer {
+    let place = Place::of_file(file);
+    if place.is_internal() {
+        may_go_on(&Live, tag)?;
+        return Err(Refusal::denied(Reason::AnonymousExec));
+    }
+    may_access(&Live, tag, &place, Rights::EXEC)
+}

@@ -1,0 +1,176 @@
+//! A descriptor from another process opens no more than the run could open itself.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::IoSlice,
+    os::{
+        fd::{AsFd as _, AsRawFd as _, OwnedFd},
+        unix::{fs::OpenOptionsExt as _, net::UnixStream},
+    },
+    path::Path,
+    process::Stdio,
+};
+
+use agentid_tests::{
+    harness::{
+        Daemon, Run,
+        run::Terms,
+        scene::USERS,
+        view::{Object, What},
+        wait,
+    },
+    step::{Outcome, Step},
+};
+use anyhow::{Context as _, Result};
+use libc::EACCES;
+use nix::sys::{
+    memfd::{MFdFlags, memfd_create},
+    socket::{ControlMessage, MsgFlags, sendmsg},
+};
+
+/// What the receiver sees when a descriptor is refused: the message, and that something is missing.
+const REFUSED: Outcome = Outcome::Received { descriptors: 0, truncated: true };
+const TAKEN: Outcome = Outcome::Received { descriptors: 1, truncated: false };
+
+/// A run that is connected with this process, which is in no run.
+struct Pair {
+    run: Run,
+    socket: UnixStream,
+}
+
+impl Pair {
+    fn new(daemon: &Daemon, policy: &str, uid: u32) -> Result<Self> {
+        let (socket, theirs) = UnixStream::pair()?;
+        let terms = Terms { policy, uid, ..Terms::default() };
+        let run = Run::launch_with(daemon, &terms, Stdio::from(OwnedFd::from(theirs)))?;
+        Ok(Self { run, socket })
+    }
+
+    /// Hands these over in one message: what the run makes of it.
+    fn hand_over(&mut self, files: &[&OwnedFd]) -> Result<Outcome> {
+        let numbers: Vec<_> = files.iter().map(|file| file.as_raw_fd()).collect();
+        let rights = [ControlMessage::ScmRights(&numbers)];
+        let part = [IoSlice::new(b"x")];
+        let socket = self.socket.as_fd().as_raw_fd();
+        sendmsg::<()>(socket, &part, &rights, MsgFlags::empty(), None)
+            .context("failed to send descriptors")?;
+        self.run.ask(&Step::Receive)
+    }
+}
+
+fn read(path: &Path) -> Result<OwnedFd> {
+    Ok(File::open(path)?.into())
+}
+
+fn write(path: &Path) -> Result<OwnedFd> {
+    Ok(OpenOptions::new().write(true).open(path)?.into())
+}
+
+/// Only the path, through which nothing is read or written.
+fn path_alone(path: &Path) -> Result<OwnedFd> {
+    Ok(OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path)?.into())
+}
+
+/// P2: a file is taken from another process only in a way in which the run could open it.
+#[test]
+fn takes_only_what_it_could_open() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let scene = daemon.scene();
+    let (granted, denied) = (scene.granted(), scene.denied());
+    let secret = scene.workspace().join("secret");
+    for uid in USERS {
+        let mut wide = Pair::new(&daemon, "fixture", uid)?;
+        for (file, expected) in [
+            (read(&granted)?, TAKEN),
+            (write(&granted)?, TAKEN),
+            (read(&scene.workspace())?, TAKEN),
+            (read(&denied)?, REFUSED),
+            (write(&denied)?, REFUSED),
+            (read(&secret)?, REFUSED),
+            (read(&scene.outside())?, REFUSED),
+            (path_alone(&denied)?, TAKEN),
+        ] {
+            assert_eq!(wide.hand_over(&[&file])?, expected, "uid {uid}: {file:?}");
+        }
+        let mut narrow = Pair::new(&daemon, "narrow", uid)?;
+        assert_eq!(narrow.hand_over(&[&read(&granted)?])?, TAKEN, "uid {uid}");
+        assert_eq!(narrow.hand_over(&[&write(&granted)?])?, REFUSED, "uid {uid}");
+    }
+    Ok(())
+}
+
+/// P2: of several descriptors those before the first refused one come through.
+#[test]
+fn takes_what_comes_before_the_first_refusal() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let (granted, denied) = (read(&daemon.scene().granted())?, read(&daemon.scene().denied())?);
+    for uid in USERS {
+        let mut pair = Pair::new(&daemon, "fixture", uid)?;
+        let first = Outcome::Received { descriptors: 1, truncated: true };
+        assert_eq!(pair.hand_over(&[&granted, &denied, &granted])?, first, "uid {uid}");
+        assert_eq!(pair.hand_over(&[&denied, &granted])?, REFUSED, "uid {uid}");
+        let both = Outcome::Received { descriptors: 2, truncated: false };
+        assert_eq!(pair.hand_over(&[&granted, &granted])?, both, "uid {uid}");
+    }
+    Ok(())
+}
+
+/// P2, P4: what lies nowhere is taken by a run that goes on, and nothing by one that is over.
+#[test]
+fn takes_nothing_after_the_end() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let (pipe, _writer) = nix::unistd::pipe()?;
+    let memory = memfd_create(c"memory", MFdFlags::empty())?;
+    let socket: OwnedFd = UnixStream::pair()?.0.into();
+    let path = path_alone(&daemon.scene().granted())?;
+    let granted = read(&daemon.scene().granted())?;
+    for uid in USERS {
+        let mut pair = Pair::new(&daemon, "fixture", uid)?;
+        for file in [&pipe, &memory, &socket, &path, &granted] {
+            assert_eq!(pair.hand_over(&[file])?, TAKEN, "uid {uid}: {file:?}");
+        }
+        daemon.revoke(pair.run.id())?;
+        for file in [&pipe, &memory, &socket, &path, &granted] {
+            assert_eq!(pair.hand_over(&[file])?, REFUSED, "uid {uid}: {file:?}");
+        }
+    }
+    Ok(())
+}
+
+/// P2: pidfd_getfd(2) asks the same.
+#[test]
+fn fetches_only_what_it_could_open() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let scene = daemon.scene();
+    for uid in USERS {
+        for (path, expected) in [(scene.granted(), 0), (scene.denied(), EACCES)] {
+            let terms = Terms { uid, ..Terms::default() };
+            let mut run = Run::launch_with(&daemon, &terms, Stdio::from(write(&path)?))?;
+            assert_eq!(run.errno(&Step::Fetch)?, expected, "uid {uid}: {}", path.display());
+        }
+    }
+    Ok(())
+}
+
+/// P7: the record says which file, and with which rights it came.
+#[test]
+fn records_the_file_and_its_rights() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let denied = daemon.scene().denied();
+    let mut pair = Pair::new(&daemon, "fixture", 0)?;
+    let both = OpenOptions::new().read(true).write(true).open(&denied)?;
+    assert_eq!(pair.hand_over(&[&both.into()])?, REFUSED);
+    let shown = Object::File {
+        path: Some(denied.display().to_string()),
+        want: vec!["read".to_owned(), "write".to_owned()],
+    };
+    wait::until("the record is there", wait::SOON, || {
+        let found = daemon.events(pair.run.id())?.into_iter().any(|event| match event.what {
+            What::Access(access) => {
+                access.hook == "file_receive" && access.object.as_ref() == Some(&shown)
+            }
+            What::Stopped(_) | What::Ended(_) | What::Other => false,
+        });
+        Ok(found.then_some(()))
+    })
+}
