@@ -74,7 +74,7 @@ pub trait Location {
     fn search<F: Facts>(
         &self,
         facts: &F,
-        scopes: Scopes,
+        scopes: &Scopes,
         found: impl FnOnce(&Search) -> Answer,
     ) -> Answer;
 }

@@ -126,6 +126,8 @@ pub struct Work {
     pub level: u32,
     /// Not 0 when a name on the way is compared by the filesystem's own rules.
     pub folding: u32,
+    /// Not 0 when the filesystem is one of those that are named by their type.
+    pub pseudo: u32,
     /// A `Fault`: why a step could not be done.
     pub failed: u32,
     /// Not 0 when a dentry was changed between the walks.

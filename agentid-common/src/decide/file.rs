@@ -200,7 +200,7 @@ struct MayLeave<'a, F, L, D> {
 
 impl<F: Facts, L: Location, D: Departure> Question for MayLeave<'_, F, L, D> {
     #[inline(always)]
-    fn ask(&self, depth: u32, scopes: Scopes) -> Answer {
+    fn ask(&self, depth: u32, scopes: &Scopes) -> Answer {
         // Should this run's mode let pass what is refused here, then nothing is granted there.
         self.departure.note(depth, Left::UNKNOWN);
         self.place.search(self.facts, scopes, |search| {
@@ -255,7 +255,7 @@ struct MayArrive<'a, F, L, D> {
 
 impl<F: Facts, L: Location, D: Departure> Question for MayArrive<'_, F, L, D> {
     #[inline(always)]
-    fn ask(&self, depth: u32, scopes: Scopes) -> Answer {
+    fn ask(&self, depth: u32, scopes: &Scopes) -> Answer {
         let arrival = &self.arrival;
         arrival.place.search(self.facts, scopes, |search| {
             let rule = search.judge(self.facts, arrival.want)?;
@@ -297,7 +297,7 @@ struct MayAccess<'a, F, L> {
 
 impl<F: Facts, L: Location> Question for MayAccess<'_, F, L> {
     #[inline(always)]
-    fn ask(&self, _: u32, scopes: Scopes) -> Answer {
+    fn ask(&self, _: u32, scopes: &Scopes) -> Answer {
         self.place.search(self.facts, scopes, |search| search.judge(self.facts, self.want))
     }
 }

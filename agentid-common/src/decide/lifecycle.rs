@@ -37,7 +37,7 @@ impl Alive {
 
 /// What is asked of the rules of one run; `depth` is 0 for the asking run, 1 for the one above it, and so on.
 pub trait Question {
-    fn ask(&self, depth: u32, scopes: Scopes) -> Answer;
+    fn ask(&self, depth: u32, scopes: &Scopes) -> Answer;
 }
 
 struct Asking<'a, Q> {
@@ -49,7 +49,7 @@ struct Asking<'a, Q> {
 impl<Q: Question> Turn for Asking<'_, Q> {
     #[inline(always)]
     fn turn(&mut self, depth: u32) -> Flow {
-        let scopes = self.alive.chain[depth as usize & (MAX_ANCESTRY as usize - 1)];
+        let scopes = &self.alive.chain[depth as usize & (MAX_ANCESTRY as usize - 1)];
         let answer = self.question.ask(depth, scopes);
         if depth == 0 || answer.is_err() {
             self.answer = answer;

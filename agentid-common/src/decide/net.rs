@@ -21,7 +21,7 @@ struct MayUse<'a, F> {
 
 impl<F: Facts> Question for MayUse<'_, F> {
     #[inline(always)]
-    fn ask(&self, _: u32, scopes: Scopes) -> Answer {
+    fn ask(&self, _: u32, scopes: &Scopes) -> Answer {
         rules_allow(self.facts, &scopes, self.peer)
     }
 }

@@ -168,10 +168,10 @@ impl Location for Chain {
     fn search<F: Facts>(
         &self,
         facts: &F,
-        scopes: Scopes,
+        scopes: &Scopes,
         found: impl FnOnce(&Search) -> Answer,
     ) -> Answer {
-        let mut search = Search::new(scopes);
+        let mut search = Search::new(*scopes);
         for (level, inode) in (0..).zip(&self.0) {
             search.visit(facts, &folder(*inode), level);
         }

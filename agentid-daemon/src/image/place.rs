@@ -51,10 +51,10 @@ impl Location for HostPlace {
     fn search<F: Facts>(
         &self,
         facts: &F,
-        scopes: Scopes,
+        scopes: &Scopes,
         found: impl FnOnce(&Search) -> Answer,
     ) -> Answer {
-        let mut search = Search::new(scopes);
+        let mut search = Search::new(*scopes);
         self.walk(facts, &mut search)?;
         found(&search)
     }

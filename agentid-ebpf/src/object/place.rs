@@ -83,14 +83,14 @@ impl Location for Place {
     fn search<F: Facts>(
         &self,
         _: &F,
-        scopes: Scopes,
+        scopes: &Scopes,
         found: impl FnOnce(&Search) -> Answer,
     ) -> Answer {
         let work = WORK.get_or_create(subject::current_task()).ok_or(Fault::WorkStorage)?;
         let root = self.superblock.root();
         // SAFETY: `work` is this task's own, and no other hook of the task can run before this one ends.
         unsafe {
-            (*work).search.scopes = scopes;
+            (*work).search.scopes = *scopes;
             (*work).filesystem = number_of(root);
             (*work).magic = self.superblock.magic();
         }
@@ -115,16 +115,18 @@ struct Attempts {
 impl Turn for Attempts {
     #[inline(always)]
     fn turn(&mut self, _: u32) -> Flow {
-        self.outcome = self.read();
-        match self.outcome {
-            Err(Refusal::Fault(Fault::Unstable)) => Flow::GoOn,
-            Ok(()) | Err(_) => Flow::Stop,
+        let read = self.read();
+        // SAFETY: `work` is this task's own.
+        if read.is_ok() && unsafe { (*self.work).moved } != 0 {
+            return Flow::GoOn;
         }
+        self.outcome = read;
+        Flow::Stop
     }
 }
 
 impl Attempts {
-    /// One reading: unstable when what was read did not hold together.
+    /// One reading. It did not hold together when something was moved.
     #[inline(always)]
     fn read(&self) -> Result<(), Refusal> {
         // SAFETY: `work` is this task's own.
@@ -137,23 +139,22 @@ impl Attempts {
 
         let mut walk = Walk { at: self.file, work };
         walk.each::<Climb>(MAX_DEPTH)?;
-        let reached = walk.at;
         if work.top == 0 {
             return Err(Refusal::denied(Reason::TooDeep));
         }
-        if reached != self.root {
+        if walk.at != self.root {
             return Err(Refusal::denied(Reason::Disconnected));
         }
-        let pseudo = is_pseudo(work.magic);
-        if pseudo {
+        work.pseudo = u32::from(is_pseudo(work.magic));
+        if work.pseudo != 0 {
             visit_type(work);
         }
         match work.search.top() {
-            None if work.filesystem == 0 && !pseudo => {
+            None if work.filesystem == 0 && work.pseudo == 0 => {
                 return Err(Refusal::denied(Reason::UnknownFilesystem));
             }
             None | Some(0) => {}
-            Some(_) if work.folding != 0 && !pseudo => {
+            Some(_) if work.folding != 0 && work.pseudo == 0 => {
                 return Err(Refusal::denied(Reason::CaseFolding));
             }
             Some(_) => {
@@ -169,7 +170,7 @@ impl Attempts {
         }
         walk.at = self.file;
         walk.each::<Check>(work.top)?;
-        if work.moved == 0 { Ok(()) } else { Err(Fault::Unstable.into()) }
+        Ok(())
     }
 }
 
