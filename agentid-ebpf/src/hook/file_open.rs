@@ -19,6 +19,7 @@ use crate::{
     object::{
         Asked, Object,
         place::{self, Place},
+        rights,
     },
     settle::{Allowed, conclude},
     subject::{self, Subject},
@@ -44,7 +45,7 @@ pub fn file_open(ctx: LsmContext) -> i32 {
             }
             // SAFETY: a value of task storage lives as long as its task.
             let tag = unsafe { &*tag };
-            let want = place::wanted(file);
+            let want = rights::wanted(file);
             let answer = may_use(tag, &Place::of_file(file), want);
             let object = Object::File(Asked { file, want });
             conclude(Hook::FileOpen, Allowed::Counted, &object, tag, answer)

@@ -15,17 +15,14 @@ use super::name::may_use;
 use crate::{
     facts::Live,
     kfield::File,
-    object::{
-        Asked, Object,
-        place::{self, Place},
-    },
+    object::{Asked, Object, place::Place, rights},
     settle::{Allowed, hold},
 };
 
 #[lsm(hook = "file_receive")]
 pub fn file_receive(ctx: LsmContext) -> i32 {
     let file = File(ctx.arg(0));
-    let want = place::held(file);
+    let want = rights::held(file);
     let object = Object::File(Asked { file, want });
     hold(Hook::FileReceive, Allowed::Counted, &object, |tag| {
         if want.is_empty() {

@@ -2,6 +2,7 @@
 
 pub mod peer;
 pub mod place;
+pub mod rights;
 pub mod spelling;
 
 use agentid_common::{file::Rights, record::PeerBody};
