@@ -3,11 +3,14 @@
 //! Two implementations exist, and both are real: the kernel programs' maps, and the daemon's image of those maps.
 
 use crate::{
-    decide::file::Search,
-    file::{AnchorKey, EdgeKey, Entry, EntryKey, Node},
+    decide::{
+        file::Search,
+        lifecycle::{Alive, Scopes},
+    },
+    file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, Node},
     instance::Instance,
     net::{PeerKey, PortKey, PortRule},
-    verdict::{Fault, Refusal},
+    verdict::{Answer, Fault},
 };
 
 pub trait Facts {
@@ -16,6 +19,11 @@ pub trait Facts {
     /// Every loop of a decision goes through here: the host has a plain loop, the kernel programs have `bpf_loop`,
     /// which the verifier looks through once instead of once for each turn.
     fn repeat<T: Turn>(&self, count: u32, turns: &mut T) -> Result<(), Fault>;
+    /// Room for a chain of runs. The kernel's is not on the stack, of which a program has 512 bytes for all its calls.
+    #[inline(always)]
+    fn with_room(&self, ask: impl FnOnce(&mut Alive) -> Answer) -> Answer {
+        ask(&mut Alive::default())
+    }
     /// Nanoseconds of `CLOCK_BOOTTIME`.
     fn now(&self) -> u64;
     /// The value of a slot; `None` where the table has no such slot.
@@ -26,6 +34,7 @@ pub trait Facts {
     /// Target of an edge.
     fn edge(&self, key: &EdgeKey) -> Option<u32>;
     fn node(&self, state: u32) -> Option<&Node>;
+    fn glob(&self, index: u32) -> Option<&Glob>;
     /// Class of the longest prefix that covers the address.
     fn class(&self, key: &PeerKey) -> Option<u32>;
     /// Rule of the longest prefix that covers the port.
@@ -60,5 +69,11 @@ pub fn plain_loop<T: Turn>(count: u32, turns: &mut T) {
 /// search's own: [`Search::visit`] for each folder from the file up to the root of its filesystem,
 /// [`Search::visit_type`] at that root, and [`Search::descend`] for each name from the top down.
 pub trait Location {
-    fn run<F: Facts>(&self, facts: &F, search: &mut Search) -> Result<(), Refusal>;
+    /// Searches for what these scopes say of the place, and answers with what is made of it.
+    fn search<F: Facts>(
+        &self,
+        facts: &F,
+        scopes: &Scopes,
+        found: impl FnOnce(&Search) -> Answer,
+    ) -> Answer;
 }

@@ -10,6 +10,9 @@
 //!              state 7 ──"lib"──▶ 7 ──"python3.11"──▶ 7 ──"os.py"──▶ 7: read, exec
 //! ```
 //!
+//! A name without an edge of its own is compared with the state's **globs**, and the set of those that it fits has an
+//! edge again. The edge of a name includes what the globs say of it.
+//!
 //! The nearest anchor that has an entry decides for its head; its state already includes what the rules say of the
 //! folders above it. A scope has [`HEADS`] heads that never mix: head 0 is the policy's absolute patterns, the others
 //! are one parameter each. A right is granted when some head allows it and no head denies it.
@@ -91,6 +94,12 @@ pub const MAX_DEPTH: u32 = 128;
 /// Longest name of a file, in bytes (`NAME_MAX`).
 pub const MAX_NAME: usize = 255;
 
+/// Longest pattern within one name, in bytes. A power of two, so that a masked index is within.
+pub const MAX_GLOB: usize = 64;
+
+/// Most globs of one state: each subset of them is an edge.
+pub const MAX_GLOBS: u32 = 6;
+
 /// Number of the state that grants nothing and leads nowhere. It is never stored.
 pub const DEAD: u32 = 0;
 
@@ -140,13 +149,71 @@ pub struct Entry {
     pub states: [u32; HEADS],
 }
 
-/// One edge of the automaton: a state and the hash of a name (see [`crate::name`]).
+/// One edge of the automaton: a state, and the name or the globs that lead on from it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EdgeKey {
+    /// The hash of a name (see [`crate::name`]), or the set of the state's globs that a name fits: bit 0 is the
+    /// first of its list.
     pub name: u64,
     pub state: u32,
-    pub reserved: u32,
+    /// Which of the two `name` is.
+    pub kind: u32,
+}
+
+/// The edge is for one name.
+pub const EDGE_NAME: u32 = 0;
+/// The edge is for every name without an edge of its own that fits these globs of the state and no others.
+pub const EDGE_GLOBS: u32 = 1;
+
+impl EdgeKey {
+    /// The edge of the name with this hash.
+    #[inline(always)]
+    pub const fn of_name(state: u32, hash: u64) -> Self {
+        Self { name: hash, state, kind: EDGE_NAME }
+    }
+
+    /// The edge of this set of globs.
+    #[inline(always)]
+    pub const fn of_globs(state: u32, set: u32) -> Self {
+        Self { name: set as u64, state, kind: EDGE_GLOBS }
+    }
+}
+
+/// A pattern of names, in the list of the states that have it.
+///
+/// `*` is any number of bytes, none included, and `?` exactly one; every other byte is itself. Names are bytes:
+/// UTF-8 is not decoded, so a letter beyond ASCII takes as many `?` as it has bytes. A leading dot is a byte like
+/// any other.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Glob {
+    /// Index of the list's next glob; 0 ends the list.
+    pub next: u32,
+    /// How many of the bytes count; at most [`MAX_GLOB`].
+    pub length: u32,
+    /// The rest is zero.
+    pub bytes: [u8; MAX_GLOB],
+}
+
+impl Glob {
+    /// A glob at the end of a list; `None` when the pattern is too long.
+    pub fn new(pattern: &[u8]) -> Option<Self> {
+        let mut glob = Self { length: pattern.len() as u32, ..Self::default() };
+        glob.bytes.get_mut(..pattern.len())?.copy_from_slice(pattern);
+        Some(glob)
+    }
+
+    /// The pattern.
+    pub fn pattern(&self) -> &[u8] {
+        self.bytes.get(..self.length as usize).unwrap_or(&self.bytes)
+    }
+}
+
+impl Default for Glob {
+    fn default() -> Self {
+        Self { next: 0, length: 0, bytes: [0; MAX_GLOB] }
+    }
 }
 
 /// One state: what the rules say of a file that ends here, and where a name without an edge of its own leads.
@@ -156,11 +223,11 @@ pub struct Node {
     pub allow: Rights,
     /// Beats `allow`, of this head and of the others.
     pub deny: Rights,
-    /// Next state for a name that has no edge.
+    /// Next state for a name that has no edge and fits no glob.
     pub other: u32,
-    /// Reserved for patterns within a name; 0.
+    /// Index of the first of at most [`MAX_GLOBS`] globs; 0 where there are none.
     pub globs: u32,
-    /// Number of edges; 0 spares the lookup.
+    /// Number of edges by name; 0 spares the lookup.
     pub edges: u32,
     pub reserved: u32,
     /// By right: the first rule that allows it, 0 where none does.

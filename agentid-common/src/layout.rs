@@ -66,7 +66,9 @@ const _: () = {
 };
 
 use crate::{
-    file::{AnchorKey, EdgeKey, Entry, EntryKey, HEADS, Identity, Node, RIGHTS, Rights},
+    file::{
+        AnchorKey, EdgeKey, Entry, EntryKey, Glob, HEADS, Identity, MAX_GLOB, Node, RIGHTS, Rights,
+    },
     instance::{Activity, Instance, Ladder, State},
     map::Host,
     name::NameKey,
@@ -88,7 +90,8 @@ layouts! {
     AnchorKey as "AnchorKey" [24] { filesystem: u64, inode: u64, generation: u32, kind: u32, }
     EntryKey as "EntryKey" [16] { scope: u64, anchor: u32, reserved: u32, }
     Entry as "Entry" [16] { states: [u32; HEADS], }
-    EdgeKey as "EdgeKey" [16] { name: u64, state: u32, reserved: u32, }
+    EdgeKey as "EdgeKey" [16] { name: u64, state: u32, kind: u32, }
+    Glob as "Glob" [72] { next: u32, length: u32, bytes: [u8; MAX_GLOB], }
     Node as "Node" [48] {
         allow: Rights, deny: Rights, other: u32, globs: u32, edges: u32, reserved: u32, allow_rule: [u16; RIGHTS],
         deny_rule: [u16; RIGHTS],

@@ -12,6 +12,7 @@ pub mod counter;
 pub mod decide;
 pub mod facts;
 pub mod file;
+pub mod glob;
 pub mod instance;
 pub mod ioctl;
 pub mod layout;

@@ -13,6 +13,8 @@ pub const ENTRIES: u32 = 262_144;
 pub const NODES: u32 = 65_536;
 /// Edges of all automata.
 pub const EDGES: u32 = 262_144;
+/// Globs of all automata; number 0 ends a list.
+pub const GLOBS: u32 = 16_384;
 /// Prefixes of addresses of all policies.
 pub const PEERS: u32 = 131_072;
 /// Prefixes of ports of all classes.

@@ -58,6 +58,14 @@ fields! {
     SOCKADDR_FAMILY: "sockaddr"."sa_family";
 }
 
+/// What is copied of a dentry at once, from its beginning, in bytes.
+pub const DENTRY_HEAD: u32 = 64;
+/// The member that tells of a change of the others, which is copied before them.
+pub const DENTRY_HEAD_FIRST: &str = "DENTRY_SEQ";
+/// The members that are read from that copy after it.
+pub const DENTRY_HEAD_LATER: [&str; 4] =
+    ["DENTRY_PARENT", "DENTRY_NAME_LEN", "DENTRY_NAME", "DENTRY_INODE"];
+
 /// The programs' global that says whether the kernel has backing files (include/linux/fs.h: `backing_file_open`,
 /// Linux 6.5): 1 or 0.
 pub const BACKING_FILES: &str = "BACKING_FILES";

@@ -17,6 +17,7 @@ pod! {
     crate::file::EntryKey,
     crate::file::Entry,
     crate::file::EdgeKey,
+    crate::file::Glob,
     crate::file::Node,
     crate::file::Identity,
     crate::map::Host,

@@ -169,7 +169,7 @@ closed! {
         InstanceLookup = 1 => "instance_lookup",
         /// More ancestors than [`crate::instance::MAX_ANCESTRY`], or a circle.
         Ancestry = 2 => "ancestry",
-        /// The automaton has no state of that number.
+        /// The automaton lacks a state, an edge or a glob that another part of it leads to.
         StateLookup = 3 => "state_lookup",
         /// The folders above the file kept changing while they were read.
         Unstable = 4 => "unstable",

@@ -3,18 +3,22 @@
 use core::ffi::c_void;
 
 use agentid_common::{
+    decide::lifecycle::Alive,
     facts::{Facts, Flow, Turn},
-    file::{AnchorKey, EdgeKey, Entry, EntryKey, Node},
+    file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, Node},
     instance::Instance,
     net::{PeerKey, PortKey, PortRule},
-    verdict::Fault,
+    verdict::{Answer, Fault},
 };
 use aya_ebpf::{
     btf_maps::lpm_trie::Key,
     helpers::generated::{bpf_ktime_get_boot_ns, bpf_loop},
 };
 
-use crate::maps::{ANCHORS, EDGES, ENTRIES, INSTANCES, NODES, PEERS, PORTS};
+use crate::{
+    maps::{ANCHORS, EDGES, ENTRIES, GLOBS, INSTANCES, NODES, PEERS, PORTS, WORK},
+    subject,
+};
 
 /// The maps as they are now.
 pub struct Live;
@@ -35,6 +39,15 @@ impl Facts for Live {
         // SAFETY: the verifier follows the callback with this very context.
         let taken = unsafe { bpf_loop(count, turn::<T> as *mut c_void, turns.cast(), 0) };
         if taken < 0 { Err(Fault::Loop) } else { Ok(()) }
+    }
+
+    #[inline(always)]
+    fn with_room(&self, ask: impl FnOnce(&mut Alive) -> Answer) -> Answer {
+        let work = WORK.get_or_create(subject::current_task()).ok_or(Fault::WorkStorage)?;
+        // SAFETY: `work` is this task's own, and nothing else of it is in use that is written here.
+        let alive = unsafe { &mut (*work).alive };
+        alive.length = 0;
+        ask(alive)
     }
 
     #[inline(always)]
@@ -70,6 +83,11 @@ impl Facts for Live {
     #[inline(always)]
     fn node(&self, state: u32) -> Option<&Node> {
         NODES.get(state)
+    }
+
+    #[inline(always)]
+    fn glob(&self, index: u32) -> Option<&Glob> {
+        GLOBS.get(index)
     }
 
     #[inline(always)]

@@ -3,7 +3,7 @@
 //! Offsets come from the running kernel's BTF, as globals that are frozen before the verifier sees them: it knows
 //! their values, and refuses a load that does not hit a member of the right type.
 
-use agentid_common::verdict::Fault;
+use agentid_common::{params::DENTRY_HEAD, verdict::Fault};
 use aya_ebpf::{
     EbpfContext as _, Global, bindings::task_struct, helpers::generated::bpf_probe_read_kernel,
     programs::LsmContext,
@@ -81,9 +81,6 @@ structures! {
         parent: Dentry = DENTRY_PARENT;
         inode: Inode = DENTRY_INODE;
         superblock: SuperBlock = DENTRY_SB;
-        /// Odd while the name or the parent changes, and another number afterwards.
-        sequence: u32 = DENTRY_SEQ;
-        flags: u32 = DENTRY_FLAGS;
         name_length: u32 = DENTRY_NAME_LEN;
     }
     /// `struct inode`
@@ -163,10 +160,88 @@ impl Dentry {
     /// Copies the first `length` bytes of the name; false when they cannot be read.
     #[inline(always)]
     pub fn read_name(self, buffer: *mut u8, length: u32) -> bool {
-        let name = load::<*const u8>(self.0, &DENTRY_NAME);
-        // SAFETY: the helper checks every address it reads and fails instead of faulting.
-        unsafe { bpf_probe_read_kernel(buffer.cast(), length, name.cast()) == 0 }
+        read(buffer, length, self.name_address())
     }
+
+    /// Where the name lies, for as long as the file keeps it.
+    #[inline(always)]
+    pub fn name_address(self) -> u64 {
+        load::<u64>(self.0, &DENTRY_NAME)
+    }
+}
+
+/// The beginning of a dentry that is known by its address only: what is copied of it may be stale, or no dentry any more,
+/// until its sequence is found unchanged.
+#[repr(C)]
+pub struct DentryHead([u64; DENTRY_HEAD as usize / 8]);
+
+impl DentryHead {
+    /// Copies it; false when it cannot be read.
+    #[inline(always)]
+    pub fn copy(&mut self, dentry: u64) -> bool {
+        read(self.0.as_mut_ptr().cast(), DENTRY_HEAD, dentry)
+    }
+
+    #[inline(always)]
+    fn member<T: Copy>(&self, offset: &Global<u32>) -> T {
+        load(self.0.as_ptr().cast(), offset)
+    }
+
+    /// Odd while the name or the parent changes, and another number afterwards.
+    #[inline(always)]
+    pub fn sequence(&self) -> u32 {
+        self.member(&DENTRY_SEQ)
+    }
+
+    #[inline(always)]
+    pub fn flags(&self) -> u32 {
+        self.member(&DENTRY_FLAGS)
+    }
+
+    #[inline(always)]
+    pub fn parent(&self) -> u64 {
+        self.member(&DENTRY_PARENT)
+    }
+
+    #[inline(always)]
+    pub fn name(&self) -> u64 {
+        self.member(&DENTRY_NAME)
+    }
+
+    #[inline(always)]
+    pub fn name_length(&self) -> u32 {
+        self.member(&DENTRY_NAME_LEN)
+    }
+
+    /// The address of its inode, 0 when it has none.
+    #[inline(always)]
+    pub fn inode(&self) -> u64 {
+        self.member(&DENTRY_INODE)
+    }
+}
+
+/// The sequence of a dentry that is known by its address only.
+#[inline(always)]
+pub fn sequence_at(dentry: u64, sequence: &mut u32) -> bool {
+    let address = dentry.wrapping_add(u64::from(DENTRY_SEQ.load()));
+    read(core::ptr::from_mut(sequence).cast(), size_of::<u32>() as u32, address)
+}
+
+/// What tells an inode from others of its filesystem; `None` when it cannot be read.
+#[inline(always)]
+pub fn number_and_generation_at(inode: u64) -> Option<(u64, u32)> {
+    let (mut number, mut generation) = (0_u64, 0_u32);
+    let at = |offset: &Global<u32>| inode.wrapping_add(u64::from(offset.load()));
+    let whole = read((&raw mut number).cast(), size_of::<u64>() as u32, at(&INODE_NUMBER))
+        && read((&raw mut generation).cast(), size_of::<u32>() as u32, at(&INODE_GENERATION));
+    if whole { Some((number, generation)) } else { None }
+}
+
+/// Copies kernel memory, whatever lies there now; false when it cannot be read.
+#[inline(always)]
+pub fn read(buffer: *mut u8, length: u32, address: u64) -> bool {
+    // SAFETY: the helper checks every address it reads and fails instead of faulting.
+    unsafe { bpf_probe_read_kernel(buffer.cast(), length, address as *const _) == 0 }
 }
 
 impl Attributes {

@@ -4,8 +4,9 @@ use core::ffi::c_void;
 
 use agentid_common::{
     counter,
-    decide::file::Search,
-    file::{AnchorKey, EdgeKey, Entry, EntryKey, Identity, MAX_DEPTH, MAX_NAME, Node},
+    decide::{file::Search, lifecycle::Alive},
+    file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, Identity, MAX_DEPTH, MAX_NAME, Node},
+    glob::Spelling,
     instance::{Activity, Instance},
     map,
     net::{PeerKey, PortKey, PortRule},
@@ -18,6 +19,8 @@ use aya_ebpf::{
     helpers::{bpf_inode_storage_get, bpf_task_storage_get},
     macros::btf_map,
 };
+
+use crate::kfield::DentryHead;
 
 const ON_DEMAND: usize = BPF_F_NO_PREALLOC as usize;
 
@@ -109,7 +112,13 @@ pub static TAGS: TaskStorage<Tag> = TaskStorage::new();
 /// so it need not follow each combination of heads on its own.
 #[repr(C)]
 pub struct Work {
+    /// The run of the task and those above it.
+    pub alive: Alive,
     pub search: Search,
+    /// Address of the dentry whose place is asked for.
+    pub file: u64,
+    /// Address of the dentry where the walk must end.
+    pub root: u64,
     /// Our number of the filesystem that the file is on; 0 when the daemon has never looked at it.
     pub filesystem: u64,
     /// The filesystem type's.
@@ -120,20 +129,37 @@ pub struct Work {
     pub level: u32,
     /// Not 0 when a name on the way is compared by the filesystem's own rules.
     pub folding: u32,
-    /// Not 0 when a step could not be done.
+    /// A `Fault`: why a step could not be done.
     pub failed: u32,
+    /// A `Reason`: why the place is no place for a rule.
+    pub denied: u32,
     /// Not 0 when a dentry was changed between the walks.
     pub moved: u32,
     /// See `object::place::forgotten`.
     pub scratch: u32,
-    /// Hash of the name at each level, the file first.
-    pub names: [u64; MAX_DEPTH as usize],
-    /// Sequence of the dentry at each level.
-    pub sequences: [u32; MAX_DEPTH as usize],
-    /// One name, padded with zeros to whole words.
-    pub name: [u64; 33],
+    pub reserved: u32,
+    /// The dentry that the walk is at.
+    pub head: DentryHead,
+    /// The file first, the root last.
+    pub steps: [Step; MAX_DEPTH as usize],
+    /// The name that the walk is at.
+    pub name: Spelling,
+    /// The hash of that name.
+    pub hash: u64,
     /// A path that is written from its end, with room for one name behind it.
     pub path: [u8; MAX_PATH + MAX_NAME + 1],
+}
+
+/// What the way up has found at one dentry.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Step {
+    /// Its address.
+    pub dentry: u64,
+    /// Address of its name.
+    pub name: u64,
+    pub length: u32,
+    pub sequence: u32,
 }
 
 #[btf_map]
@@ -162,6 +188,10 @@ pub static EDGES: HashMap<EdgeKey, u32, { map::EDGES as usize }, ON_DEMAND> = Ha
 /// State to its rights.
 #[btf_map]
 pub static NODES: Array<Node, { map::NODES as usize }> = Array::new();
+
+/// Patterns of names.
+#[btf_map]
+pub static GLOBS: Array<Glob, { map::GLOBS as usize }> = Array::new();
 
 /// Scope and address to a class of peers.
 #[btf_map]

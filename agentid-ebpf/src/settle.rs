@@ -31,17 +31,28 @@ pub enum Allowed {
 pub fn hold(
     hook: Hook,
     allowed: Allowed,
-    object: &Object,
+    object: impl Into<Object>,
     decide: impl FnOnce(&Tag) -> Answer,
 ) -> i32 {
-    match subject::current() {
-        Subject::Untagged | Subject::Keeper => 0,
-        Subject::Agent(tag) => {
-            // SAFETY: a value of task storage lives as long as its task.
-            let tag = unsafe { &*tag };
-            conclude(hook, allowed, object, tag, decide(tag))
+    match subject::run() {
+        None => 0,
+        Some(tag) => {
+            let answer = decide(tag);
+            conclude_apart(hook, allowed, &object.into(), tag, &answer)
         }
     }
+}
+
+/// [`conclude`] with a stack of its own: what a record needs of it is not needed while a decision walks.
+#[inline(never)]
+pub fn conclude_apart(
+    hook: Hook,
+    allowed: Allowed,
+    object: &Object,
+    tag: &Tag,
+    answer: &Answer,
+) -> i32 {
+    conclude(hook, allowed, object, tag, *answer)
 }
 
 /// Counts, records and carries out one decision about a tagged task.

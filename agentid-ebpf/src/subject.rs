@@ -21,6 +21,16 @@ pub fn current() -> Subject {
     of(current_task())
 }
 
+/// The run of the current task, if it is held to one.
+#[inline(always)]
+pub fn run<'task>() -> Option<&'task Tag> {
+    match current() {
+        Subject::Untagged | Subject::Keeper => None,
+        // SAFETY: a value of task storage lives as long as its task.
+        Subject::Agent(tag) => Some(unsafe { &*tag }),
+    }
+}
+
 /// The current task's `task_struct`.
 #[inline(always)]
 pub fn current_task() -> *const task_struct {

@@ -13,6 +13,7 @@ mod control;
 mod exec;
 mod expiry;
 mod fault;
+mod globs;
 mod guards;
 mod inherit;
 mod ioctl;

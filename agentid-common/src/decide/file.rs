@@ -4,6 +4,7 @@ use crate::{
     decide::lifecycle::{Question, Scopes, ask_each},
     facts::{Facts, Location},
     file::{AnchorKey, DEAD, EdgeKey, EntryKey, HEADS, Node, Rights},
+    glob::{self, Spelling},
     tag::Tag,
     verdict::{Answer, Fault, Reason, Refusal, Rule},
 };
@@ -79,7 +80,7 @@ impl Search {
         for head in &mut self.heads {
             if head.state != DEAD && head.level != 0 {
                 let first = node(facts, head.state)?;
-                if first.edges == 0 && stays(facts, first.other)? {
+                if !names_matter(first) && stays(facts, first.other)? {
                     *head = Head { state: first.other, level: 0 };
                 }
             }
@@ -87,12 +88,19 @@ impl Search {
         Ok(())
     }
 
-    /// Follows the name of the file or folder at `level`, with every head that was found above it.
+    /// Follows the name of the file or folder at `level`, with every head that was found above it. Its bytes are looked
+    /// at only where the hash does not lead on and globs may.
     #[inline(always)]
-    pub fn descend<F: Facts>(&mut self, facts: &F, level: u32, name: u64) -> Result<(), Fault> {
+    pub fn descend<F: Facts>(
+        &mut self,
+        facts: &F,
+        level: u32,
+        hash: u64,
+        name: &mut Spelling,
+    ) -> Result<(), Fault> {
         for head in &mut self.heads {
             if head.state != DEAD && head.level > level {
-                head.state = next(facts, head.state, name)?;
+                head.state = next(facts, head.state, hash, name)?;
                 head.level = level;
             }
         }
@@ -139,14 +147,10 @@ impl Search {
         Ok(allow.minus(deny))
     }
 
-    /// Whether each head is in the same state: then the rules say the same of both places and of all below them.
+    /// The state of each head.
     #[inline(always)]
-    fn equals(&self, other: &Self) -> bool {
-        let mut differ = 0;
-        for index in 0..HEADS {
-            differ |= self.heads[index].state ^ other.heads[index].state;
-        }
-        differ == 0
+    fn states(&self) -> [u32; HEADS] {
+        self.heads.map(|head| head.state)
     }
 }
 
@@ -179,22 +183,36 @@ struct MayMove<'a, F, L> {
 
 impl<F: Facts, L: Location> Question for MayMove<'_, F, L> {
     #[inline(always)]
-    fn ask(&self, scopes: Scopes) -> Answer {
-        let mut from = Search::new(scopes);
-        self.moved.from.run(self.facts, &mut from)?;
-        let mut to = Search::new(scopes);
-        self.moved.to.run(self.facts, &mut to)?;
-        let rule = to.judge(self.facts, self.moved.want)?;
-        let gains = if self.moved.folder {
-            !from.equals(&to)
-        } else {
-            let of_name = Rights::CREATE.union(Rights::DELETE);
-            let here = from.granted(self.facts)?.minus(of_name);
-            let there = to.granted(self.facts)?.minus(of_name);
-            !here.contains(there) || self.moved.exchange && !there.contains(here)
-        };
-        if gains { Err(Refusal::denied(Reason::RightsGained)) } else { Ok(rule) }
+    fn ask(&self, scopes: &Scopes) -> Answer {
+        let (mut states, mut here) = ([DEAD; HEADS], Rights::NONE);
+        self.moved.from.search(self.facts, scopes, |search| {
+            states = search.states();
+            here = search.granted(self.facts)?;
+            Ok(0)
+        })?;
+        self.moved.to.search(self.facts, scopes, |search| {
+            let rule = search.judge(self.facts, self.moved.want)?;
+            let gains = if self.moved.folder {
+                // The rules say the same of both places and of all below them only where each head is in the same state.
+                differ(&states, &search.states())
+            } else {
+                let of_name = Rights::CREATE.union(Rights::DELETE);
+                let here = here.minus(of_name);
+                let there = search.granted(self.facts)?.minus(of_name);
+                !here.contains(there) || self.moved.exchange && !there.contains(here)
+            };
+            if gains { Err(Refusal::denied(Reason::RightsGained)) } else { Ok(rule) }
+        })
     }
+}
+
+#[inline(always)]
+fn differ(one: &[u32; HEADS], other: &[u32; HEADS]) -> bool {
+    let mut bits = 0;
+    for index in 0..HEADS {
+        bits |= one[index] ^ other[index];
+    }
+    bits != 0
 }
 
 /// May this run, and every run above it, use the file with these rights?
@@ -211,22 +229,46 @@ struct MayAccess<'a, F, L> {
 
 impl<F: Facts, L: Location> Question for MayAccess<'_, F, L> {
     #[inline(always)]
-    fn ask(&self, scopes: Scopes) -> Answer {
-        let mut search = Search::new(scopes);
-        self.place.run(self.facts, &mut search)?;
-        search.judge(self.facts, self.want)
+    fn ask(&self, scopes: &Scopes) -> Answer {
+        self.place.search(self.facts, scopes, |search| search.judge(self.facts, self.want))
     }
 }
 
 #[inline(always)]
-fn next<F: Facts>(facts: &F, state: u32, name: u64) -> Result<u32, Fault> {
+fn next<F: Facts>(facts: &F, state: u32, hash: u64, name: &mut Spelling) -> Result<u32, Fault> {
     let node = node(facts, state)?;
     if node.edges != 0
-        && let Some(target) = facts.edge(&EdgeKey { name, state, reserved: 0 })
+        && let Some(target) = of_name(facts, state, hash)
     {
         return Ok(target);
     }
-    Ok(node.other)
+    if node.globs == 0 {
+        return Ok(node.other);
+    }
+    match glob::fitting(facts, node.globs, name)? {
+        0 => Ok(node.other),
+        set => of_set(facts, state, set),
+    }
+}
+
+/// Where this name leads, if it leads elsewhere than others do. Not inlined: the key is off the stack while globs are
+/// compared.
+#[inline(never)]
+fn of_name<F: Facts>(facts: &F, state: u32, hash: u64) -> Option<u32> {
+    facts.edge(&EdgeKey::of_name(state, hash))
+}
+
+/// Where names lead that fit these globs of a state. Each set has an edge, also where it leads to where other names
+/// lead. Not inlined for the same reason.
+#[inline(never)]
+fn of_set<F: Facts>(facts: &F, state: u32, set: u32) -> Result<u32, Fault> {
+    facts.edge(&EdgeKey::of_globs(state, set)).ok_or(Fault::StateLookup)
+}
+
+/// Whether not all names lead from this state to the same one.
+#[inline(always)]
+fn names_matter(node: &Node) -> bool {
+    node.edges != 0 || node.globs != 0
 }
 
 /// Whether every name leads from this state to itself.
@@ -236,7 +278,7 @@ fn stays<F: Facts>(facts: &F, state: u32) -> Result<bool, Fault> {
         return Ok(true);
     }
     let node = node(facts, state)?;
-    Ok(node.edges == 0 && node.other == state)
+    Ok(!names_matter(node) && node.other == state)
 }
 
 #[inline(always)]

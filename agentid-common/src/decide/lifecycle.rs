@@ -18,6 +18,7 @@ pub struct Scopes {
 }
 
 /// Proof that a run is alive, with the rules that hold it: its own first, then those of each run above it.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Alive {
     pub chain: [Scopes; MAX_ANCESTRY as usize],
@@ -29,14 +30,14 @@ impl Alive {
     #[inline(always)]
     pub fn each<F: Facts, Q: Question>(&self, facts: &F, question: &Q) -> Answer {
         let mut asking = Asking { alive: self, question, answer: Ok(0) };
-        facts.repeat(self.length, &mut asking)?;
+        facts.repeat(self.length.min(MAX_ANCESTRY), &mut asking)?;
         asking.answer
     }
 }
 
 /// What is asked of the rules of one run.
 pub trait Question {
-    fn ask(&self, scopes: Scopes) -> Answer;
+    fn ask(&self, scopes: &Scopes) -> Answer;
 }
 
 struct Asking<'a, Q> {
@@ -48,7 +49,7 @@ struct Asking<'a, Q> {
 impl<Q: Question> Turn for Asking<'_, Q> {
     #[inline(always)]
     fn turn(&mut self, depth: u32) -> Flow {
-        let scopes = self.alive.chain[depth as usize & (MAX_ANCESTRY as usize - 1)];
+        let scopes = &self.alive.chain[depth as usize & (MAX_ANCESTRY as usize - 1)];
         let answer = self.question.ask(scopes);
         if depth == 0 || answer.is_err() {
             self.answer = answer;
@@ -94,10 +95,10 @@ pub fn alive<F: Facts>(facts: &F, tag: &Tag) -> Result<Alive, Refusal> {
 /// Asks the rules of a run and of every run above it, if all of them are alive.
 #[inline(always)]
 pub fn ask_each<F: Facts, Q: Question>(facts: &F, tag: &Tag, question: &Q) -> Answer {
-    // In place: a kernel program has 512 bytes of stack for all its calls.
-    let mut alive = Alive::default();
-    ascend(facts, tag, &mut alive)?;
-    alive.each(facts, question)
+    facts.with_room(|alive| {
+        ascend(facts, tag, alive)?;
+        alive.each(facts, question)
+    })
 }
 
 /// Walks from the run up to the one that nobody delegated, and refuses at the first that is not alive.

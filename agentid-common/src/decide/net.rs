@@ -21,8 +21,8 @@ struct MayUse<'a, F> {
 
 impl<F: Facts> Question for MayUse<'_, F> {
     #[inline(always)]
-    fn ask(&self, scopes: Scopes) -> Answer {
-        rules_allow(self.facts, &scopes, self.peer)
+    fn ask(&self, scopes: &Scopes) -> Answer {
+        rules_allow(self.facts, scopes, self.peer)
     }
 }
 

@@ -4,21 +4,24 @@ extern crate std;
 
 mod ancestry;
 mod files;
+mod globs;
 mod leaping;
 mod liveness;
+mod moves;
 mod nets;
 mod settling;
 
-use std::{collections::BTreeMap, vec::Vec};
+use std::{collections::BTreeMap, string::ToString, vec::Vec};
 
 use crate::{
     decide::{
         file::{Search, may_access},
-        lifecycle::{alive, may_go_on, standing},
+        lifecycle::{Scopes, alive, may_go_on, standing},
         net::may_use,
     },
     facts::{Facts, Location, Turn, plain_loop},
-    file::{AnchorKey, DEAD, EdgeKey, Entry, EntryKey, HEADS, Node, RIGHTS, Rights},
+    file::{AnchorKey, DEAD, EdgeKey, Entry, EntryKey, Glob, HEADS, Node, RIGHTS, Rights},
+    glob::Spelling,
     instance::{Instance, Ladder, MAX_ANCESTRY, NO_SLOT, State},
     net::{Address, Peer, PeerKey, PortKey, PortRule, TCP, Verb},
     tag::{InvocationId, Tag},
@@ -34,6 +37,7 @@ struct Tables {
     entries: BTreeMap<EntryKey, Entry>,
     edges: BTreeMap<EdgeKey, u32>,
     nodes: BTreeMap<u32, Node>,
+    globs: BTreeMap<u32, Glob>,
     classes: BTreeMap<PeerKey, u32>,
     ports: BTreeMap<PortKey, PortRule>,
 }
@@ -60,6 +64,9 @@ impl Facts for Tables {
     }
     fn node(&self, state: u32) -> Option<&Node> {
         self.nodes.get(&state)
+    }
+    fn glob(&self, index: u32) -> Option<&Glob> {
+        self.globs.get(&index)
     }
     fn class(&self, key: &PeerKey) -> Option<u32> {
         self.classes.get(key).copied()
@@ -126,7 +133,7 @@ impl Tables {
     }
 
     fn edge_to(&mut self, state: u32, name: u64, target: u32) {
-        self.edges.insert(EdgeKey { name, state, reserved: 0 }, target);
+        self.edges.insert(EdgeKey::of_name(state, name), target);
         self.nodes.get_mut(&state).unwrap().edges += 1;
     }
 
@@ -139,18 +146,29 @@ fn folder(inode: u64) -> AnchorKey {
     AnchorKey { filesystem: 1, inode, ..AnchorKey::default() }
 }
 
-/// Inodes from a file to the root; each is also the hash of its name.
+fn written(name: &str) -> Spelling {
+    Spelling::of(name.as_bytes()).unwrap()
+}
+
+/// Inodes from a file to the root; each is also the hash of its name, which is the number.
 struct Chain(Vec<u64>);
 
 impl Location for Chain {
-    fn run<F: Facts>(&self, facts: &F, search: &mut Search) -> Result<(), Refusal> {
+    fn search<F: Facts>(
+        &self,
+        facts: &F,
+        scopes: &Scopes,
+        found: impl FnOnce(&Search) -> Answer,
+    ) -> Answer {
+        let mut search = Search::new(*scopes);
         for (level, inode) in (0..).zip(&self.0) {
             search.visit(facts, &folder(*inode), level);
         }
         for level in (0..search.top().unwrap_or(0)).rev() {
-            search.descend(facts, level, self.0[level as usize])?;
+            let name = self.0[level as usize];
+            search.descend(facts, level, name, &mut written(&name.to_string()))?;
         }
-        Ok(())
+        found(&search)
     }
 }
 

@@ -2,10 +2,16 @@
 //!
 //! The states are sets of tails (subset construction): what could still follow, given the names so far. Equal sets
 //! are one state, and the empty set is the dead state, number 0.
+//!
+//! Which globs a name fits is not known before it comes, so each set of a state's globs is an edge, those of globs that
+//! no name fits at once as well.
 
 use std::collections::BTreeMap;
 
-use agentid_common::file::Node;
+use agentid_common::{
+    file::{MAX_GLOBS, Node},
+    glob::fits,
+};
 
 use super::{
     tail::{Store, Tails},
@@ -18,19 +24,36 @@ pub(super) type State = usize;
 /// Most states of one policy: a sixteenth of what all policies of a host can have.
 pub(super) const MAX_STATES: usize = 4096;
 
-/// More states than [`MAX_STATES`].
+/// More than the maps can hold.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooManyStates;
+pub(super) enum TooMany {
+    /// More than [`MAX_STATES`].
+    States,
+    /// More than [`MAX_GLOBS`] in one state: these.
+    Globs(Vec<Name>),
+}
 
 /// One state.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Place {
     tails: Tails,
     pub(super) other: State,
-    /// The names that do not lead to `other`.
+    /// The names that lead elsewhere than the globs that they fit.
     pub(super) edges: BTreeMap<Name, State>,
+    pub(super) globs: Vec<Name>,
+    /// By set of globs, from the set of the first one on. The empty set leads to `other`.
+    pub(super) sets: Vec<State>,
     /// Without the numbers of other states, which are not known here.
     pub(super) node: Node,
+}
+
+impl Place {
+    /// Where a name leads that has no edge of its own.
+    fn without_edge(&self, name: &Name) -> State {
+        let bits = (0..).zip(&self.globs).filter(|(_, glob)| fits(glob, name));
+        let set = bits.fold(0_usize, |set, (bit, _)| set | 1 << bit);
+        set.checked_sub(1).map_or(self.other, |index| self.sets[index])
+    }
 }
 
 /// The machine.
@@ -41,10 +64,7 @@ pub(super) struct Automaton {
 
 impl Automaton {
     /// Makes a state for each of the sets, and all that can be reached from them.
-    pub(super) fn build(
-        store: &Store,
-        starts: &[Tails],
-    ) -> Result<(Self, Vec<State>), TooManyStates> {
+    pub(super) fn build(store: &Store, starts: &[Tails]) -> Result<(Self, Vec<State>), TooMany> {
         let mut known = BTreeMap::new();
         let mut places = Vec::new();
         let mut enter = |places: &mut Vec<Place>, tails: Tails| -> State {
@@ -59,19 +79,29 @@ impl Automaton {
         let mut done = 1;
         while done < places.len() {
             if places.len() > MAX_STATES {
-                return Err(TooManyStates);
+                return Err(TooMany::States);
             }
             let tails = places[done].tails.clone();
             let other = enter(&mut places, store.after_any_name(&tails));
-            let mut edges = BTreeMap::new();
-            for (name, left) in store.after_each_name(&tails) {
+            let globs = store.globs(&tails);
+            if globs.len() > MAX_GLOBS as usize {
+                return Err(TooMany::Globs(globs));
+            }
+            let in_set = |set: u32, glob: &Name| {
+                globs.iter().position(|other| other == glob).is_none_or(|bit| set >> bit & 1 != 0)
+            };
+            let mut sets = Vec::new();
+            for set in 1..1 << globs.len() {
+                sets.push(enter(&mut places, store.after_globs(&tails, |glob| in_set(set, glob))));
+            }
+            let each = store.after_each_name(&tails);
+            places[done] = Place { other, globs, sets, ..places[done].clone() };
+            for (name, left) in each {
                 let target = enter(&mut places, left);
-                if target != other {
-                    edges.insert(name, target);
+                if target != places[done].without_edge(&name) {
+                    places[done].edges.insert(name, target);
                 }
             }
-            places[done].other = other;
-            places[done].edges = edges;
             done += 1;
         }
         Ok((Self { places }, starts))
@@ -81,7 +111,7 @@ impl Automaton {
     pub(super) fn run(&self, start: State, names: &[Name]) -> State {
         names.iter().fold(start, |state, name| {
             let place = &self.places[state];
-            place.edges.get(name).copied().unwrap_or(place.other)
+            place.edges.get(name).copied().unwrap_or_else(|| place.without_edge(name))
         })
     }
 

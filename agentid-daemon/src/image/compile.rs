@@ -6,15 +6,16 @@ use std::{
 };
 
 use agentid_common::{
-    file::{AnchorKey, Rights},
+    file::{AnchorKey, MAX_GLOBS, Rights},
     name::{self, NameKey},
 };
 
 use super::{
-    automaton::{Automaton, MAX_STATES, State},
+    automaton::{Automaton, MAX_STATES, State, TooMany},
     diff::MapOp,
     emit::Emit,
     file::Space,
+    globs,
     net::{self, Table},
     numbers::{Full, Held, Need, Numbers},
     tail::{Store, Tails, Verdict, steps},
@@ -35,6 +36,11 @@ pub enum CompileError {
         "file rules need more than {MAX_STATES} states: name fewer files, or use fewer `**` in one pattern"
     )]
     TooManyStates,
+    #[error(
+        "names in one folder have to be compared with {}, and at most {MAX_GLOBS} are possible: write names in full, or let one pattern stand for several",
+        .0.join(", ")
+    )]
+    TooManyGlobs(Vec<String>),
     #[error("maps have no room for the policy")]
     Full(#[from] Full),
 }
@@ -99,6 +105,18 @@ pub fn compile(
     })
 }
 
+impl From<TooMany> for CompileError {
+    fn from(too_many: TooMany) -> Self {
+        match too_many {
+            TooMany::States => Self::TooManyStates,
+            TooMany::Globs(globs) => {
+                let text = |glob: &Name| format!("`{}`", String::from_utf8_lossy(glob));
+                Self::TooManyGlobs(globs.iter().map(text).collect())
+            }
+        }
+    }
+}
+
 /// The file rules as one machine, and where each scope of it begins.
 struct Files {
     automaton: Automaton,
@@ -133,8 +151,7 @@ fn files(policy: &Policy, terrain: &Terrain) -> Result<Files, CompileError> {
     let mut sets: Vec<Tails> = space.filesystems.values().cloned().collect();
     sets.push(space.unknown.clone());
     sets.extend(params);
-    let (automaton, states) =
-        Automaton::build(&store, &sets).map_err(|_| CompileError::TooManyStates)?;
+    let (automaton, states) = Automaton::build(&store, &sets)?;
     let mut states = states.into_iter();
     let starts = space.filesystems.keys().copied().zip(states.by_ref()).collect();
     let unknown = states.next().unwrap_or_default();
@@ -157,7 +174,12 @@ fn need(files: &Files, nets: &Table, numbers: &Numbers) -> Need {
         anchors: numbers.new_anchors(files.anchored().map(|(key, _)| key)),
         entries: files.anchored().count() as u32,
         nodes: files.automaton.live().len() as u32,
-        edges: files.automaton.live().map(|place| place.edges.len() as u32).sum(),
+        edges: files
+            .automaton
+            .live()
+            .map(|place| (place.edges.len() + place.sets.len()) as u32)
+            .sum(),
+        globs: globs::ends(&files.automaton).len() as u32,
         peers: nets.peers.len() as u32,
         ports: nets.classes.iter().map(|lines| lines.len() as u32).sum(),
     }

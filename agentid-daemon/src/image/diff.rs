@@ -1,7 +1,7 @@
 //! One change of the kernel's maps.
 
 use agentid_common::{
-    file::{AnchorKey, EdgeKey, Entry, EntryKey, Node},
+    file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, Node},
     instance::{Activity, Instance, State},
     net::{PeerKey, PortKey, PortRule},
 };
@@ -13,6 +13,8 @@ pub enum MapOp {
     RemoveAnchor(AnchorKey),
     SetNode(u32, Node),
     RemoveNode(u32),
+    SetGlob(u32, Glob),
+    RemoveGlob(u32),
     SetEdge(EdgeKey, u32),
     RemoveEdge(EdgeKey),
     SetEntry(EntryKey, Entry),

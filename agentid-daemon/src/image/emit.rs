@@ -1,7 +1,9 @@
 //! The writes that make a compiled policy known, and those that take it back.
 
+use std::collections::BTreeMap;
+
 use agentid_common::{
-    file::{AnchorKey, DEAD, EdgeKey, Entry, EntryKey, Node},
+    file::{AnchorKey, DEAD, EdgeKey, Entry, EntryKey, Glob, Node},
     name::{self, NameKey},
     net::{Address, PEER_SCOPE_BITS, PORT_CLASS_BITS, PeerKey, PortKey, Verb},
 };
@@ -9,8 +11,10 @@ use agentid_common::{
 use super::{
     automaton::{Automaton, State},
     diff::MapOp,
+    globs,
     net::Table,
     numbers::{Held, Need, Numbers},
+    terrain::Name,
 };
 use crate::policy::Prefix;
 
@@ -63,16 +67,42 @@ impl<'n> Emit<'n> {
     pub(super) fn automaton(&mut self, automaton: &Automaton, names: &NameKey) -> Vec<u32> {
         let mut nodes = vec![DEAD];
         nodes.extend(automaton.live().map(|_| self.numbers.node(&mut self.held)));
+        let lists = self.globs(automaton);
         for (place, &state) in automaton.live().zip(&nodes[1..]) {
             let edges = place.edges.len() as u32;
-            let node = Node { other: nodes[place.other], edges, ..place.node };
+            let globs = lists.get(place.globs.as_slice()).copied().unwrap_or_default();
+            let node = Node { other: nodes[place.other], globs, edges, ..place.node };
             self.set(MapOp::SetNode(state, node), MapOp::RemoveNode(state));
             for (name, &target) in &place.edges {
-                let key = EdgeKey { name: name::hash(names, name), state, reserved: 0 };
-                self.set(MapOp::SetEdge(key, nodes[target]), MapOp::RemoveEdge(key));
+                self.edge(EdgeKey::of_name(state, name::hash(names, name)), nodes[target]);
+            }
+            for (set, &target) in (1..).zip(&place.sets) {
+                self.edge(EdgeKey::of_globs(state, set), nodes[target]);
             }
         }
         nodes
+    }
+
+    fn edge(&mut self, key: EdgeKey, target: u32) {
+        self.set(MapOp::SetEdge(key, target), MapOp::RemoveEdge(key));
+    }
+
+    /// Gives each glob of each list its number; the result says where a list begins.
+    fn globs<'a>(&mut self, automaton: &'a Automaton) -> BTreeMap<&'a [Name], u32> {
+        let ends = globs::ends(automaton);
+        let numbers: BTreeMap<&[Name], u32> =
+            ends.iter().map(|end| (*end, self.numbers.glob(&mut self.held))).collect();
+        for (end, &number) in &numbers {
+            // A pattern that is too long is no policy's.
+            if let [first, rest @ ..] = end
+                && let Some(glob) = Glob::new(first)
+            {
+                let next = numbers.get(rest).copied().unwrap_or_default();
+                let glob = Glob { next, ..glob };
+                self.set(MapOp::SetGlob(number, glob), MapOp::RemoveGlob(number));
+            }
+        }
+        numbers
     }
 
     pub(super) fn entries<'a>(

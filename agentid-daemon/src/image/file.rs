@@ -14,7 +14,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use agentid_common::file::{ANCHOR_FOLDER, AnchorKey};
+use agentid_common::{
+    file::{ANCHOR_FOLDER, AnchorKey},
+    glob::fits,
+};
 
 use super::{
     compile::CompileError,
@@ -34,7 +37,7 @@ pub(super) struct Space {
     pub(super) unknown: Tails,
     /// Each folder that an entry can hang on, with its names from the root of its filesystem.
     pub(super) anchors: BTreeMap<AnchorKey, (Filesystem, Vec<Name>)>,
-    /// Canonical literal beginnings of denials.
+    /// Canonical literal beginnings of denials that do not begin with `**`.
     pub(super) denied: Vec<Vec<Name>>,
 }
 
@@ -91,12 +94,18 @@ impl Space {
                 }
             }
         }
-        if denies && !literal.is_empty() {
-            self.denied.push(literal);
+        if !denies {
+            return Ok(());
         }
-        if denies && pattern.components.first() == Some(&Component::Any) {
-            let tail = store.pattern(rest.into_iter());
-            store.add(&mut self.unknown, tail);
+        match pattern.components.first() {
+            Some(Component::Any) => {
+                let tail = store.pattern(rest.into_iter());
+                store.add(&mut self.unknown, tail);
+            }
+            // A glob in the root: it may be anywhere.
+            Some(Component::Glob(_)) => self.denied.push(Vec::new()),
+            Some(Component::Name(_)) | None if literal.is_empty() => {}
+            Some(Component::Name(_)) | None => self.denied.push(literal),
         }
         Ok(())
     }
@@ -138,9 +147,9 @@ fn residuals<'s>(pattern: &'s [Step], names: &[Name]) -> Vec<&'s [Step]> {
             match rest {
                 [Step::Any, after @ ..] => {
                     next.push(rest);
-                    next.extend(literal_step(after, name));
+                    next.extend(one_step(after, name));
                 }
-                _ => next.extend(literal_step(rest, name)),
+                _ => next.extend(one_step(rest, name)),
             }
         }
         next.sort_unstable();
@@ -150,9 +159,10 @@ fn residuals<'s>(pattern: &'s [Step], names: &[Name]) -> Vec<&'s [Step]> {
     rests
 }
 
-fn literal_step<'s>(pattern: &'s [Step], name: &Name) -> Option<&'s [Step]> {
+fn one_step<'s>(pattern: &'s [Step], name: &Name) -> Option<&'s [Step]> {
     match pattern {
         [Step::Name(first), rest @ ..] if first == name => Some(rest),
+        [Step::Glob(glob), rest @ ..] if fits(glob, name) => Some(rest),
         _ => None,
     }
 }

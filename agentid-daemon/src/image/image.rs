@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use agentid_common::{
     facts::{Facts, Turn, plain_loop},
-    file::{AnchorKey, EdgeKey, Entry, EntryKey, Node},
+    file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, Node},
     instance::{Activity, Instance},
     map::SLOTS,
     net::{Address, PEER_SCOPE_BITS, PORT_CLASS_BITS, PeerKey, PortKey, PortRule},
@@ -21,6 +21,7 @@ pub struct Image {
     pub(super) anchors: BTreeMap<AnchorKey, u32>,
     pub(super) entries: BTreeMap<EntryKey, Entry>,
     pub(super) nodes: BTreeMap<u32, Node>,
+    pub(super) globs: BTreeMap<u32, Glob>,
     pub(super) edges: BTreeMap<EdgeKey, u32>,
     pub(super) peers: BTreeMap<(PeerKey, u32), u32>,
     pub(super) ports: BTreeMap<(PortKey, u32), PortRule>,
@@ -34,6 +35,8 @@ impl Image {
             MapOp::RemoveAnchor(key) => drop(self.anchors.remove(&key)),
             MapOp::SetNode(state, node) => drop(self.nodes.insert(state, node)),
             MapOp::RemoveNode(state) => drop(self.nodes.remove(&state)),
+            MapOp::SetGlob(index, glob) => drop(self.globs.insert(index, glob)),
+            MapOp::RemoveGlob(index) => drop(self.globs.remove(&index)),
             MapOp::SetEdge(key, target) => drop(self.edges.insert(key, target)),
             MapOp::RemoveEdge(key) => drop(self.edges.remove(&key)),
             MapOp::SetEntry(key, entry) => drop(self.entries.insert(key, entry)),
@@ -116,6 +119,10 @@ impl Facts for View<'_> {
 
     fn node(&self, state: u32) -> Option<&Node> {
         self.image.nodes.get(&state)
+    }
+
+    fn glob(&self, index: u32) -> Option<&Glob> {
+        self.image.globs.get(&index)
     }
 
     fn class(&self, key: &PeerKey) -> Option<u32> {

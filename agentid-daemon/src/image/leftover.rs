@@ -24,12 +24,14 @@ impl Leftover {
         let mut held = Held {
             anchors: image.anchors.keys().copied().collect(),
             nodes: image.nodes.keys().copied().collect(),
+            globs: image.globs.keys().copied().collect(),
             classes: image.ports.keys().map(|(key, _)| key.class).collect(),
             need: Need {
                 anchors: image.anchors.len() as u32,
                 entries: image.entries.len() as u32,
                 nodes: image.nodes.len() as u32,
                 edges: image.edges.len() as u32,
+                globs: image.globs.len() as u32,
                 peers: image.peers.len() as u32,
                 ports: image.ports.len() as u32,
             },
@@ -49,6 +51,7 @@ fn removal(image: &Image) -> Removal {
     removal.roots.extend(peers);
     removal.rest.extend(image.nodes.keys().map(|state| MapOp::RemoveNode(*state)));
     removal.rest.extend(image.edges.keys().map(|key| MapOp::RemoveEdge(*key)));
+    removal.rest.extend(image.globs.keys().map(|index| MapOp::RemoveGlob(*index)));
     let ports = image.ports.keys().map(|&(key, bits)| MapOp::RemovePort { key, bits });
     removal.rest.extend(ports);
     removal

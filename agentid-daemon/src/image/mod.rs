@@ -13,6 +13,7 @@ mod compile;
 mod diff;
 mod emit;
 mod file;
+mod globs;
 #[allow(clippy::module_inception, reason = "the module is about its main type")]
 mod image;
 mod leftover;

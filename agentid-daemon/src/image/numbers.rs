@@ -1,6 +1,6 @@
 //! The numbers by which the maps refer to each other, and how much room the maps still have.
 //!
-//! Numbers of anchors, states and classes are used again after [`Numbers::release`]; scopes and generations never are.
+//! Numbers of anchors, states, globs and classes are used again after [`Numbers::release`]; scopes and generations never are.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +15,7 @@ pub struct Need {
     pub entries: u32,
     pub nodes: u32,
     pub edges: u32,
+    pub globs: u32,
     pub peers: u32,
     pub ports: u32,
 }
@@ -35,6 +36,7 @@ pub struct Full {
 pub struct Held {
     pub(super) anchors: Vec<AnchorKey>,
     pub(super) nodes: Vec<u32>,
+    pub(super) globs: Vec<u32>,
     pub(super) classes: Vec<u32>,
     pub(super) need: Need,
 }
@@ -45,6 +47,7 @@ pub struct Numbers {
     /// The next scope or generation; they share one sequence.
     next: u64,
     nodes: Pool,
+    globs: Pool,
     classes: Pool,
     anchor_numbers: Pool,
     anchors: BTreeMap<AnchorKey, Anchor>,
@@ -64,6 +67,7 @@ impl Numbers {
         Self {
             next: next.max(1),
             nodes: Pool::new(),
+            globs: Pool::new(),
             classes: Pool::new(),
             anchor_numbers: Pool::new(),
             anchors: BTreeMap::new(),
@@ -76,6 +80,7 @@ impl Numbers {
         Self {
             next: next.max(1),
             nodes: Pool::without(held.nodes.iter().copied()),
+            globs: Pool::without(held.globs.iter().copied()),
             classes: Pool::without(held.classes.iter().copied()),
             anchor_numbers: Pool::without(anchors.values().copied()),
             anchors: anchors
@@ -106,6 +111,8 @@ impl Numbers {
             // State 0 is the dead one, and takes an element of the array.
             ("states", need.nodes, self.used.nodes, map::NODES - 1),
             ("edges", need.edges, self.used.edges, map::EDGES),
+            // Number 0 ends a list, and takes an element of the array.
+            ("patterns of names", need.globs, self.used.globs, map::GLOBS - 1),
             ("address prefixes", need.peers, self.used.peers, map::PEERS),
             ("port prefixes", need.ports, self.used.ports, map::PORTS),
         ];
@@ -127,6 +134,12 @@ impl Numbers {
     pub(super) fn node(&mut self, held: &mut Held) -> u32 {
         let number = self.nodes.take();
         held.nodes.push(number);
+        number
+    }
+
+    pub(super) fn glob(&mut self, held: &mut Held) -> u32 {
+        let number = self.globs.take();
+        held.globs.push(number);
         number
     }
 
@@ -167,6 +180,7 @@ impl Numbers {
             ops.push(MapOp::Synchronize);
         }
         held.nodes.into_iter().for_each(|number| self.nodes.give(number));
+        held.globs.into_iter().for_each(|number| self.globs.give(number));
         held.classes.into_iter().for_each(|number| self.classes.give(number));
         self.used = self.used.minus(&held.need);
         ops
@@ -185,6 +199,7 @@ impl Need {
             entries: self.entries + other.entries,
             nodes: self.nodes + other.nodes,
             edges: self.edges + other.edges,
+            globs: self.globs + other.globs,
             peers: self.peers + other.peers,
             ports: self.ports + other.ports,
         }
@@ -196,6 +211,7 @@ impl Need {
             entries: self.entries.saturating_sub(other.entries),
             nodes: self.nodes.saturating_sub(other.nodes),
             edges: self.edges.saturating_sub(other.edges),
+            globs: self.globs.saturating_sub(other.globs),
             peers: self.peers.saturating_sub(other.peers),
             ports: self.ports.saturating_sub(other.ports),
         }

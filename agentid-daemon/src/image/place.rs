@@ -1,19 +1,28 @@
 //! A file's place as the host sees it, for decisions that are explained rather than enforced.
 
 use agentid_common::{
-    decide::file::Search,
+    decide::{file::Search, lifecycle::Scopes},
     facts::{Facts, Location},
     file::{ANCHOR_FOLDER, AnchorKey, MAX_DEPTH, is_pseudo},
-    verdict::{Reason, Refusal},
+    glob::Spelling,
+    name::{self, NameKey},
+    verdict::{Answer, Fault, Reason, Refusal},
 };
 
 /// A file or a folder on the way from it to the root of its filesystem.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Level {
     /// What identifies it.
     pub anchor: AnchorKey,
-    /// Hash of its name in the folder above; of the root, 0.
-    pub name: u64,
+    /// Its name in the folder above; the root has none.
+    name: Vec<u8>,
+    hash: u64,
+}
+
+impl Level {
+    pub fn new(anchor: AnchorKey, name: &[u8], key: &NameKey) -> Self {
+        Self { anchor, name: name.to_vec(), hash: name::hash(key, name) }
+    }
 }
 
 /// The way from a file to the root of its filesystem.
@@ -26,7 +35,20 @@ pub struct HostPlace {
 }
 
 impl Location for HostPlace {
-    fn run<F: Facts>(&self, facts: &F, search: &mut Search) -> Result<(), Refusal> {
+    fn search<F: Facts>(
+        &self,
+        facts: &F,
+        scopes: &Scopes,
+        found: impl FnOnce(&Search) -> Answer,
+    ) -> Answer {
+        let mut search = Search::new(*scopes);
+        self.walk(facts, &mut search)?;
+        found(&search)
+    }
+}
+
+impl HostPlace {
+    fn walk<F: Facts>(&self, facts: &F, search: &mut Search) -> Result<(), Refusal> {
         if self.levels.len() > MAX_DEPTH as usize + 1 {
             return Err(Refusal::denied(Reason::TooDeep));
         }
@@ -46,7 +68,9 @@ impl Location for HostPlace {
             };
         };
         for number in (0..top).rev() {
-            search.descend(facts, number, self.levels[number as usize].name)?;
+            let level = &self.levels[number as usize];
+            let mut name = Spelling::of(&level.name).ok_or(Fault::WalkRead)?;
+            search.descend(facts, number, level.hash, &mut name)?;
         }
         Ok(())
     }

@@ -5,7 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use agentid_common::file::{Node, RIGHTS, Rights};
+use agentid_common::{
+    file::{Node, RIGHTS, Rights},
+    glob::fits,
+};
 
 use super::terrain::Name;
 use crate::policy::Component;
@@ -14,6 +17,8 @@ use crate::policy::Component;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Step {
     Name(Name),
+    /// Every name that fits.
+    Glob(Name),
     /// Any number of names.
     Any,
 }
@@ -24,6 +29,7 @@ pub(super) fn steps(components: &[Component]) -> Vec<Step> {
         .iter()
         .map(|component| match component {
             Component::Name(name) => Step::Name(name.clone().into_bytes()),
+            Component::Glob(glob) => Step::Glob(glob.clone().into_bytes()),
             Component::Any => Step::Any,
         })
         .collect()
@@ -59,6 +65,7 @@ enum Tail {
     /// The pattern ends here; index of its verdict.
     End(usize),
     Name(Name, TailId),
+    Glob(Name, TailId),
     Any(TailId),
 }
 
@@ -82,6 +89,7 @@ impl Store {
         for step in steps.rev() {
             tail = match (step, &self.tails[tail]) {
                 (Step::Name(name), _) => self.intern(Tail::Name(name, tail)),
+                (Step::Glob(glob), _) => self.intern(Tail::Glob(glob, tail)),
                 (Step::Any, Tail::Any(_)) => tail,
                 (Step::Any, _) => self.intern(Tail::Any(tail)),
             };
@@ -107,9 +115,9 @@ impl Store {
             .filter_map(|&tail| match self.tails[tail] {
                 Tail::Any(rest) => match self.tails[rest] {
                     Tail::End(verdict) => Some((tail, verdict)),
-                    Tail::Name(..) | Tail::Any(_) => None,
+                    Tail::Name(..) | Tail::Glob(..) | Tail::Any(_) => None,
                 },
-                Tail::Name(..) | Tail::End(_) => None,
+                Tail::Name(..) | Tail::Glob(..) | Tail::End(_) => None,
             })
             .collect();
         set.iter().copied().filter(|&tail| self.matters(tail, set, &lasting)).collect()
@@ -117,7 +125,7 @@ impl Store {
 
     fn matters(&self, tail: TailId, set: &Tails, lasting: &[(TailId, usize)]) -> bool {
         let mut end = tail;
-        while let Tail::Any(rest) | Tail::Name(_, rest) = self.tails[end] {
+        while let Tail::Any(rest) | Tail::Name(_, rest) | Tail::Glob(_, rest) = self.tails[end] {
             end = rest;
             if matches!(self.tails[end], Tail::Any(_)) && set.contains(&end) {
                 return false;
@@ -138,24 +146,48 @@ impl Store {
         }
     }
 
-    /// What is left after a name that no pattern spells out.
+    /// What is left after a name that no pattern spells out and no glob fits, but those that every name fits.
     pub(super) fn after_any_name(&self, set: &Tails) -> Tails {
         let mut left = Tails::new();
         for &tail in set {
-            if let Tail::Any(_) = self.tails[tail] {
-                self.add(&mut left, tail);
+            match &self.tails[tail] {
+                Tail::Any(_) => self.add(&mut left, tail),
+                Tail::Glob(glob, rest) if every(glob) => self.add(&mut left, *rest),
+                Tail::Name(..) | Tail::Glob(..) | Tail::End(_) => {}
             }
         }
         left
     }
 
-    /// By each name that a pattern spells out: what is left after it.
+    /// By each name that a pattern spells out: what is left after it. Includes what its globs leave.
     pub(super) fn after_each_name(&self, set: &Tails) -> BTreeMap<Name, Tails> {
-        let anyway = self.after_any_name(set);
         let mut left: BTreeMap<Name, Tails> = BTreeMap::new();
         for &tail in set {
             if let Tail::Name(name, rest) = &self.tails[tail] {
-                self.add(left.entry(name.clone()).or_insert_with(|| anyway.clone()), *rest);
+                let otherwise = || self.after_globs(set, |glob| fits(glob, name));
+                self.add(left.entry(name.clone()).or_insert_with(otherwise), *rest);
+            }
+        }
+        left
+    }
+
+    /// The globs that a name has to be compared with.
+    pub(super) fn globs(&self, set: &Tails) -> Vec<Name> {
+        let globs = set.iter().filter_map(|&tail| match &self.tails[tail] {
+            Tail::Glob(glob, _) if !every(glob) => Some(glob.clone()),
+            Tail::Name(..) | Tail::Glob(..) | Tail::Any(_) | Tail::End(_) => None,
+        });
+        globs.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// What is left after a name that no pattern spells out and that fits these globs.
+    pub(super) fn after_globs(&self, set: &Tails, fits: impl Fn(&Name) -> bool) -> Tails {
+        let mut left = self.after_any_name(set);
+        for &tail in set {
+            if let Tail::Glob(glob, rest) = &self.tails[tail]
+                && fits(glob)
+            {
+                self.add(&mut left, *rest);
             }
         }
         left
@@ -175,6 +207,11 @@ impl Store {
         }
         node
     }
+}
+
+/// Whether every name fits, so that none has to be looked at.
+fn every(glob: &Name) -> bool {
+    glob == b"*"
 }
 
 fn first(rules: &mut [u16; RIGHTS], rights: Rights, number: u16) {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use agentid_common::{
-    file::{ANCHOR_TYPE, AnchorKey, Node, RIGHTS, Rights},
+    file::{ANCHOR_TYPE, AnchorKey, EDGE_GLOBS, EdgeKey, MAX_GLOBS, Node, RIGHTS, Rights},
     net::{PEER_SCOPE_BITS, PORT_CLASS_BITS, TCP, UDP},
 };
 
@@ -69,7 +69,7 @@ impl Readable<'_> {
                 .edges
                 .iter()
                 .filter(|(key, _)| key.state == *state)
-                .map(|(key, target)| (self.name(key.name), *target))
+                .map(|(key, target)| (self.edge(key, node), *target))
                 .collect();
             edges.sort();
             for (name, target) in edges {
@@ -80,6 +80,24 @@ impl Readable<'_> {
             }
         }
         Ok(())
+    }
+
+    fn edge(&self, key: &EdgeKey, node: &Node) -> String {
+        if key.kind == EDGE_GLOBS { self.set(key.name, node) } else { self.name(key.name) }
+    }
+
+    /// The globs of a state that are in a set.
+    fn set(&self, set: u64, node: &Node) -> String {
+        let mut index = node.globs;
+        let mut globs = Vec::new();
+        for bit in 0..MAX_GLOBS {
+            let Some(glob) = self.image.globs.get(&index) else { break };
+            if set >> bit & 1 != 0 {
+                globs.push(glob.pattern().escape_ascii().to_string());
+            }
+            index = glob.next;
+        }
+        format!("fits {}", globs.join(" and "))
     }
 
     fn name(&self, hash: u64) -> String {

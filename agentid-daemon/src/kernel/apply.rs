@@ -1,9 +1,9 @@
 //! Ops into map calls, and the maps back into an image.
 
 use agentid_common::{
-    file::Node,
+    file::{Glob, Node},
     instance::Instance,
-    map::{CANARY_SLOT, NODES},
+    map::{CANARY_SLOT, GLOBS, NODES},
     net::{PeerKey, PortKey},
 };
 use aya::maps::{MapError, lpm_trie::Key};
@@ -47,6 +47,8 @@ fn one(maps: &mut Maps, op: &MapOp) -> Result<(), MapError> {
         MapOp::RemoveAnchor(key) => remove(&mut maps.anchors, |map| map.remove(&key)),
         MapOp::SetNode(state, node) => maps.nodes.set(state, node, 0),
         MapOp::RemoveNode(state) => maps.nodes.set(state, Node::default(), 0),
+        MapOp::SetGlob(index, glob) => maps.globs.set(index, glob, 0),
+        MapOp::RemoveGlob(index) => maps.globs.set(index, Glob::default(), 0),
         MapOp::SetEdge(key, target) => {
             put(&mut maps.edges, |map, flags| map.insert(key, target, flags))
         }
@@ -88,6 +90,11 @@ pub fn image(maps: &mut Maps, pins: &Pins) -> Result<Image, MapError> {
     for (state, node) in (0..).zip(sys::array::<Node>(&pins.map("NODES"), NODES)?) {
         if node != Node::default() {
             image.apply(&MapOp::SetNode(state, node));
+        }
+    }
+    for (index, glob) in (0..).zip(sys::array::<Glob>(&pins.map("GLOBS"), GLOBS)?) {
+        if glob != Glob::default() {
+            image.apply(&MapOp::SetGlob(index, glob));
         }
     }
     for element in maps.anchors.map.iter() {

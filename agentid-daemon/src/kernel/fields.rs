@@ -1,10 +1,11 @@
 //! Where the running kernel keeps what the programs read.
 
 use agentid_common::params::{
-    BACKING_FILE_STRUCTURE, BACKING_FILES, FIELDS, Field, SETATTR, SETATTR_DENTRY,
+    BACKING_FILE_STRUCTURE, BACKING_FILES, DENTRY_HEAD, DENTRY_HEAD_FIRST, DENTRY_HEAD_LATER,
+    FIELDS, Field, SETATTR, SETATTR_DENTRY,
 };
 
-use super::btf::{Btf, Malformed};
+use super::btf::{Btf, Malformed, Member};
 
 /// The kernel's own description of its types.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -26,8 +27,17 @@ pub fn globals(btf: &Btf<'_>) -> Result<Vec<(&'static str, u32)>, FieldError> {
     let mut found = Vec::new();
     for field in FIELDS {
         match btf.member(field.structure, field.path) {
+            Some(member) if outside_head(field, member) => {
+                missing.push(format!("{} in the first {DENTRY_HEAD} bytes", full_name(field)));
+            }
             Some(member) => found.push((field.global, member.offset)),
             None => missing.push(full_name(field)),
+        }
+    }
+    let offset = |global| found.iter().find(|(name, _)| *name == global).map(|(_, at)| *at);
+    for later in DENTRY_HEAD_LATER {
+        if offset(DENTRY_HEAD_FIRST) >= offset(later) {
+            missing.push(format!("{DENTRY_HEAD_FIRST} before {later}"));
         }
     }
     let backing_files = btf.size_of(BACKING_FILE_STRUCTURE).is_some();
@@ -38,6 +48,13 @@ pub fn globals(btf: &Btf<'_>) -> Result<Vec<(&'static str, u32)>, FieldError> {
         None => missing.push(format!("{function}({argument})")),
     }
     if missing.is_empty() { Ok(found) } else { Err(FieldError::Missing(missing)) }
+}
+
+/// Whether it is one of those that are read from the copy of a dentry's beginning, and does not lie there.
+fn outside_head(field: &Field, member: Member) -> bool {
+    field.structure == "dentry"
+        && field.global != "DENTRY_SB"
+        && member.offset.checked_add(member.size).is_none_or(|end| end > DENTRY_HEAD)
 }
 
 fn full_name(field: &Field) -> String {

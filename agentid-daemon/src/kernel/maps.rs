@@ -8,7 +8,7 @@ use std::{
 
 use agentid_common::{
     counter,
-    file::{AnchorKey, EdgeKey, Entry, EntryKey, Identity, Node},
+    file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, Identity, Node},
     instance::{Activity, Instance},
     map::Host,
     net::{PeerKey, PortKey, PortRule},
@@ -106,6 +106,7 @@ pub struct Maps {
     pub entries: Counted<HashMap<MapData, EntryKey, Entry>>,
     pub edges: Counted<HashMap<MapData, EdgeKey, u32>>,
     pub nodes: Array<MapData, Node>,
+    pub globs: Array<MapData, Glob>,
     pub peers: Counted<LpmTrie<MapData, PeerKey, u32>>,
     pub ports: Counted<LpmTrie<MapData, PortKey, PortRule>>,
     pub host: Array<MapData, Host>,
@@ -134,6 +135,7 @@ impl Maps {
             entries: counted(ebpf, "ENTRIES")?,
             edges: counted(ebpf, "EDGES")?,
             nodes: typed(ebpf, "NODES")?,
+            globs: typed(ebpf, "GLOBS")?,
             peers: counted(ebpf, "PEERS")?,
             ports: counted(ebpf, "PORTS")?,
             host: typed(ebpf, "HOST")?,

@@ -77,6 +77,7 @@ pub const MAPS: &[&str] = &[
     "ENTRIES",
     "EDGES",
     "NODES",
+    "GLOBS",
     "PEERS",
     "PORTS",
     "COUNTERS",

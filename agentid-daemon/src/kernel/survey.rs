@@ -14,7 +14,7 @@ use std::{
 
 use agentid_common::{
     file::{ANCHOR_FOLDER, AnchorKey, Identity},
-    name::{NameKey, hash},
+    name::NameKey,
 };
 use aya::maps::MapError;
 use rustix::fs::{AtFlags, CWD, StatxFlags, statfs, statx};
@@ -218,15 +218,15 @@ pub fn locate(maps: &Maps, keys: &NameKey, path: &Path) -> Result<HostPlace, Loc
     let inside = line.root.join(inside);
     let mut levels = Vec::new();
     for name in below.iter().rev() {
-        levels.push(Level { anchor: AnchorKey::default(), name: hash(keys, bytes(name)) });
+        levels.push(Level::new(AnchorKey::default(), bytes(name), keys));
     }
     for place in inside.ancestors() {
         let anchor = match reach(&lines, &line.device, place) {
             Some(path) => identify(maps, &path)?.map(|identity| key(&identity)),
             None => None,
         };
-        let name = place.file_name().map_or(0, |name| hash(keys, bytes(name)));
-        levels.push(Level { anchor: anchor.unwrap_or_default(), name });
+        let name = place.file_name().map(bytes).unwrap_or_default();
+        levels.push(Level::new(anchor.unwrap_or_default(), name, keys));
     }
     Ok(HostPlace { levels, magic: magic.f_type as u64 & 0xffff_ffff })
 }

@@ -4,12 +4,14 @@
 //!   /etc/hosts              that file
 //!   /usr/**                 the folder /usr and everything below it
 //!   **/.env                 every .env on every filesystem
+//!   /etc/ssl/*.pem          the files in that folder whose names end with .pem
+//!   **/id_*                 every file whose name begins with id_
 //!   ${workspace}/src/**     the same, below the folder that the launch gives
 //! ```
 
 use std::path::PathBuf;
 
-use agentid_common::file::{MAX_DEPTH, MAX_NAME};
+use agentid_common::file::{MAX_DEPTH, MAX_GLOB, MAX_NAME};
 
 use super::error::Flaw;
 
@@ -35,20 +37,23 @@ pub enum Root {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Component {
     Name(String),
+    /// A name with `*` (any number of bytes, none included) or `?` (one byte) in it. Any other sign is itself, and so
+    /// is a leading dot.
+    Glob(String),
     /// `**`: any number of names, none included. Never follows another of its kind.
     Any,
 }
 
 impl Pattern {
-    /// The names before the first `**`.
+    /// The names before the first `*`, `**` or `?`.
     pub fn literal(&self) -> impl Iterator<Item = &str> {
         self.components.iter().map_while(|component| match component {
             Component::Name(name) => Some(name.as_str()),
-            Component::Any => None,
+            Component::Glob(_) | Component::Any => None,
         })
     }
 
-    /// The path that the names before the first `**` make, from `/`.
+    /// The path that these names make, from `/`.
     pub fn prefix(&self) -> PathBuf {
         let mut path = PathBuf::from("/");
         path.extend(self.literal());
@@ -157,12 +162,29 @@ fn component(part: &str) -> Result<Component, Flaw> {
         return Err(Flaw::new(format!("`**` within the name `{part}`"))
             .help("`**` stands alone between slashes"));
     }
-    if let Some(sign) = part.chars().find(|sign| "*?[{".contains(*sign)) {
+    if let Some(sign) = part.chars().find(|sign| "[{".contains(*sign)) {
         return Err(Flaw::new(format!("`{sign}` within a name is not supported yet"))
-            .help("write each name, or `**` for any number of names"));
+            .help("write each name, or `*` for any part of a name and `?` for one byte"));
+    }
+    if let Some(sign) = ["\\*", "\\?"].iter().find(|sign| part.contains(**sign)) {
+        return Err(Flaw::new(format!(
+            "`{sign}` in the name `{part}`: a `\\` does not make a sign plain"
+        ))
+        .help("write `?` in the place of the sign"));
+    }
+    if part.contains(['*', '?']) {
+        return glob(part);
     }
     if part.len() > MAX_NAME {
         return Err(Flaw::new(format!("name is longer than {MAX_NAME} bytes")));
     }
     Ok(Component::Name(part.to_owned()))
+}
+
+fn glob(part: &str) -> Result<Component, Flaw> {
+    if part.len() > MAX_GLOB {
+        return Err(Flaw::new(format!("name with `*` or `?` is longer than {MAX_GLOB} bytes"))
+            .help("write the name in full, or a shorter part of it and `*`"));
+    }
+    Ok(Component::Glob(part.to_owned()))
 }

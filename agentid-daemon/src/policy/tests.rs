@@ -116,9 +116,8 @@ fn refuses_what_is_not_supported_yet() {
     );
     refused("[[net]]\nto = ['1.1.1.1:80']\nallow = ['listen']", "`listen` in [[net]] is not");
     refused("[[file]]\npaths = ['/run/x']\nallow = ['connect']", "on files is not supported yet");
-    refused_path("/home/*/x", "`*` within a name is not supported yet");
-    refused_path("/lib?", "`?` within a name is not supported yet");
     refused_path("/x/[a-z]", "`[` within a name is not supported yet");
+    refused_path("/x/*.{pem,key}", "`{` within a name is not supported yet");
     refused_peer("api.github.com:443", "host names are not supported yet");
     refused_peer("unix:/run/x.sock", "unix sockets are not supported yet");
 }
@@ -130,12 +129,41 @@ fn refuses_paths_that_name_nothing() {
     refused_path("/usr//lib", "empty name");
     refused_path("/usr/../etc", "`..` in a pattern");
     refused_path("/usr/lib**", "`**` stands alone");
+    refused_path("*.pem", "begin with `/`, `**/` or `${parameter}/`");
+    refused_path("/proc/self/fd/*", "/proc/self names whoever asks");
     refused_path("${home}/x", "declare it: params = [\"home\"]");
     refused_path("/x/${home}", "a parameter stands at the beginning");
     refused("[[file]]\npaths = [\"/a\\u0000\"]\nallow = ['read']", "zero character");
     refused_path("/proc/self/environ", "/proc/self names whoever asks");
     refused_path("/proc/thread-self", "/proc/thread-self names whoever asks");
     refused_path("/dev/fd/**", "/dev/fd names whoever asks");
+}
+
+#[test]
+fn refuses_globs_that_cannot_be_meant() {
+    let said = |path: &str| {
+        let flaw = super::pattern::parse(path, &[]).unwrap_err();
+        format!("{}; {}", flaw.message, flaw.help.unwrap_or_default())
+    };
+    assert_eq!(
+        said("/x/*.[ch]"),
+        "`[` within a name is not supported yet; \
+         write each name, or `*` for any part of a name and `?` for one byte"
+    );
+    assert_eq!(said("/x/a**b"), "`**` within the name `a**b`; `**` stands alone between slashes");
+    assert_eq!(
+        said("/x/a\\*b"),
+        "`\\*` in the name `a\\*b`: a `\\` does not make a sign plain; \
+         write `?` in the place of the sign"
+    );
+    let long = format!("/x/{}*", "a".repeat(64));
+    assert_eq!(
+        said(&long),
+        "name with `*` or `?` is longer than 64 bytes; \
+         write the name in full, or a shorter part of it and `*`"
+    );
+    assert!(super::pattern::parse(&long[..long.len() - 2], &[]).is_ok());
+    assert!(super::pattern::parse(&format!("/x/{}*", "a".repeat(63)), &[]).is_ok());
 }
 
 #[test]
@@ -188,6 +216,12 @@ fn reads_patterns() {
     );
     assert_eq!(pattern("/usr/**").prefix(), std::path::Path::new("/usr"));
     assert_eq!(pattern("/a/b/**/c").prefix(), std::path::Path::new("/a/b"));
+    let glob = |text: &str| Component::Glob(text.to_owned());
+    assert_eq!(pattern("**/*.pem").components, [Component::Any, glob("*.pem")]);
+    assert_eq!(pattern("${ws}/.?*/**").components, [glob(".?*"), Component::Any]);
+    assert_eq!(pattern("/a/b*/c").prefix(), std::path::Path::new("/a"));
+    assert_eq!(pattern("/*").prefix(), std::path::Path::new("/"));
+    assert_eq!(pattern("/a\\b").components, [Component::Name("a\\b".into())]);
     assert_eq!(pattern("${ws}").root, Root::Parameter(0));
     assert_eq!(pattern("${ws}/**").components, [Component::Any]);
 }

@@ -14,7 +14,7 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 use crate::{
     facts::Live,
     kfield::Binprm,
-    object::{Asked, Object, place::Place},
+    object::{Asked, place::Place},
     settle::{Allowed, hold},
 };
 
@@ -22,7 +22,7 @@ use crate::{
 pub fn bprm_check_security(ctx: LsmContext) -> i32 {
     let file = Binprm(ctx.arg(0)).file();
     let want = Rights::EXEC;
-    hold(Hook::BprmCheckSecurity, Allowed::Recorded, &Object::File(Asked { file, want }), |tag| {
+    hold(Hook::BprmCheckSecurity, Allowed::Recorded, Asked { file, want }, |tag| {
         let place = Place::of_file(file);
         if place.is_internal() {
             // Memory that was never a file in a folder: there is no place for a rule to name.

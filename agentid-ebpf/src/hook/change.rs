@@ -27,12 +27,10 @@
 use agentid_common::{file::Rights, verdict::Hook};
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
-use super::name::may_use;
+use super::name::hold_name;
 use crate::{
     kfield::{Dentry, changed_by},
-    object::{Named, Object, place::Place},
-    settle::{Allowed, conclude},
-    subject::{self, Subject},
+    subject,
 };
 
 #[lsm(hook = "inode_setattr")]
@@ -70,15 +68,8 @@ pub fn inode_file_setattr(ctx: LsmContext) -> i32 {
 /// Holds the current task to `write`, unless the change is a layer's.
 #[inline(always)]
 fn hold_change(hook: Hook, dentry: Dentry) -> i32 {
-    match subject::current() {
-        Subject::Untagged | Subject::Keeper => 0,
-        Subject::Agent(_) if subject::acts_for_the_kernel() => 0,
-        Subject::Agent(tag) => {
-            // SAFETY: a value of task storage lives as long as its task.
-            let tag = unsafe { &*tag };
-            let want = Rights::WRITE;
-            let answer = may_use(tag, &Place::of_name(dentry), want);
-            conclude(hook, Allowed::Counted, &Object::Name(Named { dentry, want }), tag, answer)
-        }
+    if subject::run().is_some() && subject::acts_for_the_kernel() {
+        return 0;
     }
+    hold_name(hook, dentry, Rights::WRITE)
 }

@@ -18,7 +18,7 @@ use super::name::hold_name;
 use crate::{
     facts::Live,
     kfield::Dentry,
-    object::{Named, Object, place::Place},
+    object::{Named, place::Place},
     settle::{Allowed, hold},
 };
 
@@ -42,7 +42,7 @@ pub fn path_mknod(ctx: LsmContext) -> i32 {
     let dentry = Dentry(ctx.arg(1));
     let kind = ctx.arg::<u64>(2) as u16 & S_IFMT;
     let want = Rights::CREATE;
-    hold(Hook::PathMknod, Allowed::Counted, &Object::Name(Named { dentry, want }), |tag| {
+    hold(Hook::PathMknod, Allowed::Counted, Named { dentry, want }, |tag| {
         if kind == S_IFCHR || kind == S_IFBLK {
             may_go_on(&Live, tag)?;
             return Err(Refusal::denied(Reason::DeviceNode));

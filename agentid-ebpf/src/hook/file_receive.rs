@@ -24,7 +24,7 @@ pub fn file_receive(ctx: LsmContext) -> i32 {
     let file = File(ctx.arg(0));
     let want = rights::held(file);
     let object = Object::File(Asked { file, want });
-    hold(Hook::FileReceive, Allowed::Counted, &object, |tag| {
+    hold(Hook::FileReceive, Allowed::Counted, object, |tag| {
         if want.is_empty() {
             return may_go_on(&Live, tag);
         }

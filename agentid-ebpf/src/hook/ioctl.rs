@@ -43,14 +43,14 @@ const MINORBITS: u32 = 20;
 pub fn file_ioctl(ctx: LsmContext) -> i32 {
     let file = File(ctx.arg(0));
     let object = Object::File(Asked { file, want: Rights::NONE });
-    hold(Hook::FileIoctl, Allowed::Counted, &object, |tag| may_ask(tag, file, ctx.arg(1)))
+    hold(Hook::FileIoctl, Allowed::Counted, object, |tag| may_ask(tag, file, ctx.arg(1)))
 }
 
 #[lsm(hook = "file_ioctl_compat")]
 pub fn file_ioctl_compat(ctx: LsmContext) -> i32 {
     let file = File(ctx.arg(0));
     let object = Object::Spelled(Asked { file, want: Rights::NONE });
-    hold(Hook::FileIoctlCompat, Allowed::Counted, &object, |tag| may_ask(tag, file, ctx.arg(1)))
+    hold(Hook::FileIoctlCompat, Allowed::Counted, object, |tag| may_ask(tag, file, ctx.arg(1)))
 }
 
 #[inline(always)]

@@ -27,8 +27,7 @@ use crate::{
     facts::Live,
     kfield::{Area, File, nullable_file},
     object::{Asked, Object, place::Place},
-    settle::{Allowed, conclude},
-    subject::{self, Subject},
+    settle::{Allowed, hold},
 };
 
 /// include/uapi/asm-generic/mman-common.h
@@ -36,46 +35,36 @@ const PROT_EXEC: u64 = 4;
 
 #[lsm(hook = "mmap_file")]
 pub fn mmap_file(ctx: LsmContext) -> i32 {
-    let Some(tag) = asked(ctx.arg(2)) else {
+    if !is_executable(ctx.arg(2)) {
         return 0;
-    };
+    }
     match nullable_file(&ctx) {
         Ok(None) => 0,
         Ok(Some(file)) => {
             let object = Object::File(Asked { file, want: Rights::EXEC });
-            conclude(Hook::MmapFile, Allowed::Counted, &object, tag, may_map(tag, file))
+            hold(Hook::MmapFile, Allowed::Counted, object, |tag| may_map(tag, file))
         }
-        Err(fault) => {
-            conclude(Hook::MmapFile, Allowed::Counted, &Object::None, tag, Err(fault.into()))
-        }
+        Err(fault) => hold(Hook::MmapFile, Allowed::Counted, Object::None, |_| Err(fault.into())),
     }
 }
 
 #[lsm(hook = "file_mprotect")]
 pub fn file_mprotect(ctx: LsmContext) -> i32 {
-    let Some(tag) = asked(ctx.arg(2)) else {
+    if !is_executable(ctx.arg(2)) {
         return 0;
-    };
+    }
     let file = Area(ctx.arg(0)).file();
     if file.is_null() {
         return 0;
     }
     let object = Object::Spelled(Asked { file, want: Rights::EXEC });
-    conclude(Hook::FileMprotect, Allowed::Counted, &object, tag, may_map(tag, file))
+    hold(Hook::FileMprotect, Allowed::Counted, object, |tag| may_map(tag, file))
 }
 
-/// The run that is to be asked about a mapping with these protections, if one is.
+/// Asked first, because most mappings of the host end here.
 #[inline(always)]
-fn asked<'a>(protections: u64) -> Option<&'a Tag> {
-    // First, because most mappings of the host end here.
-    if protections & PROT_EXEC == 0 {
-        return None;
-    }
-    match subject::current() {
-        Subject::Untagged | Subject::Keeper => None,
-        // SAFETY: a value of task storage lives as long as its task.
-        Subject::Agent(tag) => Some(unsafe { &*tag }),
-    }
+fn is_executable(protections: u64) -> bool {
+    protections & PROT_EXEC != 0
 }
 
 #[inline(always)]

@@ -10,14 +10,14 @@ use agentid_common::{
 use crate::{
     facts::Live,
     kfield::Dentry,
-    object::{Named, Object, place::Place},
+    object::{Named, place::Place},
     settle::{Allowed, hold},
 };
 
 /// Holds the current task to what its run may do with a name.
 #[inline(always)]
 pub fn hold_name(hook: Hook, dentry: Dentry, want: Rights) -> i32 {
-    hold(hook, Allowed::Counted, &Object::Name(Named { dentry, want }), |tag| {
+    hold(hook, Allowed::Counted, Named { dentry, want }, |tag| {
         may_use(tag, &Place::of_name(dentry), want)
     })
 }

@@ -24,8 +24,8 @@ use crate::{
         Named, Object,
         place::{Place, forgotten},
     },
-    settle::{Allowed, conclude},
-    subject::{self, Subject},
+    settle::{Allowed, conclude_apart, hold},
+    subject,
 };
 
 /// include/uapi/linux/fs.h
@@ -37,23 +37,23 @@ const S_IFDIR: u16 = 0o040_000;
 
 #[lsm(hook = "path_rename")]
 pub fn path_rename(ctx: LsmContext) -> i32 {
-    let Subject::Agent(tag) = subject::current() else {
+    let Some(tag) = subject::run() else {
         return 0;
     };
-    // SAFETY: a value of task storage lives as long as its task.
-    let tag = unsafe { &*tag };
     let (old, new, flags) = (Dentry(ctx.arg(1)), Dentry(ctx.arg(3)), ctx.arg::<u64>(4) as u32);
     let exchange = flags & RENAME_EXCHANGE != 0;
     let take = if exchange { Rights::DELETE.union(Rights::CREATE) } else { Rights::DELETE };
     let taken = may_take(tag, old, take, flags);
     if taken.is_err() {
-        return settle(Hook::PathRename, tag, Named { dentry: old, want: take }, taken);
+        let object = Object::Name(Named { dentry: old, want: take });
+        return conclude_apart(Hook::PathRename, Allowed::Counted, &object, tag, &taken);
     }
     // What lies at the new name goes, or goes to the old one.
     let replaced = !new.inode().is_null();
     let want = if replaced { Rights::CREATE.union(Rights::DELETE) } else { Rights::CREATE };
     let answer = may_become(tag, old, new, want, exchange);
-    settle(Hook::PathRename, tag, Named { dentry: new, want }, answer)
+    let object = Object::Name(Named { dentry: new, want });
+    conclude_apart(Hook::PathRename, Allowed::Counted, &object, tag, &answer)
 }
 
 /// May what has the old name have the new one?
@@ -74,17 +74,12 @@ fn may_become(tag: &Tag, old: Dentry, new: Dentry, want: Rights, exchange: bool)
 
 #[lsm(hook = "path_link")]
 pub fn path_link(ctx: LsmContext) -> i32 {
-    let Subject::Agent(tag) = subject::current() else {
-        return 0;
-    };
-    // SAFETY: a value of task storage lives as long as its task.
-    let tag = unsafe { &*tag };
     let (old, new) = (Dentry(ctx.arg(0)), Dentry(ctx.arg(2)));
-    let (from, to) = (Place::of_name(old), Place::of_name(new));
     let want = Rights::CREATE;
-    let moved = Move { from: &from, to: &to, want, folder: false, exchange: false };
-    let answer = may_move(&Live, tag, &moved);
-    settle(Hook::PathLink, tag, Named { dentry: new, want }, answer)
+    hold(Hook::PathLink, Allowed::Counted, Named { dentry: new, want }, |tag| {
+        let (from, to) = (Place::of_name(old), Place::of_name(new));
+        may_move(&Live, tag, &Move { from: &from, to: &to, want, folder: false, exchange: false })
+    })
 }
 
 /// May what has this name lose it?
@@ -96,12 +91,6 @@ fn may_take(tag: &Tag, old: Dentry, want: Rights, flags: u32) -> Answer {
         return Err(Refusal::denied(Reason::DeviceNode));
     }
     may_access(&Live, tag, &Place::of_name(old), Rights(forgotten(want.0)?))
-}
-
-/// Not inlined: the record's walk needs the stack that the decision's had.
-#[inline(never)]
-fn settle(hook: Hook, tag: &Tag, named: Named, answer: Answer) -> i32 {
-    conclude(hook, Allowed::Counted, &Object::Name(named), tag, answer)
 }
 
 /// A file of no kind is a load that has failed, and must not pass for one that is no folder.

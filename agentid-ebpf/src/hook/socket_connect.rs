@@ -27,7 +27,7 @@ pub fn socket_connect(ctx: LsmContext) -> i32 {
         return 0;
     }
     let (body, asked) = peer::of_connect(Socket(ctx.arg(0)), SockAddr(ctx.arg(1)), ctx.arg(2));
-    hold(Hook::SocketConnect, Allowed::Recorded, &Object::Peer(body), |tag| match asked? {
+    hold(Hook::SocketConnect, Allowed::Recorded, Object::Peer(body), |tag| match asked? {
         Asked::Peer(peer) => may_use(&Live, tag, &peer),
         Asked::Nobody => may_go_on(&Live, tag),
     })

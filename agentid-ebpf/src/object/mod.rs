@@ -4,6 +4,7 @@ pub mod peer;
 pub mod place;
 pub mod rights;
 pub mod spelling;
+mod walk;
 
 use agentid_common::{file::Rights, record::PeerBody};
 
@@ -29,4 +30,18 @@ pub enum Object {
     Spelled(Asked),
     Name(Named),
     Peer(PeerBody),
+}
+
+impl From<Asked> for Object {
+    #[inline(always)]
+    fn from(asked: Asked) -> Self {
+        Self::File(asked)
+    }
+}
+
+impl From<Named> for Object {
+    #[inline(always)]
+    fn from(named: Named) -> Self {
+        Self::Name(named)
+    }
 }

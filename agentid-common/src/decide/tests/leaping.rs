@@ -36,7 +36,8 @@ fn searches() -> impl Iterator<Item = Search> {
 
 fn descended(mut search: Search, tables: &Tables) -> [u32; HEADS] {
     for level in (0..search.top().unwrap_or(0)).rev() {
-        search.descend(tables, level, NAMES[level as usize]).unwrap();
+        let name = NAMES[level as usize];
+        search.descend(tables, level, name, &mut written(&name.to_string())).unwrap();
     }
     search.heads.map(|head| head.state)
 }
@@ -65,6 +66,23 @@ fn a_name_that_matters_is_not_leapt_over() {
     search.heads[0] = Head { state: 1, level: 3 };
     search.leap(&tables).unwrap();
     assert_eq!(search.top(), Some(3));
+}
+
+#[test]
+fn a_glob_is_not_leapt_over() {
+    let mut tables = tables();
+    tables.state(1, Rights::READ, Rights::NONE);
+    let node = tables.nodes.get_mut(&1).unwrap();
+    (node.other, node.globs) = (1, 1);
+    // Where the head is, and where it would leap to.
+    for state in [1, 2] {
+        tables.state(2, Rights::READ, Rights::NONE);
+        tables.nodes.get_mut(&2).unwrap().other = 1;
+        let mut search = Search::default();
+        search.heads[0] = Head { state, level: 3 };
+        search.leap(&tables).unwrap();
+        assert_eq!(search.top(), Some(3));
+    }
 }
 
 #[test]

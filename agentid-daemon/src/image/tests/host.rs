@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     path::{Path, PathBuf},
 };
 
@@ -127,8 +128,8 @@ impl Host {
         let (device, mut inside) = self.inside(path);
         let mut levels = Vec::new();
         loop {
-            let name = inside.file_name().map_or(0, |n| name::hash(&KEY, n.as_encoded_bytes()));
-            levels.push(Level { anchor: self.anchor(device, &inside), name });
+            let name = inside.file_name().map(OsStr::as_encoded_bytes).unwrap_or_default();
+            levels.push(Level::new(self.anchor(device, &inside), name, &KEY));
             if !inside.pop() {
                 break;
             }

@@ -1,7 +1,9 @@
 //! Tests of the compiler, over made-up hosts.
 
 mod bind;
+mod examples;
 mod file;
+mod glob;
 mod host;
 mod net;
 mod numbers;

@@ -20,7 +20,23 @@ fn fits(pattern: &[Component], names: &[&str]) -> bool {
         ([Component::Name(name), rest @ ..], [first, after @ ..]) => {
             name == first && fits(rest, after)
         }
-        ([], [_, ..]) | ([Component::Name(_), ..], []) => false,
+        ([Component::Glob(glob), rest @ ..], [first, after @ ..]) => {
+            fits_name(glob.as_bytes(), first.as_bytes()) && fits(rest, after)
+        }
+        ([], [_, ..]) | ([Component::Name(_) | Component::Glob(_), ..], []) => false,
+    }
+}
+
+/// Whether a name fits a glob, sign by sign.
+fn fits_name(glob: &[u8], name: &[u8]) -> bool {
+    match (glob, name) {
+        ([b'*', rest @ ..], _) => {
+            fits_name(rest, name) || !name.is_empty() && fits_name(glob, &name[1..])
+        }
+        ([sign, rest @ ..], [first, after @ ..]) => {
+            (*sign == b'?' || sign == first) && fits_name(rest, after)
+        }
+        (rest, left) => rest.is_empty() && left.is_empty(),
     }
 }
 
@@ -72,7 +88,9 @@ fn plain(answer: Answer) -> Answer {
     }
 }
 
-const NAMES: [&str; 4] = ["a", "b", "c", ".env"];
+const NAMES: [&str; 6] = ["a", "b", "c", ".env", "ab", ".env.b"];
+/// As many as one state can have, and the one that needs no comparison.
+const GLOBS: [&str; 7] = ["*", "a*", "*b", "?", "?b", ".env*", "*e*"];
 
 fn path(most: usize) -> impl Strategy<Value = String> {
     prop::collection::vec(select(&NAMES[..]), 1..=most)
@@ -80,7 +98,7 @@ fn path(most: usize) -> impl Strategy<Value = String> {
 }
 
 fn pattern() -> impl Strategy<Value = String> {
-    let part = prop_oneof![3 => select(&NAMES[..]), 2 => Just("**")];
+    let part = prop_oneof![3 => select(&NAMES[..]), 2 => Just("**"), 2 => select(&GLOBS[..])];
     let begin = prop_oneof![3 => Just("/"), 1 => Just("${w}/")];
     (begin, prop::collection::vec(part, 1..5))
         .prop_map(|(begin, parts)| begin.to_owned() + &parts.join("/"))

@@ -1,4 +1,7 @@
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
 
 use agentid_common::{
     file::{AnchorKey, Rights},
@@ -71,8 +74,8 @@ fn terrain(folders: Vec<PathBuf>) -> Terrain {
 
 fn place(path: &str) -> HostPlace {
     let level = |path: &Path| {
-        let name = path.file_name().map_or(0, |name| name::hash(&KEY, name.as_encoded_bytes()));
-        Level { anchor: key(path), name }
+        let name = path.file_name().map(OsStr::as_encoded_bytes).unwrap_or_default();
+        Level::new(key(path), name, &KEY)
     };
     HostPlace { levels: Path::new(path).ancestors().map(level).collect(), magic: EXT4 }
 }

@@ -1,0 +1,120 @@
+//! The reference of the policy language: every example in it holds.
+
+use std::net::SocketAddr;
+
+use agentid_common::{
+    file::Rights,
+    net::{Address, TCP, UDP},
+    verdict::{Answer, Reason, Refusal},
+};
+
+use super::host::{Host, Run};
+use crate::policy::parse;
+
+const REFERENCE: &str = include_str!("../../../POLICY.md");
+
+/// A policy, and what the lines below it expect.
+struct Example {
+    policy: String,
+    lines: Vec<String>,
+}
+
+/// Each block of TOML with the block of text that follows.
+fn examples() -> Vec<Example> {
+    let mut examples: Vec<Example> = Vec::new();
+    let mut lines = REFERENCE.lines();
+    while let Some(fence) = lines.next() {
+        let Some(kind) = fence.strip_prefix("```") else { continue };
+        let block: Vec<String> =
+            lines.by_ref().take_while(|line| *line != "```").map(str::to_owned).collect();
+        match kind {
+            "toml" => examples.push(Example { policy: block.join("\n"), lines: Vec::new() }),
+            "text" => examples.last_mut().unwrap().lines.extend(block),
+            other => panic!("a block of {other:?} is no example"),
+        }
+    }
+    examples
+}
+
+fn expected(words: &[&str]) -> (usize, Answer) {
+    match words {
+        [.., "allowed"] => (1, Ok(0)),
+        [.., "denied", "by", rule] => {
+            let rule = rule.parse().unwrap();
+            (3, Err(Refusal::Denied { reason: Reason::DenyRule, rule }))
+        }
+        [.., "denied"] => (1, Err(Refusal::denied(Reason::NoRule))),
+        _ => panic!("{words:?} expects nothing"),
+    }
+}
+
+fn ask(run: &Run, question: &[&str]) -> Answer {
+    match question {
+        [verb @ ("connect" | "udp"), peer] => {
+            let peer: SocketAddr = peer.parse().unwrap();
+            let address = match peer {
+                SocketAddr::V4(peer) => Address::v4(peer.ip().octets()),
+                SocketAddr::V6(peer) => Address::v6(peer.ip().octets()),
+            };
+            run.connect(address, peer.port(), if *verb == "udp" { UDP } else { TCP })
+        }
+        [rights @ .., path] => {
+            let right = |word: &&str| Rights::NAMES.iter().find(|(_, name)| name == word);
+            let rights = rights.iter().map(|word| right(word).unwrap().0);
+            run.access(path, rights.fold(Rights::NONE, Rights::union))
+        }
+        [] => panic!("nothing is asked"),
+    }
+}
+
+#[test]
+fn every_example_of_the_reference_holds() {
+    let examples = examples();
+    assert!(examples.len() >= 4);
+    for Example { policy, lines } in examples {
+        let parsed = parse("POLICY.md", &policy).unwrap_or_else(|errors| panic!("{errors:?}"));
+        let mut run = Run::new(Host::usual(), &parsed);
+        let (with, lines): (Vec<_>, Vec<_>) =
+            lines.iter().partition(|line| line.starts_with("with "));
+        let params: Vec<(&str, &str)> =
+            with.iter().map(|line| line[5..].split_once(" = ").unwrap()).collect();
+        run.bind(&params);
+        assert!(lines.len() > 3, "{policy}");
+        for line in lines {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let (taken, expected) = expected(&words);
+            let answer = ask(&run, &words[..words.len() - taken]).map(|_| 0);
+            assert_eq!(answer, expected, "{line}\n{policy}");
+        }
+    }
+}
+
+#[test]
+fn the_reference_has_the_bounds_of_the_code() {
+    use agentid_common::file::{HEADS, MAX_DEPTH, MAX_GLOB, MAX_GLOBS, MAX_NAME};
+    let text: Vec<&str> = REFERENCE.split_whitespace().collect();
+    let text = text.join(" ");
+    for bound in [
+        format!("at most {MAX_NAME} bytes, or {MAX_GLOB} with"),
+        format!("a pattern at most {MAX_DEPTH} names"),
+        format!("at most {MAX_GLOBS} different names"),
+        format!("at most {} names of folders", HEADS - 1),
+        format!("more than {} states", super::super::automaton::MAX_STATES),
+    ] {
+        assert!(text.contains(&bound), "{bound}");
+    }
+}
+
+#[test]
+fn the_reference_has_every_right_and_key() {
+    let rights = Rights::NAMES.iter().map(|(_, name)| *name);
+    let keys = ["name", "ttl", "max_ttl", "description", "params", "mode", "on_end", "[[file]]"];
+    let more = ["[[net]]", "paths", "allow", "deny", "because", "to", "proto"];
+    for word in rights.chain(keys).chain(more) {
+        assert!(
+            REFERENCE.contains(&format!("`{word}`"))
+                || REFERENCE.contains(&format!("[\"{word}\"]")),
+            "{word}"
+        );
+    }
+}
