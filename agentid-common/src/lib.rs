@@ -19,6 +19,7 @@ pub mod layout;
 pub mod map;
 pub mod name;
 pub mod net;
+pub mod netlink;
 pub mod params;
 pub mod record;
 pub mod tag;
@@ -28,4 +29,4 @@ pub mod verdict;
 mod user;
 
 /// Version of every layout in this crate. A daemon adopts pinned maps of this version only.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;

@@ -56,6 +56,10 @@ fields! {
     SOCK_TYPE: "sock"."sk_type";
     SOCK_PROTOCOL: "sock"."sk_protocol";
     SOCKADDR_FAMILY: "sockaddr"."sa_family";
+    SOCK_FAMILY: "sock"."__sk_common"."skc_family";
+    UNIX_DENTRY: "unix_sock"."path"."dentry";
+    SKB_DATA: "sk_buff"."data";
+    SKB_LENGTH: "sk_buff"."len";
 }
 
 /// What is copied of a dentry at once, from its beginning, in bytes.

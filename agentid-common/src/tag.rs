@@ -5,7 +5,7 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InvocationId(pub [u8; 16]);
 
-/// A task's membership in an instance.
+/// A task's membership in an instance, and a socket's: which run has made it.
 ///
 /// The slot finds the instance, the generation proves that the slot still belongs to the run that the task was
 /// started in: a slot that was given to another run has another generation, and the tag is then a revoked one.
@@ -14,9 +14,17 @@ pub struct InvocationId(pub [u8; 16]);
 pub struct Tag {
     pub generation: u64,
     pub slot: u32,
-    /// [`COUNTED`] while the task is part of its instance's live count.
+    /// [`COUNTED`] while the task is part of its instance's live count; a socket never is.
     pub counted: u32,
     pub invocation: InvocationId,
+}
+
+impl Tag {
+    /// Whether both are of one run.
+    #[inline(always)]
+    pub const fn is_of_the_run_of(&self, other: &Self) -> bool {
+        self.generation == other.generation && self.slot == other.slot
+    }
 }
 
 /// Value of [`Tag::counted`] for a task that the live count includes.

@@ -71,6 +71,13 @@ closed! {
         FileIoctl = 30 => "file_ioctl",
         FileIoctlCompat = 31 => "file_ioctl_compat",
         FileReceive = 32 => "file_receive",
+        SocketPostCreate = 40 => "socket_post_create",
+        SocketSocketpair = 41 => "socket_socketpair",
+        UnixStreamConnect = 42 => "unix_stream_connect",
+        UnixMaySend = 43 => "unix_may_send",
+        NetlinkSend = 44 => "netlink_send",
+        SkbIngress = 45 => "skb_ingress",
+        SkbEgress = 46 => "skb_egress",
     }
 }
 
@@ -124,6 +131,10 @@ closed! {
         DeviceNode = 18 => "device_node",
         /// An ioctl that is not among those that may be used on files of this kind.
         Ioctl = 19 => "ioctl",
+        /// A unix socket that the run has not made, and that lies nowhere.
+        ForeignSocket = 22 => "foreign_socket",
+        /// A message to the kernel that does not only read, or that no run needs.
+        Netlink = 23 => "netlink",
     }
 }
 
@@ -143,7 +154,9 @@ impl Reason {
             | Self::OutsideRun
             | Self::RightsGained
             | Self::DeviceNode
-            | Self::Ioctl => true,
+            | Self::Ioctl
+            | Self::ForeignSocket
+            | Self::Netlink => true,
             Self::None
             | Self::NotLive
             | Self::Revoked
@@ -183,6 +196,8 @@ closed! {
         Loop = 8 => "loop",
         /// There is no memory for the walk.
         WorkStorage = 9 => "work_storage",
+        /// The tag could not be given to a new socket.
+        SocketStorage = 11 => "socket_storage",
     }
 }
 
@@ -247,8 +262,8 @@ pub struct Settled {
 const fn errno(reason: Reason) -> i32 {
     match reason {
         Reason::RightsGained => EXDEV,
-        // As mknod(2) says to who may not make device nodes.
-        Reason::OutsideRun | Reason::DeviceNode => EPERM,
+        // As mknod(2) and netlink(7) say to who may not make device nodes or change the network.
+        Reason::OutsideRun | Reason::DeviceNode | Reason::Netlink => EPERM,
         _ if reason.is_policy() => EACCES,
         _ => EPERM,
     }

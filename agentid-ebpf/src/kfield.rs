@@ -5,7 +5,9 @@
 
 use agentid_common::{params::DENTRY_HEAD, verdict::Fault};
 use aya_ebpf::{
-    EbpfContext as _, Global, bindings::task_struct, helpers::generated::bpf_probe_read_kernel,
+    EbpfContext as _, Global,
+    bindings::task_struct,
+    helpers::generated::{bpf_probe_read_kernel, bpf_skc_to_unix_sock},
     programs::LsmContext,
 };
 
@@ -32,6 +34,7 @@ offsets! {
     INODE_SB INODE_MODE INODE_NUMBER INODE_DEVICE INODE_GENERATION SB_ROOT SB_MAGIC SB_FLAGS VFSMOUNT_SB BPRM_FILE
     VMA_FILE MOUNT_VFSMOUNT MOUNT_NAMESPACE IATTR_VALID TASK_FLAGS TASK_CRED TASK_REAL_CRED TASK_IO_URING
     TASK_TGID TASK_TID SOCKET_SK SOCK_TYPE SOCK_PROTOCOL SOCKADDR_FAMILY
+    SOCK_FAMILY UNIX_DENTRY SKB_DATA SKB_LENGTH
     BACKING_FILES SETATTR_DENTRY
 }
 
@@ -113,11 +116,24 @@ structures! {
     Socket { sock: Sock = SOCKET_SK; }
     /// `struct sock`
     Sock {
+        family: u16 = SOCK_FAMILY;
         kind: u16 = SOCK_TYPE;
         protocol: u16 = SOCK_PROTOCOL;
     }
     /// `struct sockaddr`
     SockAddr { family: u16 = SOCKADDR_FAMILY; }
+    /// `struct unix_sock`
+    UnixSock {
+        /// The file that the socket is bound to; null when it has an abstract name or none. It stays what it is while the
+        /// socket is locked.
+        dentry: Dentry = UNIX_DENTRY;
+    }
+    /// `struct sk_buff`
+    Buffer {
+        /// Address of the first byte.
+        data: u64 = SKB_DATA;
+        length: u32 = SKB_LENGTH;
+    }
 }
 
 impl File {
@@ -153,6 +169,15 @@ impl Mount {
         // SAFETY: the helper checks every address it reads and fails instead of faulting.
         let failed = unsafe { bpf_probe_read_kernel((&raw mut namespace).cast(), 8, at.cast()) };
         failed == 0 && namespace == NO_NAMESPACE
+    }
+}
+
+impl Sock {
+    /// Null when it is of another family.
+    #[inline(always)]
+    pub fn as_unix(self) -> UnixSock {
+        // SAFETY: the verifier checks that it is a socket.
+        UnixSock(unsafe { bpf_skc_to_unix_sock(self.0.cast_mut().cast()) }.cast())
     }
 }
 

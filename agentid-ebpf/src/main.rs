@@ -17,6 +17,10 @@
 //! | `file_ioctl`, `file_ioctl_compat` | may this run use this ioctl on this file? |
 //! | `file_receive` | may this run have this file from another process? |
 //! | `socket_connect` | may this run connect to this peer? |
+//! | `socket_post_create` | may this run make a socket? The new one carries the tag, or is not made |
+//! | `unix_stream_connect`, `unix_may_send`, `socket_socketpair` | may this run talk to this unix socket? |
+//! | `netlink_send` | may this run say this to the kernel? |
+//! | `skb_ingress`, `skb_egress` | may this packet of a run's socket pass? |
 //! | `bpf`, `task_kill`, `ptrace_access_check` | does a run reach for agentid itself? |
 //! | `sb_umount`, `sb_mount`, `move_mount`, `inode_unlink`, `inode_rmdir`, `inode_rename` | does anyone but the daemon take the pins away? |
 //! | `sysctl` | does anyone switch the trampolines off? |
@@ -41,7 +45,9 @@ mod hook;
 mod kfield;
 mod maps;
 mod object;
+mod packet;
 mod settle;
+mod socket;
 mod subject;
 mod tasks;
 

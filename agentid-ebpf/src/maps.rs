@@ -14,9 +14,11 @@ use agentid_common::{
     tag::Tag,
 };
 use aya_ebpf::{
-    bindings::{BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE, inode, task_struct},
+    bindings::{
+        BPF_F_CLONE, BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE, inode, task_struct,
+    },
     btf_maps::{Array, HashMap, InodeStorage, LpmTrie, PerCpuArray, RingBuf},
-    helpers::{bpf_inode_storage_get, bpf_task_storage_get},
+    helpers::{bpf_inode_storage_get, bpf_sk_storage_get, bpf_task_storage_get},
     macros::btf_map,
 };
 
@@ -70,6 +72,56 @@ impl<T> TaskStorage<T> {
         // SAFETY: the verifier checks that `map` is this map and `task` a task.
         let value = unsafe {
             bpf_task_storage_get(map.cast(), task.cast_mut(), core::ptr::null_mut(), flags)
+        };
+        if value.is_null() { None } else { Some(value.cast()) }
+    }
+}
+
+/// The same for sockets, with a copy for each socket that is accepted from one that has a value.
+#[repr(C)]
+pub struct SocketStorage<T> {
+    r#type: *const [i32; BPF_MAP_TYPE_SK_STORAGE],
+    key: *const i32,
+    value: *const T,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; ON_DEMAND | BPF_F_CLONE as usize],
+}
+
+/// include/uapi/linux/bpf.h: `enum bpf_map_type`.
+const BPF_MAP_TYPE_SK_STORAGE: usize = 24;
+
+// SAFETY: as above.
+unsafe impl<T> Sync for SocketStorage<T> {}
+
+impl<T> SocketStorage<T> {
+    const fn new() -> Self {
+        Self {
+            r#type: core::ptr::null(),
+            key: core::ptr::null(),
+            value: core::ptr::null(),
+            max_entries: core::ptr::null(),
+            map_flags: core::ptr::null(),
+        }
+    }
+
+    /// The value of a socket, if it has one.
+    #[inline(always)]
+    pub fn get(&self, sock: *const c_void) -> Option<*mut T> {
+        self.storage(sock, 0)
+    }
+
+    /// The value of a socket, zeros if it is new; `None` when there is no memory for it.
+    #[inline(always)]
+    pub fn get_or_create(&self, sock: *const c_void) -> Option<*mut T> {
+        self.storage(sock, u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE))
+    }
+
+    #[inline(always)]
+    fn storage(&self, sock: *const c_void, flags: u64) -> Option<*mut T> {
+        let map = core::ptr::from_ref(self).cast_mut().cast::<c_void>();
+        // SAFETY: the verifier checks that `map` is this map and `sock` a socket.
+        let value = unsafe {
+            bpf_sk_storage_get(map.cast(), sock.cast_mut(), core::ptr::null_mut(), flags)
         };
         if value.is_null() { None } else { Some(value.cast()) }
     }
@@ -234,3 +286,8 @@ pub static IDENTITIES: InodeStorage<Identity> = InodeStorage::new();
 /// Marks on our own folders in bpffs, set by the daemon.
 #[btf_map]
 pub static GUARDS: InodeStorage<u32> = InodeStorage::new();
+
+/// Which run has made a socket. Written by `socket_post_create`, and copied to what is accepted; a socket is not made when
+/// there is no memory for it.
+#[btf_map]
+pub static SOCKETS: SocketStorage<Tag> = SocketStorage::new();

@@ -6,5 +6,7 @@
 pub mod file;
 pub mod lifecycle;
 pub mod net;
+pub mod packet;
 #[cfg(test)]
 mod tests;
+pub mod unix;

@@ -10,6 +10,7 @@ mod liveness;
 mod moves;
 mod nets;
 mod settling;
+mod sockets;
 
 use std::{collections::BTreeMap, string::ToString, vec::Vec};
 
@@ -18,6 +19,8 @@ use crate::{
         file::{Search, may_access},
         lifecycle::{Scopes, alive, may_go_on, standing},
         net::may_use,
+        packet::{Packet, may_pass},
+        unix::{self, may_talk},
     },
     facts::{Facts, Location, Turn, plain_loop},
     file::{AnchorKey, DEAD, EdgeKey, Entry, EntryKey, Glob, HEADS, Node, RIGHTS, Rights},

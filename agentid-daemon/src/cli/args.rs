@@ -1,6 +1,6 @@
 //! What can be typed.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
@@ -142,9 +142,9 @@ pub struct Why {
     /// Execute it
     #[arg(long, requires = "open", conflicts_with = "write")]
     pub exec: bool,
-    /// A peer to connect to, such as 10.1.0.7:443 or [::1]:8080
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub connect: Option<std::net::SocketAddr>,
+    /// A peer to connect to, such as 10.1.0.7:443, [::1]:8080 or /run/x.sock
+    #[arg(long, value_name = "ADDRESS:PORT|PATH")]
+    pub connect: Option<Endpoint>,
     /// For programs
     #[arg(long)]
     pub json: bool,
@@ -164,5 +164,25 @@ fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}
+
+/// Somebody to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    Peer(SocketAddr),
+    /// A unix socket.
+    Socket(PathBuf),
+}
+
+impl std::str::FromStr for Endpoint {
+    type Err = std::net::AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.starts_with('/') {
+            Ok(Self::Socket(text.into()))
+        } else {
+            text.parse().map(Self::Peer)
+        }
     }
 }

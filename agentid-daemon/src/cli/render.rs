@@ -67,6 +67,10 @@ pub fn clean(text: &str) -> String {
     clean
 }
 
+/// `AF_UNIX` and `AF_NETLINK` of Linux.
+const UNIX: u16 = 1;
+const NETLINK: u16 = 16;
+
 /// Characters that reorder what stands around them.
 fn is_directional(character: char) -> bool {
     matches!(character, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -135,6 +139,12 @@ fn access(access: &Access) -> String {
                 Err(_) => format!("{address}:{port}"),
             };
             format!("connect {address}/{protocol}")
+        }
+        Some(Object::Peer { address: None, family: UNIX, .. }) => {
+            "connect to a unix socket without a path".to_owned()
+        }
+        Some(Object::Peer { address: None, family: NETLINK, port, protocol }) => {
+            format!("netlink protocol {protocol}, message {port}")
         }
         Some(Object::Peer { address: None, family, .. }) => format!("connect, family {family}"),
         None => access.hook.clone(),

@@ -53,6 +53,8 @@ fn why_asks_for_one_thing() {
     assert!(parse("agentid why abcd --open /etc/passwd --write --exec").is_err());
     assert!(parse("agentid why abcd --connect example.org:443").is_err());
     assert!(parse("agentid why abcd --connect 10.0.0.1:443").is_ok());
+    assert!(parse("agentid why abcd --connect /run/x.sock").is_ok());
+    assert!(parse("agentid why abcd --connect run/x.sock").is_err());
     assert!(parse("agentid why abcd --open /etc/passwd --write").is_ok());
 }
 

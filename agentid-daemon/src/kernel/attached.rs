@@ -26,7 +26,7 @@ pub fn complete(
 
 /// Whether a link that is there still has its program attached. Only one to a cgroup may not.
 pub fn holds(folder: &Path, name: &str) -> Result<(), String> {
-    if name != object::SYSCTL {
+    if object::ON_CGROUPS.iter().all(|(of_cgroups, _)| *of_cgroups != name) {
         return Ok(());
     }
     match cgroup::is_attached(&folder.join(name)) {

@@ -11,7 +11,16 @@ use std::{
 
 use super::sys::{BPF_LINK_CREATE, BPF_OBJ_GET_INFO_BY_FD, bpf, number, open_pin, owned, pin};
 
-const BPF_CGROUP_SYSCTL: u32 = 18;
+/// What a program on a cgroup sees (include/uapi/linux/bpf.h: `enum bpf_attach_type`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Kind {
+    /// Packets that come in.
+    Ingress = 0,
+    /// Packets that go out.
+    Egress = 1,
+    Sysctl = 18,
+}
 
 /// The part of `union bpf_attr` for `BPF_LINK_CREATE`.
 #[repr(C)]
@@ -44,16 +53,17 @@ struct LinkInfo {
     reserved: u32,
 }
 
-/// Attaches a `cgroup/sysctl` program to a cgroup, beside others that may be there, and pins the link.
-pub fn attach_sysctl(
+/// Attaches a program to a cgroup, beside others that may be there, and pins the link.
+pub fn attach(
     program: BorrowedFd<'_>,
+    kind: Kind,
     cgroup: BorrowedFd<'_>,
     path: &Path,
 ) -> io::Result<()> {
     let mut attributes = LinkCreate {
         program: number(program)?,
         target: number(cgroup)?,
-        attach_type: BPF_CGROUP_SYSCTL,
+        attach_type: kind as u32,
         flags: 0,
     };
     let link = owned(bpf(BPF_LINK_CREATE, &mut attributes)?)?;

@@ -14,6 +14,7 @@ mod object;
 mod pins;
 mod preflight;
 mod ring;
+mod sockets;
 mod start;
 mod survey;
 mod sys;
@@ -51,6 +52,7 @@ pub use self::{
     canary::main as canary_main,
     maps::{Counters, TagError},
     ring::Ring,
+    sockets::HangUpError,
     start::{Held, StartError},
     survey::{LocateError, SurveyError},
     tasks::{ReadError, StopError},
@@ -124,6 +126,13 @@ impl Kernel {
     /// One pass over a run's processes: SIGKILL to each; gives how many there were.
     pub fn stop(&mut self, slot: u32, generation: u64) -> Result<usize, StopError> {
         tasks::stop(self.task_list()?, &self.maps.tags, slot, generation)
+    }
+
+    /// Ends the connections of a run that is over; gives how many there were.
+    pub fn hang_up(&mut self, slot: u32, generation: u64) -> Result<usize, HangUpError> {
+        let list = self.task_list().map_err(StopError::from)?;
+        let processes = tasks::processes(list, slot, generation).map_err(StopError::from)?;
+        sockets::hang_up(processes, &self.pins, slot, generation)
     }
 
     /// All tagged tasks of the host, the canary included.

@@ -53,6 +53,11 @@ pub const HOOKS: &[&str] = &[
     "inode_unlink",
     "inode_rmdir",
     "inode_rename",
+    "socket_post_create",
+    "socket_socketpair",
+    "unix_stream_connect",
+    "unix_may_send",
+    "netlink_send",
 ];
 
 /// LSM hooks that not every supported kernel has, and the release that brought each: what it sees is seen by another
@@ -62,8 +67,12 @@ pub const LATER_HOOKS: &[(&str, (u32, u32))] =
 
 /// The tracepoint with a program of its name.
 pub const TRACEPOINT: &str = "sched_process_exit";
-/// The program on the root of the cgroup hierarchy.
-pub const SYSCTL: &str = "sysctl";
+/// The programs on the root of the cgroup hierarchy, and what each of them sees there.
+pub const ON_CGROUPS: &[(&str, cgroup::Kind)] = &[
+    ("sysctl", cgroup::Kind::Sysctl),
+    ("skb_ingress", cgroup::Kind::Ingress),
+    ("skb_egress", cgroup::Kind::Egress),
+];
 /// The iterator over tasks.
 pub const LIST_TASKS: &str = "list_tasks";
 
@@ -86,6 +95,7 @@ pub const MAPS: &[&str] = &[
     "FILESYSTEMS",
     "IDENTITIES",
     "GUARDS",
+    "SOCKETS",
 ];
 
 const CGROUPS: &str = "/sys/fs/cgroup";
@@ -106,8 +116,8 @@ pub enum ObjectError {
     Cgroups(#[source] io::Error),
     #[error("take the link of {name}")]
     Link { name: &'static str, source: LinkError },
-    #[error("attach the program {SYSCTL} to {CGROUPS}")]
-    AttachSysctl { source: io::Error },
+    #[error("attach the program {name} to {CGROUPS}")]
+    AttachToCgroups { name: &'static str, source: io::Error },
     #[error("pin the link of {name} at {}", path.display())]
     Pin { name: &'static str, path: PathBuf, source: aya::pin::PinError },
 }
@@ -131,7 +141,8 @@ pub fn hooks(kernel: &btf::Btf<'_>) -> Vec<&'static str> {
 
 /// Names of all links that are pinned.
 pub fn links(hooks: &[&'static str]) -> impl Iterator<Item = &'static str> {
-    hooks.iter().copied().chain([TRACEPOINT, SYSCTL])
+    let on_cgroups = ON_CGROUPS.iter().map(|(name, _)| *name);
+    hooks.iter().copied().chain([TRACEPOINT]).chain(on_cgroups)
 }
 
 /// Reads the object, gives it what the kernel's types tell, and creates or opens its maps at their pins.
@@ -175,12 +186,18 @@ pub fn attach(
     let id = tracepoint.attach().map_err(failed)?;
     pin(TRACEPOINT, tracepoint.take_link(id).map_err(failed)?.into(), folder)?;
 
-    let Program::CgroupSysctl(sysctl) = program(ebpf, SYSCTL)? else {
-        return Err(ObjectError::NoProgram(SYSCTL));
-    };
-    let failed = |source| ObjectError::AttachSysctl { source };
-    let descriptor = sysctl.fd().map_err(|source| ObjectError::Attach { name: SYSCTL, source })?;
-    cgroup::attach_sysctl(descriptor.as_fd(), cgroups.as_fd(), &folder.join(SYSCTL)).map_err(failed)
+    for &(name, kind) in ON_CGROUPS {
+        let program = program(ebpf, name)?;
+        let descriptor = match program {
+            Program::CgroupSysctl(program) => program.fd(),
+            Program::CgroupSkb(program) => program.fd(),
+            _ => return Err(ObjectError::NoProgram(name)),
+        };
+        let descriptor = descriptor.map_err(|source| ObjectError::Attach { name, source })?;
+        cgroup::attach(descriptor.as_fd(), kind, cgroups.as_fd(), &folder.join(name))
+            .map_err(|source| ObjectError::AttachToCgroups { name, source })?;
+    }
+    Ok(())
 }
 
 /// Has the verifier look at every program, without attaching any.
@@ -201,10 +218,15 @@ fn load_pinned(ebpf: &mut Ebpf, btf: &Btf, hooks: &[&'static str]) -> Result<(),
         return Err(ObjectError::NoProgram(TRACEPOINT));
     };
     tracepoint.load(TRACEPOINT, btf).map_err(|source| refused(TRACEPOINT, source))?;
-    let Program::CgroupSysctl(sysctl) = program(ebpf, SYSCTL)? else {
-        return Err(ObjectError::NoProgram(SYSCTL));
-    };
-    sysctl.load().map_err(|source| refused(SYSCTL, source))
+    for &(name, _) in ON_CGROUPS {
+        match program(ebpf, name)? {
+            Program::CgroupSysctl(program) => program.load(),
+            Program::CgroupSkb(program) => program.load(),
+            _ => return Err(ObjectError::NoProgram(name)),
+        }
+        .map_err(|source| refused(name, source))?;
+    }
+    Ok(())
 }
 
 /// Has the verifier look at the iterator over tasks.

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fs::File,
     io::{self, Read as _},
-    os::fd::AsFd,
+    os::fd::{AsFd, OwnedFd},
 };
 
 use agentid_common::{
@@ -55,35 +55,49 @@ pub fn list(mut iterator: File) -> Result<Vec<TaskLine>, ReadError> {
     Ok(lines.filter_map(line).collect())
 }
 
+/// The processes of a run.
+pub fn processes(iterator: File, slot: u32, generation: u64) -> Result<BTreeSet<u32>, ReadError> {
+    let lines = list(iterator)?.into_iter();
+    let own = lines.filter(|line| line.slot == slot && line.generation == generation);
+    Ok(own.map(|line| line.tgid).collect())
+}
+
 /// One pass over the processes of a run: SIGKILL to each. Gives how many there were; a fork that is under way may
 /// need another pass.
 pub fn stop(iterator: File, tags: &Tags, slot: u32, generation: u64) -> Result<usize, StopError> {
-    let processes: BTreeSet<u32> = list(iterator)?
-        .into_iter()
-        .filter(|line| line.slot == slot && line.generation == generation)
-        .map(|line| line.tgid)
-        .collect();
     let mut killed = 0;
-    for tgid in processes {
+    for tgid in processes(iterator, slot, generation)? {
         killed += usize::from(kill(tags, tgid, slot, generation)?);
     }
     Ok(killed)
 }
 
-/// Kills one process, if it is still the one that was listed: a number may have been given to another process since.
-fn kill(tags: &Tags, tgid: u32, slot: u32, generation: u64) -> Result<bool, StopError> {
+/// A descriptor of a process, if it is still the one that was listed: a number may have been given to another process
+/// since.
+pub fn hold(
+    tags: &Tags,
+    tgid: u32,
+    slot: u32,
+    generation: u64,
+) -> Result<Option<OwnedFd>, StopError> {
     let Some(pid) = i32::try_from(tgid).ok().and_then(Pid::from_raw) else {
-        return Ok(false);
+        return Ok(None);
     };
     let process = match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(process) => process,
-        Err(rustix::io::Errno::SRCH) => return Ok(false),
+        Err(rustix::io::Errno::SRCH) => return Ok(None),
         Err(error) => return Err(StopError::Open { tgid, source: error.into() }),
     };
     let tag = tags.get(process.as_fd()).map_err(|source| StopError::Look { tgid, source })?;
-    if tag.is_none_or(|tag| tag.slot != slot || tag.generation != generation) {
+    let is_it = tag.is_some_and(|tag| tag.slot == slot && tag.generation == generation);
+    Ok(is_it.then_some(process))
+}
+
+/// Kills one process of a run.
+fn kill(tags: &Tags, tgid: u32, slot: u32, generation: u64) -> Result<bool, StopError> {
+    let Some(process) = hold(tags, tgid, slot, generation)? else {
         return Ok(false);
-    }
+    };
     match pidfd_send_signal(&process, Signal::KILL) {
         Ok(()) => Ok(true),
         Err(rustix::io::Errno::SRCH) => Ok(false),

@@ -24,6 +24,7 @@ pub(super) struct Document {
 pub(super) struct FileTable {
     pub(super) span: Span,
     pub(super) paths: Option<Vec<Spanned<String>>>,
+    pub(super) ends_sandbox: Option<Spanned<bool>>,
     pub(super) effect: EffectFields,
     pub(super) because: Option<Spanned<String>>,
 }
@@ -52,7 +53,8 @@ pub(super) enum Words {
 pub(super) fn read(table: &DeTable<'_>, reader: &mut Reader<'_>) -> Document {
     let mut fields = Fields::new(table);
     fields.planned("delegate", "delegation is");
-    fields.planned("unix", "rules for unix sockets are");
+    fields
+        .planned("unix", "a unix socket is a file, see `connect` in [[file]]; abstract names are");
     let mut string = |name| fields.get(name).and_then(|value| reader.string(value));
     let name = string("name");
     let description = string("description");
@@ -73,16 +75,18 @@ fn file(span: Span, table: &DeTable<'_>, reader: &mut Reader<'_>) -> FileTable {
     let mut fields = Fields::new(table);
     let paths = fields.get("paths").map(|value| reader.strings(value).unwrap_or_default());
     let effect = effect(&mut fields, reader);
+    let ends_sandbox = fields.get("ends_sandbox").and_then(|value| reader.truth(value));
     let because = fields.get("because").and_then(|value| reader.string(value));
     fields.finish(reader);
-    FileTable { span, paths, effect, because }
+    FileTable { span, paths, ends_sandbox, effect, because }
 }
 
 fn net(span: Span, table: &DeTable<'_>, reader: &mut Reader<'_>) -> NetTable {
     let mut fields = Fields::new(table);
     fields.planned("on", "rules for listening are");
     fields.planned("host", "host names are");
-    fields.planned("unix", "rules for unix sockets are");
+    fields
+        .planned("unix", "a unix socket is a file, see `connect` in [[file]]; abstract names are");
     let to = fields.get("to").map(|value| reader.strings(value).unwrap_or_default());
     let proto = fields.get("proto").and_then(|value| reader.string(value));
     let effect = effect(&mut fields, reader);

@@ -12,6 +12,7 @@ mod pattern;
 mod policy;
 mod reader;
 mod rights;
+mod servant;
 mod target;
 mod validate;
 

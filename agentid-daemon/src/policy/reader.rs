@@ -68,6 +68,13 @@ impl<'t> Reader<'t> {
         }
     }
 
+    pub(super) fn truth(&mut self, value: &Spanned<DeValue<'_>>) -> Option<Spanned<bool>> {
+        match value.get_ref() {
+            DeValue::Boolean(truth) => Some(Spanned::new(value.span(), *truth)),
+            _ => self.wrong_type(value, "true or false"),
+        }
+    }
+
     /// Elements of a wrong type are noted and left out.
     pub(super) fn strings(&mut self, value: &Spanned<DeValue<'_>>) -> Option<Vec<Spanned<String>>> {
         match value.get_ref() {

@@ -84,13 +84,9 @@ fn words<T>(
 
 fn file_right(word: &str) -> Result<Rights, Flaw> {
     match Rights::NAMES.iter().find(|(_, name)| *name == word) {
-        Some((Rights::CONNECT, _)) => {
-            Err(Flaw::new("the right `connect` on files is not supported yet"))
-        }
         Some((right, _)) => Ok(*right),
         None => {
-            let names =
-                || Rights::NAMES.iter().map(|(_, name)| *name).filter(|name| *name != "connect");
+            let names = || Rights::NAMES.iter().map(|(_, name)| *name);
             let flaw = Flaw::new(format!("unknown right `{word}`"));
             Err(match nearest(word, names()) {
                 Some(near) => flaw.help(format!("did you mean `{near}`?")),

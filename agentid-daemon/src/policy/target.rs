@@ -18,7 +18,8 @@ use super::{
 
 pub(super) fn parse(text: &str) -> Result<Target, Flaw> {
     if text.starts_with("unix:") || text.starts_with('/') || text.starts_with('@') {
-        return Err(Flaw::new("rules for unix sockets are not supported yet"));
+        return Err(Flaw::new(format!("`{text}` is no address: a unix socket is a file"))
+            .help("grant it in [[file]]: allow = [\"connect\"]"));
     }
     let (prefix, ports) = match text.strip_prefix('[') {
         Some(rest) => v6(text, rest)?,

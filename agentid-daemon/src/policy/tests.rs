@@ -115,11 +115,37 @@ fn refuses_what_is_not_supported_yet() {
         "listening",
     );
     refused("[[net]]\nto = ['1.1.1.1:80']\nallow = ['listen']", "`listen` in [[net]] is not");
-    refused("[[file]]\npaths = ['/run/x']\nallow = ['connect']", "on files is not supported yet");
+    refused(
+        "[[unix]]\nabstract = ['x']\nallow = ['connect']",
+        "abstract names are not supported yet",
+    );
     refused_path("/x/[a-z]", "`[` within a name is not supported yet");
     refused_path("/x/*.{pem,key}", "`{` within a name is not supported yet");
     refused_peer("api.github.com:443", "host names are not supported yet");
-    refused_peer("unix:/run/x.sock", "unix sockets are not supported yet");
+    refused_peer("unix:/run/x.sock", "a unix socket is a file");
+}
+
+#[test]
+fn grants_a_servant_only_where_the_rule_says_that_it_ends_the_sandbox() {
+    let rule =
+        |path: &str, more: &str| format!("[[file]]\npaths = ['/run/pg/*', '{path}']\n{more}");
+    let connect = "allow = ['read', 'connect']";
+    refused(&rule("/run/docker.sock", connect), "p.toml:4:23: `/run/docker.sock` grants");
+    refused(&rule("/run/**", &format!("{connect}\nends_sandbox = false")), "ends_sandbox = true");
+    refused(&rule("/x", "allow = ['read']\nends_sandbox = true"), "does not allow `connect`");
+    refused(&rule("/x", &format!("{connect}\nends_sandbox = 'yes'")), "true or false");
+    for more in
+        [rule("/run/docker.sock", &format!("{connect}\nends_sandbox = true")), rule("/x", connect)]
+    {
+        let policy = parse("p.toml", &format!("name = 'p'\nttl = '1m'\n{more}")).unwrap();
+        assert_eq!(
+            policy.file_rules()[0].effect,
+            Effect::Allow(Rights::READ.union(Rights::CONNECT))
+        );
+    }
+    for more in [rule("/run/**", "allow = ['read']"), rule("/run/**", "deny = ['connect']")] {
+        assert!(parse("p.toml", &format!("name = 'p'\nttl = '1m'\n{more}")).is_ok(), "{more}");
+    }
 }
 
 #[test]

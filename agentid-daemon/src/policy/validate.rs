@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use agentid_common::{
-    file::HEADS,
+    file::{HEADS, Rights},
     instance::Ladder,
     net::{TCP, UDP},
     verdict::Mode,
@@ -15,10 +15,10 @@ use super::{
     duration,
     error::Flaw,
     nearest::nearest,
-    pattern::{self, Root},
+    pattern::{self, Pattern, Root},
     policy::{Effect, FileRule, NetRule, Policy},
     reader::{Reader, Span},
-    rights, target,
+    rights, servant, target,
 };
 
 /// Longest name of a policy or a parameter.
@@ -182,7 +182,40 @@ fn file(table: &FileTable, params: &[String], reader: &mut Reader<'_>) -> Option
         pattern::parse(text, params)
     });
     let because = table.because.as_ref().map(|text| text.get_ref().clone());
-    Some(FileRule { patterns: patterns?, effect: effect?, because })
+    let (patterns, effect) = (patterns?, effect?);
+    servants(table, &patterns, effect, reader);
+    Some(FileRule { patterns, effect, because })
+}
+
+/// Whoever grants the socket of somebody who acts for others must say so.
+fn servants(
+    table: &FileTable,
+    patterns: &[Pattern],
+    effect: Effect<Rights>,
+    reader: &mut Reader<'_>,
+) {
+    let connects = matches!(effect, Effect::Allow(rights) if rights.contains(Rights::CONNECT));
+    if let Some(word) = &table.ends_sandbox
+        && *word.get_ref()
+    {
+        if !connects {
+            let flaw = Flaw::new("`ends_sandbox` in a rule that does not allow `connect`");
+            reader.flaw(&word.span(), flaw.help("leave it out"));
+        }
+        return;
+    }
+    for (pattern, item) in patterns.iter().zip(table.paths.iter().flatten()) {
+        if connects && let Some(servant) = servant::reached(pattern) {
+            let flaw = Flaw::new(format!(
+                "`{}` grants {servant}: who listens there does nearly everything for whoever connects, outside of the run \
+                 and its rules",
+                pattern.text
+            ));
+            let help =
+                "grant only the sockets that are meant, or add `ends_sandbox = true` to the rule";
+            reader.flaw(&item.span(), flaw.help(help));
+        }
+    }
 }
 
 fn net(table: &NetTable, reader: &mut Reader<'_>) -> Option<NetRule> {

@@ -219,7 +219,10 @@ impl Rules {
     pub fn because(&self, version: &PolicyVersion, hook: Hook, rule: Rule) -> Option<&str> {
         let policy = &self.documents.get(version)?.policy;
         match hook {
-            Hook::FileOpen | Hook::BprmCheckSecurity => policy.because_file(rule),
+            Hook::FileOpen
+            | Hook::BprmCheckSecurity
+            | Hook::UnixStreamConnect
+            | Hook::UnixMaySend => policy.because_file(rule),
             Hook::SocketConnect => policy.because_net(rule),
             _ => None,
         }

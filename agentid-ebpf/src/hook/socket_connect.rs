@@ -2,7 +2,8 @@
 //!
 //! `int socket_connect(struct socket *sock, struct sockaddr *address, int addrlen)`, from 6.1 to 7.3.
 //! Called by net/socket.c: `__sys_connect_file`, with the kernel's own copy of the address.
-//! Cannot see: addresses that travel with a message, and what becomes of the packet.
+//! Cannot see: addresses that travel with a message, and what becomes of the packet. Which unix socket an address leads
+//! to is seen by `unix_stream_connect` and `unix_may_send`.
 
 use agentid_common::{
     decide::{lifecycle::may_go_on, net::may_use},
@@ -27,8 +28,12 @@ pub fn socket_connect(ctx: LsmContext) -> i32 {
         return 0;
     }
     let (body, asked) = peer::of_connect(Socket(ctx.arg(0)), SockAddr(ctx.arg(1)), ctx.arg(2));
-    hold(Hook::SocketConnect, Allowed::Recorded, Object::Peer(body), |tag| match asked? {
+    let allowed = match asked {
+        Ok(Asked::Unix) => Allowed::Counted,
+        _ => Allowed::Recorded,
+    };
+    hold(Hook::SocketConnect, allowed, Object::Peer(body), |tag| match asked? {
         Asked::Peer(peer) => may_use(&Live, tag, &peer),
-        Asked::Nobody => may_go_on(&Live, tag),
+        Asked::Nobody | Asked::Unix => may_go_on(&Live, tag),
     })
 }

@@ -11,8 +11,10 @@ use crate::kfield::{SockAddr, Socket};
 
 /// include/linux/socket.h
 const AF_UNSPEC: u16 = 0;
+pub const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
+pub const AF_NETLINK: u16 = 16;
 /// include/linux/net.h
 const SOCK_STREAM: u16 = 1;
 const SOCK_DGRAM: u16 = 2;
@@ -41,6 +43,8 @@ pub enum Asked {
     Peer(Peer),
     /// `AF_UNSPEC`: the socket forgets its peer.
     Nobody,
+    /// A unix socket, which is judged where the kernel has found it (`hook::unix`).
+    Unix,
 }
 
 /// The peer of a connect, and how a record shows it.
@@ -75,6 +79,7 @@ fn read(
     body.protocol = u8::try_from(protocol).unwrap_or(u8::MAX);
     match body.family {
         AF_UNSPEC => return Ok(Asked::Nobody),
+        AF_UNIX if sock.family() == AF_UNIX => return Ok(Asked::Unix),
         AF_INET if length as usize >= size_of::<SockAddrIn>() => {
             let found = copy::<SockAddrIn>(address)?;
             body.address = Address::v4(found.address);

@@ -19,8 +19,8 @@ fn a_rule_denies_with_the_errno_that_programs_expect_and_audit_lets_it_pass() {
         let enforced = settle(refused(reason), Mode::ENFORCE);
         let errno = match reason {
             // kill(2) and ptrace(2) know no EACCES for a process that is not the caller's to touch, and mknod(2) none
-            // for a device.
-            Reason::OutsideRun | Reason::DeviceNode => EPERM,
+            // for a device; netlink(7) knows EPERM alone.
+            Reason::OutsideRun | Reason::DeviceNode | Reason::Netlink => EPERM,
             // rename(2) and link(2): programs copy then.
             Reason::RightsGained => EXDEV,
             _ => EACCES,

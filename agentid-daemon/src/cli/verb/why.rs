@@ -1,7 +1,12 @@
 //! `agentid why`
 
 use crate::{
-    cli::{args::Why, exit, failure::Failure, render},
+    cli::{
+        args::{Endpoint, Why},
+        exit,
+        failure::Failure,
+        render,
+    },
     control::{
         api::{WhyReply, WhyRequest},
         client::{Client, segment},
@@ -22,8 +27,14 @@ pub fn run(client: &Client, arguments: Why) -> Result<u8, Failure> {
 }
 
 fn request(arguments: Why) -> Result<WhyRequest, Failure> {
-    if let Some(peer) = arguments.connect {
-        return Ok(WhyRequest::Connect { address: peer.ip(), port: peer.port() });
+    match arguments.connect {
+        Some(Endpoint::Peer(peer)) => {
+            return Ok(WhyRequest::Connect { address: peer.ip(), port: peer.port() });
+        }
+        Some(Endpoint::Socket(path)) => {
+            return Ok(WhyRequest::Open { path, want: vec!["connect".to_owned()] });
+        }
+        None => {}
     }
     let path = arguments.open.unwrap_or_default();
     let path = std::path::absolute(path).map_err(|error| Failure::new(error, exit::FAILURE))?;

@@ -40,6 +40,7 @@ impl Supervisor {
         let since = Instant::now();
         let stopping =
             Stopping { id, slot: place.slot, generation: place.generation, kill, tasks, since };
+        self.hang_up(&stopping);
         self.signal(&stopping);
         self.stopping.push(stopping);
     }
@@ -114,6 +115,14 @@ impl Supervisor {
                 error!(slot, message = %chain(&failure), "the activity of a run cannot be read");
                 None
             }
+        }
+    }
+
+    /// Tells those at the other end. What a killed process leaves unsent would keep them waiting.
+    fn hang_up(&mut self, stopping: &Stopping) {
+        if let Err(failure) = self.kernel.hang_up(stopping.slot, stopping.generation) {
+            let message = chain(&failure);
+            warn!(id = %stopping.id, %message, "connections of a run were not ended");
         }
     }
 

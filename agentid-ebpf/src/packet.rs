@@ -1,0 +1,152 @@
+//! May this packet of a run's socket pass?
+//!
+//! `cgroup_skb/ingress` and `cgroup_skb/egress` on the root of the hierarchy: net/core/filter.c, `sk_filter_trim_cap`, and
+//! net/ipv4/ip_output.c and net/ipv6/ip6_output.c, `*_finish_output`; kernel/bpf/cgroup.c, `__cgroup_bpf_run_filter_skb`.
+//! Cannot see: packets of sockets that no run has made, raw and packet sockets that write their own headers.
+//!
+//! The current task is whoever the CPU happens to run, so the socket alone tells the run. Nothing is recorded here: a
+//! connection that ends would fill the ring. Denials are counted.
+
+use agentid_common::{
+    decide::{
+        lifecycle::standing,
+        packet::{Packet, may_pass},
+    },
+    map::CANARY_SLOT,
+    net::TCP,
+    tag::Tag,
+    verdict::{Hook, Verdict, settle},
+};
+use aya_ebpf::{
+    bindings::{__sk_buff, bpf_sock},
+    helpers::generated::{bpf_sk_fullsock, bpf_skb_load_bytes},
+    macros::cgroup_skb,
+    programs::SkBuffContext,
+};
+
+use crate::{count, facts::Live, socket};
+
+const DROP: i32 = 0;
+const PASS: i32 = 1;
+
+/// include/net/tcp_states.h
+mod state {
+    pub const FIN_WAIT1: u32 = 4;
+    pub const FIN_WAIT2: u32 = 5;
+    pub const TIME_WAIT: u32 = 6;
+    pub const CLOSE: u32 = 7;
+    pub const LAST_ACK: u32 = 9;
+    pub const CLOSING: u32 = 11;
+}
+
+/// include/uapi/linux/tcp.h: bits of the 14th byte of the header.
+mod flag {
+    pub const FIN: u8 = 1;
+    pub const SYN: u8 = 1 << 1;
+    pub const RST: u8 = 1 << 2;
+}
+
+#[cgroup_skb]
+pub fn skb_ingress(ctx: SkBuffContext) -> i32 {
+    check(Hook::SkbIngress, ctx.skb.skb)
+}
+
+#[cgroup_skb]
+pub fn skb_egress(ctx: SkBuffContext) -> i32 {
+    check(Hook::SkbEgress, ctx.skb.skb)
+}
+
+#[inline(always)]
+fn check(hook: Hook, buffer: *mut __sk_buff) -> i32 {
+    // SAFETY: the verifier checks the context's layout.
+    let sock = unsafe { (*buffer).__bindgen_anon_2.sk };
+    if sock.is_null() {
+        return PASS;
+    }
+    // SAFETY: the verifier checks that it is a socket.
+    let sock = unsafe { bpf_sk_fullsock(sock) };
+    if sock.is_null() {
+        return PASS;
+    }
+    let Some(tag) = socket::tag(sock.cast_const().cast()) else {
+        return PASS;
+    };
+    // SAFETY: a value of socket storage lives as long as its socket.
+    judge(hook, buffer, sock, unsafe { &*tag })
+}
+
+#[inline(always)]
+fn judge(hook: Hook, buffer: *const __sk_buff, sock: *const bpf_sock, tag: &Tag) -> i32 {
+    // What a packet's own addresses and ports must say of a live run's rules has its place here.
+    let answer = may_pass(&Live, tag, || read(buffer, sock));
+    if answer.is_ok() {
+        return PASS;
+    }
+    let standing = standing(&Live, tag);
+    let settled = settle(answer, standing.mode);
+    if settled.verdict == Verdict::Audit {
+        return PASS;
+    }
+    if tag.slot != CANARY_SLOT {
+        if standing.owned {
+            count::activity(tag.slot, settled.verdict);
+        }
+        count::verdict(hook, &settled);
+    }
+    DROP
+}
+
+/// What a packet carries. What cannot be read is one that carries something.
+#[inline(always)]
+fn read(buffer: *const __sk_buff, sock: *const bpf_sock) -> Packet {
+    let Some(header) = length_of_ip(buffer) else {
+        return Packet::default();
+    };
+    let mut tcp = [0_u8; 20];
+    if !load(buffer, header, &mut tcp) {
+        return Packet::default();
+    }
+    // SAFETY: the verifier checks the layouts of both.
+    let (whole, state) = unsafe { ((*buffer).len, (*sock).state) };
+    let length = u32::from(tcp[12] >> 4) * 4;
+    let flags = tcp[13];
+    Packet {
+        empty: whole == header + length && flags & flag::SYN == 0,
+        ends: flags & (flag::FIN | flag::RST) != 0,
+        closing: matches!(
+            state,
+            state::FIN_WAIT1
+                | state::FIN_WAIT2
+                | state::TIME_WAIT
+                | state::CLOSE
+                | state::LAST_ACK
+                | state::CLOSING
+        ),
+    }
+}
+
+/// Where TCP begins; `None` when it is not TCP, or lies behind what is not looked through.
+#[inline(always)]
+fn length_of_ip(buffer: *const __sk_buff) -> Option<u32> {
+    let mut head = [0_u8; 20];
+    if !load(buffer, 0, &mut head) {
+        return None;
+    }
+    match head[0] >> 4 {
+        // A later fragment has no header of TCP.
+        4 if head[9] == TCP && u16::from_be_bytes([head[6], head[7]]) & 0x1fff == 0 => {
+            Some(u32::from(head[0] & 0xf) * 4)
+        }
+        6 if head[6] == TCP => Some(40),
+        _ => None,
+    }
+}
+
+/// Copies bytes of a packet, counted from the header of IP.
+#[inline(always)]
+fn load(buffer: *const __sk_buff, offset: u32, into: &mut [u8; 20]) -> bool {
+    // SAFETY: the helper writes as many bytes as there are, or none.
+    unsafe {
+        bpf_skb_load_bytes(buffer.cast(), offset, into.as_mut_ptr().cast(), into.len() as u32) == 0
+    }
+}
