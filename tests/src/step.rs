@@ -66,6 +66,31 @@ pub enum Step {
         family: Family,
         length: u32,
     },
+    Unix(Unix),
+    /// Messages of these kinds to the kernel, in one call, each of them as long as a head and eight bytes.
+    Netlink {
+        protocol: i32,
+        kinds: Vec<u16>,
+    },
+    /// A message to the kernel whose head tells another length than it has.
+    NetlinkTorn(u32),
+    /// Asks the C library for the addresses of this host.
+    Interfaces,
+    /// Connects, and keeps the socket in place of the one that was kept before.
+    Call {
+        to: SocketAddr,
+        protocol: Protocol,
+    },
+    /// Listens, and tells nobody but the test, which connects: the connection is kept as well.
+    Answer(SocketAddr),
+    /// Takes the connection that [`Step::Answer`] waits for.
+    PickUp,
+    /// Sends one byte on the kept socket.
+    Say,
+    /// Sends on the kept socket until it takes no more.
+    Flood,
+    /// Whether something has come in on the kept socket: 0, or `EAGAIN`.
+    Hear,
     /// Starts a task in this way; that task opens the file for reading.
     Inherit {
         way: Way,
@@ -84,6 +109,48 @@ pub enum Step {
     Count,
     /// Ends the loop; how its opens went.
     EndLoop,
+}
+
+/// Something done with a unix socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Unix {
+    Connect {
+        to: Name,
+        kind: Kind,
+    },
+    /// The same by io_uring.
+    ConnectByRing(Name),
+    /// Sends a datagram to an address, without connecting.
+    SendTo(Name),
+    /// Binds a socket to this name, connects to it, and passes a byte.
+    Own {
+        name: Name,
+        kind: Kind,
+    },
+    /// Binds a socket of streams to this name, and keeps it listening.
+    Listen(Name),
+    /// Makes a pair, and passes a byte.
+    Pair(Kind),
+    /// Sends a byte on the socket that is the standard error.
+    SendHanded,
+    /// Makes a socket, and nothing with it.
+    Make,
+    /// Connects, and keeps the socket in place of the one that was kept before.
+    Call(Name),
+}
+
+/// The name of a unix socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Name {
+    Path(PathBuf),
+    Abstract(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    Stream,
+    Packets,
+    Datagram,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,10 +1,14 @@
 //! The control socket takes nothing from whom it should not, and no harm from what is said to it.
 
-use std::path::Path;
+use std::{
+    fs::{self, Permissions},
+    os::unix::{fs::PermissionsExt as _, net::UnixListener},
+    path::Path,
+};
 
 use agentid_tests::{
     attack::Attempt,
-    harness::{Attacker, Daemon, Scene, scene::USER, scene::USERS},
+    harness::{Attacker, Daemon, scene::USER, scene::USERS},
 };
 use anyhow::{Context as _, Result};
 
@@ -53,24 +57,32 @@ fn takes_no_harm_from_garbage() -> Result<()> {
     Ok(())
 }
 
-/// P2, P10: the control socket is as closed to a run as any other that its policy does not name.
+/// P2, P10: a run gets to the control socket without a rule, and to no other socket, also in the same folder; after its
+/// end to none.
 #[test]
-fn a_run_does_not_get_to_the_socket() -> Result<()> {
+fn a_run_gets_to_the_control_socket_alone() -> Result<()> {
     let daemon = Daemon::start_in(Attacker::scene()?)?;
     let socket = daemon.scene().socket();
+    let other = socket.with_file_name("other.sock");
+    let _listener = UnixListener::bind(&other)?;
+    fs::set_permissions(&other, Permissions::from_mode(0o666))?;
     for uid in USERS {
         let mut run = Attacker::inside(&daemon, uid)?;
-        let attempt = Attempt::Say { socket: socket.clone(), bytes: String::new() };
-        assert_eq!(run.errno(&attempt)?, libc::EACCES, "uid {uid}");
+        let (whoami, answer) = status(&mut run, &socket, "GET /v1/whoami", "")?;
+        assert_eq!(whoami, 200, "uid {uid}: {answer}");
+        let attempt =
+            |socket: &Path| Attempt::Say { socket: socket.to_owned(), bytes: String::new() };
+        assert_eq!(run.errno(&attempt(&other))?, libc::EACCES, "uid {uid}");
+        daemon.revoke(run.id())?;
+        assert_eq!(run.errno(&attempt(&socket))?, libc::EPERM, "uid {uid}");
     }
     Ok(())
 }
 
-/// P2, P10: in audit mode it gets there, and still learns nothing but who it is, and ends nobody, itself included.
+/// P2, P10: there it learns nothing but who it is, and ends nobody, itself included.
 #[test]
 fn a_run_may_only_ask_who_it_is() -> Result<()> {
-    let audited = Attacker::POLICY.replace("ttl =", "mode = \"audit\"\nttl =");
-    let daemon = Daemon::start_in(Scene::with(&[("attacker", &audited)])?)?;
+    let daemon = Daemon::start_in(Attacker::scene()?)?;
     let socket = daemon.scene().socket();
     let launch = r#"{"policy":"attacker","agent":"a","owner":"o","task":"t"}"#;
     for uid in USERS {

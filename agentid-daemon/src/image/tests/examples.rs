@@ -50,7 +50,7 @@ fn expected(words: &[&str]) -> (usize, Answer) {
 
 fn ask(run: &Run, question: &[&str]) -> Answer {
     match question {
-        [verb @ ("connect" | "udp"), peer] => {
+        [verb @ ("connect" | "udp"), peer] if !peer.starts_with('/') => {
             let peer: SocketAddr = peer.parse().unwrap();
             let address = match peer {
                 SocketAddr::V4(peer) => Address::v4(peer.ip().octets()),

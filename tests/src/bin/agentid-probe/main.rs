@@ -9,10 +9,13 @@ mod change;
 mod inherit;
 mod ioctl;
 mod mapping;
+mod netlink;
 mod receive;
 mod repeat;
 mod ring;
 mod storm;
+mod talk;
+mod unix;
 mod watch;
 
 use std::{
@@ -26,7 +29,7 @@ use std::{
 use agentid_tests::step::{Outcome, Step};
 use anyhow::Result;
 
-use crate::repeat::Repeat;
+use crate::{repeat::Repeat, talk::Talk};
 
 fn main() -> Result<ExitCode> {
     let arguments: Vec<_> = env::args_os().skip(1).collect();
@@ -57,10 +60,11 @@ struct Holds {
     repeat: Option<Repeat>,
     kept: Option<File>,
     watch: Option<File>,
+    talk: Talk,
 }
 
 fn perform(step: &Step, holds: &mut Holds) -> Result<Outcome> {
-    let Holds { repeat, kept, watch } = holds;
+    let Holds { repeat, kept, watch, talk } = holds;
     Ok(match step {
         Step::Ping => Outcome::Errno(0),
         Step::Open { path, how } => Outcome::Errno(access::open(path, *how)),
@@ -83,6 +87,16 @@ fn perform(step: &Step, holds: &mut Holds) -> Result<Outcome> {
         Step::ConnectShort { family, length } => {
             Outcome::Errno(access::connect_short(*family, *length))
         }
+        Step::Unix(step) => unix::perform(step, talk),
+        Step::Netlink { protocol, kinds } => Outcome::Errno(netlink::send(*protocol, kinds)),
+        Step::NetlinkTorn(length) => Outcome::Errno(netlink::send_torn(*length)),
+        Step::Interfaces => Outcome::Errno(netlink::interfaces()),
+        Step::Call { to, protocol } => Outcome::Errno(talk.call(*to, *protocol)),
+        Step::Answer(at) => Outcome::Errno(talk.answer(*at)),
+        Step::PickUp => Outcome::Errno(talk.pick_up()),
+        Step::Say => Outcome::Errno(talk.say()),
+        Step::Flood => Outcome::Errno(talk.flood()),
+        Step::Hear => Outcome::Errno(talk.hear()),
         Step::Inherit { way, path } => inherit::inherit(*way, path),
         Step::Storm { tasks, path } => Outcome::Tally(storm::storm(*tasks, path)?),
         Step::Park(processes) => inherit::park(*processes),

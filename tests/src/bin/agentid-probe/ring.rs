@@ -16,6 +16,7 @@ use crate::{access, inherit::not_tried};
 /// include/uapi/linux/io_uring.h
 const OFF_SQ_RING: libc::off_t = 0;
 const OFF_SQES: libc::off_t = 0x1000_0000;
+const OP_CONNECT: u8 = 16;
 const OP_OPENAT: u8 = 18;
 const OP_SETXATTR: u8 = 42;
 const REGISTER_PERSONALITY: libc::c_uint = 9;
@@ -115,6 +116,24 @@ pub fn open(path: &CStr) -> Outcome {
             unsafe { libc::close(result) };
             Outcome::Errno(0)
         }
+        Ok(result) => Outcome::Errno(-result),
+        Err(call) => not_tried(call, access::last()),
+    }
+}
+
+/// Connects a socket to an address.
+pub fn connect(socket: RawFd, address: &[u8]) -> Outcome {
+    let (ring, params) = match set_up() {
+        Ok(made) => made,
+        Err(errno) => return not_tried("io_uring_setup", errno),
+    };
+    let submission = Submission {
+        descriptor: socket,
+        offset: address.len() as u64,
+        address: address.as_ptr().addr() as u64,
+        ..Submission::new(OP_CONNECT)
+    };
+    match submit(&ring, &params, submission) {
         Ok(result) => Outcome::Errno(-result),
         Err(call) => not_tried(call, access::last()),
     }

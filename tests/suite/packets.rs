@@ -1,0 +1,268 @@
+//! After the end of a run nothing more passes on its sockets, and those at the other end hear of it.
+
+use std::{
+    io::{ErrorKind, Read as _, Write as _},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::fd::AsRawFd as _,
+};
+
+use agentid_common::instance::{Instance, State};
+use agentid_tests::{
+    harness::{Daemon, Run, run::Terms, scene::USERS, table::Table, wait},
+    step::{Protocol, Step},
+};
+use anyhow::{Context as _, Result, bail, ensure};
+
+/// Loopback addresses.
+fn places(port: u16) -> [SocketAddr; 2] {
+    [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
+}
+
+/// A listener at a port that `fixture` grants, at the first or the second of the loopback addresses.
+fn listener(family: usize) -> Result<TcpListener> {
+    (20_000..30_000)
+        .find_map(|port| TcpListener::bind(places(port)[family]).ok())
+        .context("no port is free")
+}
+
+fn receiver(family: usize) -> Result<UdpSocket> {
+    let found = (20_000..30_000).find_map(|port| UdpSocket::bind(places(port)[family]).ok());
+    let found = found.context("no port is free")?;
+    found.set_nonblocking(true)?;
+    Ok(found)
+}
+
+/// A run's connection to us.
+fn called(run: &mut Run, listener: &TcpListener) -> Result<TcpStream> {
+    let step = Step::Call { to: listener.local_addr()?, protocol: Protocol::Tcp };
+    ensure!(run.errno(&step)? == 0, "{step:?} failed");
+    let (stream, _) = listener.accept()?;
+    stream.set_read_timeout(Some(wait::SOON))?;
+    Ok(stream)
+}
+
+/// Our connection to a run.
+fn calling(run: &mut Run, family: usize) -> Result<TcpStream> {
+    for port in 20_000..30_000 {
+        let at = places(port)[family];
+        match run.errno(&Step::Answer(at))? {
+            0 => {}
+            libc::EADDRINUSE => continue,
+            errno => bail!("listening at {at} failed with {errno}"),
+        }
+        let stream = TcpStream::connect(at)?;
+        ensure!(run.errno(&Step::PickUp)? == 0, "nobody was there");
+        stream.set_read_timeout(Some(wait::SOON))?;
+        return Ok(stream);
+    }
+    bail!("no port is free")
+}
+
+/// Bytes that have arrived and were not read.
+fn arrived(stream: &TcpStream) -> Result<usize> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: the call writes one integer.
+    let failed = unsafe { libc::ioctl(stream.as_raw_fd(), libc::FIONREAD, &raw mut count) };
+    ensure!(failed == 0, "FIONREAD: {}", std::io::Error::last_os_error());
+    Ok(usize::try_from(count)?)
+}
+
+/// Reads until the other end has ended; how much there was.
+fn read_to_the_end(stream: &mut TcpStream) -> Result<usize> {
+    let (mut total, mut room) = (0, [0; 65_536]);
+    loop {
+        match stream.read(&mut room) {
+            Ok(0) => return Ok(total),
+            Ok(length) => total += length,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(total),
+            Err(error) => return Err(error).context("no end is heard"),
+        }
+    }
+}
+
+/// Ends a run in the kernel alone, so that no daemon helps.
+struct Ended {
+    table: Table,
+    slot: u32,
+    before: Instance,
+}
+
+impl Ended {
+    fn of(run: &Run) -> Result<Self> {
+        let table = Table::open()?;
+        let (slot, before) = table.find(run.id())?;
+        table.set(slot, Instance { state: State::REVOKED, ..before })?;
+        Ok(Self { table, slot, before })
+    }
+
+    fn undo(self) -> Result<()> {
+        self.table.set(self.slot, self.before)
+    }
+}
+
+/// P4: what lies in the queue of a connection when the run ends stays there, although the peer has room again and asks
+/// for more.
+#[test]
+fn no_byte_leaves_after_the_end() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    for uid in USERS {
+        for family in [0, 1] {
+            for accepted in [false, true] {
+                let what = format!("uid {uid}, family {family}, accepted {accepted}");
+                let mut run = Run::of(&daemon, uid)?;
+                let listener = listener(family)?;
+                let mut stream = if accepted {
+                    calling(&mut run, family)?
+                } else {
+                    called(&mut run, &listener)?
+                };
+                assert_eq!(run.errno(&Step::Flood)?, 0, "{what}");
+                let denied = run.totals(&daemon)?.denied;
+                let ended = Ended::of(&run)?;
+                let here = arrived(&stream)?;
+                ensure!(here > 0, "{what}: nothing was sent");
+                let mut room = vec![0; here];
+                stream.read_exact(&mut room)?;
+                // The window is open, and the kernel has tried.
+                wait::until("a packet was dropped", wait::SOON, || {
+                    Ok((run.totals(&daemon)?.denied > denied).then_some(()))
+                })?;
+                assert_eq!(arrived(&stream)?, 0, "{what}");
+                ended.undo()?;
+                // It was there all the time.
+                stream.read_exact(&mut [0]).with_context(|| what.clone())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// P4: what is sent to a run that is over does not get to it.
+#[test]
+fn no_byte_comes_in_after_the_end() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    for uid in USERS {
+        for family in [0, 1] {
+            let mut run = Run::of(&daemon, uid)?;
+            let mut stream = called(&mut run, &listener(family)?)?;
+            let denied = run.totals(&daemon)?.denied;
+            let ended = Ended::of(&run)?;
+            stream.write_all(b"x")?;
+            wait::until("a packet was dropped", wait::SOON, || {
+                Ok((run.totals(&daemon)?.denied > denied).then_some(()))
+            })?;
+            // A receive is not asked about, so that this is the packet's own doing.
+            assert_eq!(run.errno(&Step::Hear)?, libc::EAGAIN, "uid {uid}, family {family}");
+            ended.undo()?;
+            wait::until("it comes when it is sent again", wait::SOON, || {
+                Ok((run.errno(&Step::Hear)? == 0).then_some(()))
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// P4: datagrams too, both ways.
+#[test]
+fn no_datagram_passes_after_the_end() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    for uid in USERS {
+        for family in [0, 1] {
+            let what = format!("uid {uid}, family {family}");
+            let mut run = Run::of(&daemon, uid)?;
+            let peer = receiver(family)?;
+            let call = Step::Call { to: peer.local_addr()?, protocol: Protocol::Udp };
+            assert_eq!(run.errno(&call)?, 0, "{what}");
+            assert_eq!(run.errno(&Step::Say)?, 0, "{what}");
+            let (_, from) = peer.recv_from(&mut [0; 8])?;
+            let ended = Ended::of(&run)?;
+            assert_eq!(run.errno(&Step::Say)?, libc::EPERM, "{what}");
+            assert!(peer.recv(&mut [0; 8]).is_err(), "{what}");
+            peer.send_to(b"x", from)?;
+            assert_eq!(run.errno(&Step::Hear)?, libc::EAGAIN, "{what}");
+            ended.undo()?;
+            peer.send_to(b"x", from)?;
+            assert_eq!(run.errno(&Step::Hear)?, 0, "{what}");
+        }
+    }
+    Ok(())
+}
+
+/// P4: the peer hears of the end, with a full queue and with an empty one, on connections that the run has made and on
+/// those that it has accepted; and gets nothing that was not there when the revocation was answered.
+#[test]
+fn the_other_end_hears_of_the_end() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    for uid in USERS {
+        for policy in ["fixture", "killed"] {
+            for family in [0, 1] {
+                for (accepted, full) in [(false, false), (false, true), (true, false), (true, true)]
+                {
+                    let what = format!("uid {uid}, {policy}, {family}, {accepted}, {full}");
+                    let terms = Terms { policy, uid, ..Terms::default() };
+                    let mut run = Run::launch(&daemon, &terms)?;
+                    let listener = listener(family)?;
+                    let mut stream = if accepted {
+                        calling(&mut run, family)?
+                    } else {
+                        called(&mut run, &listener)?
+                    };
+                    if full {
+                        assert_eq!(run.errno(&Step::Flood)?, 0, "{what}");
+                    }
+                    daemon.revoke(run.id())?;
+                    let here = arrived(&stream)?;
+                    let total = read_to_the_end(&mut stream).with_context(|| what.clone())?;
+                    assert_eq!(total, here, "{what}");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// P4: connections of another run and of the person go on.
+#[test]
+fn leaves_the_connections_of_others_alone() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    for uid in USERS {
+        for family in [0, 1] {
+            let listener = listener(family)?;
+            let (mut run, mut sibling) = (Run::of(&daemon, uid)?, Run::of(&daemon, uid)?);
+            let mut stream = called(&mut run, &listener)?;
+            let mut siblings = called(&mut sibling, &listener)?;
+            let mut own = TcpStream::connect(listener.local_addr()?)?;
+            let (mut there, _) = listener.accept()?;
+            daemon.revoke(run.id())?;
+            assert_eq!(read_to_the_end(&mut stream)?, 0);
+            assert_eq!(sibling.errno(&Step::Say)?, 0);
+            siblings.read_exact(&mut [0])?;
+            siblings.write_all(b"x")?;
+            wait::until("the sibling hears", wait::SOON, || {
+                Ok((sibling.errno(&Step::Hear)? == 0).then_some(()))
+            })?;
+            own.write_all(b"x")?;
+            there.read_exact(&mut [0])?;
+        }
+    }
+    Ok(())
+}
+
+/// P4: a run ends with the one above it, and so do its packets.
+#[test]
+fn nothing_passes_after_the_end_of_a_run_above() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    for uid in USERS {
+        let parent = Run::of(&daemon, uid)?;
+        let terms = Terms { uid, parent: Some(parent.id()), ..Terms::default() };
+        let mut run = Run::launch(&daemon, &terms)?;
+        let peer = receiver(0)?;
+        let call = Step::Call { to: peer.local_addr()?, protocol: Protocol::Udp };
+        assert_eq!(run.errno(&call)?, 0);
+        let ended = Ended::of(&parent)?;
+        assert_eq!(run.errno(&Step::Say)?, libc::EPERM, "uid {uid}");
+        ended.undo()?;
+        assert_eq!(run.errno(&Step::Say)?, 0, "uid {uid}");
+    }
+    Ok(())
+}

@@ -1,0 +1,298 @@
+//! A run talks to unix sockets of its own, and to those that its rules name.
+
+use std::{
+    os::{
+        fd::OwnedFd,
+        linux::net::SocketAddrExt as _,
+        unix::{
+            fs::PermissionsExt as _,
+            net::{SocketAddr, UnixDatagram, UnixListener},
+        },
+    },
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use agentid_tests::{
+    harness::{
+        Daemon, Run, Scene,
+        run::Terms,
+        scene::USERS,
+        view::{Object, What},
+        wait,
+    },
+    step::{Kind, Name, Outcome, Step, Unix},
+};
+use anyhow::{Context as _, Result};
+use libc::{EACCES, EPERM};
+
+const KINDS: [Kind; 3] = [Kind::Stream, Kind::Packets, Kind::Datagram];
+
+/// A daemon whose policy `fixture` grants the sockets in the workspace's folder `open`.
+fn daemon() -> Result<Daemon> {
+    let rule = "[[file]]\npaths = [\"${workspace}/open/**\"]\nallow = [\"connect\"]\n[[net]]";
+    let fixture = Scene::POLICY.replacen("[[net]]", rule, 1);
+    let daemon = Daemon::start_in(Scene::with(&[("fixture", &fixture)])?)?;
+    let open = daemon.scene().workspace().join("open");
+    std::fs::create_dir(&open)?;
+    daemon.scene().open_to_all(&open)?;
+    Ok(daemon)
+}
+
+/// Somebody else's sockets at one path: a listener of streams, and beside it a receiver of datagrams.
+struct Theirs {
+    stream: PathBuf,
+    datagram: PathBuf,
+    _listener: UnixListener,
+    receiver: UnixDatagram,
+}
+
+impl Theirs {
+    fn at(folder: &Path) -> Result<Self> {
+        let (stream, datagram) = (folder.join("their.stream"), folder.join("their.datagram"));
+        let listener = UnixListener::bind(&stream)?;
+        let receiver = UnixDatagram::bind(&datagram)?;
+        receiver.set_nonblocking(true)?;
+        for path in [&stream, &datagram] {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
+        }
+        Ok(Self { stream, datagram, _listener: listener, receiver })
+    }
+
+    /// Each way to talk to one of them.
+    fn steps(&self) -> Vec<Step> {
+        let (stream, datagram) =
+            (Name::Path(self.stream.clone()), Name::Path(self.datagram.clone()));
+        [
+            Unix::Connect { to: stream.clone(), kind: Kind::Stream },
+            Unix::ConnectByRing(stream),
+            Unix::Connect { to: datagram.clone(), kind: Kind::Datagram },
+            Unix::SendTo(datagram),
+        ]
+        .map(Step::Unix)
+        .to_vec()
+    }
+
+    fn has_heard(&self) -> bool {
+        self.receiver.recv(&mut [0; 8]).is_ok()
+    }
+}
+
+/// P2: a socket that somebody else has bound is a file, which needs the right `connect`: in whichever way it is talked to.
+#[test]
+fn connects_to_the_paths_that_are_granted_and_no_others() -> Result<()> {
+    let daemon = daemon()?;
+    let scene = daemon.scene();
+    let granted = Theirs::at(&scene.workspace().join("open"))?;
+    // What may be read and written may not therefore be talked to.
+    let denied = Theirs::at(&scene.workspace())?;
+    for uid in USERS {
+        let mut run = Run::of(&daemon, uid)?;
+        for step in granted.steps() {
+            assert_eq!(run.errno(&step)?, 0, "uid {uid}: {step:?}");
+        }
+        assert!(granted.has_heard(), "uid {uid}");
+        for step in denied.steps() {
+            assert_eq!(run.errno(&step)?, EACCES, "uid {uid}: {step:?}");
+        }
+        assert!(!denied.has_heard(), "uid {uid}");
+    }
+    Ok(())
+}
+
+/// P2: as root too, where file modes let everyone in.
+#[test]
+fn a_run_of_root_does_not_get_to_the_hosts_services() -> Result<()> {
+    let daemon = daemon()?;
+    let folder = tempfile::Builder::new().prefix("agentid-suite-").tempdir_in("/run")?;
+    let service = Theirs::at(folder.path())?;
+    let mut run = Run::of(&daemon, 0)?;
+    for step in service.steps() {
+        assert_eq!(run.errno(&step)?, EACCES, "{step:?}");
+    }
+    Ok(())
+}
+
+/// P2: another name for a socket gives nothing that the socket's own place does not.
+#[test]
+fn another_name_for_a_socket_is_no_way_to_it() -> Result<()> {
+    let daemon = daemon()?;
+    let scene = daemon.scene();
+    let denied = Theirs::at(&scene.outside())?;
+    let (link, symlink) =
+        (scene.workspace().join("open/link"), scene.workspace().join("open/symlink"));
+    std::fs::hard_link(&denied.stream, &link)?;
+    std::os::unix::fs::symlink(&denied.stream, &symlink)?;
+    for uid in USERS {
+        let mut run = Run::of(&daemon, uid)?;
+        for path in [&link, &symlink] {
+            let step =
+                Step::Unix(Unix::Connect { to: Name::Path(path.clone()), kind: Kind::Stream });
+            assert_eq!(run.errno(&step)?, EACCES, "uid {uid}: {step:?}");
+        }
+    }
+    Ok(())
+}
+
+/// P2: an abstract name is nobody's, so nothing grants it.
+#[test]
+fn an_abstract_name_outside_of_the_run_is_denied() -> Result<()> {
+    let daemon = daemon()?;
+    let name = format!("agentid-suite-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name)?;
+    let _listener = UnixListener::bind_addr(&address)?;
+    let _receiver = UnixDatagram::bind_addr(&address)?;
+    for uid in USERS {
+        let mut run = Run::of(&daemon, uid)?;
+        let to = Name::Abstract(name.clone());
+        for step in [
+            Unix::Connect { to: to.clone(), kind: Kind::Stream },
+            Unix::ConnectByRing(to.clone()),
+            Unix::Connect { to: to.clone(), kind: Kind::Datagram },
+            Unix::SendTo(to),
+        ]
+        .map(Step::Unix)
+        {
+            assert_eq!(run.errno(&step)?, EACCES, "uid {uid}: {step:?}");
+        }
+    }
+    Ok(())
+}
+
+/// P2: what the run itself has made is free, by every kind of name; another run's is not.
+#[test]
+fn a_runs_own_sockets_are_free_and_another_runs_are_not() -> Result<()> {
+    let daemon = daemon()?;
+    for uid in USERS {
+        let mut run = Run::of(&daemon, uid)?;
+        for (index, kind) in KINDS.into_iter().enumerate() {
+            let path = daemon.scene().workspace().join(format!("own-{uid}-{index}"));
+            let text = format!("agentid-suite-own-{uid}-{index}");
+            for name in [Name::Path(path), Name::Abstract(text)] {
+                let step = Step::Unix(Unix::Own { name, kind });
+                assert_eq!(run.errno(&step)?, 0, "uid {uid}: {step:?}");
+            }
+            assert_eq!(run.errno(&Step::Unix(Unix::Pair(kind)))?, 0, "uid {uid}: {kind:?}");
+        }
+        let mut other = Run::of(&daemon, uid)?;
+        let theirs = daemon.scene().workspace().join(format!("theirs-{uid}"));
+        assert_eq!(other.errno(&Step::Unix(Unix::Listen(Name::Path(theirs.clone()))))?, 0);
+        let step = Step::Unix(Unix::Connect { to: Name::Path(theirs), kind: Kind::Stream });
+        assert_eq!(run.errno(&step)?, EACCES, "uid {uid}");
+        assert_eq!(other.errno(&step)?, 0, "uid {uid}");
+    }
+    Ok(())
+}
+
+/// P2: a datagram on a socket that came from outside is judged by who receives it.
+#[test]
+fn a_socket_that_was_handed_over_leads_nowhere_else() -> Result<()> {
+    let daemon = daemon()?;
+    for uid in USERS {
+        let (here, there) = UnixDatagram::pair()?;
+        here.set_nonblocking(true)?;
+        let terms = Terms { uid, ..Terms::default() };
+        let mut run = Run::launch_with(&daemon, &terms, Stdio::from(OwnedFd::from(there)))?;
+        assert_eq!(run.errno(&Step::Unix(Unix::SendHanded))?, EACCES, "uid {uid}");
+        assert!(here.recv(&mut [0; 8]).is_err(), "uid {uid}");
+    }
+    Ok(())
+}
+
+/// P2, P4: a run that is over makes no socket and talks to none, its own included.
+#[test]
+fn talks_to_nobody_after_the_end() -> Result<()> {
+    let daemon = daemon()?;
+    let granted = Theirs::at(&daemon.scene().workspace().join("open"))?;
+    for uid in USERS {
+        let (here, there) = UnixDatagram::pair()?;
+        here.set_nonblocking(true)?;
+        let terms = Terms { uid, ..Terms::default() };
+        let mut run = Run::launch_with(&daemon, &terms, Stdio::from(OwnedFd::from(there)))?;
+        assert_eq!(run.errno(&Step::Unix(Unix::Make))?, 0);
+        daemon.revoke(run.id())?;
+        let mut steps = vec![Step::Unix(Unix::Make), Step::Unix(Unix::SendHanded)];
+        steps.extend(granted.steps());
+        steps.extend(KINDS.map(|kind| Step::Unix(Unix::Pair(kind))));
+        for step in steps {
+            assert_eq!(run.errno(&step)?, EPERM, "uid {uid}: {step:?}");
+        }
+    }
+    Ok(())
+}
+
+/// P7: the record names the socket by its path, and what was asked of it.
+#[test]
+fn records_the_socket() -> Result<()> {
+    let daemon = daemon()?;
+    let denied = Theirs::at(&daemon.scene().outside())?;
+    let mut run = Run::of(&daemon, 0)?;
+    for step in denied.steps() {
+        assert_eq!(run.errno(&step)?, EACCES, "{step:?}");
+    }
+    for (hook, path) in
+        [("unix_stream_connect", &denied.stream), ("unix_may_send", &denied.datagram)]
+    {
+        let shown = Object::File {
+            path: Some(path.display().to_string()),
+            want: vec!["connect".to_owned()],
+        };
+        wait::until("the record is there", wait::SOON, || {
+            let found = daemon.events(run.id())?.into_iter().any(|event| match event.what {
+                What::Access(access) => {
+                    access.hook == hook && access.object.as_ref() == Some(&shown)
+                }
+                What::Stopped(_) | What::Ended(_) | What::Other => false,
+            });
+            Ok(found.then_some(()))
+        })?;
+    }
+    Ok(())
+}
+
+/// P3: a socket that cannot be told to be the run's is not made. The tag goes with it while it lives: it needs memory,
+/// which a socket has before anyone can use it.
+#[test]
+fn every_socket_of_a_run_carries_its_tag() -> Result<()> {
+    let daemon = daemon()?;
+    for uid in USERS {
+        let mut run = Run::of(&daemon, uid)?;
+        let before = run.totals(&daemon)?.faults;
+        for _ in 0..100 {
+            assert_eq!(run.errno(&Step::Unix(Unix::Make))?, 0);
+        }
+        assert_eq!(run.totals(&daemon)?.faults, before);
+        match run.ask(&Step::Unix(Unix::Pair(Kind::Datagram)))? {
+            Outcome::Errno(0) => {}
+            other => anyhow::bail!("{other:?}"),
+        }
+    }
+    Ok(())
+}
+
+/// P4: a conversation on a unix socket ends with the run, in both directions.
+#[test]
+fn the_other_end_hears_of_the_end() -> Result<()> {
+    use std::io::Read as _;
+
+    let daemon = daemon()?;
+    let path = daemon.scene().workspace().join("open/talk");
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666))?;
+    for uid in USERS {
+        let (mut run, mut sibling) = (Run::of(&daemon, uid)?, Run::of(&daemon, uid)?);
+        let call = Step::Unix(Unix::Call(Name::Path(path.clone())));
+        assert_eq!(run.errno(&call)?, 0, "uid {uid}");
+        let (mut stream, _) = listener.accept()?;
+        assert_eq!(sibling.errno(&call)?, 0, "uid {uid}");
+        let (mut others, _) = listener.accept()?;
+        for stream in [&stream, &others] {
+            stream.set_read_timeout(Some(wait::SOON))?;
+        }
+        daemon.revoke(run.id())?;
+        assert_eq!(stream.read(&mut [0; 8]).context("no end is heard")?, 0, "uid {uid}");
+        assert_eq!(sibling.errno(&Step::Say)?, 0, "uid {uid}");
+        assert_eq!(others.read(&mut [0; 8])?, 1, "uid {uid}");
+    }
+    Ok(())
+}
