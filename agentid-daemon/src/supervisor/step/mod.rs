@@ -1,0 +1,117 @@
+//! What happens next: the state, what comes in, and what is to be done about it. Pure.
+//!
+//! The order of the effects is part of the answer. On every ending the kernel's table is told first, by one store for
+//! each run; only then are tasks stopped, files written and readers told.
+
+mod end;
+mod launch;
+mod take_up;
+
+use agentid_common::instance::{Instance, State as SlotState};
+use uuid::Uuid;
+
+use super::refusal::Refusal;
+use crate::{
+    event::event::What,
+    instance::{Ending, Posture, Registry, Run, run::Totals},
+};
+
+/// What happens to live runs when the host is found not to enforce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnLost {
+    /// All are stopped.
+    Kill,
+    /// They go on, unheld; only new launches are refused.
+    Keep,
+}
+
+/// All that the supervisor decides upon.
+#[derive(Debug)]
+pub struct State {
+    pub registry: Registry,
+    pub posture: Posture,
+    pub on_lost: OnLost,
+    pub slots: u32,
+}
+
+/// The moment of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Nanoseconds of `CLOCK_BOOTTIME`.
+    pub boot_ns: u64,
+    /// Milliseconds since 1970.
+    pub wall_ms: u64,
+}
+
+/// What comes in.
+#[derive(Debug)]
+pub enum Input {
+    /// A run whose request, process and rules have been checked. Its slot is still to be chosen.
+    Launch(Box<Launch>),
+    /// The kernel did not take the run after all.
+    LaunchFailed(Uuid),
+    /// Somebody who may do so ends a run.
+    Revoke { id: Uuid, by_uid: u32, reason: Option<String> },
+    /// Time has passed.
+    Tick,
+    /// The last task of a run is gone.
+    Empty { slot: u32, generation: u64, totals: Totals },
+    /// The canary has reported.
+    Posture(Posture),
+    /// A run of an earlier daemon that has its slot still.
+    Adopt { run: Box<Run>, slot_state: SlotState },
+    /// A run of an earlier daemon whose slot is not held any more.
+    Lost(Box<Run>),
+    /// A run of an earlier daemon that has ended.
+    Remember(Box<Run>),
+}
+
+/// A run about to start. `run.place.slot` is chosen by [`step`].
+#[derive(Clone, Debug)]
+pub struct Launch {
+    pub run: Run,
+    pub policy_scope: u64,
+    pub params_scope: u64,
+}
+
+/// What is to be done, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Keep the run's facts for the next daemon.
+    Save(Uuid),
+    /// Forget a run that ended long ago.
+    Forget(Uuid),
+    /// Give the run its slot in the kernel's table.
+    Occupy { id: Uuid, instance: Instance },
+    /// Mark the asking process with the run's tag.
+    Tag(Uuid),
+    /// Give an adopted run freshly compiled rules.
+    Rebind(Uuid),
+    /// One store to the slot: the kernel denies the run everything.
+    Deny { slot: u32, state: SlotState },
+    /// Stop the run's tasks until none is left. Without `kill`, only watch them.
+    Stop { id: Uuid, kill: bool },
+    /// Empty the slot and let go of what the run alone needed.
+    Clear { id: Uuid, slot: u32 },
+    /// Tell those who follow.
+    Publish { id: Option<Uuid>, what: What },
+}
+
+/// Takes one input in. A refusal leaves the state as it was.
+pub fn step(state: &mut State, input: Input, now: Now) -> Result<Vec<Effect>, Refusal> {
+    match input {
+        Input::Launch(launch) => state.launch(*launch),
+        Input::LaunchFailed(id) => Ok(state.finish(id, Ending::LaunchFailed, None, now)),
+        Input::Revoke { id, by_uid, reason } => state.revoke(id, by_uid, reason, now),
+        Input::Tick => Ok(state.expire(now)),
+        Input::Empty { slot, generation, totals } => {
+            let id = state.registry.holder(slot, generation).map(|run| run.id);
+            Ok(id
+                .map_or_else(Vec::new, |id| state.finish(id, Ending::Completed, Some(totals), now)))
+        }
+        Input::Posture(posture) => Ok(state.posture(posture, now)),
+        Input::Adopt { run, slot_state } => Ok(state.adopt(*run, slot_state, now)),
+        Input::Lost(run) => Ok(state.lost(*run, now)),
+        Input::Remember(run) => Ok(state.remember(*run)),
+    }
+}
