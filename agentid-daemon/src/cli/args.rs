@@ -25,8 +25,14 @@ pub enum Verb {
     Ps(Ps),
     /// Show all of one run
     Show(Show),
-    /// End a run and all below it, for good
+    /// End runs and all below them, for good
     Revoke(Revoke),
+    /// Deny runs, and all below them, everything until they are resumed
+    Suspend(Change),
+    /// Let suspended runs go on
+    Resume(Change),
+    /// Give runs more time, as far as their policies allow
+    Extend(Extend),
     /// Show what runs did, and what the kernel said
     Events(Events),
     /// Show what this host enforces
@@ -74,8 +80,79 @@ pub struct Run {
     pub command: Vec<std::ffi::OsString>,
 }
 
+/// Runs by what they are; all that is given must hold
+#[derive(Clone, Debug, Default, Args)]
+pub struct Filters {
+    /// Runs of this kind of software
+    #[arg(long)]
+    pub agent: Option<String>,
+    /// Runs that this person or team answers for
+    #[arg(long)]
+    pub owner: Option<String>,
+    /// Runs that work on this
+    #[arg(long)]
+    pub task: Option<String>,
+    /// Runs of this policy, whatever its version
+    #[arg(long, value_name = "NAME")]
+    pub policy: Option<String>,
+    /// Runs with this label; several must all be there
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = pair)]
+    pub labels: Vec<(String, String)>,
+    /// Runs that were launched at least this long ago, such as 90s, 30m or 2h
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub older_than: Option<Duration>,
+    /// Runs right below this one
+    #[arg(long, value_name = "ID")]
+    pub children_of: Option<String>,
+}
+
+/// One run, or all that the filters leave
+#[derive(Clone, Debug, Default, Args)]
+#[command(group = ArgGroup::new("selection").required(true).multiple(true).args(SELECTION))]
+pub struct Selection {
+    /// The run: its ID, or enough of the start or the end of it
+    #[arg(conflicts_with_all = FILTERS)]
+    pub id: Option<String>,
+    #[command(flatten)]
+    pub filters: Filters,
+    /// All runs that you may see
+    #[arg(long)]
+    pub all: bool,
+    /// Do not ask before more than one named run is touched
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+const FILTERS: [&str; 8] =
+    ["agent", "owner", "task", "policy", "labels", "older_than", "children_of", "all"];
+const SELECTION: [&str; 9] =
+    ["id", "agent", "owner", "task", "policy", "labels", "older_than", "children_of", "all"];
+
+#[derive(Debug, Args)]
+pub struct Change {
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Why, for the record
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// For programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Extend {
+    #[command(flatten)]
+    pub change: Change,
+    /// By how much, such as 90s, 30m or 2h
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub by: Duration,
+}
+
 #[derive(Debug, Args)]
 pub struct Ps {
+    #[command(flatten)]
+    pub filters: Filters,
     /// Also those that have ended
     #[arg(long, short)]
     pub all: bool,
@@ -95,8 +172,8 @@ pub struct Show {
 
 #[derive(Debug, Args)]
 pub struct Revoke {
-    /// The run: its ID, or enough of the start or the end of it
-    pub id: String,
+    #[command(flatten)]
+    pub selection: Selection,
     /// Why, for the record
     #[arg(long)]
     pub reason: Option<String>,

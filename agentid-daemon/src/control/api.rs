@@ -7,6 +7,9 @@
 //! | `GET /v1/runs?all=true` | list of [`RunView`] | any user, for its own runs; operators for all |
 //! | `GET /v1/runs/ID` | [`RunView`] | likewise |
 //! | `POST /v1/runs/ID/revoke` with [`RevokeRequest`] | [`RevokeReply`] | likewise |
+//! | `POST /v1/select` with [`SelectRequest`] | list of [`RunView`] | likewise |
+//! | `POST /v1/revoke` with [`RevokeAllRequest`] | [`RevokeAllReply`] | likewise |
+//! | `POST /v1/suspend`, `/v1/resume`, `/v1/extend` with [`ChangeRequest`] | [`ChangeReply`] | likewise |
 //! | `POST /v1/runs/ID/why` with [`WhyRequest`] | [`WhyReply`] | likewise |
 //! | `GET /v1/events?follow=true&id=ID` | events, one in each server-sent `data:` line | likewise |
 //! | `GET /v1/status` | [`StatusReply`] | any user |
@@ -76,14 +79,27 @@ pub struct RunView {
     pub command: Vec<String>,
     pub uid: u32,
     pub tgid: u32,
-    /// `active`, `stopping` or `ended`.
+    /// `active`, `suspended`, `stopping` or `ended`.
     pub phase: String,
     pub launched_ms: u64,
     pub deadline_ms: u64,
     /// Tasks alive.
     pub tasks: u64,
     pub totals: Option<TotalsView>,
+    /// What was done to it since its launch.
+    pub changes: Vec<ChangeView>,
     pub end: Option<EndView>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeView {
+    pub at_ms: u64,
+    pub by_uid: u32,
+    pub reason: Option<String>,
+    /// `suspended`, `resumed` or `extended`.
+    pub what: String,
+    /// By how much, where it was extended.
+    pub by_ms: Option<u64>,
 }
 
 /// What the kernel has counted of a run.
@@ -129,6 +145,84 @@ pub struct RevokeReply {
     pub stopped_after_ms: Option<f64>,
 }
 
+/// Runs by what they are. All that is given must hold; nothing given selects nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Selector {
+    pub id: Option<String>,
+    pub agent: Option<String>,
+    pub owner: Option<String>,
+    pub task: Option<String>,
+    /// Name of the policy, whatever its version.
+    pub policy: Option<String>,
+    pub labels: BTreeMap<String, String>,
+    /// Launched at least this long ago.
+    pub older_than_ms: Option<u64>,
+    /// ID of the run right above.
+    pub children_of: Option<String>,
+    /// Every run that the caller may see.
+    pub all: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SelectRequest {
+    #[serde(default)]
+    pub select: Selector,
+    /// Also those that have ended.
+    #[serde(default)]
+    pub ended: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeAllRequest {
+    pub select: Selector,
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// What a revocation of several runs did: all of them are denied everything before any task is stopped. Times count from
+/// the arrival of the request.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RevokeAllReply {
+    pub runs: Vec<RevokeReply>,
+    /// Until the kernel denied all of them everything.
+    pub denied_after_ms: f64,
+    /// Until the last task of all was gone.
+    pub stopped_after_ms: Option<f64>,
+}
+
+/// Suspends, resumes or extends.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeRequest {
+    pub select: Selector,
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// By how much, for an extension.
+    #[serde(default)]
+    pub by_ms: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeReply {
+    pub runs: Vec<ChangedRun>,
+}
+
+/// A selected run as it stands now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangedRun {
+    pub id: Uuid,
+    pub agent: String,
+    pub owner: String,
+    pub task: String,
+    pub phase: String,
+    pub deadline_ms: u64,
+    /// Why it is as it was.
+    pub error: Option<ErrorReply>,
+}
+
 /// Asks whether a run would be allowed something now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -170,6 +264,7 @@ pub struct StatusReply {
     pub why: Option<String>,
     pub started_ms: u64,
     pub active: u64,
+    pub suspended: u64,
     pub stopping: u64,
     pub slots: u64,
     pub hooks: Vec<HookView>,
@@ -247,6 +342,10 @@ codes! {
     UnknownRun = 404, "unknown_run";
     /// The run is over already.
     Ended = 409, "ended";
+    /// The run is not in the state that the request is for.
+    BadState = 409, "bad_state";
+    /// The request goes beyond what the run was promised.
+    Bound = 422, "bound";
     /// The parameters are not the policy's, or not usable.
     BadParams = 422, "bad_params";
     /// The process that asks cannot become a run.

@@ -33,6 +33,10 @@ pub enum What {
     Launched(Launched),
     /// The run is denied everything from here on.
     Stopped(Stopped),
+    /// The run is denied everything until it is resumed.
+    Suspended(Held),
+    Resumed(Held),
+    Extended(Held),
     /// The last task is gone.
     Ended(Ended),
     Posture(PostureChange),
@@ -97,6 +101,15 @@ pub struct Stopped {
     pub ending: String,
     pub reason: Option<String>,
     pub by_uid: Option<u32>,
+}
+
+/// A run that goes on otherwise than before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    pub by_uid: u32,
+    pub reason: Option<String>,
+    /// Its deadline from now on, in milliseconds since 1970.
+    pub deadline_ms: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

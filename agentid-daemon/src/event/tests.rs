@@ -213,7 +213,9 @@ fn run() -> Run {
         tgid: 10,
         place: Place { slot: 3, generation: 9, deadline: 0 },
         launched_ms: 0,
+        launched_ns: 0,
         phase: Phase::Active,
+        changes: Vec::new(),
         end: None,
     }
 }

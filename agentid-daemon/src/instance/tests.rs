@@ -26,7 +26,9 @@ fn run(number: u128, slot: u32) -> Run {
         tgid: 10,
         place: Place { slot, generation: u64::from(slot) + 100, deadline: 1 },
         launched_ms: 0,
+        launched_ns: 0,
         phase: Phase::Active,
+        changes: Vec::new(),
         end: None,
     }
 }

@@ -105,6 +105,6 @@ fn plain(path: &Path) -> bool {
     path.is_absolute() && !path.components().any(|part| matches!(part, Component::ParentDir))
 }
 
-fn millis(duration: std::time::Duration) -> u64 {
+pub fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

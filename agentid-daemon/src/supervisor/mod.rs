@@ -10,6 +10,7 @@ pub mod launch;
 pub mod refusal;
 pub mod rules;
 pub mod run;
+pub mod select;
 pub mod step;
 pub mod store;
 pub mod view;

@@ -51,12 +51,28 @@ pub enum Refusal {
     NotEnforcing(String),
     #[error("run {0} is over and cannot have another below it")]
     ParentEnded(Uuid),
+    #[error("run {0} is suspended and cannot have another below it")]
+    ParentSuspended(Uuid),
     #[error("run {parent} is {depth} runs deep already, and {limit} is the limit")]
     Deep { parent: Uuid, depth: u32, limit: u32 },
     #[error(transparent)]
     Run(#[from] Ambiguous),
     #[error("run {id} is over already: {}", ending.name())]
     Ended { id: Uuid, ending: Ending },
+    #[error("run {0} is suspended already")]
+    Suspended(Uuid),
+    #[error("run {0} is not suspended")]
+    NotSuspended(Uuid),
+    #[error("an extension by nothing is none")]
+    NoExtension,
+    #[error("the deadline of run {0} has passed")]
+    Late(Uuid),
+    #[error("the policy's max_ttl leaves run {id} {left_ms} ms more")]
+    LongExtension { id: Uuid, left_ms: u64 },
+    #[error("the run above {id} ends {left_ms} ms after it")]
+    BeyondParent { id: Uuid, left_ms: u64 },
+    #[error("nothing is selected by nothing")]
+    NoSelection,
 }
 
 impl Refusal {
@@ -77,9 +93,12 @@ impl Refusal {
             Self::Tagged(_) => Code::Tagged,
             Self::NoSlot(_) | Self::NoRoom(_) => Code::Full,
             Self::NotEnforcing(_) => Code::NotEnforcing,
-            Self::ParentEnded(_) | Self::Deep { .. } => Code::BadParent,
+            Self::ParentEnded(_) | Self::ParentSuspended(_) | Self::Deep { .. } => Code::BadParent,
             Self::Run(_) => Code::UnknownRun,
-            Self::Ended { .. } => Code::Ended,
+            Self::Ended { .. } | Self::Late(_) => Code::Ended,
+            Self::Suspended(_) | Self::NotSuspended(_) => Code::BadState,
+            Self::NoExtension | Self::NoSelection => Code::BadRequest,
+            Self::LongExtension { .. } | Self::BeyondParent { .. } => Code::Bound,
         }
     }
 
@@ -106,12 +125,24 @@ impl Refusal {
             Self::Run(Ambiguous::Many { .. } | Ambiguous::Short(_)) => {
                 "give more of the ID; agentid ps --all lists them".to_owned()
             }
+            Self::Suspended(_) | Self::ParentSuspended(_) => {
+                "agentid resume lets it go on".to_owned()
+            }
+            Self::NotSuspended(_) => "agentid ps shows the state of each run".to_owned(),
+            Self::NoExtension => "say by how much, such as --by 30m".to_owned(),
+            Self::LongExtension { left_ms: 0, .. } => {
+                "it has all the time that its policy has for a run; launch another".to_owned()
+            }
+            Self::LongExtension { left_ms, .. } => format!("ask for at most {}s", left_ms / 1000),
+            Self::BeyondParent { .. } => "extend the run above first".to_owned(),
+            Self::NoSelection => "name a run, or give a filter; --all is for all".to_owned(),
             Self::Long { .. }
             | Self::Control { .. }
             | Self::ManyLabels { .. }
             | Self::Gone
             | Self::ParentEnded(_)
             | Self::Deep { .. }
+            | Self::Late(_)
             | Self::Ended { .. } => return None,
         };
         Some(text)

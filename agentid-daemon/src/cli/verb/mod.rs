@@ -1,5 +1,6 @@
 //! One file for each verb.
 
+pub mod change;
 pub mod events;
 pub mod policy;
 pub mod ps;

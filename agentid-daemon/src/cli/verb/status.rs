@@ -27,8 +27,8 @@ pub fn text(status: &StatusReply) -> String {
         (
             "runs",
             format!(
-                "{} active, {} stopping, {} slots",
-                status.active, status.stopping, status.slots
+                "{} active, {} suspended, {} stopping, {} slots",
+                status.active, status.suspended, status.stopping, status.slots
             ),
         ),
         ("hooks", format!("{attached} of {} attached", status.hooks.len())),

@@ -74,10 +74,23 @@ impl Supervisor {
                 let answer = own.map(|()| self.status());
                 self.reply(verb, reply, answer);
             }
+            Command::Select { request, reply } => {
+                let answer =
+                    own.and_then(|()| self.select(&standing, &request.select, request.ended));
+                self.reply(verb, reply, answer);
+            }
+            Command::RevokeAll { request, reply } => match own {
+                Ok(()) => self.revoke_all(&standing, &request, arrived, reply),
+                Err(refused) => self.reply(verb, reply, Err(refused)),
+            },
+            Command::Change { kind, request, reply } => {
+                let answer = own.and_then(|()| self.change(&standing, kind, request));
+                self.reply(verb, reply, answer);
+            }
         }
     }
 
-    fn find(&self, standing: &Standing, text: &str) -> Result<&Run, ErrorReply> {
+    pub(super) fn find(&self, standing: &Standing, text: &str) -> Result<&Run, ErrorReply> {
         let seen = |run: &Run| standing.sees(run.uid);
         Ok(self.state.registry.find(text, seen).map_err(Refusal::from)?)
     }
@@ -87,7 +100,7 @@ impl Supervisor {
         self.state.registry.all().filter(seen).map(|run| self.view(run)).collect()
     }
 
-    fn view(&self, run: &Run) -> RunView {
+    pub(super) fn view(&self, run: &Run) -> RunView {
         let holds = run.phase.holds_slot();
         let activity = if holds { self.activity(run.place.slot) } else { None };
         let tasks = activity.map_or(0, |activity| activity.live);
@@ -158,7 +171,8 @@ impl Supervisor {
             why: posture.why().map(ToOwned::to_owned),
             started_ms: self.started_ms,
             active: self.number_of(|phase| phase == Phase::Active),
-            stopping: self.number_of(|phase| phase != Phase::Active),
+            suspended: self.number_of(|phase| phase == Phase::Suspended),
+            stopping: self.number_of(|phase| !phase.is_live()),
             slots: u64::from(map::SLOTS) - 1,
             hooks: hooks.collect(),
             maps: maps.collect(),
@@ -197,13 +211,12 @@ impl Supervisor {
         for name in crate::instance::Posture::NAMES {
             self.metrics.posture.with_label_values(&[name]).set(i64::from(name == posture));
         }
-        let [active, stopping, _] = Phase::NAMES;
-        let count = |active| {
-            i64::try_from(self.number_of(|phase| (phase == Phase::Active) == active))
-                .unwrap_or(i64::MAX)
-        };
-        self.metrics.instances.with_label_values(&[active]).set(count(true));
-        self.metrics.instances.with_label_values(&[stopping]).set(count(false));
+        let [active, suspended, stopping, _] = Phase::NAMES;
+        for name in [active, suspended, stopping] {
+            let count = self.number_of(|phase| phase.name() == name);
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.metrics.instances.with_label_values(&[name]).set(count);
+        }
     }
 
     /// Gives an answer, and counts what it was.

@@ -1,7 +1,7 @@
 //! Doing what [`step`](crate::supervisor::step) says.
 
 use agentid_common::{
-    instance::{Activity, Instance},
+    instance::{Activity, Instance, State},
     tag::{COUNTED, InvocationId, Tag},
 };
 use thiserror::Error;
@@ -21,7 +21,7 @@ use crate::{
     supervisor::{
         command::Caller,
         rules::Release,
-        step::{Effect, Input},
+        step::{Actor, Effect, Input},
         store::StoreError,
     },
 };
@@ -39,6 +39,10 @@ pub(super) enum EffectError {
     NoCaller,
     #[error("deny the run everything")]
     Deny(#[source] ApplyError),
+    #[error("give the run its rights back")]
+    Permit(#[source] ApplyError),
+    #[error("move the run's deadline")]
+    Prolong(#[source] ApplyError),
     #[error("clear the slot")]
     Clear(#[source] ApplyError),
     #[error("take the run's rules up again")]
@@ -59,7 +63,7 @@ impl Supervisor {
             if let Some(id) = rebound {
                 // Its old rules go with the rest of the earlier daemon's; it cannot live on without any.
                 let reason = Some(format!("its rules could not be taken up again: {message}"));
-                self.input(Input::Revoke { id, by_uid: 0, reason });
+                self.input(Input::Revoke { ids: vec![id], by: Actor { uid: 0, reason } });
             }
         }
     }
@@ -80,6 +84,12 @@ impl Supervisor {
             Effect::Rebind(id) => Ok(self.rebind(id)?),
             Effect::Deny { slot, state } => {
                 self.apply(&[MapOp::SetState(slot, state)]).map_err(EffectError::Deny)
+            }
+            Effect::Permit { slot } => {
+                self.apply(&[MapOp::SetState(slot, State::ACTIVE)]).map_err(EffectError::Permit)
+            }
+            Effect::Prolong { slot, deadline } => {
+                self.apply(&[MapOp::SetDeadline(slot, deadline)]).map_err(EffectError::Prolong)
             }
             Effect::Stop { id, kill } => {
                 self.stop(id, kill);

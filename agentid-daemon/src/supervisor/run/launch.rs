@@ -120,13 +120,10 @@ impl Supervisor {
                 deadline: now.boot_ns.saturating_add(terms.ttl_ms.saturating_mul(1_000_000)),
             },
             launched_ms: now.wall_ms,
+            launched_ns: now.boot_ns,
             phase: Phase::Active,
+            changes: Vec::new(),
             end: None,
-        };
-        let reply = LaunchReply {
-            id,
-            policy: run.policy.to_string(),
-            deadline_ms: view::wall_of(run.place.deadline, now),
         };
         let Bond { policy_scope, params_scope } = bond;
         let launch = Launch { run, policy_scope, params_scope };
@@ -143,6 +140,12 @@ impl Supervisor {
                 return Err(failure.into());
             }
         }
+        let Some(run) = self.state.registry.get(id) else { return Err(Refusal::Gone.into()) };
+        let reply = LaunchReply {
+            id,
+            policy: run.policy.to_string(),
+            deadline_ms: view::wall_of(run.place.deadline, now),
+        };
         // A thread that was started between the first look and the tag would go on without one.
         if let Err(refusal) = inspect(caller) {
             warn!(%id, %refusal, "the launching process has changed while it was tagged");

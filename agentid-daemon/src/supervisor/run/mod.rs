@@ -7,9 +7,11 @@ mod adopt;
 mod answer;
 mod binding;
 mod effects;
+mod hold;
 mod launch;
 mod records;
 mod revoke;
+mod select;
 mod stopping;
 
 use std::{
@@ -246,7 +248,7 @@ impl Supervisor {
 pub fn labels() -> Labels {
     Labels {
         postures: Posture::NAMES.to_vec(),
-        states: Phase::NAMES[..2].to_vec(),
+        states: Phase::NAMES[..3].to_vec(),
         endings: Ending::ALL.iter().map(|ending| ending.name()).collect(),
         verbs: Command::VERBS.to_vec(),
     }

@@ -2,11 +2,11 @@
 
 use uuid::Uuid;
 
-use super::{Effect, Now, OnLost, State};
+use super::{Actor, Effect, Now, OnLost, State};
 use crate::{
     event::event::{Ended, PostureChange, Stopped, What},
     instance::{
-        Ending, Phase, Posture, Run,
+        Ending, Posture, Run,
         run::{End, OnEnd, Totals},
     },
     supervisor::refusal::Refusal,
@@ -15,29 +15,30 @@ use crate::{
 impl State {
     pub(super) fn revoke(
         &mut self,
-        id: Uuid,
-        by_uid: u32,
-        reason: Option<String>,
+        ids: &[Uuid],
+        by: &Actor,
         now: Now,
     ) -> Result<Vec<Effect>, Refusal> {
-        if let Some(ending) = self.registry.get(id).and_then(|run| run.phase.ending()) {
-            return Err(Refusal::Ended { id, ending });
+        for &id in ids {
+            if let Some(ending) = self.registry.get(id).and_then(|run| run.phase.ending()) {
+                return Err(Refusal::Ended { id, ending });
+            }
         }
         let end = End {
             ending: Ending::Revoked,
             at_ms: now.wall_ms,
-            reason,
-            by_uid: Some(by_uid),
+            reason: by.reason.clone(),
+            by_uid: Some(by.uid),
             totals: None,
         };
-        Ok(self.stop(vec![(id, end)], false))
+        Ok(self.stop(ids.iter().map(|&id| (id, end.clone())).collect(), false))
     }
 
     pub(super) fn expire(&mut self, now: Now) -> Vec<Effect> {
         let due = self
             .registry
             .live()
-            .filter(|run| run.phase == Phase::Active && run.place.deadline <= now.boot_ns)
+            .filter(|run| run.phase.is_live() && run.place.deadline <= now.boot_ns)
             .map(|run| (run.id, End::of(Ending::Expired, now.wall_ms)))
             .collect();
         self.stop(due, false)
@@ -55,10 +56,10 @@ impl State {
         self.posture = posture;
         let mut effects = Vec::new();
         if lost {
-            let active = self.registry.live().filter(|run| run.phase == Phase::Active);
+            let live = self.registry.live().filter(|run| run.phase.is_live());
             let end = |run: &Run| (run.id, End::of(Ending::EnforcementLost, now.wall_ms));
-            let active = active.map(end).collect();
-            effects = self.stop(active, true);
+            let live = live.map(end).collect();
+            effects = self.stop(live, true);
         }
         effects.push(Effect::Publish { id: None, what: What::Posture(change) });
         effects
@@ -66,17 +67,16 @@ impl State {
 
     /// Ends runs and all below them: for all of them the stores first, then the tasks, then what takes its time.
     pub(super) fn stop(&mut self, ends: Vec<(Uuid, End)>, kill: bool) -> Vec<Effect> {
-        let mut all = Vec::new();
-        for (id, end) in ends {
-            let below = self.registry.descendants(id).into_iter();
+        // Whoever ends by himself and with his parent ends once, and by himself.
+        let mut below = Vec::new();
+        for (id, end) in &ends {
             let inherited = End { ending: Ending::ParentEnded, by_uid: None, ..end.clone() };
-            all.push((id, end));
-            all.extend(below.map(|id| (id, inherited.clone())));
+            let descendants = self.registry.descendants(*id).into_iter();
+            below.extend(descendants.map(|id| (id, inherited.clone())));
         }
         let (mut effects, mut stops, mut rest) = (Vec::new(), Vec::new(), Vec::new());
-        for (id, end) in all {
+        for (id, end) in ends.into_iter().chain(below) {
             let (ending, what) = (end.ending, What::Stopped(stopped(&end)));
-            // Whoever ends by himself and with his parent ends once.
             if let Some(run) = self.registry.stop(id, end) {
                 let kill = kill || run.on_end == OnEnd::Kill;
                 effects.push(Effect::Deny { slot: run.place.slot, state: ending.slot_state() });

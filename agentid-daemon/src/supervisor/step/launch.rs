@@ -11,7 +11,7 @@ use super::{Effect, Launch, State};
 use crate::{
     event::event::{Launched, What},
     instance::{
-        Phase, Posture,
+        Phase, Place, Posture,
         run::{OnEnd, RunMode},
     },
     supervisor::refusal::Refusal,
@@ -24,7 +24,12 @@ impl State {
             return Err(Refusal::NotEnforcing(why.clone()));
         }
         let (parent, parent_generation) = match run.parent {
-            Some(parent) => self.parent(parent)?,
+            Some(parent) => {
+                let above = self.parent(parent)?;
+                // The kernel asks for both; the record says when the run really ends.
+                run.place.deadline = run.place.deadline.min(above.deadline);
+                (above.slot, above.generation)
+            }
             None => (NO_SLOT, 0),
         };
         let slot = self.registry.free_slot().ok_or(Refusal::NoSlot(self.slots - 1))?;
@@ -60,14 +65,17 @@ impl State {
         Ok(effects)
     }
 
-    /// Slot and generation of a run that another one may stand on.
-    fn parent(&self, id: Uuid) -> Result<(u32, u64), Refusal> {
-        let run = self.registry.get(id).filter(|run| run.phase == Phase::Active);
+    /// The place of a run that another one may stand on.
+    fn parent(&self, id: Uuid) -> Result<Place, Refusal> {
+        let run = self.registry.get(id).filter(|run| run.phase.is_live());
         let run = run.ok_or(Refusal::ParentEnded(id))?;
+        if run.phase == Phase::Suspended {
+            return Err(Refusal::ParentSuspended(id));
+        }
         let depth = self.registry.ancestry(id);
         if depth >= MAX_ANCESTRY {
             return Err(Refusal::Deep { parent: id, depth, limit: MAX_ANCESTRY });
         }
-        Ok((run.place.slot, run.place.generation))
+        Ok(run.place)
     }
 }

@@ -4,6 +4,7 @@
 //! each run; only then are tasks stopped, files written and readers told.
 
 mod end;
+mod hold;
 mod launch;
 mod take_up;
 
@@ -50,8 +51,14 @@ pub enum Input {
     Launch(Box<Launch>),
     /// The kernel did not take the run after all.
     LaunchFailed(Uuid),
-    /// Somebody who may do so ends a run.
-    Revoke { id: Uuid, by_uid: u32, reason: Option<String> },
+    /// Somebody who may do so ends runs. Each of them has not ended, or none of them is.
+    Revoke { ids: Vec<Uuid>, by: Actor },
+    /// Somebody who may do so takes a run's rights away for a time.
+    Suspend { id: Uuid, by: Actor },
+    /// Somebody who may do so gives them back.
+    Resume { id: Uuid, by: Actor },
+    /// Somebody who may do so moves a run's deadline. `max_ttl_ms` is the policy's.
+    Extend { id: Uuid, by_ms: u64, max_ttl_ms: u64, by: Actor },
     /// Time has passed.
     Tick,
     /// The last task of a run is gone.
@@ -64,6 +71,13 @@ pub enum Input {
     Lost(Box<Run>),
     /// A run of an earlier daemon that has ended.
     Remember(Box<Run>),
+}
+
+/// Who wants it, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    pub uid: u32,
+    pub reason: Option<String>,
 }
 
 /// A run about to start. `run.place.slot` is chosen by [`step`].
@@ -89,6 +103,10 @@ pub enum Effect {
     Rebind(Uuid),
     /// One store to the slot: the kernel denies the run everything.
     Deny { slot: u32, state: SlotState },
+    /// One store to the slot: the kernel asks the run's rules again.
+    Permit { slot: u32 },
+    /// One store to the slot: the run ends later.
+    Prolong { slot: u32, deadline: u64 },
     /// Stop the run's tasks until none is left. Without `kill`, only watch them.
     Stop { id: Uuid, kill: bool },
     /// Empty the slot and let go of what the run alone needed.
@@ -102,7 +120,10 @@ pub fn step(state: &mut State, input: Input, now: Now) -> Result<Vec<Effect>, Re
     match input {
         Input::Launch(launch) => state.launch(*launch),
         Input::LaunchFailed(id) => Ok(state.finish(id, Ending::LaunchFailed, None, now)),
-        Input::Revoke { id, by_uid, reason } => state.revoke(id, by_uid, reason, now),
+        Input::Revoke { ids, by } => state.revoke(&ids, &by, now),
+        Input::Suspend { id, by } => state.suspend(id, by, now),
+        Input::Resume { id, by } => state.resume(id, by, now),
+        Input::Extend { id, by_ms, max_ttl_ms, by } => state.extend(id, by_ms, max_ttl_ms, by, now),
         Input::Tick => Ok(state.expire(now)),
         Input::Empty { slot, generation, totals } => {
             let id = state.registry.holder(slot, generation).map(|run| run.id);

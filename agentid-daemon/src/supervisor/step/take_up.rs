@@ -19,7 +19,14 @@ impl State {
             SlotState::COMPLETED => Some(Ending::Completed),
             _ => Some(Ending::Revoked),
         });
-        run.phase = ending.map_or(Phase::Active, Phase::Stopping);
+        // The same for a suspension: nobody has been told of a resumption that only one of them knows.
+        let held = run.phase == Phase::Suspended || slot_state == SlotState::SUSPENDED;
+        let agreed = run.phase.slot_state() == slot_state;
+        run.phase = match ending {
+            Some(ending) => Phase::Stopping(ending),
+            None if held => Phase::Suspended,
+            None => Phase::Active,
+        };
         if let Some(ending) = ending {
             run.end.get_or_insert_with(|| End::of(ending, now.wall_ms));
         }
@@ -29,7 +36,12 @@ impl State {
             return Vec::new();
         }
         match ending {
-            None => vec![Effect::Rebind(id)],
+            None if agreed => vec![Effect::Rebind(id)],
+            None => vec![
+                Effect::Deny { slot, state: SlotState::SUSPENDED },
+                Effect::Rebind(id),
+                Effect::Save(id),
+            ],
             Some(ending) => vec![
                 Effect::Deny { slot, state: ending.slot_state() },
                 Effect::Stop { id, kill },

@@ -1,5 +1,6 @@
 mod launch;
 mod life;
+mod select;
 mod step;
 mod store;
 mod why;
@@ -52,7 +53,9 @@ fn launch(number: u64) -> Box<Launch> {
         tgid: 10,
         place: Place { slot: 0, generation: number + 1, deadline: 100_000_000_000 },
         launched_ms: 0,
+        launched_ns: 0,
         phase: Phase::Active,
+        changes: Vec::new(),
         end: None,
     };
     Box::new(Launch { run, policy_scope: 1, params_scope: 2 })

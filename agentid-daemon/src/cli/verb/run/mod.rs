@@ -63,7 +63,7 @@ fn request(arguments: &Run) -> Result<LaunchRequest, Failure> {
 }
 
 /// Each name once.
-fn unique<T>(
+pub(in crate::cli) fn unique<T>(
     option: &str,
     pairs: &[(String, String)],
     value: impl Fn(&str) -> T,
