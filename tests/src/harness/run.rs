@@ -28,11 +28,13 @@ pub struct Terms<'a> {
     pub uid: u32,
     pub parent: Option<&'a str>,
     pub ttl: Option<&'a str>,
+    /// `NAME=VALUE`
+    pub label: Option<&'a str>,
 }
 
 impl Default for Terms<'_> {
     fn default() -> Self {
-        Self { policy: "fixture", uid: 0, parent: None, ttl: None }
+        Self { policy: "fixture", uid: 0, parent: None, ttl: None, label: None }
     }
 }
 
@@ -66,6 +68,9 @@ impl Run {
         }
         if let Some(ttl) = terms.ttl {
             command.args(["--ttl", ttl]);
+        }
+        if let Some(label) = terms.label {
+            command.args(["--label", label]);
         }
         command.args(["--", PROBE]).current_dir(daemon.scene().workspace());
         command.uid(terms.uid).gid(terms.uid);

@@ -11,7 +11,17 @@ pub struct RunView {
     /// Tasks alive.
     pub tasks: u64,
     pub totals: Option<Totals>,
+    /// What was done to it.
+    #[serde(default)]
+    pub changes: Vec<Change>,
     pub end: Option<End>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Change {
+    pub what: String,
+    pub by_uid: u32,
+    pub reason: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -36,6 +46,25 @@ pub struct Revoked {
     pub also: Vec<String>,
     pub tasks: u64,
     pub remaining: u64,
+}
+
+/// What `suspend`, `resume` and `extend` print.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Changed {
+    pub runs: Vec<ChangedRun>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ChangedRun {
+    pub id: String,
+    pub phase: String,
+    pub deadline_ms: u64,
+}
+
+/// What `revoke` prints of several runs.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct RevokedAll {
+    pub runs: Vec<Revoked>,
 }
 
 /// An element of `events`.
