@@ -21,6 +21,8 @@ pub struct Arguments {
 pub enum Verb {
     /// Execute a command as a new run, held to a policy
     Run(Run),
+    /// From within a run: execute a command as a run below it
+    Delegate(Delegate),
     /// List runs
     Ps(Ps),
     /// Show all of one run
@@ -72,6 +74,34 @@ pub struct Run {
     /// ID of the run above this one, whose rules and life bind this one too
     #[arg(long, value_name = "ID")]
     pub parent: Option<String>,
+    /// A label
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = pair)]
+    pub labels: Vec<(String, String)>,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<std::ffi::OsString>,
+}
+
+#[derive(Debug, Args)]
+pub struct Delegate {
+    /// Name of the policy; one that the run's own policy delegates to
+    #[arg(long, value_name = "NAME")]
+    pub policy: String,
+    /// The kind of software that is run; the run's own without it
+    #[arg(long)]
+    pub agent: Option<String>,
+    /// What the new run works on; what this one works on without it
+    #[arg(long)]
+    pub task: Option<String>,
+    /// Why, in words; as for this run without it
+    #[arg(long)]
+    pub purpose: Option<String>,
+    /// A folder for a parameter of the policy
+    #[arg(long = "param", value_name = "NAME=FOLDER", value_parser = pair)]
+    pub params: Vec<(String, String)>,
+    /// How long the new run may live, such as 90s, 30m or 2h; never longer than this one
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub ttl: Option<Duration>,
     /// A label
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = pair)]
     pub labels: Vec<(String, String)>,

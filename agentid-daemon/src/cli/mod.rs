@@ -41,6 +41,7 @@ fn dispatch(arguments: Arguments) -> Result<u8, failure::Failure> {
     let client = || Client::new(&arguments.socket);
     match arguments.verb {
         Verb::Run(run) => verb::run::run(&arguments.socket, run),
+        Verb::Delegate(delegate) => verb::run::delegate(&arguments.socket, delegate),
         Verb::Ps(ps) => verb::ps::run(&client()?, &ps),
         Verb::Show(show) => verb::show::run(&client()?, &show),
         Verb::Revoke(revoke) => verb::revoke::run(&client()?, revoke),

@@ -164,6 +164,7 @@ fn view() -> RunView {
         mode: "enforce".to_owned(),
         on_end: "kill".to_owned(),
         parent: None,
+        above: Vec::new(),
         command: vec!["python3".to_owned(), "agent.py".to_owned()],
         uid: 1000,
         tgid: 4711,
@@ -200,7 +201,7 @@ fn show_leaves_out_what_is_not_there() {
     let text = verb::show::text(&view());
     assert!(text.contains("labels      team=core\n"), "{text}");
     assert!(text.contains("deadline    1970-01-01T00:30:00Z\n"), "{text}");
-    assert!(!text.contains("purpose") && !text.contains("parent"), "{text}");
+    assert!(!text.contains("purpose") && !text.contains("stands on"), "{text}");
 }
 
 #[test]
@@ -323,6 +324,7 @@ fn an_event_is_one_line_that_says_who_what_and_why() {
         owner: "alice".to_owned(),
         task: "T-1".to_owned(),
         policy: "coding-agent@00ff".to_owned(),
+        above: Vec::new(),
     };
     let access = Access {
         sequence: 1,

@@ -7,6 +7,7 @@
 //! | `GET /v1/runs?all=true` | list of [`RunView`] | any user, for its own runs; operators for all |
 //! | `GET /v1/runs/ID` | [`RunView`] | likewise |
 //! | `POST /v1/runs/ID/revoke` with [`RevokeRequest`] | [`RevokeReply`] | likewise |
+//! | `POST /v1/delegate` with [`DelegateRequest`] | [`LaunchReply`] | a run; the new run is the asking process |
 //! | `POST /v1/select` with [`SelectRequest`] | list of [`RunView`] | likewise |
 //! | `POST /v1/revoke` with [`RevokeAllRequest`] | [`RevokeAllReply`] | likewise |
 //! | `POST /v1/suspend`, `/v1/resume`, `/v1/extend` with [`ChangeRequest`] | [`ChangeReply`] | likewise |
@@ -52,6 +53,33 @@ pub struct LaunchRequest {
     pub command: Vec<String>,
 }
 
+/// Asks, from within a run, that the peer of this connection becomes the first process of a run below it.
+///
+/// Its policy must be among those that the run's own policy delegates to. The owner is the run's. It is held to the rules
+/// and the life of the run above, and of all above that, as well as to its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DelegateRequest {
+    pub policy: String,
+    /// The asking run's when left out, as are the task and the purpose.
+    #[serde(default)]
+    pub agent: Option<String>,
+    #[serde(default)]
+    pub task: Option<String>,
+    #[serde(default)]
+    pub purpose: Option<String>,
+    #[serde(default)]
+    pub params: BTreeMap<String, PathBuf>,
+    /// The policy's own when left out; never beyond the deadline of the run above.
+    #[serde(default)]
+    pub ttl_ms: Option<u64>,
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// What will be executed; for people only.
+    #[serde(default)]
+    pub command: Vec<String>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaunchReply {
     pub id: Uuid,
@@ -76,6 +104,8 @@ pub struct RunView {
     /// `deny` or `kill`.
     pub on_end: String,
     pub parent: Option<Uuid>,
+    /// All runs above it, the one right above first.
+    pub above: Vec<Uuid>,
     pub command: Vec<String>,
     pub uid: u32,
     pub tgid: u32,
@@ -335,7 +365,7 @@ codes! {
     TooLarge = 413, "too_large";
     /// The caller may not ask this.
     Forbidden = 403, "forbidden";
-    /// The caller belongs to a run; runs may only ask who they are.
+    /// The caller belongs to a run; runs may only ask who they are, and delegate.
     Tagged = 403, "tagged";
     UnknownPolicy = 404, "unknown_policy";
     /// No run, or more than one, has this ID.
@@ -350,6 +380,8 @@ codes! {
     BadParams = 422, "bad_params";
     /// The process that asks cannot become a run.
     BadProcess = 422, "bad_process";
+    /// The policy of the asking run does not delegate this, or not as often or as deep.
+    NotDelegated = 403, "not_delegated";
     /// The run above this one cannot have another below it.
     BadParent = 422, "bad_parent";
     /// A table of the kernel or of the daemon is full.

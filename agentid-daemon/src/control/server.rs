@@ -214,6 +214,7 @@ fn routes(commands: mpsc::Sender<Envelope>) -> Router {
         .route("/v1/runs/{id}/why", post(why))
         .route("/v1/events", get(events))
         .route("/v1/status", get(status))
+        .route("/v1/delegate", post(delegate))
         .route("/v1/select", post(select))
         .route("/v1/revoke", post(revoke_all))
         .route("/v1/suspend", post(suspend))
@@ -265,6 +266,15 @@ async fn revoke(desk: Desk, peer: Peer, Segment(id): Segment<String>, body: RawB
     match parse(body) {
         Ok(request) => {
             answer(ask(desk, peer, |reply| Command::Revoke { id, request, reply }).await)
+        }
+        Err(error) => failure(error),
+    }
+}
+
+async fn delegate(desk: Desk, peer: Peer, body: RawBody) -> Response {
+    match parse(body) {
+        Ok(request) => {
+            answer(ask(desk, peer, |reply| Command::Delegate(Box::new(request), reply)).await)
         }
         Err(error) => failure(error),
     }

@@ -22,6 +22,9 @@ pub struct RunName {
     pub task: String,
     /// `NAME@DIGEST`.
     pub policy: String,
+    /// The runs above it, the one right above first.
+    #[serde(default)]
+    pub above: Vec<Uuid>,
 }
 
 /// What happened.

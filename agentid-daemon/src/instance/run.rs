@@ -22,6 +22,9 @@ pub struct Run {
     pub mode: RunMode,
     pub on_end: OnEnd,
     pub parent: Option<Uuid>,
+    /// All runs above it, the one right above first.
+    #[serde(default)]
+    pub above: Vec<Uuid>,
     /// What was asked to be executed; for people only, the kernel never compares it.
     pub command: Vec<String>,
     /// User that launched it, who may see and end it.

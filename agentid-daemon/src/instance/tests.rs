@@ -21,6 +21,7 @@ fn run(number: u128, slot: u32) -> Run {
         mode: RunMode::Enforce,
         on_end: OnEnd::Kill,
         parent: None,
+        above: Vec::new(),
         command: vec!["true".to_owned()],
         uid: 1000,
         tgid: 10,

@@ -10,9 +10,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     control::api::{
-        ChangeReply, ChangeRequest, ErrorReply, LaunchReply, LaunchRequest, RevokeAllReply,
-        RevokeAllRequest, RevokeReply, RevokeRequest, RunView, SelectRequest, StatusReply, WhoAmI,
-        WhyReply, WhyRequest,
+        ChangeReply, ChangeRequest, DelegateRequest, ErrorReply, LaunchReply, LaunchRequest,
+        RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest, RunView, SelectRequest,
+        StatusReply, WhoAmI, WhyReply, WhyRequest,
     },
     event::event::Event,
 };
@@ -59,6 +59,7 @@ pub enum Command {
     Why { id: String, request: WhyRequest, reply: Reply<WhyReply> },
     Events { query: EventsQuery, reply: Reply<Feed> },
     Status(Reply<StatusReply>),
+    Delegate(Box<DelegateRequest>, Reply<LaunchReply>),
     Select { request: SelectRequest, reply: Reply<Vec<RunView>> },
     RevokeAll { request: RevokeAllRequest, reply: Reply<RevokeAllReply> },
     Change { kind: Kind, request: ChangeRequest, reply: Reply<ChangeReply> },
@@ -84,9 +85,9 @@ impl Kind {
 
 impl Command {
     /// Every name of a command; the closed label of its metric.
-    pub const VERBS: [&'static str; 12] = [
+    pub const VERBS: [&'static str; 13] = [
         "whoami", "launch", "list", "show", "revoke", "why", "events", "status", "select",
-        "suspend", "resume", "extend",
+        "suspend", "resume", "extend", "delegate",
     ];
 
     pub const fn verb(&self) -> &'static str {
@@ -101,6 +102,7 @@ impl Command {
             Self::Status(_) => Self::VERBS[7],
             Self::Select { .. } => Self::VERBS[8],
             Self::Change { kind, .. } => kind.name(),
+            Self::Delegate(..) => Self::VERBS[12],
         }
     }
 }
@@ -117,6 +119,7 @@ impl Command {
             Self::Why { reply, .. } => reply.send(Err(error)).is_err(),
             Self::Events { reply, .. } => reply.send(Err(error)).is_err(),
             Self::Status(reply) => reply.send(Err(error)).is_err(),
+            Self::Delegate(_, reply) => reply.send(Err(error)).is_err(),
             Self::Select { reply, .. } => reply.send(Err(error)).is_err(),
             Self::RevokeAll { reply, .. } => reply.send(Err(error)).is_err(),
             Self::Change { reply, .. } => reply.send(Err(error)).is_err(),

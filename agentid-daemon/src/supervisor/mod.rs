@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod command;
+pub mod delegate;
 pub mod folder;
 pub mod launch;
 pub mod refusal;

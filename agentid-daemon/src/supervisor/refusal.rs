@@ -59,6 +59,16 @@ pub enum Refusal {
     Run(#[from] Ambiguous),
     #[error("run {id} is over already: {}", ending.name())]
     Ended { id: Uuid, ending: Ending },
+    #[error("policy {policy:?} delegates nothing")]
+    NoDelegation { policy: String },
+    #[error("policy {policy:?} does not delegate to policy {name:?}")]
+    NotDelegated { policy: String, name: String, known: Vec<String> },
+    #[error("policy {policy:?} lets a run have {limit} runs right below it at a time")]
+    FanOut { policy: String, limit: u32 },
+    #[error("policy {policy:?} lets {limit} levels of runs stand below a run")]
+    Levels { policy: String, limit: u32 },
+    #[error("the asking process is the last one of its run, which would end with its leaving")]
+    LastTask,
     #[error("run {0} is suspended already")]
     Suspended(Uuid),
     #[error("run {0} is not suspended")]
@@ -96,6 +106,11 @@ impl Refusal {
             Self::ParentEnded(_) | Self::ParentSuspended(_) | Self::Deep { .. } => Code::BadParent,
             Self::Run(_) => Code::UnknownRun,
             Self::Ended { .. } | Self::Late(_) => Code::Ended,
+            Self::NoDelegation { .. }
+            | Self::NotDelegated { .. }
+            | Self::FanOut { .. }
+            | Self::Levels { .. } => Code::NotDelegated,
+            Self::LastTask => Code::BadProcess,
             Self::Suspended(_) | Self::NotSuspended(_) => Code::BadState,
             Self::NoExtension | Self::NoSelection => Code::BadRequest,
             Self::LongExtension { .. } | Self::BeyondParent { .. } => Code::Bound,
@@ -116,7 +131,13 @@ impl Refusal {
                 "ask before any thread is started, as `agentid run` does".to_owned()
             }
             Self::Traced(_) => "detach the tracer (strace, gdb) and try again".to_owned(),
-            Self::Tagged(_) => "a run cannot start another run".to_owned(),
+            Self::Tagged(_) => "agentid delegate starts a run below it".to_owned(),
+            Self::NoDelegation { .. } => {
+                "a [delegate] in the policy names what its runs may start".to_owned()
+            }
+            Self::NotDelegated { known, .. } => listed("it delegates to", known)?,
+            Self::FanOut { .. } => "wait until one of them has ended".to_owned(),
+            Self::LastTask => "start it as a child process".to_owned(),
             Self::NoSlot(_) | Self::NoRoom(_) => {
                 "wait until runs have ended, or end some: agentid ps, agentid revoke".to_owned()
             }
@@ -142,6 +163,7 @@ impl Refusal {
             | Self::Gone
             | Self::ParentEnded(_)
             | Self::Deep { .. }
+            | Self::Levels { .. }
             | Self::Late(_)
             | Self::Ended { .. } => return None,
         };

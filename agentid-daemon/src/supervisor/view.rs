@@ -24,6 +24,7 @@ pub fn run(run: &Run, tasks: u64, live: Option<Totals>, now: Now) -> RunView {
         mode: run.mode.name().to_owned(),
         on_end: run.on_end.name().to_owned(),
         parent: run.parent,
+        above: run.above.clone(),
         command: run.command.clone(),
         uid: run.uid,
         tgid: run.tgid,

@@ -7,6 +7,10 @@ use serde::Deserialize;
 pub struct RunView {
     pub id: String,
     pub phase: String,
+    pub owner: String,
+    /// The runs above it, the one right above first.
+    #[serde(default)]
+    pub above: Vec<String>,
     pub deadline_ms: u64,
     /// Tasks alive.
     pub tasks: u64,

@@ -42,7 +42,7 @@ pub fn text(run: &RunView) -> String {
         ("parameters", pairs(params.collect())),
         ("mode", run.mode.clone()),
         ("at the end", run.on_end.clone()),
-        ("parent", run.parent.map(|id| id.to_string()).unwrap_or_default()),
+        ("stands on", pairs(run.above.iter().map(ToString::to_string).collect())),
         ("command", run.command.join(" ")),
         ("user", run.uid.to_string()),
         ("process", run.tgid.to_string()),

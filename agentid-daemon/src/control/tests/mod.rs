@@ -19,6 +19,7 @@ fn a_tagged_task_may_only_ask_who_it_is_even_as_root() {
             assert_eq!(caller.may(ask).unwrap_err().code, Code::Tagged);
         }
         assert!(!caller.sees(uid));
+        assert_eq!(caller.may(Ask::Delegate), Ok(()));
     }
 }
 
@@ -27,6 +28,7 @@ fn a_user_launches_and_sees_its_own_runs_only() {
     let caller = standing(1000, false, false);
     assert_eq!(caller.may(Ask::Own), Ok(()));
     assert_eq!(caller.may(Ask::RunOf(1000)), Ok(()));
+    assert_eq!(caller.may(Ask::Delegate).unwrap_err().code, Code::Forbidden);
     assert_eq!(caller.may(Ask::RunOf(0)).unwrap_err().code, Code::Forbidden);
     assert!(caller.sees(1000) && !caller.sees(1001));
     assert_eq!(caller.limit(), Some(1000));

@@ -139,6 +139,7 @@ fn stranger(slot: u32, instance: &Instance, at_ms: u64) -> Run {
         mode: RunMode::Enforce,
         on_end: OnEnd::Kill,
         parent: None,
+        above: Vec::new(),
         command: Vec::new(),
         uid: 0,
         tgid: 0,

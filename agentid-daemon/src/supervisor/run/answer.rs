@@ -74,6 +74,14 @@ impl Supervisor {
                 let answer = own.map(|()| self.status());
                 self.reply(verb, reply, answer);
             }
+            Command::Delegate(request, reply) => {
+                let answer = standing.may(Ask::Delegate).and_then(|()| match tag {
+                    Some(tag) => self.delegate(&caller, &tag, *request),
+                    None => Err(Refusal::Gone.into()),
+                });
+                self.metrics.launches.with_label_values(&[result(&answer)]).inc();
+                self.reply(verb, reply, answer);
+            }
             Command::Select { request, reply } => {
                 let answer =
                     own.and_then(|()| self.select(&standing, &request.select, request.ended));

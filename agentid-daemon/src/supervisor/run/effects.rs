@@ -81,6 +81,7 @@ impl Supervisor {
             Effect::Forget(id) => Ok(self.store.forget(id)?),
             Effect::Occupy { instance, id } => self.occupy(id, instance),
             Effect::Tag(id) => self.tag(id, caller.ok_or(EffectError::NoCaller)?),
+            Effect::Retag(id) => self.retag(id, caller.ok_or(EffectError::NoCaller)?),
             Effect::Rebind(id) => Ok(self.rebind(id)?),
             Effect::Deny { slot, state } => {
                 self.apply(&[MapOp::SetState(slot, state)]).map_err(EffectError::Deny)
@@ -115,13 +116,16 @@ impl Supervisor {
 
     fn tag(&mut self, id: Uuid, caller: &Caller) -> Result<(), EffectError> {
         let Some(run) = self.state.registry.get(id) else { return Ok(()) };
-        let tag = Tag {
-            generation: run.place.generation,
-            slot: run.place.slot,
-            counted: COUNTED,
-            invocation: InvocationId(run.id.into_bytes()),
-        };
-        Ok(self.kernel.tag(caller.process(), &tag)?)
+        Ok(self.kernel.tag(caller.process(), &tag_of(run))?)
+    }
+
+    /// The process leaves the run above for the new one, and no other run for any other.
+    fn retag(&mut self, id: Uuid, caller: &Caller) -> Result<(), EffectError> {
+        let Some(run) = self.state.registry.get(id) else { return Ok(()) };
+        let above = run.parent.and_then(|parent| self.state.registry.get(parent));
+        let above = above.ok_or(EffectError::NoCaller)?;
+        let (from, to) = (tag_of(above), tag_of(run));
+        Ok(self.kernel.retag(caller.process(), caller.tgid, &from, &to)?)
     }
 
     /// Empties a slot. What its run alone has needed is taken back later, when no hook can be under way with it.
@@ -186,5 +190,15 @@ impl Supervisor {
     /// What a limited or unlimited caller may see of the events.
     pub(super) fn filter(run: Option<&Run>, uid: Option<u32>) -> Filter {
         Filter { run: run.map(|run| run.id), uid }
+    }
+}
+
+/// What the first task of a run carries.
+fn tag_of(run: &Run) -> Tag {
+    Tag {
+        generation: run.place.generation,
+        slot: run.place.slot,
+        counted: COUNTED,
+        invocation: InvocationId(run.id.into_bytes()),
     }
 }

@@ -11,7 +11,7 @@ use super::{Effect, Launch, State};
 use crate::{
     event::event::{Launched, What},
     instance::{
-        Phase, Place, Posture,
+        Phase, Posture, Run,
         run::{OnEnd, RunMode},
     },
     supervisor::refusal::Refusal,
@@ -19,7 +19,7 @@ use crate::{
 
 impl State {
     pub(super) fn launch(&mut self, launch: Launch) -> Result<Vec<Effect>, Refusal> {
-        let Launch { mut run, policy_scope, params_scope } = launch;
+        let Launch { mut run, policy_scope, params_scope, from_run } = launch;
         if let Posture::Off(why) = &self.posture {
             return Err(Refusal::NotEnforcing(why.clone()));
         }
@@ -27,8 +27,9 @@ impl State {
             Some(parent) => {
                 let above = self.parent(parent)?;
                 // The kernel asks for both; the record says when the run really ends.
-                run.place.deadline = run.place.deadline.min(above.deadline);
-                (above.slot, above.generation)
+                run.place.deadline = run.place.deadline.min(above.place.deadline);
+                run.above = [&[parent], above.above.as_slice()].concat();
+                (above.place.slot, above.place.generation)
             }
             None => (NO_SLOT, 0),
         };
@@ -58,15 +59,15 @@ impl State {
         let mut effects = vec![
             Effect::Save(id),
             Effect::Occupy { id, instance },
-            Effect::Tag(id),
+            if from_run { Effect::Retag(id) } else { Effect::Tag(id) },
             Effect::Publish { id: Some(id), what: What::Launched(launched) },
         ];
         effects.extend(forgotten.into_iter().map(Effect::Forget));
         Ok(effects)
     }
 
-    /// The place of a run that another one may stand on.
-    fn parent(&self, id: Uuid) -> Result<Place, Refusal> {
+    /// A run that another one may stand on.
+    fn parent(&self, id: Uuid) -> Result<&Run, Refusal> {
         let run = self.registry.get(id).filter(|run| run.phase.is_live());
         let run = run.ok_or(Refusal::ParentEnded(id))?;
         if run.phase == Phase::Suspended {
@@ -76,6 +77,6 @@ impl State {
         if depth >= MAX_ANCESTRY {
             return Err(Refusal::Deep { parent: id, depth, limit: MAX_ANCESTRY });
         }
-        Ok(run.place)
+        Ok(run)
     }
 }

@@ -86,6 +86,8 @@ pub struct Launch {
     pub run: Run,
     pub policy_scope: u64,
     pub params_scope: u64,
+    /// Whether the process belongs to the run above already.
+    pub from_run: bool,
 }
 
 /// What is to be done, in this order.
@@ -99,6 +101,8 @@ pub enum Effect {
     Occupy { id: Uuid, instance: Instance },
     /// Mark the asking process with the run's tag.
     Tag(Uuid),
+    /// Mark the asking process, which carries the tag of the run above, with the run's own tag instead.
+    Retag(Uuid),
     /// Give an adopted run freshly compiled rules.
     Rebind(Uuid),
     /// One store to the slot: the kernel denies the run everything.

@@ -48,6 +48,7 @@ fn launch(number: u64) -> Box<Launch> {
         mode: RunMode::Enforce,
         on_end: OnEnd::Kill,
         parent: None,
+        above: Vec::new(),
         command: vec!["true".to_owned()],
         uid: 1000,
         tgid: 10,
@@ -58,7 +59,7 @@ fn launch(number: u64) -> Box<Launch> {
         changes: Vec::new(),
         end: None,
     };
-    Box::new(Launch { run, policy_scope: 1, params_scope: 2 })
+    Box::new(Launch { run, policy_scope: 1, params_scope: 2, from_run: false })
 }
 
 fn child(number: u64, parent: u64) -> Box<Launch> {

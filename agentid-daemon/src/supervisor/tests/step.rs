@@ -33,6 +33,7 @@ fn names(effects: &[Effect]) -> Vec<String> {
         Effect::Forget(id) => format!("forget {}", short(id)),
         Effect::Occupy { id, .. } => format!("occupy {}", short(id)),
         Effect::Tag(id) => format!("tag {}", short(id)),
+        Effect::Retag(id) => format!("retag {}", short(id)),
         Effect::Rebind(id) => format!("rebind {}", short(id)),
         Effect::Deny { slot, state } => format!("deny slot {slot} {}", state.0),
         Effect::Permit { slot } => format!("permit slot {slot}"),
@@ -294,6 +295,18 @@ fn an_extension_does_not_outlive_the_run_above() {
     assert_eq!(refusal, Refusal::BeyondParent { id: id(2), left_ms: 0 });
     step(&mut state, extend(1, 60), now(1)).unwrap();
     step(&mut state, extend(2, 60), now(1)).unwrap();
+}
+
+#[test]
+fn a_delegated_run_knows_all_above_it_and_its_process_changes_its_tag() {
+    let mut state = state();
+    launched(&mut state, launch(1));
+    launched(&mut state, child(2, 1));
+    let mut delegated = child(3, 2);
+    delegated.from_run = true;
+    let effects = launched(&mut state, delegated);
+    assert_eq!(names(&effects), ["save 3", "occupy 3", "retag 3", "publish 3"]);
+    assert_eq!(state.registry.get(id(3)).unwrap().above, [id(2), id(1)]);
 }
 
 #[test]
