@@ -26,6 +26,7 @@ mod names;
 mod off;
 mod open;
 mod oracle;
+mod owner;
 mod posture;
 mod preemption;
 mod received;

@@ -25,6 +25,19 @@ pub enum Verb {
     Delegate(Delegate),
     /// List runs
     Ps(Ps),
+    /// Show runs with those that they have delegated, and their processes
+    Tree(Json),
+    /// Say who asks, as the daemon sees it
+    Whoami(Json),
+    /// Have nothing launched for an owner any more; what lives goes on
+    DenyOwner(Owner),
+    /// Have runs launched for an owner again
+    AllowOwner(Owner),
+    /// Print what a shell needs to complete command lines
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
     /// Show all of one run
     Show(Show),
     /// End runs and all below them, for good
@@ -38,7 +51,7 @@ pub enum Verb {
     /// Show what runs did, and what the kernel said
     Events(Events),
     /// Show what this host enforces
-    Status(Status),
+    Status(Json),
     /// Say whether a run would be allowed something, and by which rule
     Why(Why),
     /// Work on policies, without the daemon
@@ -229,7 +242,19 @@ pub struct Events {
 }
 
 #[derive(Debug, Args)]
-pub struct Status {
+pub struct Json {
+    /// For programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Owner {
+    /// The person or team, as launches name it
+    pub owner: String,
+    /// Why, for the record
+    #[arg(long)]
+    pub reason: Option<String>,
     /// For programs
     #[arg(long)]
     pub json: bool,

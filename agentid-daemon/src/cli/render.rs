@@ -115,6 +115,11 @@ pub fn event(event: &Event) -> String {
             Some(why) => format!("posture  {}: {why}", change.posture),
             None => format!("posture  {}", change.posture),
         },
+        What::Owner(change) => {
+            let verb = if change.denied { "is denied launches" } else { "has launches again" };
+            let what = format!("owner {} {verb}", change.owner);
+            format!("{}  by uid {}", ending(&what, change.reason.as_deref()), change.by_uid)
+        }
         What::Dropped(dropped) => format!("{} events were dropped here", dropped.count),
     };
     let run = event.run.as_ref().map_or_else(String::new, |run| {

@@ -13,8 +13,8 @@ use super::{
 use crate::{
     control::{
         api::{
-            ChangeReply, ChangedRun, Code, ErrorReply, LaunchReply, RevokeAllReply, RevokeReply,
-            RunView, Selector, TotalsView, WhyReply,
+            ChangeReply, ChangedRun, Code, ErrorReply, LaunchReply, OwnerReply, ProcessView,
+            RevokeAllReply, RevokeReply, RunView, Selector, TotalsView, TreeRun, WhoAmI, WhyReply,
         },
         client::ClientError,
     },
@@ -295,6 +295,51 @@ not extended 00000000-0000-0000-0000-000000000000  reviewer for alice, T-1: too 
     let reply = ChangeReply { runs: vec![run(None)] };
     let expected = "suspended 00000000-0000-0000-0000-000000000000  reviewer for alice, T-1\n";
     assert_eq!(verb::change::text(Kind::Suspend, &reply), expected);
+}
+
+#[test]
+fn a_tree_has_processes_and_then_the_runs_below() {
+    let process =
+        |tgid, threads, comm: &str| ProcessView { tgid, threads, comm: Some(comm.to_owned()) };
+    let other = |number, parent| RunView { id: Uuid::from_u128(number), parent, ..view() };
+    let top = view().id;
+    let runs = [
+        TreeRun { run: view(), processes: vec![process(10, 1, "bash"), process(11, 3, "py\n")] },
+        TreeRun { run: other(0xa, Some(top)), processes: vec![process(12, 1, "cargo")] },
+        TreeRun { run: other(0xb, Some(Uuid::from_u128(0xa))), processes: Vec::new() },
+        TreeRun { run: other(0xc, Some(Uuid::from_u128(0xdead))), processes: Vec::new() },
+    ];
+    let expected = "\
+123456789abc  reviewer for alice, T-1  coding-agent  active
+├─ 10 bash
+├─ 11 py\\u{a}, 3 threads
+└─ 00000000000a  reviewer for alice, T-1  coding-agent  active
+   ├─ 12 cargo
+   └─ 00000000000b  reviewer for alice, T-1  coding-agent  active
+00000000000c  reviewer for alice, T-1  coding-agent  active
+";
+    assert_eq!(verb::tree::text(&runs), expected);
+}
+
+#[test]
+fn whoami_and_owners_are_said_in_words() {
+    let who = WhoAmI { uid: 1000, operator: false, run: None };
+    assert_eq!(verb::whoami::text(&who), "user      1000\noperator  no\nrun       none\n");
+    let reply = |denied, live| OwnerReply { owner: "bob".to_owned(), denied, live };
+    let expected = "\
+nothing is launched for bob any more
+  2 runs of it live: agentid revoke --owner 'bob' ends them
+";
+    assert_eq!(verb::owner::text(&reply(true, 2)), expected);
+    assert_eq!(verb::owner::text(&reply(false, 2)), "runs are launched for bob again\n");
+}
+
+#[test]
+fn every_verb_is_completed() {
+    let script = verb::completions::text(clap_complete::Shell::Bash);
+    for verb in ["run", "delegate", "suspend", "deny-owner", "tree"] {
+        assert!(script.contains(&format!("agentid,{verb})")), "{verb}");
+    }
 }
 
 #[test]

@@ -11,6 +11,8 @@
 //! | `POST /v1/select` with [`SelectRequest`] | list of [`RunView`] | likewise |
 //! | `POST /v1/revoke` with [`RevokeAllRequest`] | [`RevokeAllReply`] | likewise |
 //! | `POST /v1/suspend`, `/v1/resume`, `/v1/extend` with [`ChangeRequest`] | [`ChangeReply`] | likewise |
+//! | `GET /v1/tree` | list of [`TreeRun`] | likewise |
+//! | `POST /v1/owners/deny`, `/v1/owners/allow` with [`OwnerRequest`] | [`OwnerReply`] | operators |
 //! | `POST /v1/runs/ID/why` with [`WhyRequest`] | [`WhyReply`] | likewise |
 //! | `GET /v1/events?follow=true&id=ID` | events, one in each server-sent `data:` line | likewise |
 //! | `GET /v1/status` | [`StatusReply`] | any user |
@@ -284,6 +286,46 @@ pub struct WhoAmI {
     pub run: Option<Uuid>,
 }
 
+/// A live run and its processes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeRun {
+    pub run: RunView,
+    pub processes: Vec<ProcessView>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessView {
+    pub tgid: u32,
+    pub threads: u64,
+    /// Its own name for itself.
+    pub comm: Option<String>,
+}
+
+/// Has nothing launched for an owner any more, or has it again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnerRequest {
+    pub owner: String,
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerReply {
+    pub owner: String,
+    pub denied: bool,
+    /// Runs of this owner that live; they go on.
+    pub live: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerView {
+    pub owner: String,
+    pub at_ms: u64,
+    pub by_uid: u32,
+    pub reason: Option<String>,
+}
+
 /// What was wanted of this host beside what it gives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusReply {
@@ -300,6 +342,8 @@ pub struct StatusReply {
     pub hooks: Vec<HookView>,
     pub maps: Vec<MapView>,
     pub policies: Vec<PolicyView>,
+    /// Owners for whom nothing is launched; told to operators.
+    pub denied_owners: Vec<OwnerView>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -380,6 +424,8 @@ codes! {
     BadParams = 422, "bad_params";
     /// The process that asks cannot become a run.
     BadProcess = 422, "bad_process";
+    /// Nothing is launched for this owner.
+    OwnerDenied = 403, "owner_denied";
     /// The policy of the asking run does not delegate this, or not as often or as deep.
     NotDelegated = 403, "not_delegated";
     /// The run above this one cannot have another below it.

@@ -215,6 +215,9 @@ fn routes(commands: mpsc::Sender<Envelope>) -> Router {
         .route("/v1/events", get(events))
         .route("/v1/status", get(status))
         .route("/v1/delegate", post(delegate))
+        .route("/v1/tree", get(tree))
+        .route("/v1/owners/deny", post(deny_owner))
+        .route("/v1/owners/allow", post(allow_owner))
         .route("/v1/select", post(select))
         .route("/v1/revoke", post(revoke_all))
         .route("/v1/suspend", post(suspend))
@@ -266,6 +269,27 @@ async fn revoke(desk: Desk, peer: Peer, Segment(id): Segment<String>, body: RawB
     match parse(body) {
         Ok(request) => {
             answer(ask(desk, peer, |reply| Command::Revoke { id, request, reply }).await)
+        }
+        Err(error) => failure(error),
+    }
+}
+
+async fn tree(desk: Desk, peer: Peer) -> Response {
+    answer(ask(desk, peer, Command::Tree).await)
+}
+
+async fn deny_owner(desk: Desk, peer: Peer, body: RawBody) -> Response {
+    owner(true, desk, peer, body).await
+}
+
+async fn allow_owner(desk: Desk, peer: Peer, body: RawBody) -> Response {
+    owner(false, desk, peer, body).await
+}
+
+async fn owner(denied: bool, desk: Desk, peer: Peer, body: RawBody) -> Response {
+    match parse(body) {
+        Ok(request) => {
+            answer(ask(desk, peer, |reply| Command::Owner { denied, request, reply }).await)
         }
         Err(error) => failure(error),
     }

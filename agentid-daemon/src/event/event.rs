@@ -43,6 +43,8 @@ pub enum What {
     /// The last task is gone.
     Ended(Ended),
     Posture(PostureChange),
+    /// Nothing is launched for an owner any more, or it is again.
+    Owner(OwnerChange),
     /// Events that this reader was too slow for.
     Dropped(Dropped),
 }
@@ -132,6 +134,14 @@ pub struct Ended {
 pub struct PostureChange {
     pub posture: String,
     pub why: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerChange {
+    pub owner: String,
+    pub denied: bool,
+    pub by_uid: u32,
+    pub reason: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,8 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     control::api::{
         ChangeReply, ChangeRequest, DelegateRequest, ErrorReply, LaunchReply, LaunchRequest,
-        RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest, RunView, SelectRequest,
-        StatusReply, WhoAmI, WhyReply, WhyRequest,
+        OwnerReply, OwnerRequest, RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest,
+        RunView, SelectRequest, StatusReply, TreeRun, WhoAmI, WhyReply, WhyRequest,
     },
     event::event::Event,
 };
@@ -59,6 +59,8 @@ pub enum Command {
     Why { id: String, request: WhyRequest, reply: Reply<WhyReply> },
     Events { query: EventsQuery, reply: Reply<Feed> },
     Status(Reply<StatusReply>),
+    Tree(Reply<Vec<TreeRun>>),
+    Owner { denied: bool, request: OwnerRequest, reply: Reply<OwnerReply> },
     Delegate(Box<DelegateRequest>, Reply<LaunchReply>),
     Select { request: SelectRequest, reply: Reply<Vec<RunView>> },
     RevokeAll { request: RevokeAllRequest, reply: Reply<RevokeAllReply> },
@@ -85,9 +87,23 @@ impl Kind {
 
 impl Command {
     /// Every name of a command; the closed label of its metric.
-    pub const VERBS: [&'static str; 13] = [
-        "whoami", "launch", "list", "show", "revoke", "why", "events", "status", "select",
-        "suspend", "resume", "extend", "delegate",
+    pub const VERBS: [&'static str; 16] = [
+        "whoami",
+        "launch",
+        "list",
+        "show",
+        "revoke",
+        "why",
+        "events",
+        "status",
+        "select",
+        "suspend",
+        "resume",
+        "extend",
+        "delegate",
+        "tree",
+        "deny-owner",
+        "allow-owner",
     ];
 
     pub const fn verb(&self) -> &'static str {
@@ -103,6 +119,9 @@ impl Command {
             Self::Select { .. } => Self::VERBS[8],
             Self::Change { kind, .. } => kind.name(),
             Self::Delegate(..) => Self::VERBS[12],
+            Self::Tree(_) => Self::VERBS[13],
+            Self::Owner { denied: true, .. } => Self::VERBS[14],
+            Self::Owner { denied: false, .. } => Self::VERBS[15],
         }
     }
 }
@@ -119,6 +138,8 @@ impl Command {
             Self::Why { reply, .. } => reply.send(Err(error)).is_err(),
             Self::Events { reply, .. } => reply.send(Err(error)).is_err(),
             Self::Status(reply) => reply.send(Err(error)).is_err(),
+            Self::Tree(reply) => reply.send(Err(error)).is_err(),
+            Self::Owner { reply, .. } => reply.send(Err(error)).is_err(),
             Self::Delegate(_, reply) => reply.send(Err(error)).is_err(),
             Self::Select { reply, .. } => reply.send(Err(error)).is_err(),
             Self::RevokeAll { reply, .. } => reply.send(Err(error)).is_err(),

@@ -69,6 +69,10 @@ pub enum Refusal {
     Levels { policy: String, limit: u32 },
     #[error("the asking process is the last one of its run, which would end with its leaving")]
     LastTask,
+    #[error("nothing is launched for owner {owner:?}{}", because(reason.as_deref()))]
+    OwnerDenied { owner: String, reason: Option<String> },
+    #[error("owner {0:?} is not denied")]
+    OwnerAllowed(String),
     #[error("run {0} is suspended already")]
     Suspended(Uuid),
     #[error("run {0} is not suspended")]
@@ -110,6 +114,8 @@ impl Refusal {
             | Self::NotDelegated { .. }
             | Self::FanOut { .. }
             | Self::Levels { .. } => Code::NotDelegated,
+            Self::OwnerDenied { .. } => Code::OwnerDenied,
+            Self::OwnerAllowed(_) => Code::BadState,
             Self::LastTask => Code::BadProcess,
             Self::Suspended(_) | Self::NotSuspended(_) => Code::BadState,
             Self::NoExtension | Self::NoSelection => Code::BadRequest,
@@ -137,6 +143,8 @@ impl Refusal {
             }
             Self::NotDelegated { known, .. } => listed("it delegates to", known)?,
             Self::FanOut { .. } => "wait until one of them has ended".to_owned(),
+            Self::OwnerDenied { .. } => "an operator can undo it: agentid allow-owner".to_owned(),
+            Self::OwnerAllowed(_) => "agentid status shows operators who is".to_owned(),
             Self::LastTask => "start it as a child process".to_owned(),
             Self::NoSlot(_) | Self::NoRoom(_) => {
                 "wait until runs have ended, or end some: agentid ps, agentid revoke".to_owned()
@@ -175,6 +183,10 @@ impl From<Refusal> for ErrorReply {
     fn from(refusal: Refusal) -> Self {
         Self { code: refusal.code(), message: refusal.to_string(), remedy: refusal.remedy() }
     }
+}
+
+fn because(reason: Option<&str>) -> String {
+    reason.map(|reason| format!(": {reason}")).unwrap_or_default()
 }
 
 fn listed(what: &str, names: &[String]) -> Option<String> {

@@ -71,7 +71,16 @@ impl Supervisor {
                 self.reply(verb, reply, answer);
             }
             Command::Status(reply) => {
-                let answer = own.map(|()| self.status());
+                let answer = own.map(|()| self.status(&standing));
+                self.reply(verb, reply, answer);
+            }
+            Command::Tree(reply) => {
+                let answer = own.and_then(|()| self.tree(&standing));
+                self.reply(verb, reply, answer);
+            }
+            Command::Owner { denied, request, reply } => {
+                let allowed = standing.may(Ask::Host);
+                let answer = allowed.and_then(|()| self.owner(&standing, request, denied));
                 self.reply(verb, reply, answer);
             }
             Command::Delegate(request, reply) => {
@@ -154,7 +163,7 @@ impl Supervisor {
         Ok(Feed { past, live })
     }
 
-    fn status(&self) -> StatusReply {
+    fn status(&self, standing: &Standing) -> StatusReply {
         let posture = &self.state.posture;
         let hooks = self.kernel.hooks().into_iter().map(|(name, attached)| HookView {
             name: name.to_owned(),
@@ -185,6 +194,7 @@ impl Supervisor {
             hooks: hooks.collect(),
             maps: maps.collect(),
             policies: policies.collect(),
+            denied_owners: self.denied_owners(standing),
         }
     }
 

@@ -78,6 +78,7 @@ impl Supervisor {
                 Some(run) => Ok(self.store.save(run)?),
                 None => Ok(()),
             },
+            Effect::SaveOwners => Ok(self.store.save_owners(&self.state.denied)?),
             Effect::Forget(id) => Ok(self.store.forget(id)?),
             Effect::Occupy { instance, id } => self.occupy(id, instance),
             Effect::Tag(id) => self.tag(id, caller.ok_or(EffectError::NoCaller)?),

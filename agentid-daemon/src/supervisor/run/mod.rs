@@ -9,10 +9,12 @@ mod binding;
 mod effects;
 mod hold;
 mod launch;
+mod owner;
 mod records;
 mod revoke;
 mod select;
 mod stopping;
+mod tree;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -123,6 +125,7 @@ impl Supervisor {
     ) -> Result<Self, RunError> {
         // Read before anything is touched: a file that cannot be read leaves all as it was.
         let known = store.runs()?;
+        let denied = store.owners()?;
         let metrics = Metrics::new(&labels(), env!("CARGO_PKG_VERSION"), ABI_VERSION)?;
         let (mut kernel, held) = Kernel::start(options)?;
         let image = kernel.image().map_err(RunError::Image)?;
@@ -134,6 +137,7 @@ impl Supervisor {
         let (rules, leftover) = Rules::new(kernel.names(), image, next);
         let state = State {
             registry: Registry::new(map::SLOTS, ENDED),
+            denied,
             // Until the canary has spoken nothing is launched.
             posture: Posture::Off("the canary has not reported yet".to_owned()),
             on_lost: match settings.on_enforcement_lost {

@@ -23,6 +23,7 @@ impl State {
         if let Posture::Off(why) = &self.posture {
             return Err(Refusal::NotEnforcing(why.clone()));
         }
+        self.owner_allowed(&run.owner)?;
         let (parent, parent_generation) = match run.parent {
             Some(parent) => {
                 let above = self.parent(parent)?;

@@ -6,6 +6,7 @@
 mod end;
 mod hold;
 mod launch;
+mod owner;
 mod take_up;
 
 use agentid_common::instance::{Instance, State as SlotState};
@@ -14,7 +15,7 @@ use uuid::Uuid;
 use super::refusal::Refusal;
 use crate::{
     event::event::What,
-    instance::{Ending, Posture, Registry, Run, run::Totals},
+    instance::{DeniedOwners, Ending, Posture, Registry, Run, run::Totals},
 };
 
 /// What happens to live runs when the host is found not to enforce.
@@ -30,6 +31,7 @@ pub enum OnLost {
 #[derive(Debug)]
 pub struct State {
     pub registry: Registry,
+    pub denied: DeniedOwners,
     pub posture: Posture,
     pub on_lost: OnLost,
     pub slots: u32,
@@ -59,6 +61,8 @@ pub enum Input {
     Resume { id: Uuid, by: Actor },
     /// Somebody who may do so moves a run's deadline. `max_ttl_ms` is the policy's.
     Extend { id: Uuid, by_ms: u64, max_ttl_ms: u64, by: Actor },
+    /// An operator has nothing launched for an owner any more, or has it again.
+    Owner { owner: String, denied: bool, by: Actor },
     /// Time has passed.
     Tick,
     /// The last task of a run is gone.
@@ -95,6 +99,8 @@ pub struct Launch {
 pub enum Effect {
     /// Keep the run's facts for the next daemon.
     Save(Uuid),
+    /// Keep for the next daemon for whom nothing is launched.
+    SaveOwners,
     /// Forget a run that ended long ago.
     Forget(Uuid),
     /// Give the run its slot in the kernel's table.
@@ -128,6 +134,7 @@ pub fn step(state: &mut State, input: Input, now: Now) -> Result<Vec<Effect>, Re
         Input::Suspend { id, by } => state.suspend(id, by, now),
         Input::Resume { id, by } => state.resume(id, by, now),
         Input::Extend { id, by_ms, max_ttl_ms, by } => state.extend(id, by_ms, max_ttl_ms, by, now),
+        Input::Owner { owner, denied, by } => state.owner(owner, denied, by, now),
         Input::Tick => Ok(state.expire(now)),
         Input::Empty { slot, generation, totals } => {
             let id = state.registry.holder(slot, generation).map(|run| run.id);

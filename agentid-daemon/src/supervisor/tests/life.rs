@@ -112,7 +112,7 @@ fn write(world: &mut World, state: &State, effects: &[Effect]) {
                 files.insert(*id, state.registry.get(*id).unwrap().clone());
             }
             Effect::Forget(id) => drop(files.remove(id)),
-            Effect::Stop { .. } | Effect::Publish { .. } => {}
+            Effect::SaveOwners | Effect::Stop { .. } | Effect::Publish { .. } => {}
         }
     }
 }

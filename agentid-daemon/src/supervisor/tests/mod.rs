@@ -20,6 +20,7 @@ const SLOTS: u32 = 8;
 fn state() -> State {
     State {
         registry: Registry::new(SLOTS, 100),
+        denied: Default::default(),
         posture: Posture::Enforcing,
         on_lost: OnLost::Kill,
         slots: SLOTS,

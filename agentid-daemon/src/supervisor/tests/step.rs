@@ -36,6 +36,7 @@ fn names(effects: &[Effect]) -> Vec<String> {
         Effect::Retag(id) => format!("retag {}", short(id)),
         Effect::Rebind(id) => format!("rebind {}", short(id)),
         Effect::Deny { slot, state } => format!("deny slot {slot} {}", state.0),
+        Effect::SaveOwners => "save owners".to_owned(),
         Effect::Permit { slot } => format!("permit slot {slot}"),
         Effect::Prolong { slot, deadline } => {
             format!("prolong slot {slot} {}", deadline / 1_000_000_000)
@@ -307,6 +308,25 @@ fn a_delegated_run_knows_all_above_it_and_its_process_changes_its_tag() {
     let effects = launched(&mut state, delegated);
     assert_eq!(names(&effects), ["save 3", "occupy 3", "retag 3", "publish 3"]);
     assert_eq!(state.registry.get(id(3)).unwrap().above, [id(2), id(1)]);
+}
+
+#[test]
+fn nothing_is_launched_for_an_owner_who_is_denied() {
+    let mut state = state();
+    launched(&mut state, launch(1));
+    let owner = |denied| Input::Owner { owner: "alice".to_owned(), denied, by: by("left") };
+    let effects = step(&mut state, owner(true), now(1)).unwrap();
+    assert_eq!(names(&effects), ["save owners", "publish"]);
+    let refusal = step(&mut state, Input::Launch(launch(2)), now(1)).unwrap_err();
+    let reason = Some("left".to_owned());
+    assert_eq!(refusal, Refusal::OwnerDenied { owner: "alice".to_owned(), reason });
+    let refusal = step(&mut state, Input::Launch(child(2, 1)), now(1)).unwrap_err();
+    assert!(matches!(refusal, Refusal::OwnerDenied { .. }), "nor below a run that lives");
+    assert_eq!(state.registry.get(id(1)).unwrap().phase, Phase::Active);
+    step(&mut state, owner(false), now(2)).unwrap();
+    launched(&mut state, launch(2));
+    let refusal = step(&mut state, owner(false), now(3)).unwrap_err();
+    assert_eq!(refusal, Refusal::OwnerAllowed("alice".to_owned()));
 }
 
 #[test]
