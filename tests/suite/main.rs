@@ -31,6 +31,7 @@ mod posture;
 mod preemption;
 mod received;
 mod records;
+mod reload;
 mod rename_race;
 mod revoke;
 mod select;

@@ -115,6 +115,10 @@ pub fn event(event: &Event) -> String {
             Some(why) => format!("posture  {}: {why}", change.posture),
             None => format!("posture  {}", change.posture),
         },
+        What::Policies(policies) => match policies.mistakes {
+            0 => format!("policies  {}", policies.offered.join(" ")),
+            mistakes => format!("policies  as before: {mistakes} mistakes in the new ones"),
+        },
         What::Owner(change) => {
             let verb = if change.denied { "is denied launches" } else { "has launches again" };
             let what = format!("owner {} {verb}", change.owner);

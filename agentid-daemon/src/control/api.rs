@@ -342,6 +342,9 @@ pub struct StatusReply {
     pub hooks: Vec<HookView>,
     pub maps: Vec<MapView>,
     pub policies: Vec<PolicyView>,
+    /// What was wrong with the policies when they were read last, so that those from before are in force; told to
+    /// operators.
+    pub policy_mistakes: Vec<String>,
     /// Owners for whom nothing is launched; told to operators.
     pub denied_owners: Vec<OwnerView>,
 }

@@ -43,6 +43,8 @@ pub enum What {
     /// The last task is gone.
     Ended(Ended),
     Posture(PostureChange),
+    /// The policies were read again.
+    Policies(Policies),
     /// Nothing is launched for an owner any more, or it is again.
     Owner(OwnerChange),
     /// Events that this reader was too slow for.
@@ -134,6 +136,14 @@ pub struct Ended {
 pub struct PostureChange {
     pub posture: String,
     pub why: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policies {
+    /// What new runs get from here on: `NAME@DIGEST` of each.
+    pub offered: Vec<String>,
+    /// With any mistake they are those from before.
+    pub mistakes: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -106,6 +106,12 @@ impl Daemon {
         self.end(Signal::SIGTERM)
     }
 
+    /// SIGHUP: it reads its policies again.
+    pub fn reload(&self) -> Result<()> {
+        let process = self.tgid().context("the daemon is not running")?;
+        Ok(kill(Pid::from_raw(process.cast_signed()), Signal::SIGHUP)?)
+    }
+
     /// What the daemon has said up to now.
     pub fn log(&self) -> String {
         fs::read_to_string(self.scene.log()).unwrap_or_else(|error| error.to_string())

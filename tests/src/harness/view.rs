@@ -125,8 +125,18 @@ pub struct Why {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct PolicyView {
+    pub name: String,
+    pub digest: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Status {
     pub posture: String,
     pub active: u64,
     pub stopping: u64,
+    #[serde(default)]
+    pub policy_mistakes: Vec<String>,
+    #[serde(default)]
+    pub policies: Vec<PolicyView>,
 }

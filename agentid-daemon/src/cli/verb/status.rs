@@ -41,6 +41,9 @@ pub fn text(status: &StatusReply) -> String {
         let why = hook.why_not.as_deref().unwrap_or("unknown");
         text += &format!("  {} is not attached: {}\n", hook.name, render::clean(why));
     }
+    for mistake in &status.policy_mistakes {
+        text += &format!("  policies stay as they were: {}\n", render::clean(mistake));
+    }
     for denied in &status.denied_owners {
         let reason = denied.reason.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
         let (uid, at) = (denied.by_uid, render::moment(denied.at_ms));

@@ -11,6 +11,7 @@ mod hold;
 mod launch;
 mod owner;
 mod records;
+mod reload;
 mod revoke;
 mod select;
 mod stopping;
@@ -19,6 +20,7 @@ mod tree;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    path::PathBuf,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -98,18 +100,24 @@ pub struct Supervisor {
     /// What ended runs have needed, to be taken back at the next tick.
     garbage: Vec<Release>,
     started_ms: u64,
+    /// Where the policies are, and what was wrong with them when they were read last.
+    folder: PathBuf,
+    mistakes: Vec<String>,
 }
 
 /// What comes to the loop from outside.
 pub struct Inbox {
     pub commands: mpsc::Receiver<Envelope>,
     pub scrapes: mpsc::Receiver<Scrape>,
+    /// The policies are to be read again.
+    pub reloads: mpsc::Receiver<()>,
 }
 
 /// What the loop has waited for.
 enum Woken {
     Command(Envelope),
     Scrape(Scrape),
+    Reload,
     Pass,
     Tick,
     Records,
@@ -161,6 +169,8 @@ impl Supervisor {
             ticks: 0,
             garbage: Vec::new(),
             started_ms: wall_ms(),
+            folder: settings.policies.clone(),
+            mistakes: Vec::new(),
         };
         supervisor.offer(policies);
         supervisor.adopt(known, held, leftover)?;
@@ -191,6 +201,7 @@ impl Supervisor {
             let woken = tokio::select! {
                 () = &mut stop => return Ok(()),
                 Some(envelope) = inbox.commands.recv() => Woken::Command(envelope),
+                Some(()) = inbox.reloads.recv() => Woken::Reload,
                 Some(scrape) = inbox.scrapes.recv() => Woken::Scrape(scrape),
                 () = sleep_until(pass), if pass.is_some() => Woken::Pass,
                 _ = tick.tick() => Woken::Tick,
@@ -206,6 +217,7 @@ impl Supervisor {
             match woken {
                 Woken::Command(envelope) => self.answer(envelope),
                 Woken::Scrape(scrape) => self.scrape(scrape),
+                Woken::Reload => self.reload(),
                 Woken::Pass => self.pass(),
                 Woken::Tick => {
                     self.tick();
@@ -230,6 +242,7 @@ impl Supervisor {
         if !self.stopping.is_empty() || self.ticks.is_multiple_of(RECONCILE) {
             self.reconcile();
         }
+        self.retire();
         self.collect();
     }
 
