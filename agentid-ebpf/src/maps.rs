@@ -15,7 +15,8 @@ use agentid_common::{
 };
 use aya_ebpf::{
     bindings::{
-        BPF_F_CLONE, BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE, inode, task_struct,
+        BPF_F_CLONE, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE, inode,
+        task_struct,
     },
     btf_maps::{Array, HashMap, InodeStorage, LpmTrie, PerCpuArray, RingBuf},
     helpers::{bpf_inode_storage_get, bpf_sk_storage_get, bpf_task_storage_get},
@@ -24,6 +25,7 @@ use aya_ebpf::{
 
 use crate::kfield::DentryHead;
 
+const MAPPED: usize = BPF_F_MMAPABLE as usize;
 const ON_DEMAND: usize = BPF_F_NO_PREALLOC as usize;
 
 /// BPF task local storage, which aya-ebpf has no type for. The field names and their order are what the loader reads
@@ -221,9 +223,10 @@ pub static WORK: TaskStorage<Work> = TaskStorage::new();
 #[btf_map]
 pub static INSTANCES: Array<Instance, { map::SLOTS as usize }> = Array::new();
 
-/// Slot to what its run has done. Written by the programs, reset by the daemon while the slot is free.
+/// Slot to what its run has done. Written by the programs, reset by the daemon while the slot is free. The daemon maps it
+/// into its memory, where it can take a task out of a count as the programs do.
 #[btf_map]
-pub static ACTIVITY: Array<Activity, { map::SLOTS as usize }> = Array::new();
+pub static ACTIVITY: Array<Activity, { map::SLOTS as usize }, MAPPED> = Array::new();
 
 /// Folder to its number.
 #[btf_map]

@@ -40,6 +40,11 @@ fn takes_no_harm_from_garbage() -> Result<()> {
         ("POST /v1/runs", "", 400, "bad_request"),
         ("POST /v1/runs", unknown, 400, "colour"),
         ("POST /v1/runs", no_owner, 400, "owner"),
+        ("POST /v1/revoke", "{}", 400, "select"),
+        ("POST /v1/revoke", r#"{"select":{}}"#, 400, "nothing is selected"),
+        ("POST /v1/suspend", r#"{"select":{"owner":"x","colour":"red"}}"#, 400, "colour"),
+        ("POST /v1/delegate", r#"{"policy":"attacker","owner":"me"}"#, 400, "owner"),
+        ("POST /v1/delegate", r#"{"policy":"attacker"}"#, 403, "belongs to no run"),
         ("GET /v1/runs?all=perhaps", "", 400, "bad_request"),
         ("GET /v1/nothing", "", 404, "no_route"),
     ];
@@ -99,6 +104,10 @@ fn a_run_may_only_ask_who_it_is() -> Result<()> {
             (&format!("POST /v1/runs/{id}/why"), r#"{"open":{"path":"/","want":["read"]}}"#),
             ("GET /v1/events", ""),
             ("GET /v1/status", ""),
+            ("POST /v1/select", "{}"),
+            ("POST /v1/revoke", r#"{"select":{"all":true}}"#),
+            ("POST /v1/suspend", r#"{"select":{"all":true}}"#),
+            ("POST /v1/delegate", r#"{"policy":"attacker"}"#),
         ] {
             let (status, answer) = status(&mut run, &socket, line, body)?;
             // What it cannot see does not exist for it.

@@ -22,9 +22,9 @@ use clap::{Parser, Subcommand};
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::mpsc,
+    sync::mpsc::{self, error::TrySendError},
 };
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 /// Something that stops the start.
 type Failure = Box<dyn std::error::Error>;
@@ -163,7 +163,8 @@ fn serve(settings: &Settings, options: &Options) -> Result<(), Failure> {
         let stop = stop_requested()?;
         notify(&[NotifyState::Ready]);
         info!(control = %settings.control.display(), "serving");
-        let inbox = Inbox { commands: waiting, scrapes: waiting_scrapes };
+        let reloads = reloads()?;
+        let inbox = Inbox { commands: waiting, scrapes: waiting_scrapes, reloads };
         // Who has not asked for a sign of life may not be reading either, and a full socket would hold the daemon up.
         let watched = sd_notify::watchdog_enabled().is_some();
         let sign_of_life = || {
@@ -182,16 +183,27 @@ fn serve(settings: &Settings, options: &Options) -> Result<(), Failure> {
 fn stop_requested() -> Result<impl Future<Output = ()>, Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
     Ok(async move {
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => return,
-                _ = interrupt.recv() => return,
-                _ = hangup.recv() => warn!("policies are read at the start alone: restart the service"),
-            }
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
     })
+}
+
+/// Has an element for each time that the policies are to be read again; several requests at once are one.
+fn reloads() -> Result<mpsc::Receiver<()>, Failure> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let (request, reloads) = mpsc::channel(1);
+    drop(tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            match request.try_send(()) {
+                Ok(()) | Err(TrySendError::Full(())) => {}
+                Err(TrySendError::Closed(())) => return,
+            }
+        }
+    }));
+    Ok(reloads)
 }
 
 /// Number of the operators' group, as `/etc/group` has it.

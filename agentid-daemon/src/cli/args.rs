@@ -21,16 +21,37 @@ pub struct Arguments {
 pub enum Verb {
     /// Execute a command as a new run, held to a policy
     Run(Run),
+    /// From within a run: execute a command as a run below it
+    Delegate(Delegate),
     /// List runs
     Ps(Ps),
+    /// Show runs with those that they have delegated, and their processes
+    Tree(Json),
+    /// Say who asks, as the daemon sees it
+    Whoami(Json),
+    /// Have nothing launched for an owner any more; what lives goes on
+    DenyOwner(Owner),
+    /// Have runs launched for an owner again
+    AllowOwner(Owner),
+    /// Print what a shell needs to complete command lines
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
     /// Show all of one run
     Show(Show),
-    /// End a run and all below it, for good
+    /// End runs and all below them, for good
     Revoke(Revoke),
+    /// Deny runs, and all below them, everything until they are resumed
+    Suspend(Change),
+    /// Let suspended runs go on
+    Resume(Change),
+    /// Give runs more time, as far as their policies allow
+    Extend(Extend),
     /// Show what runs did, and what the kernel said
     Events(Events),
     /// Show what this host enforces
-    Status(Status),
+    Status(Json),
     /// Say whether a run would be allowed something, and by which rule
     Why(Why),
     /// Work on policies, without the daemon
@@ -75,7 +96,106 @@ pub struct Run {
 }
 
 #[derive(Debug, Args)]
+pub struct Delegate {
+    /// Name of the policy; one that the run's own policy delegates to
+    #[arg(long, value_name = "NAME")]
+    pub policy: String,
+    /// The kind of software that is run; the run's own without it
+    #[arg(long)]
+    pub agent: Option<String>,
+    /// What the new run works on; what this one works on without it
+    #[arg(long)]
+    pub task: Option<String>,
+    /// Why, in words; as for this run without it
+    #[arg(long)]
+    pub purpose: Option<String>,
+    /// A folder for a parameter of the policy
+    #[arg(long = "param", value_name = "NAME=FOLDER", value_parser = pair)]
+    pub params: Vec<(String, String)>,
+    /// How long the new run may live, such as 90s, 30m or 2h; never longer than this one
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub ttl: Option<Duration>,
+    /// A label
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = pair)]
+    pub labels: Vec<(String, String)>,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<std::ffi::OsString>,
+}
+
+/// Runs by what they are; all that is given must hold
+#[derive(Clone, Debug, Default, Args)]
+pub struct Filters {
+    /// Runs of this kind of software
+    #[arg(long)]
+    pub agent: Option<String>,
+    /// Runs that this person or team answers for
+    #[arg(long)]
+    pub owner: Option<String>,
+    /// Runs that work on this
+    #[arg(long)]
+    pub task: Option<String>,
+    /// Runs of this policy, whatever its version
+    #[arg(long, value_name = "NAME")]
+    pub policy: Option<String>,
+    /// Runs with this label; several must all be there
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = pair)]
+    pub labels: Vec<(String, String)>,
+    /// Runs that were launched at least this long ago, such as 90s, 30m or 2h
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub older_than: Option<Duration>,
+    /// Runs right below this one
+    #[arg(long, value_name = "ID")]
+    pub children_of: Option<String>,
+}
+
+/// One run, or all that the filters leave
+#[derive(Clone, Debug, Default, Args)]
+#[command(group = ArgGroup::new("selection").required(true).multiple(true).args(SELECTION))]
+pub struct Selection {
+    /// The run: its ID, or enough of the start or the end of it
+    #[arg(conflicts_with_all = FILTERS)]
+    pub id: Option<String>,
+    #[command(flatten)]
+    pub filters: Filters,
+    /// All runs that you may see
+    #[arg(long)]
+    pub all: bool,
+    /// Do not ask before more than one named run is touched
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+const FILTERS: [&str; 8] =
+    ["agent", "owner", "task", "policy", "labels", "older_than", "children_of", "all"];
+const SELECTION: [&str; 9] =
+    ["id", "agent", "owner", "task", "policy", "labels", "older_than", "children_of", "all"];
+
+#[derive(Debug, Args)]
+pub struct Change {
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Why, for the record
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// For programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Extend {
+    #[command(flatten)]
+    pub change: Change,
+    /// By how much, such as 90s, 30m or 2h
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub by: Duration,
+}
+
+#[derive(Debug, Args)]
 pub struct Ps {
+    #[command(flatten)]
+    pub filters: Filters,
     /// Also those that have ended
     #[arg(long, short)]
     pub all: bool,
@@ -95,8 +215,8 @@ pub struct Show {
 
 #[derive(Debug, Args)]
 pub struct Revoke {
-    /// The run: its ID, or enough of the start or the end of it
-    pub id: String,
+    #[command(flatten)]
+    pub selection: Selection,
     /// Why, for the record
     #[arg(long)]
     pub reason: Option<String>,
@@ -122,7 +242,19 @@ pub struct Events {
 }
 
 #[derive(Debug, Args)]
-pub struct Status {
+pub struct Json {
+    /// For programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Owner {
+    /// The person or team, as launches name it
+    pub owner: String,
+    /// Why, for the record
+    #[arg(long)]
+    pub reason: Option<String>,
     /// For programs
     #[arg(long)]
     pub json: bool,

@@ -10,6 +10,8 @@ pub const USAGE: u8 = 2;
 pub const DENIED: u8 = 3;
 /// `policy check`: the policy has mistakes.
 pub const INVALID: u8 = 4;
+/// Of the selected runs, some are as they were.
+pub const PARTIAL: u8 = 5;
 /// The daemon does not answer (`EX_UNAVAILABLE`); nothing was started or changed.
 pub const AWAY: u8 = 69;
 /// `run`: the run was not launched, and nothing of the command has run.
@@ -27,6 +29,7 @@ Exit status:
   2    the arguments are wrong
   3    for `why`: it is denied
   4    for `policy check`: the policy has mistakes
+  5    of the selected runs, some are as they were
   69   the daemon does not answer; nothing was started or changed
   125  for `run`: the run was not launched, and nothing of the command has run
   126  for `run`: the command was found, and could not be executed

@@ -6,6 +6,7 @@ mod args;
 pub mod exit;
 mod failure;
 mod render;
+mod select;
 mod verb;
 
 #[cfg(test)]
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use self::args::{Arguments, PolicyVerb, Verb};
-use crate::control::client::Client;
+use crate::{control::client::Client, supervisor::command::Kind};
 
 /// Runs one command. An error is printed once, with its causes, on one line, and what to do about it on another.
 pub fn main() -> ExitCode {
@@ -40,9 +41,20 @@ fn dispatch(arguments: Arguments) -> Result<u8, failure::Failure> {
     let client = || Client::new(&arguments.socket);
     match arguments.verb {
         Verb::Run(run) => verb::run::run(&arguments.socket, run),
+        Verb::Delegate(delegate) => verb::run::delegate(&arguments.socket, delegate),
         Verb::Ps(ps) => verb::ps::run(&client()?, &ps),
+        Verb::Tree(json) => verb::tree::run(&client()?, &json),
+        Verb::Whoami(json) => verb::whoami::run(&client()?, &json),
+        Verb::DenyOwner(owner) => verb::owner::run(&client()?, owner, true),
+        Verb::AllowOwner(owner) => verb::owner::run(&client()?, owner, false),
+        Verb::Completions { shell } => verb::completions::run(shell),
         Verb::Show(show) => verb::show::run(&client()?, &show),
         Verb::Revoke(revoke) => verb::revoke::run(&client()?, revoke),
+        Verb::Suspend(change) => verb::change::run(&client()?, Kind::Suspend, &change, None),
+        Verb::Resume(change) => verb::change::run(&client()?, Kind::Resume, &change, None),
+        Verb::Extend(extend) => {
+            verb::change::run(&client()?, Kind::Extend, &extend.change, Some(extend.by))
+        }
         Verb::Events(events) => verb::events::run(&client()?, &events),
         Verb::Status(status) => verb::status::run(&client()?, &status),
         Verb::Why(why) => verb::why::run(&client()?, why),

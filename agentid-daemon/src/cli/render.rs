@@ -9,7 +9,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{exit, failure::Failure};
-use crate::event::event::{Access, Event, Object, What};
+use crate::event::event::{Access, Event, Held, Object, What};
 
 /// Writes a text to standard output. Whether anybody still reads it; that nobody does is no error.
 pub fn print(text: &str) -> Result<bool, Failure> {
@@ -108,17 +108,36 @@ pub fn event(event: &Event) -> String {
         What::Stopped(stopped) => {
             format!("denied everything  {}", ending(&stopped.ending, stopped.reason.as_deref()))
         }
+        What::Suspended(held) => held_line("suspended", held),
+        What::Resumed(held) => held_line("resumed", held),
+        What::Extended(held) => {
+            let until = format!("extended until {}", moment(held.deadline_ms));
+            held_line(&until, held)
+        }
         What::Ended(ended) => format!("ended  {}", ending(&ended.ending, ended.reason.as_deref())),
         What::Posture(change) => match &change.why {
             Some(why) => format!("posture  {}: {why}", change.posture),
             None => format!("posture  {}", change.posture),
         },
+        What::Policies(policies) => match policies.mistakes {
+            0 => format!("policies  {}", policies.offered.join(" ")),
+            mistakes => format!("policies  as before: {mistakes} mistakes in the new ones"),
+        },
+        What::Owner(change) => {
+            let verb = if change.denied { "is denied launches" } else { "has launches again" };
+            let what = format!("owner {} {verb}", change.owner);
+            format!("{}  by uid {}", ending(&what, change.reason.as_deref()), change.by_uid)
+        }
         What::Dropped(dropped) => format!("{} events were dropped here", dropped.count),
     };
     let run = event.run.as_ref().map_or_else(String::new, |run| {
         format!("  [{} {} for {}, {}]", short(run.id), run.agent, run.owner, run.task)
     });
     format!("{}  {}\n", moment(event.time_ms), clean(&(what + &run)))
+}
+
+fn held_line(what: &str, held: &Held) -> String {
+    format!("{}  by uid {}", ending(what, held.reason.as_deref()), held.by_uid)
 }
 
 fn ending(ending: &str, reason: Option<&str>) -> String {

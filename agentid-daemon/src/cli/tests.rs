@@ -7,15 +7,19 @@ use super::{
     args::{Arguments, Verb},
     exit,
     failure::Failure,
-    render,
+    render, select,
     verb::{self, run::command::Program},
 };
 use crate::{
     control::{
-        api::{Code, ErrorReply, LaunchReply, RevokeReply, RunView, TotalsView, WhyReply},
+        api::{
+            ChangeReply, ChangedRun, Code, ErrorReply, LaunchReply, OwnerReply, ProcessView,
+            RevokeAllReply, RevokeReply, RunView, Selector, TotalsView, TreeRun, WhoAmI, WhyReply,
+        },
         client::ClientError,
     },
     event::event::{Access, Event, Object, Process, RunName, What},
+    supervisor::command::Kind,
 };
 
 fn parse(line: &str) -> Result<Verb, clap::Error> {
@@ -77,6 +81,7 @@ fn exit_statuses_are_distinct_and_documented() {
         exit::USAGE,
         exit::DENIED,
         exit::INVALID,
+        exit::PARTIAL,
         exit::AWAY,
         exit::NOT_LAUNCHED,
         exit::NOT_EXECUTABLE,
@@ -161,6 +166,7 @@ fn view() -> RunView {
         mode: "enforce".to_owned(),
         on_end: "kill".to_owned(),
         parent: None,
+        above: Vec::new(),
         command: vec!["python3".to_owned(), "agent.py".to_owned()],
         uid: 1000,
         tgid: 4711,
@@ -168,6 +174,7 @@ fn view() -> RunView {
         launched_ms: 0,
         deadline_ms: 1_800_000,
         tasks: 3,
+        changes: Vec::new(),
         totals: Some(TotalsView {
             started: 5,
             allowed: 70,
@@ -196,7 +203,7 @@ fn show_leaves_out_what_is_not_there() {
     let text = verb::show::text(&view());
     assert!(text.contains("labels      team=core\n"), "{text}");
     assert!(text.contains("deadline    1970-01-01T00:30:00Z\n"), "{text}");
-    assert!(!text.contains("purpose") && !text.contains("parent"), "{text}");
+    assert!(!text.contains("purpose") && !text.contains("stands on"), "{text}");
 }
 
 #[test]
@@ -215,6 +222,126 @@ revoked 00000000-0000-0000-0000-000000000000
   last task stopped after 3.9 ms
 ";
     assert_eq!(verb::revoke::text(&reply), expected);
+}
+
+#[test]
+fn a_verb_takes_one_id_or_filters_and_never_nothing() {
+    for verb in ["revoke", "suspend", "resume", "extend --by 1h"] {
+        assert!(parse(&format!("agentid {verb}")).is_err(), "{verb} without anything");
+        assert!(parse(&format!("agentid {verb} abcd")).is_ok());
+        assert!(parse(&format!("agentid {verb} abcd --owner o")).is_err(), "{verb} both");
+        assert!(parse(&format!("agentid {verb} abcd --all")).is_err(), "{verb} both");
+        let line = "--agent a --owner o --task t --policy p --label x=1 --label y=2 --older-than \
+                    10m --children-of abcd --yes";
+        assert!(parse(&format!("agentid {verb} {line}")).is_ok());
+        assert!(parse(&format!("agentid {verb} --all")).is_ok());
+    }
+    assert!(parse("agentid extend abcd").is_err(), "by how much?");
+    let Verb::Revoke(revoke) = parse("agentid revoke --label x=1 --older-than 10m").unwrap() else {
+        panic!("not revoke")
+    };
+    let selector = select::selector(&revoke.selection).unwrap();
+    let expected = Selector {
+        labels: [("x".to_owned(), "1".to_owned())].into(),
+        older_than_ms: Some(600_000),
+        ..Selector::default()
+    };
+    assert_eq!(selector, expected);
+}
+
+#[test]
+fn a_revocation_of_several_is_a_table_with_a_sum() {
+    let one = |number: u128, tasks, stopped_after_ms| RevokeReply {
+        id: Uuid::from_u128(number),
+        also: Vec::new(),
+        tasks,
+        remaining: 0,
+        denied_after_ms: 0.31,
+        stopped_after_ms,
+    };
+    let mut reply = RevokeAllReply {
+        runs: vec![one(0xa, 4, Some(3.86)), one(0xb, 1, Some(12.04))],
+        denied_after_ms: 0.31,
+        stopped_after_ms: Some(12.04),
+    };
+    let expected = "\
+REVOKED       WITH IT  TASKS  LEFT  DENIED  STOPPED
+00000000000a  0        4      0     0.3 ms  3.9 ms
+00000000000b  0        1      0     0.3 ms  12.0 ms
+2 runs revoked: everything denied after 0.3 ms, 5 tasks alive then, last task stopped after 12.0 ms
+";
+    assert_eq!(verb::revoke::table(&reply), expected);
+    reply.runs.clear();
+    assert_eq!(verb::revoke::table(&reply), "0 runs revoked\n");
+}
+
+#[test]
+fn a_change_is_a_line_for_each_run() {
+    let run = |error: Option<ErrorReply>| ChangedRun {
+        id: Uuid::nil(),
+        agent: "reviewer".to_owned(),
+        owner: "alice".to_owned(),
+        task: "T-1".to_owned(),
+        phase: "active".to_owned(),
+        deadline_ms: 1_800_000,
+        error,
+    };
+    let refused = ErrorReply::new(Code::Bound, "too long");
+    let reply = ChangeReply { runs: vec![run(None), run(Some(refused))] };
+    let expected = "\
+extended 00000000-0000-0000-0000-000000000000  reviewer for alice, T-1: until 1970-01-01T00:30:00Z
+not extended 00000000-0000-0000-0000-000000000000  reviewer for alice, T-1: too long
+1 of 2 runs extended
+";
+    assert_eq!(verb::change::text(Kind::Extend, &reply), expected);
+    let reply = ChangeReply { runs: vec![run(None)] };
+    let expected = "suspended 00000000-0000-0000-0000-000000000000  reviewer for alice, T-1\n";
+    assert_eq!(verb::change::text(Kind::Suspend, &reply), expected);
+}
+
+#[test]
+fn a_tree_has_processes_and_then_the_runs_below() {
+    let process =
+        |tgid, threads, comm: &str| ProcessView { tgid, threads, comm: Some(comm.to_owned()) };
+    let other = |number, parent| RunView { id: Uuid::from_u128(number), parent, ..view() };
+    let top = view().id;
+    let runs = [
+        TreeRun { run: view(), processes: vec![process(10, 1, "bash"), process(11, 3, "py\n")] },
+        TreeRun { run: other(0xa, Some(top)), processes: vec![process(12, 1, "cargo")] },
+        TreeRun { run: other(0xb, Some(Uuid::from_u128(0xa))), processes: Vec::new() },
+        TreeRun { run: other(0xc, Some(Uuid::from_u128(0xdead))), processes: Vec::new() },
+    ];
+    let expected = "\
+123456789abc  reviewer for alice, T-1  coding-agent  active
+├─ 10 bash
+├─ 11 py\\u{a}, 3 threads
+└─ 00000000000a  reviewer for alice, T-1  coding-agent  active
+   ├─ 12 cargo
+   └─ 00000000000b  reviewer for alice, T-1  coding-agent  active
+00000000000c  reviewer for alice, T-1  coding-agent  active
+";
+    assert_eq!(verb::tree::text(&runs), expected);
+}
+
+#[test]
+fn whoami_and_owners_are_said_in_words() {
+    let who = WhoAmI { uid: 1000, operator: false, run: None };
+    assert_eq!(verb::whoami::text(&who), "user      1000\noperator  no\nrun       none\n");
+    let reply = |denied, live| OwnerReply { owner: "bob".to_owned(), denied, live };
+    let expected = "\
+nothing is launched for bob any more
+  2 runs of it live: agentid revoke --owner 'bob' ends them
+";
+    assert_eq!(verb::owner::text(&reply(true, 2)), expected);
+    assert_eq!(verb::owner::text(&reply(false, 2)), "runs are launched for bob again\n");
+}
+
+#[test]
+fn every_verb_is_completed() {
+    let script = verb::completions::text(clap_complete::Shell::Bash);
+    for verb in ["run", "delegate", "suspend", "deny-owner", "tree"] {
+        assert!(script.contains(&format!("agentid,{verb})")), "{verb}");
+    }
 }
 
 #[test]
@@ -244,6 +371,7 @@ fn an_event_is_one_line_that_says_who_what_and_why() {
         owner: "alice".to_owned(),
         task: "T-1".to_owned(),
         policy: "coding-agent@00ff".to_owned(),
+        above: Vec::new(),
     };
     let access = Access {
         sequence: 1,

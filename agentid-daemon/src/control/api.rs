@@ -7,6 +7,12 @@
 //! | `GET /v1/runs?all=true` | list of [`RunView`] | any user, for its own runs; operators for all |
 //! | `GET /v1/runs/ID` | [`RunView`] | likewise |
 //! | `POST /v1/runs/ID/revoke` with [`RevokeRequest`] | [`RevokeReply`] | likewise |
+//! | `POST /v1/delegate` with [`DelegateRequest`] | [`LaunchReply`] | a run; the new run is the asking process |
+//! | `POST /v1/select` with [`SelectRequest`] | list of [`RunView`] | likewise |
+//! | `POST /v1/revoke` with [`RevokeAllRequest`] | [`RevokeAllReply`] | likewise |
+//! | `POST /v1/suspend`, `/v1/resume`, `/v1/extend` with [`ChangeRequest`] | [`ChangeReply`] | likewise |
+//! | `GET /v1/tree` | list of [`TreeRun`] | likewise |
+//! | `POST /v1/owners/deny`, `/v1/owners/allow` with [`OwnerRequest`] | [`OwnerReply`] | operators |
 //! | `POST /v1/runs/ID/why` with [`WhyRequest`] | [`WhyReply`] | likewise |
 //! | `GET /v1/events?follow=true&id=ID` | events, one in each server-sent `data:` line | likewise |
 //! | `GET /v1/status` | [`StatusReply`] | any user |
@@ -49,6 +55,33 @@ pub struct LaunchRequest {
     pub command: Vec<String>,
 }
 
+/// Asks, from within a run, that the peer of this connection becomes the first process of a run below it.
+///
+/// Its policy must be among those that the run's own policy delegates to. The owner is the run's. It is held to the rules
+/// and the life of the run above, and of all above that, as well as to its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DelegateRequest {
+    pub policy: String,
+    /// The asking run's when left out, as are the task and the purpose.
+    #[serde(default)]
+    pub agent: Option<String>,
+    #[serde(default)]
+    pub task: Option<String>,
+    #[serde(default)]
+    pub purpose: Option<String>,
+    #[serde(default)]
+    pub params: BTreeMap<String, PathBuf>,
+    /// The policy's own when left out; never beyond the deadline of the run above.
+    #[serde(default)]
+    pub ttl_ms: Option<u64>,
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// What will be executed; for people only.
+    #[serde(default)]
+    pub command: Vec<String>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaunchReply {
     pub id: Uuid,
@@ -73,17 +106,32 @@ pub struct RunView {
     /// `deny` or `kill`.
     pub on_end: String,
     pub parent: Option<Uuid>,
+    /// All runs above it, the one right above first.
+    pub above: Vec<Uuid>,
     pub command: Vec<String>,
     pub uid: u32,
     pub tgid: u32,
-    /// `active`, `stopping` or `ended`.
+    /// `active`, `suspended`, `stopping` or `ended`.
     pub phase: String,
     pub launched_ms: u64,
     pub deadline_ms: u64,
     /// Tasks alive.
     pub tasks: u64,
     pub totals: Option<TotalsView>,
+    /// What was done to it since its launch.
+    pub changes: Vec<ChangeView>,
     pub end: Option<EndView>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeView {
+    pub at_ms: u64,
+    pub by_uid: u32,
+    pub reason: Option<String>,
+    /// `suspended`, `resumed` or `extended`.
+    pub what: String,
+    /// By how much, where it was extended.
+    pub by_ms: Option<u64>,
 }
 
 /// What the kernel has counted of a run.
@@ -129,6 +177,84 @@ pub struct RevokeReply {
     pub stopped_after_ms: Option<f64>,
 }
 
+/// Runs by what they are. All that is given must hold; nothing given selects nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Selector {
+    pub id: Option<String>,
+    pub agent: Option<String>,
+    pub owner: Option<String>,
+    pub task: Option<String>,
+    /// Name of the policy, whatever its version.
+    pub policy: Option<String>,
+    pub labels: BTreeMap<String, String>,
+    /// Launched at least this long ago.
+    pub older_than_ms: Option<u64>,
+    /// ID of the run right above.
+    pub children_of: Option<String>,
+    /// Every run that the caller may see.
+    pub all: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SelectRequest {
+    #[serde(default)]
+    pub select: Selector,
+    /// Also those that have ended.
+    #[serde(default)]
+    pub ended: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeAllRequest {
+    pub select: Selector,
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// What a revocation of several runs did: all of them are denied everything before any task is stopped. Times count from
+/// the arrival of the request.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RevokeAllReply {
+    pub runs: Vec<RevokeReply>,
+    /// Until the kernel denied all of them everything.
+    pub denied_after_ms: f64,
+    /// Until the last task of all was gone.
+    pub stopped_after_ms: Option<f64>,
+}
+
+/// Suspends, resumes or extends.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeRequest {
+    pub select: Selector,
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// By how much, for an extension.
+    #[serde(default)]
+    pub by_ms: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeReply {
+    pub runs: Vec<ChangedRun>,
+}
+
+/// A selected run as it stands now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangedRun {
+    pub id: Uuid,
+    pub agent: String,
+    pub owner: String,
+    pub task: String,
+    pub phase: String,
+    pub deadline_ms: u64,
+    /// Why it is as it was.
+    pub error: Option<ErrorReply>,
+}
+
 /// Asks whether a run would be allowed something now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -160,6 +286,46 @@ pub struct WhoAmI {
     pub run: Option<Uuid>,
 }
 
+/// A live run and its processes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeRun {
+    pub run: RunView,
+    pub processes: Vec<ProcessView>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessView {
+    pub tgid: u32,
+    pub threads: u64,
+    /// Its own name for itself.
+    pub comm: Option<String>,
+}
+
+/// Has nothing launched for an owner any more, or has it again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnerRequest {
+    pub owner: String,
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerReply {
+    pub owner: String,
+    pub denied: bool,
+    /// Runs of this owner that live; they go on.
+    pub live: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerView {
+    pub owner: String,
+    pub at_ms: u64,
+    pub by_uid: u32,
+    pub reason: Option<String>,
+}
+
 /// What was wanted of this host beside what it gives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusReply {
@@ -170,11 +336,17 @@ pub struct StatusReply {
     pub why: Option<String>,
     pub started_ms: u64,
     pub active: u64,
+    pub suspended: u64,
     pub stopping: u64,
     pub slots: u64,
     pub hooks: Vec<HookView>,
     pub maps: Vec<MapView>,
     pub policies: Vec<PolicyView>,
+    /// What was wrong with the policies when they were read last, so that those from before are in force; told to
+    /// operators.
+    pub policy_mistakes: Vec<String>,
+    /// Owners for whom nothing is launched; told to operators.
+    pub denied_owners: Vec<OwnerView>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -240,17 +412,25 @@ codes! {
     TooLarge = 413, "too_large";
     /// The caller may not ask this.
     Forbidden = 403, "forbidden";
-    /// The caller belongs to a run; runs may only ask who they are.
+    /// The caller belongs to a run; runs may only ask who they are, and delegate.
     Tagged = 403, "tagged";
     UnknownPolicy = 404, "unknown_policy";
     /// No run, or more than one, has this ID.
     UnknownRun = 404, "unknown_run";
     /// The run is over already.
     Ended = 409, "ended";
+    /// The run is not in the state that the request is for.
+    BadState = 409, "bad_state";
+    /// The request goes beyond what the run was promised.
+    Bound = 422, "bound";
     /// The parameters are not the policy's, or not usable.
     BadParams = 422, "bad_params";
     /// The process that asks cannot become a run.
     BadProcess = 422, "bad_process";
+    /// Nothing is launched for this owner.
+    OwnerDenied = 403, "owner_denied";
+    /// The policy of the asking run does not delegate this, or not as often or as deep.
+    NotDelegated = 403, "not_delegated";
     /// The run above this one cannot have another below it.
     BadParent = 422, "bad_parent";
     /// A table of the kernel or of the daemon is full.

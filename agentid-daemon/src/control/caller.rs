@@ -38,6 +38,10 @@ pub enum CallerError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
     WhoAmI,
+    /// A run below the caller's own.
+    Delegate,
+    /// To change what holds for all.
+    Host,
     /// A run that the caller itself becomes, or a look at the host or at the caller's own runs.
     Own,
     /// To see or end a run of this user.
@@ -57,10 +61,21 @@ impl Standing {
     pub fn may(&self, ask: Ask) -> Result<(), ErrorReply> {
         match ask {
             Ask::WhoAmI => Ok(()),
-            Ask::Own | Ask::RunOf(_) if self.tagged => {
-                let message = "the asking process belongs to a run, which may only ask who it is";
-                Err(ErrorReply::new(Code::Tagged, message))
+            Ask::Delegate if self.tagged => Ok(()),
+            Ask::Delegate => {
+                let message = "the asking process belongs to no run that could delegate";
+                Err(ErrorReply::new(Code::Forbidden, message)
+                    .remedy("agentid run launches from outside of a run"))
             }
+            Ask::Host | Ask::Own | Ask::RunOf(_) if self.tagged => {
+                let message = "the asking process belongs to a run, which may only ask who it is, and delegate";
+                Err(ErrorReply::new(Code::Tagged, message).remedy(
+                    "agentid delegate starts a run below it, where its policy has a [delegate]",
+                ))
+            }
+            Ask::Host if self.operator => Ok(()),
+            Ask::Host => Err(ErrorReply::new(Code::Forbidden, "this is for operators")
+                .remedy("ask as root or as a member of the operators' group")),
             Ask::Own => Ok(()),
             Ask::RunOf(uid) if self.sees(uid) => Ok(()),
             Ask::RunOf(_) => {

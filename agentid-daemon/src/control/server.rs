@@ -43,7 +43,7 @@ use super::{
     caller,
     feed::EventBody,
 };
-use crate::supervisor::command::{Answer, Caller, Command, Envelope, EventsQuery, Reply};
+use crate::supervisor::command::{Answer, Caller, Command, Envelope, EventsQuery, Kind, Reply};
 
 /// Most connections at once; of those most that others than operators have; and of those most that one user has.
 const CONNECTIONS: usize = 320;
@@ -214,6 +214,15 @@ fn routes(commands: mpsc::Sender<Envelope>) -> Router {
         .route("/v1/runs/{id}/why", post(why))
         .route("/v1/events", get(events))
         .route("/v1/status", get(status))
+        .route("/v1/delegate", post(delegate))
+        .route("/v1/tree", get(tree))
+        .route("/v1/owners/deny", post(deny_owner))
+        .route("/v1/owners/allow", post(allow_owner))
+        .route("/v1/select", post(select))
+        .route("/v1/revoke", post(revoke_all))
+        .route("/v1/suspend", post(suspend))
+        .route("/v1/resume", post(resume))
+        .route("/v1/extend", post(extend))
         .fallback(async || failure(ErrorReply::new(Code::NoRoute, "no such route")))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(commands)
@@ -260,6 +269,71 @@ async fn revoke(desk: Desk, peer: Peer, Segment(id): Segment<String>, body: RawB
     match parse(body) {
         Ok(request) => {
             answer(ask(desk, peer, |reply| Command::Revoke { id, request, reply }).await)
+        }
+        Err(error) => failure(error),
+    }
+}
+
+async fn tree(desk: Desk, peer: Peer) -> Response {
+    answer(ask(desk, peer, Command::Tree).await)
+}
+
+async fn deny_owner(desk: Desk, peer: Peer, body: RawBody) -> Response {
+    owner(true, desk, peer, body).await
+}
+
+async fn allow_owner(desk: Desk, peer: Peer, body: RawBody) -> Response {
+    owner(false, desk, peer, body).await
+}
+
+async fn owner(denied: bool, desk: Desk, peer: Peer, body: RawBody) -> Response {
+    match parse(body) {
+        Ok(request) => {
+            answer(ask(desk, peer, |reply| Command::Owner { denied, request, reply }).await)
+        }
+        Err(error) => failure(error),
+    }
+}
+
+async fn delegate(desk: Desk, peer: Peer, body: RawBody) -> Response {
+    match parse(body) {
+        Ok(request) => {
+            answer(ask(desk, peer, |reply| Command::Delegate(Box::new(request), reply)).await)
+        }
+        Err(error) => failure(error),
+    }
+}
+
+async fn select(desk: Desk, peer: Peer, body: RawBody) -> Response {
+    match parse(body) {
+        Ok(request) => answer(ask(desk, peer, |reply| Command::Select { request, reply }).await),
+        Err(error) => failure(error),
+    }
+}
+
+async fn revoke_all(desk: Desk, peer: Peer, body: RawBody) -> Response {
+    match parse(body) {
+        Ok(request) => answer(ask(desk, peer, |reply| Command::RevokeAll { request, reply }).await),
+        Err(error) => failure(error),
+    }
+}
+
+async fn suspend(desk: Desk, peer: Peer, body: RawBody) -> Response {
+    change(Kind::Suspend, desk, peer, body).await
+}
+
+async fn resume(desk: Desk, peer: Peer, body: RawBody) -> Response {
+    change(Kind::Resume, desk, peer, body).await
+}
+
+async fn extend(desk: Desk, peer: Peer, body: RawBody) -> Response {
+    change(Kind::Extend, desk, peer, body).await
+}
+
+async fn change(kind: Kind, desk: Desk, peer: Peer, body: RawBody) -> Response {
+    match parse(body) {
+        Ok(request) => {
+            answer(ask(desk, peer, |reply| Command::Change { kind, request, reply }).await)
         }
         Err(error) => failure(error),
     }

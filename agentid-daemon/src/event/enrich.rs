@@ -93,6 +93,7 @@ pub fn name(run: &Run) -> RunName {
         owner: run.owner.clone(),
         task: run.task.clone(),
         policy: run.policy.to_string(),
+        above: run.above.clone(),
     }
 }
 

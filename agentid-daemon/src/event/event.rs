@@ -22,6 +22,9 @@ pub struct RunName {
     pub task: String,
     /// `NAME@DIGEST`.
     pub policy: String,
+    /// The runs above it, the one right above first.
+    #[serde(default)]
+    pub above: Vec<Uuid>,
 }
 
 /// What happened.
@@ -33,9 +36,17 @@ pub enum What {
     Launched(Launched),
     /// The run is denied everything from here on.
     Stopped(Stopped),
+    /// The run is denied everything until it is resumed.
+    Suspended(Held),
+    Resumed(Held),
+    Extended(Held),
     /// The last task is gone.
     Ended(Ended),
     Posture(PostureChange),
+    /// The policies were read again.
+    Policies(Policies),
+    /// Nothing is launched for an owner any more, or it is again.
+    Owner(OwnerChange),
     /// Events that this reader was too slow for.
     Dropped(Dropped),
 }
@@ -99,6 +110,15 @@ pub struct Stopped {
     pub by_uid: Option<u32>,
 }
 
+/// A run that goes on otherwise than before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    pub by_uid: u32,
+    pub reason: Option<String>,
+    /// Its deadline from now on, in milliseconds since 1970.
+    pub deadline_ms: u64,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
     pub ending: String,
@@ -116,6 +136,22 @@ pub struct Ended {
 pub struct PostureChange {
     pub posture: String,
     pub why: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policies {
+    /// What new runs get from here on: `NAME@DIGEST` of each.
+    pub offered: Vec<String>,
+    /// With any mistake they are those from before.
+    pub mistakes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerChange {
+    pub owner: String,
+    pub denied: bool,
+    pub by_uid: u32,
+    pub reason: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -208,12 +208,15 @@ fn run() -> Run {
         mode: RunMode::Enforce,
         on_end: OnEnd::Kill,
         parent: None,
+        above: Vec::new(),
         command: Vec::new(),
         uid: 1000,
         tgid: 10,
         place: Place { slot: 3, generation: 9, deadline: 0 },
         launched_ms: 0,
+        launched_ns: 0,
         phase: Phase::Active,
+        changes: Vec::new(),
         end: None,
     }
 }
@@ -235,7 +238,7 @@ fn an_event_says_who_what_and_why() {
         "time_ms": 1002,
         "run": {
             "id": Uuid::from_u128(1), "agent": "reviewer", "owner": "alice", "task": "T-1",
-            "policy": "p@d",
+            "policy": "p@d", "above": [],
         },
         "what": {
             "kind": "access", "sequence": 7, "hook": "file_open", "verdict": "deny",
@@ -281,6 +284,7 @@ fn event(id: u128) -> Event {
         owner: String::new(),
         task: String::new(),
         policy: String::new(),
+        above: Vec::new(),
     };
     let posture = PostureChange { posture: "enforcing".to_owned(), why: None };
     Event { time_ms: 1, run: Some(run), what: What::Posture(posture) }

@@ -43,6 +43,8 @@ pub enum MapOp {
     SetActivity(u32, Activity),
     /// One store into a slot that holds an instance.
     SetState(u32, State),
+    /// One store into a slot that holds an instance.
+    SetDeadline(u32, u64),
     /// Waits until every hook that runs now has returned, so that none still holds what was removed.
     Synchronize,
 }

@@ -56,6 +56,9 @@ impl Image {
             MapOp::SetInstance(slot, instance) => drop(self.instances.insert(slot, instance)),
             MapOp::SetActivity(slot, activity) => drop(self.activities.insert(slot, activity)),
             MapOp::SetState(slot, state) => self.instances.entry(slot).or_default().state = state,
+            MapOp::SetDeadline(slot, deadline) => {
+                self.instances.entry(slot).or_default().deadline = deadline;
+            }
             MapOp::Synchronize => {}
         }
     }

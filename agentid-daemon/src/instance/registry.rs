@@ -85,12 +85,14 @@ impl Registry {
         Ok(self.forget())
     }
 
-    /// Moves a run on to `Stopping`; the slot stays its own. `None` when it is not active.
+    /// A run that has not ended, to be changed in its place.
+    pub fn live_mut(&mut self, id: Uuid) -> Option<&mut Run> {
+        self.runs.get_mut(&id).filter(|run| run.phase.is_live())
+    }
+
+    /// Moves a run on to `Stopping`; the slot stays its own. `None` when it has ended already.
     pub fn stop(&mut self, id: Uuid, end: End) -> Option<&Run> {
-        let run = self.runs.get_mut(&id)?;
-        if run.phase != Phase::Active {
-            return None;
-        }
+        let run = self.live_mut(id)?;
         run.phase = Phase::Stopping(end.ending);
         run.end = Some(end);
         Some(run)
@@ -156,13 +158,13 @@ impl Registry {
         }
     }
 
-    /// The active runs that stand on this one, directly or not.
+    /// The runs that have not ended and stand on this one, directly or not.
     pub fn descendants(&self, id: Uuid) -> Vec<Uuid> {
         let mut found = vec![id];
         let mut next = 0;
         while let Some(&above) = found.get(next) {
             let children = self.live().filter(|run| {
-                run.parent == Some(above) && run.phase == Phase::Active && !found.contains(&run.id)
+                run.parent == Some(above) && run.phase.is_live() && !found.contains(&run.id)
             });
             let children: Vec<Uuid> = children.map(|run| run.id).collect();
             found.extend(children);

@@ -22,6 +22,9 @@ pub struct Run {
     pub mode: RunMode,
     pub on_end: OnEnd,
     pub parent: Option<Uuid>,
+    /// All runs above it, the one right above first.
+    #[serde(default)]
+    pub above: Vec<Uuid>,
     /// What was asked to be executed; for people only, the kernel never compares it.
     pub command: Vec<String>,
     /// User that launched it, who may see and end it.
@@ -31,7 +34,13 @@ pub struct Run {
     pub place: Place,
     /// Milliseconds since 1970, by the wall clock of the launch.
     pub launched_ms: u64,
+    /// The same moment in nanoseconds of `CLOCK_BOOTTIME`, which bounds of the deadline count from.
+    #[serde(default)]
+    pub launched_ns: u64,
     pub phase: Phase,
+    /// What was done to it since, the last [`MAX_CHANGES`] of it.
+    #[serde(default)]
+    pub changes: Vec<Change>,
     pub end: Option<End>,
 }
 
@@ -95,6 +104,43 @@ pub struct Place {
     pub deadline: u64,
 }
 
+/// Most changes of one run that are kept; the earliest go.
+pub const MAX_CHANGES: usize = 32;
+
+/// Something that was done to a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
+    pub by_uid: u32,
+    pub reason: Option<String>,
+    pub what: Changed,
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Changed {
+    Suspended,
+    Resumed,
+    /// The deadline is this much later.
+    Extended {
+        by_ms: u64,
+    },
+}
+
+impl Changed {
+    /// The name in output and records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Suspended => "suspended",
+            Self::Resumed => "resumed",
+            Self::Extended { .. } => "extended",
+        }
+    }
+}
+
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -125,4 +171,13 @@ pub struct Totals {
     pub faults: u64,
     pub records: u64,
     pub lost: u64,
+}
+
+impl Run {
+    /// Notes what was done to the run.
+    pub fn changed(&mut self, change: Change) {
+        let excess = (self.changes.len() + 1).saturating_sub(MAX_CHANGES);
+        self.changes.drain(..excess);
+        self.changes.push(change);
+    }
 }

@@ -1,11 +1,14 @@
 //! The life of a run, as `Phase` and `Ending` tell it.
 //!
 //! ```text
-//!   launch ──▶ Active ──revoke, deadline, loss──▶ Stopping ──last task gone──▶ Ended
-//!                 └──────────────last task gone (completed)─────────────────────▲
+//!            ┌─suspend─▶ Suspended ─┐
+//!   launch ──▶ Active ◀────resume───┤
+//!                 ├─────────────────┴──revoke, deadline, loss──▶ Stopping ──last task gone──▶ Ended
+//!                 └──────────────────last task gone (completed)──────────────────────────────▲
 //! ```
 //!
-//! No arrow leads back. The kernel's own [`State`] follows: a stopping run has left `ACTIVE`, an ended one has no slot.
+//! Only a resumption leads back, and only from `Suspended`. The kernel's own [`State`] follows: a suspended or stopping
+//! run has left `ACTIVE`, an ended one has no slot.
 
 use agentid_common::instance::State;
 use serde::{Deserialize, Serialize};
@@ -73,6 +76,8 @@ impl Ending {
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     Active,
+    /// Denied everything until it is resumed; its tasks are left alone.
+    Suspended,
     /// Denied everything; tasks of it may still exist.
     Stopping(Ending),
     /// No task of it exists.
@@ -81,24 +86,40 @@ pub enum Phase {
 
 impl Phase {
     /// Every name a phase can have; the closed label of the metric of live runs leaves the last out.
-    pub const NAMES: [&'static str; 3] = ["active", "stopping", "ended"];
+    pub const NAMES: [&'static str; 4] = ["active", "suspended", "stopping", "ended"];
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Active => Self::NAMES[0],
-            Self::Stopping(_) => Self::NAMES[1],
-            Self::Ended(_) => Self::NAMES[2],
+            Self::Suspended => Self::NAMES[1],
+            Self::Stopping(_) => Self::NAMES[2],
+            Self::Ended(_) => Self::NAMES[3],
         }
+    }
+
+    /// Whether the run has not ended, and may yet do something.
+    pub const fn is_live(self) -> bool {
+        matches!(self, Self::Active | Self::Suspended)
     }
 
     /// Whether the run still has its slot.
     pub const fn holds_slot(self) -> bool {
-        matches!(self, Self::Active | Self::Stopping(_))
+        matches!(self, Self::Active | Self::Suspended | Self::Stopping(_))
+    }
+
+    /// What the slot says; a run that has ended has none.
+    pub const fn slot_state(self) -> State {
+        match self {
+            Self::Active => State::ACTIVE,
+            Self::Suspended => State::SUSPENDED,
+            Self::Stopping(ending) => ending.slot_state(),
+            Self::Ended(_) => State::FREE,
+        }
     }
 
     pub const fn ending(self) -> Option<Ending> {
         match self {
-            Self::Active => None,
+            Self::Active | Self::Suspended => None,
             Self::Stopping(ending) | Self::Ended(ending) => Some(ending),
         }
     }

@@ -21,12 +21,15 @@ fn run(number: u128, slot: u32) -> Run {
         mode: RunMode::Enforce,
         on_end: OnEnd::Kill,
         parent: None,
+        above: Vec::new(),
         command: vec!["true".to_owned()],
         uid: 1000,
         tgid: 10,
         place: Place { slot, generation: u64::from(slot) + 100, deadline: 1 },
         launched_ms: 0,
+        launched_ns: 0,
         phase: Phase::Active,
+        changes: Vec::new(),
         end: None,
     }
 }

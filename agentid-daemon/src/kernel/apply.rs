@@ -75,6 +75,10 @@ fn one(maps: &mut Maps, op: &MapOp) -> Result<(), MapError> {
             let instance = maps.instances.get(&slot, 0)?;
             maps.instances.set(slot, Instance { state, ..instance }, 0)
         }
+        MapOp::SetDeadline(slot, deadline) => {
+            let instance = maps.instances.get(&slot, 0)?;
+            maps.instances.set(slot, Instance { deadline, ..instance }, 0)
+        }
         MapOp::Synchronize => Ok(()),
     }
 }

@@ -32,6 +32,10 @@ pub enum MapsError {
 pub enum TagError {
     #[error("tag the process: it carries a tag already")]
     Tagged,
+    #[error("tag the process: it does not belong to the run that it should come from")]
+    NotOf,
+    #[error("tag the process: it exits")]
+    Exiting,
     #[error("tag the process")]
     Map(#[source] MapError),
     #[error("open a descriptor of this process")]
@@ -40,6 +44,9 @@ pub enum TagError {
 
 /// Fails when the key is there already (include/uapi/linux/bpf.h: `BPF_NOEXIST`).
 pub const NO_EXIST: u64 = 1;
+
+/// Fails when the key is not there (`BPF_EXIST`).
+const EXIST: u64 = 2;
 
 /// Task storage, whose key is a process descriptor.
 pub struct Tags(HashMap<MapData, i32, Tag>);
@@ -66,6 +73,19 @@ impl Tags {
             }
             Err(error) => Err(TagError::Map(error)),
         }
+    }
+
+    /// Puts one tag in another's place; the old one stays whole for whoever looks at it.
+    pub fn replace(
+        &mut self,
+        process: BorrowedFd<'_>,
+        from: &Tag,
+        to: &Tag,
+    ) -> Result<(), TagError> {
+        if self.get(process)? != Some(*from) {
+            return Err(TagError::NotOf);
+        }
+        self.0.insert(process.as_raw_fd(), to, EXIST).map_err(TagError::Map)
     }
 
     /// The tag of a process's first thread, also when it has exited and was not waited for.

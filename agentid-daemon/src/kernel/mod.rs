@@ -8,6 +8,7 @@ mod btf;
 mod canary;
 mod cgroup;
 mod fields;
+mod live;
 mod maps;
 mod mounts;
 mod object;
@@ -41,7 +42,7 @@ use agentid_common::{
 use aya::Ebpf;
 use rustix::time::{ClockId, clock_gettime};
 
-use self::{canary::Canary, maps::Maps, pins::Pins};
+use self::{canary::Canary, live::LiveCounts, maps::Maps, pins::Pins};
 use crate::{
     image::{HostPlace, Image, MapOp, Terrain},
     instance::Posture,
@@ -73,6 +74,7 @@ pub struct Options {
 pub struct Kernel {
     ebpf: Ebpf,
     maps: Maps,
+    live: LiveCounts,
     pins: Pins,
     canary: Canary,
     names: NameKey,
@@ -87,6 +89,7 @@ impl Kernel {
         let kernel = Self {
             ebpf: started.ebpf,
             maps: started.maps,
+            live: LiveCounts::open(&started.pins.map("ACTIVITY")).map_err(StartError::Live)?,
             pins: started.pins,
             canary: started.canary,
             names: started.names,
@@ -113,6 +116,25 @@ impl Kernel {
     /// Gives a process's first thread its tag; one that has a tag keeps it.
     pub fn tag(&mut self, process: BorrowedFd<'_>, tag: &Tag) -> Result<(), TagError> {
         self.maps.tags.set(process, tag)
+    }
+
+    /// Moves a process from one run to another. It is one of `from` before, or nothing is done; the counts of live tasks
+    /// are right afterwards, save where it says that it cannot tell.
+    pub fn retag(
+        &mut self,
+        process: BorrowedFd<'_>,
+        tgid: u32,
+        from: &Tag,
+        to: &Tag,
+    ) -> Result<(), TagError> {
+        self.maps.tags.replace(process, from, to)?;
+        // A task that has not begun to exit had not left its count either when its tag was replaced. One that has may
+        // have: its old run's count is then left too high rather than too low, and the list of tasks corrects it.
+        if live::is_exiting(tgid).map_err(TagError::Process)? {
+            return Err(TagError::Exiting);
+        }
+        self.live.leave(from.slot);
+        Ok(())
     }
 
     pub fn tag_of(&self, process: BorrowedFd<'_>) -> Result<Option<Tag>, TagError> {

@@ -32,6 +32,8 @@ use crate::instance::Posture;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    #[error("map the counts of live tasks")]
+    Live(#[source] io::Error),
     #[error(transparent)]
     Preflight(#[from] PreflightError),
     #[error(transparent)]

@@ -18,6 +18,15 @@ pub(super) struct Document {
     pub(super) on_end: Option<Spanned<String>>,
     pub(super) files: Vec<FileTable>,
     pub(super) nets: Vec<NetTable>,
+    pub(super) delegate: Option<DelegateTable>,
+}
+
+/// `[delegate]`.
+pub(super) struct DelegateTable {
+    pub(super) span: Span,
+    pub(super) to: Option<Vec<Spanned<String>>>,
+    pub(super) depth: Option<Spanned<i64>>,
+    pub(super) fan_out: Option<Spanned<i64>>,
 }
 
 /// A `[[file]]`.
@@ -52,7 +61,6 @@ pub(super) enum Words {
 
 pub(super) fn read(table: &DeTable<'_>, reader: &mut Reader<'_>) -> Document {
     let mut fields = Fields::new(table);
-    fields.planned("delegate", "delegation is");
     fields
         .planned("unix", "a unix socket is a file, see `connect` in [[file]]; abstract names are");
     let mut string = |name| fields.get(name).and_then(|value| reader.string(value));
@@ -67,8 +75,19 @@ pub(super) fn read(table: &DeTable<'_>, reader: &mut Reader<'_>) -> Document {
     let files = files.into_iter().map(|(span, table)| file(span, table, reader)).collect();
     let nets = fields.get("net").map(|value| reader.tables(value)).unwrap_or_default();
     let nets = nets.into_iter().map(|(span, table)| net(span, table, reader)).collect();
+    let delegate = fields.get("delegate").and_then(|value| reader.table(value));
+    let delegate = delegate.map(|(span, table)| self::delegate(span, table, reader));
     fields.finish(reader);
-    Document { name, description, ttl, max_ttl, params, mode, on_end, files, nets }
+    Document { name, description, ttl, max_ttl, params, mode, on_end, files, nets, delegate }
+}
+
+fn delegate(span: Span, table: &DeTable<'_>, reader: &mut Reader<'_>) -> DelegateTable {
+    let mut fields = Fields::new(table);
+    let to = fields.get("to").map(|value| reader.strings(value).unwrap_or_default());
+    let depth = fields.get("depth").and_then(|value| reader.integer(value));
+    let fan_out = fields.get("fan_out").and_then(|value| reader.integer(value));
+    fields.finish(reader);
+    DelegateTable { span, to, depth, fan_out }
 }
 
 fn file(span: Span, table: &DeTable<'_>, reader: &mut Reader<'_>) -> FileTable {

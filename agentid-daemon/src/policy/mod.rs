@@ -22,8 +22,9 @@ pub(crate) mod golden;
 mod tests;
 
 pub use error::PolicyError;
+pub use nearest::nearest;
 pub use pattern::{Component, Pattern, Root};
-pub use policy::{Effect, FileRule, NetRule, Policy, Prefix, Target};
+pub use policy::{Delegate, Effect, FileRule, NetRule, Policy, Prefix, Target};
 use toml::de::DeTable;
 
 /// Reads a policy. `file` is how errors name it.

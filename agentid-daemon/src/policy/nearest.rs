@@ -1,10 +1,7 @@
 //! What was probably meant.
 
 /// The candidate that differs from `word` the least, if the difference looks like a slip.
-pub(super) fn nearest<'c>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'c str>,
-) -> Option<&'c str> {
+pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let limit = word.chars().count().div_ceil(3);
     candidates
         .into_iter()

@@ -18,6 +18,7 @@ pub struct Policy {
     pub(super) on_end: Ladder,
     pub(super) files: Vec<FileRule>,
     pub(super) nets: Vec<NetRule>,
+    pub(super) delegate: Option<Delegate>,
 }
 
 impl Policy {
@@ -64,6 +65,11 @@ impl Policy {
         &self.nets
     }
 
+    /// What its runs may start below themselves; nothing without it.
+    pub fn delegate(&self) -> Option<&Delegate> {
+        self.delegate.as_ref()
+    }
+
     /// Why file rule `number` exists, in the author's words.
     pub fn because_file(&self, number: u16) -> Option<&str> {
         usize::from(number)
@@ -79,6 +85,30 @@ impl Policy {
             .and_then(|index| self.nets.get(index))
             .and_then(|rule| rule.because.as_deref())
     }
+}
+
+/// `[delegate]`: what a run may start below itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delegate {
+    pub to: Vec<Delegated>,
+    /// How many levels of runs may stand below the run.
+    pub depth: u32,
+    /// How many runs may live right below the run at a time.
+    pub fan_out: u32,
+}
+
+impl Delegate {
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.to.iter().map(|delegated| delegated.policy.as_str())
+    }
+}
+
+/// A policy that is named in `[delegate]`, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delegated {
+    pub policy: String,
+    pub line: usize,
+    pub column: usize,
 }
 
 /// What a rule does with what it names.

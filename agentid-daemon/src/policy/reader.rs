@@ -85,6 +85,35 @@ impl<'t> Reader<'t> {
         }
     }
 
+    pub(super) fn integer(&mut self, value: &Spanned<DeValue<'_>>) -> Option<Spanned<i64>> {
+        let DeValue::Integer(number) = value.get_ref() else {
+            return self.wrong_type(value, "a number");
+        };
+        match i64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) => Some(Spanned::new(value.span(), number)),
+            Err(_) => {
+                self.flaw(&value.span(), Flaw::new("the number is too large"));
+                None
+            }
+        }
+    }
+
+    /// The table of `[name]`.
+    pub(super) fn table<'v, 'i>(
+        &mut self,
+        value: &'v Spanned<DeValue<'i>>,
+    ) -> Option<(Span, &'v DeTable<'i>)> {
+        match value.get_ref() {
+            DeValue::Table(table) => Some((value.span(), table)),
+            _ => self.wrong_type(value, "a table"),
+        }
+    }
+
+    /// Line and column, from 1.
+    pub(super) fn place(&self, span: &Span) -> (usize, usize) {
+        place(self.text, span.start)
+    }
+
     /// The tables of `[[name]]`.
     pub(super) fn tables<'v, 'i>(
         &mut self,

@@ -43,6 +43,18 @@ fn target(text: &str) -> (String, u8, u16, u16) {
 }
 
 #[test]
+fn a_delegation_names_policies_and_their_places() {
+    let text = "name = 'p'\nttl = '1m'\n[delegate]\nto = ['tester', 'reader']\ndepth = 0x2\n";
+    let policy = parse("p.toml", text).unwrap();
+    let delegate = policy.delegate().unwrap();
+    assert_eq!((delegate.depth, delegate.fan_out), (2, 8));
+    let to: Vec<_> =
+        delegate.to.iter().map(|it| (it.policy.as_str(), it.line, it.column)).collect();
+    assert_eq!(to, [("tester", 4, 7), ("reader", 4, 17)]);
+    assert_eq!(parse("p.toml", GOOD).unwrap().delegate(), None);
+}
+
+#[test]
 fn reads_what_the_document_says() {
     let policy = parse("p.toml", GOOD).unwrap();
     assert_eq!(policy.name(), "code-review");
@@ -109,7 +121,12 @@ fn refuses_values_that_mean_nothing() {
 
 #[test]
 fn refuses_what_is_not_supported_yet() {
-    refused("[delegate]\nto = ['x']", "delegation is not supported yet");
+    refused("[delegate]\ndepth = 1", "rule has no `to`");
+    refused("[delegate]\nto = ['X']", "`X` cannot be the name of a policy");
+    refused("[delegate]\nto = ['x']\ndepth = 4", "`depth` is a number from 1 to 3");
+    refused("[delegate]\nto = ['x']\nfan_out = 0", "`fan_out` is a number from 1 to 1024");
+    refused("[delegate]\nto = ['x']\nfanout = 2", "did you mean `fan_out`?");
+    refused("delegate = ['x']", "a table is expected, not array");
     refused(
         "[[net]]\non = ['127.0.0.1:80']\nto = ['1.1.1.1:80']\nallow = ['connect']",
         "listening",

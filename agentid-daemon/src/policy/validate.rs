@@ -4,25 +4,27 @@ use std::{collections::BTreeSet, time::Duration};
 
 use agentid_common::{
     file::{HEADS, Rights},
-    instance::Ladder,
+    instance::{Ladder, MAX_ANCESTRY},
     net::{TCP, UDP},
     verdict::Mode,
 };
 use toml::Spanned;
 
 use super::{
-    document::{Document, FileTable, NetTable},
+    document::{DelegateTable, Document, FileTable, NetTable},
     duration,
     error::Flaw,
     nearest::nearest,
     pattern::{self, Pattern, Root},
-    policy::{Effect, FileRule, NetRule, Policy},
+    policy::{Delegate, Delegated, Effect, FileRule, NetRule, Policy},
     reader::{Reader, Span},
     rights, servant, target,
 };
 
 /// Longest name of a policy or a parameter.
 const MAX_WORD: usize = 64;
+/// Most runs that one run may have right below it at a time.
+const MAX_FAN_OUT: u32 = 1024;
 
 /// `None` when something that the policy cannot be without is wrong; the reader then holds an error.
 pub(super) fn validate(document: &Document, reader: &mut Reader<'_>) -> Option<Policy> {
@@ -38,6 +40,7 @@ pub(super) fn validate(document: &Document, reader: &mut Reader<'_>) -> Option<P
     let nets: Vec<_> = document.nets.iter().map(|table| net(table, reader)).collect();
     let files: Vec<FileRule> = files.into_iter().flatten().collect();
     unused(document, &params, &files, reader);
+    let delegate = document.delegate.as_ref().and_then(|table| delegate(table, reader));
     Some(Policy {
         name: name?,
         description: description.unwrap_or_default(),
@@ -48,6 +51,7 @@ pub(super) fn validate(document: &Document, reader: &mut Reader<'_>) -> Option<P
         on_end,
         files,
         nets: nets.into_iter().flatten().collect(),
+        delegate,
     })
 }
 
@@ -228,6 +232,43 @@ fn net(table: &NetTable, reader: &mut Reader<'_>) -> Option<NetRule> {
     };
     let because = table.because.as_ref().map(|text| text.get_ref().clone());
     Some(NetRule { targets: targets?, protocols, effect: effect?, because })
+}
+
+/// Which policies there are is not for one document to know; see `supervisor::folder`.
+fn delegate(table: &DelegateTable, reader: &mut Reader<'_>) -> Option<Delegate> {
+    let names = list("to", table.to.as_ref(), &table.span, reader, |text| {
+        if word(text, '-') {
+            return Ok(text.to_owned());
+        }
+        Err(Flaw::new(format!("`{text}` cannot be the name of a policy")))
+    })?;
+    let fields = table.to.as_deref().unwrap_or_default();
+    let to = names.into_iter().zip(fields).map(|(policy, field)| {
+        let (line, column) = reader.place(&field.span());
+        Delegated { policy, line, column }
+    });
+    let to = to.collect();
+    let depth = within("depth", table.depth.as_ref(), 1, MAX_ANCESTRY - 1, reader)?;
+    let fan_out = within("fan_out", table.fan_out.as_ref(), 8, MAX_FAN_OUT, reader)?;
+    Some(Delegate { to, depth, fan_out })
+}
+
+/// A number from 1 on.
+fn within(
+    name: &str,
+    field: Option<&Spanned<i64>>,
+    default: u32,
+    most: u32,
+    reader: &mut Reader<'_>,
+) -> Option<u32> {
+    let Some(field) = field else { return Some(default) };
+    let number = u32::try_from(*field.get_ref()).ok();
+    let found = number.filter(|number| (1..=most).contains(number));
+    if found.is_none() {
+        let flaw = Flaw::new(format!("`{name}` is a number from 1 to {most}"));
+        reader.flaw(&field.span(), flaw);
+    }
+    found
 }
 
 /// All elements of a field that a rule cannot be without.

@@ -10,8 +10,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     control::api::{
-        ErrorReply, LaunchReply, LaunchRequest, RevokeReply, RevokeRequest, RunView, StatusReply,
-        WhoAmI, WhyReply, WhyRequest,
+        ChangeReply, ChangeRequest, DelegateRequest, ErrorReply, LaunchReply, LaunchRequest,
+        OwnerReply, OwnerRequest, RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest,
+        RunView, SelectRequest, StatusReply, TreeRun, WhoAmI, WhyReply, WhyRequest,
     },
     event::event::Event,
 };
@@ -58,12 +59,52 @@ pub enum Command {
     Why { id: String, request: WhyRequest, reply: Reply<WhyReply> },
     Events { query: EventsQuery, reply: Reply<Feed> },
     Status(Reply<StatusReply>),
+    Tree(Reply<Vec<TreeRun>>),
+    Owner { denied: bool, request: OwnerRequest, reply: Reply<OwnerReply> },
+    Delegate(Box<DelegateRequest>, Reply<LaunchReply>),
+    Select { request: SelectRequest, reply: Reply<Vec<RunView>> },
+    RevokeAll { request: RevokeAllRequest, reply: Reply<RevokeAllReply> },
+    Change { kind: Kind, request: ChangeRequest, reply: Reply<ChangeReply> },
+}
+
+/// How runs are changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Suspend,
+    Resume,
+    Extend,
+}
+
+impl Kind {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Suspend => "suspend",
+            Self::Resume => "resume",
+            Self::Extend => "extend",
+        }
+    }
 }
 
 impl Command {
     /// Every name of a command; the closed label of its metric.
-    pub const VERBS: [&'static str; 8] =
-        ["whoami", "launch", "list", "show", "revoke", "why", "events", "status"];
+    pub const VERBS: [&'static str; 16] = [
+        "whoami",
+        "launch",
+        "list",
+        "show",
+        "revoke",
+        "why",
+        "events",
+        "status",
+        "select",
+        "suspend",
+        "resume",
+        "extend",
+        "delegate",
+        "tree",
+        "deny-owner",
+        "allow-owner",
+    ];
 
     pub const fn verb(&self) -> &'static str {
         match self {
@@ -71,10 +112,16 @@ impl Command {
             Self::Launch(..) => Self::VERBS[1],
             Self::List { .. } => Self::VERBS[2],
             Self::Show { .. } => Self::VERBS[3],
-            Self::Revoke { .. } => Self::VERBS[4],
+            Self::Revoke { .. } | Self::RevokeAll { .. } => Self::VERBS[4],
             Self::Why { .. } => Self::VERBS[5],
             Self::Events { .. } => Self::VERBS[6],
             Self::Status(_) => Self::VERBS[7],
+            Self::Select { .. } => Self::VERBS[8],
+            Self::Change { kind, .. } => kind.name(),
+            Self::Delegate(..) => Self::VERBS[12],
+            Self::Tree(_) => Self::VERBS[13],
+            Self::Owner { denied: true, .. } => Self::VERBS[14],
+            Self::Owner { denied: false, .. } => Self::VERBS[15],
         }
     }
 }
@@ -91,6 +138,12 @@ impl Command {
             Self::Why { reply, .. } => reply.send(Err(error)).is_err(),
             Self::Events { reply, .. } => reply.send(Err(error)).is_err(),
             Self::Status(reply) => reply.send(Err(error)).is_err(),
+            Self::Tree(reply) => reply.send(Err(error)).is_err(),
+            Self::Owner { reply, .. } => reply.send(Err(error)).is_err(),
+            Self::Delegate(_, reply) => reply.send(Err(error)).is_err(),
+            Self::Select { reply, .. } => reply.send(Err(error)).is_err(),
+            Self::RevokeAll { reply, .. } => reply.send(Err(error)).is_err(),
+            Self::Change { reply, .. } => reply.send(Err(error)).is_err(),
         };
         if gone {
             tracing::debug!("who asked has gone");

@@ -45,7 +45,32 @@ pub fn load(folder: &Path) -> Result<Vec<Text>, Vec<FolderError>> {
             Err(found) => errors.extend(found),
         }
     }
+    if errors.is_empty() {
+        errors = unknown(&policies, &names);
+    }
     if errors.is_empty() { Ok(policies) } else { Err(errors) }
+}
+
+/// Every policy that another one delegates to, and that is not there.
+fn unknown(policies: &[Text], names: &BTreeMap<String, PathBuf>) -> Vec<FolderError> {
+    let mut errors = Vec::new();
+    for (policy, _) in policies {
+        let file = names.get(policy.name()).map(|path| path.display().to_string());
+        for delegated in policy.delegate().iter().flat_map(|delegate| &delegate.to) {
+            if names.contains_key(&delegated.policy) {
+                continue;
+            }
+            let near = policy::nearest(&delegated.policy, names.keys().map(String::as_str));
+            errors.push(FolderError::Policy(PolicyError {
+                file: file.clone().unwrap_or_default(),
+                line: delegated.line,
+                column: delegated.column,
+                message: format!("no policy is called `{}`", delegated.policy),
+                help: near.map(|near| format!("did you mean `{near}`?")),
+            }));
+        }
+    }
+    errors
 }
 
 /// Reads one policy.

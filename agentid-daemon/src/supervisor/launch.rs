@@ -36,6 +36,14 @@ pub fn check(request: &LaunchRequest) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Refuses what cannot be an owner.
+pub fn owner(owner: &str) -> Result<(), Refusal> {
+    if owner.trim().is_empty() {
+        return Err(Refusal::Missing { field: "owner" });
+    }
+    text("owner", owner, MAX_NAME)
+}
+
 /// Refuses a reason for a revocation that no log should carry.
 pub fn reason(reason: Option<&str>) -> Result<(), Refusal> {
     reason.map_or(Ok(()), |reason| text("the reason", reason, MAX_PURPOSE))
@@ -105,6 +113,6 @@ fn plain(path: &Path) -> bool {
     path.is_absolute() && !path.components().any(|part| matches!(part, Component::ParentDir))
 }
 
-fn millis(duration: std::time::Duration) -> u64 {
+pub fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -5,11 +5,13 @@
 #![forbid(unsafe_code)]
 
 pub mod command;
+pub mod delegate;
 pub mod folder;
 pub mod launch;
 pub mod refusal;
 pub mod rules;
 pub mod run;
+pub mod select;
 pub mod step;
 pub mod store;
 pub mod view;

@@ -51,12 +51,42 @@ pub enum Refusal {
     NotEnforcing(String),
     #[error("run {0} is over and cannot have another below it")]
     ParentEnded(Uuid),
+    #[error("run {0} is suspended and cannot have another below it")]
+    ParentSuspended(Uuid),
     #[error("run {parent} is {depth} runs deep already, and {limit} is the limit")]
     Deep { parent: Uuid, depth: u32, limit: u32 },
     #[error(transparent)]
     Run(#[from] Ambiguous),
     #[error("run {id} is over already: {}", ending.name())]
     Ended { id: Uuid, ending: Ending },
+    #[error("policy {policy:?} delegates nothing")]
+    NoDelegation { policy: String },
+    #[error("policy {policy:?} does not delegate to policy {name:?}")]
+    NotDelegated { policy: String, name: String, known: Vec<String> },
+    #[error("policy {policy:?} lets a run have {limit} runs right below it at a time")]
+    FanOut { policy: String, limit: u32 },
+    #[error("policy {policy:?} lets {limit} levels of runs stand below a run")]
+    Levels { policy: String, limit: u32 },
+    #[error("the asking process is the last one of its run, which would end with its leaving")]
+    LastTask,
+    #[error("nothing is launched for owner {owner:?}{}", because(reason.as_deref()))]
+    OwnerDenied { owner: String, reason: Option<String> },
+    #[error("owner {0:?} is not denied")]
+    OwnerAllowed(String),
+    #[error("run {0} is suspended already")]
+    Suspended(Uuid),
+    #[error("run {0} is not suspended")]
+    NotSuspended(Uuid),
+    #[error("an extension by nothing is none")]
+    NoExtension,
+    #[error("the deadline of run {0} has passed")]
+    Late(Uuid),
+    #[error("the policy's max_ttl leaves run {id} {left_ms} ms more")]
+    LongExtension { id: Uuid, left_ms: u64 },
+    #[error("the run above {id} ends {left_ms} ms after it")]
+    BeyondParent { id: Uuid, left_ms: u64 },
+    #[error("nothing is selected by nothing")]
+    NoSelection,
 }
 
 impl Refusal {
@@ -77,9 +107,19 @@ impl Refusal {
             Self::Tagged(_) => Code::Tagged,
             Self::NoSlot(_) | Self::NoRoom(_) => Code::Full,
             Self::NotEnforcing(_) => Code::NotEnforcing,
-            Self::ParentEnded(_) | Self::Deep { .. } => Code::BadParent,
+            Self::ParentEnded(_) | Self::ParentSuspended(_) | Self::Deep { .. } => Code::BadParent,
             Self::Run(_) => Code::UnknownRun,
-            Self::Ended { .. } => Code::Ended,
+            Self::Ended { .. } | Self::Late(_) => Code::Ended,
+            Self::NoDelegation { .. }
+            | Self::NotDelegated { .. }
+            | Self::FanOut { .. }
+            | Self::Levels { .. } => Code::NotDelegated,
+            Self::OwnerDenied { .. } => Code::OwnerDenied,
+            Self::OwnerAllowed(_) => Code::BadState,
+            Self::LastTask => Code::BadProcess,
+            Self::Suspended(_) | Self::NotSuspended(_) => Code::BadState,
+            Self::NoExtension | Self::NoSelection => Code::BadRequest,
+            Self::LongExtension { .. } | Self::BeyondParent { .. } => Code::Bound,
         }
     }
 
@@ -97,7 +137,15 @@ impl Refusal {
                 "ask before any thread is started, as `agentid run` does".to_owned()
             }
             Self::Traced(_) => "detach the tracer (strace, gdb) and try again".to_owned(),
-            Self::Tagged(_) => "a run cannot start another run".to_owned(),
+            Self::Tagged(_) => "agentid delegate starts a run below it".to_owned(),
+            Self::NoDelegation { .. } => {
+                "a [delegate] in the policy names what its runs may start".to_owned()
+            }
+            Self::NotDelegated { known, .. } => listed("it delegates to", known)?,
+            Self::FanOut { .. } => "wait until one of them has ended".to_owned(),
+            Self::OwnerDenied { .. } => "an operator can undo it: agentid allow-owner".to_owned(),
+            Self::OwnerAllowed(_) => "agentid status shows operators who is".to_owned(),
+            Self::LastTask => "start it as a child process".to_owned(),
             Self::NoSlot(_) | Self::NoRoom(_) => {
                 "wait until runs have ended, or end some: agentid ps, agentid revoke".to_owned()
             }
@@ -106,12 +154,25 @@ impl Refusal {
             Self::Run(Ambiguous::Many { .. } | Ambiguous::Short(_)) => {
                 "give more of the ID; agentid ps --all lists them".to_owned()
             }
+            Self::Suspended(_) | Self::ParentSuspended(_) => {
+                "agentid resume lets it go on".to_owned()
+            }
+            Self::NotSuspended(_) => "agentid ps shows the state of each run".to_owned(),
+            Self::NoExtension => "say by how much, such as --by 30m".to_owned(),
+            Self::LongExtension { left_ms: 0, .. } => {
+                "it has all the time that its policy has for a run; launch another".to_owned()
+            }
+            Self::LongExtension { left_ms, .. } => format!("ask for at most {}s", left_ms / 1000),
+            Self::BeyondParent { .. } => "extend the run above first".to_owned(),
+            Self::NoSelection => "name a run, or give a filter; --all is for all".to_owned(),
             Self::Long { .. }
             | Self::Control { .. }
             | Self::ManyLabels { .. }
             | Self::Gone
             | Self::ParentEnded(_)
             | Self::Deep { .. }
+            | Self::Levels { .. }
+            | Self::Late(_)
             | Self::Ended { .. } => return None,
         };
         Some(text)
@@ -122,6 +183,10 @@ impl From<Refusal> for ErrorReply {
     fn from(refusal: Refusal) -> Self {
         Self { code: refusal.code(), message: refusal.to_string(), remedy: refusal.remedy() }
     }
+}
+
+fn because(reason: Option<&str>) -> String {
+    reason.map(|reason| format!(": {reason}")).unwrap_or_default()
 }
 
 fn listed(what: &str, names: &[String]) -> Option<String> {

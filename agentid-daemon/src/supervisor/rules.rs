@@ -103,6 +103,19 @@ impl Rules {
         self.current.insert(version.name.clone(), version);
     }
 
+    /// Takes every offer back; what runs are bound to stays.
+    pub fn withdraw_offers(&mut self) {
+        self.current.clear();
+    }
+
+    /// Versions that are compiled and not offered.
+    pub fn retired(&self) -> Vec<PolicyVersion> {
+        let compiled = self.documents.iter().filter(|(_, document)| document.compiled.is_some());
+        let retired =
+            compiled.filter(|(version, _)| self.current.get(&version.name) != Some(*version));
+        retired.map(|(version, _)| version.clone()).collect()
+    }
+
     /// The version that a new run of this policy gets.
     pub fn current(&self, name: &str) -> Result<(&PolicyVersion, &Document), Refusal> {
         let found = self.current.get(name);

@@ -4,6 +4,7 @@
 //!   lock                       held by the daemon that runs
 //!   mark                       no scope or generation below this number is free
 //!   invocations/ID.json        one run
+//!   owners.json                owners for whom nothing is launched
 //!   policies/NAME@DIGEST.toml  the exact text that runs are bound to
 //! ```
 //!
@@ -11,6 +12,7 @@
 //! be read stops the start, because it may be the one that says what a live run is.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
@@ -23,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::instance::{Run, run::PolicyVersion};
+use crate::instance::{DeniedOwners, Run, run::PolicyVersion};
 
 /// Version of the files' format.
 const FORMAT: u32 = 1;
@@ -49,6 +51,11 @@ pub enum StoreError {
         path.display()
     )]
     Mark { path: PathBuf },
+    #[error(
+        "read {}: it is corrupt (move it away, and deny its owners again with agentid deny-owner)",
+        path.display()
+    )]
+    Owners { path: PathBuf, source: serde_json::Error },
     #[error("read policy text {}: it is not the text that its name stands for", path.display())]
     Policy { path: PathBuf },
     #[error("another agentid daemon runs already: it holds {}", path.display())]
@@ -75,6 +82,13 @@ struct Kept<'a> {
 struct Read {
     format: u32,
     run: Run,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Owners {
+    format: u32,
+    denied: DeniedOwners,
 }
 
 impl Store {
@@ -138,6 +152,30 @@ impl Store {
             }
             Ok(()) | Err(_) => Ok(()),
         }
+    }
+
+    /// Owners for whom nothing is launched.
+    pub fn owners(&self) -> Result<DeniedOwners, StoreError> {
+        let path = self.root.join("owners.json");
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            Err(error) => return Err(failed("read", &path)(error)),
+        };
+        match serde_json::from_slice::<Owners>(&bytes) {
+            Ok(owners) if owners.format == FORMAT => Ok(owners.denied),
+            Ok(owners) => Err(StoreError::Format { path, format: owners.format }),
+            Err(source) => Err(StoreError::Owners { path, source }),
+        }
+    }
+
+    pub fn save_owners(&self, denied: &DeniedOwners) -> Result<(), StoreError> {
+        let path = self.root.join("owners.json");
+        let owners = Owners { format: FORMAT, denied: denied.clone() };
+        let mut text = serde_json::to_vec_pretty(&owners)
+            .map_err(|source| StoreError::Owners { path: path.clone(), source })?;
+        text.push(b'\n');
+        self.replace(&path, &text)
     }
 
     /// Keeps the text of a policy for as long as runs may be bound to it.

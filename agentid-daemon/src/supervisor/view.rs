@@ -2,10 +2,10 @@
 
 use super::step::Now;
 use crate::{
-    control::api::{EndView, RunView, TotalsView},
+    control::api::{ChangeView, EndView, RunView, TotalsView},
     instance::{
         Run,
-        run::{End, Totals},
+        run::{Change, Changed, End, Totals},
     },
 };
 
@@ -24,6 +24,7 @@ pub fn run(run: &Run, tasks: u64, live: Option<Totals>, now: Now) -> RunView {
         mode: run.mode.name().to_owned(),
         on_end: run.on_end.name().to_owned(),
         parent: run.parent,
+        above: run.above.clone(),
         command: run.command.clone(),
         uid: run.uid,
         tgid: run.tgid,
@@ -32,6 +33,7 @@ pub fn run(run: &Run, tasks: u64, live: Option<Totals>, now: Now) -> RunView {
         deadline_ms: wall_of(run.place.deadline, now),
         tasks,
         totals: totals.map(totals_view),
+        changes: run.changes.iter().map(change_view).collect(),
         end: run.end.as_ref().map(end_view),
     }
 }
@@ -45,6 +47,20 @@ pub fn wall_of(boot_ns: u64, now: Now) -> u64 {
 fn totals_view(totals: Totals) -> TotalsView {
     let Totals { started, allowed, denied, faults, records, lost } = totals;
     TotalsView { started, allowed, denied, faults, records, lost }
+}
+
+fn change_view(change: &Change) -> ChangeView {
+    let by_ms = match change.what {
+        Changed::Suspended | Changed::Resumed => None,
+        Changed::Extended { by_ms } => Some(by_ms),
+    };
+    ChangeView {
+        at_ms: change.at_ms,
+        by_uid: change.by_uid,
+        reason: change.reason.clone(),
+        what: change.what.name().to_owned(),
+        by_ms,
+    }
 }
 
 fn end_view(end: &End) -> EndView {

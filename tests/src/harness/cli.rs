@@ -1,6 +1,10 @@
 //! `agentid` as an operator types it.
 
-use std::{path::Path, process::Command};
+use std::{
+    os::unix::process::CommandExt as _,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context as _, Result, bail};
 use serde::de::DeserializeOwned;
@@ -31,6 +35,21 @@ impl Daemon {
 
     pub fn revoke(&self, id: &str) -> Result<Revoked> {
         json(self.agentid().args(["revoke", "--json", id]))
+    }
+
+    /// `agentid` with these arguments and `--json`, read as what it prints.
+    pub fn ask<T: DeserializeOwned>(&self, arguments: &[&str]) -> Result<T> {
+        json(self.agentid().args(arguments).arg("--json"))
+    }
+
+    /// What `agentid` with these arguments complains about; it must end with this status.
+    pub fn complaint(&self, uid: u32, status: i32, arguments: &[&str]) -> Result<String> {
+        let mut command = self.agentid();
+        let done = command.args(arguments).uid(uid).gid(uid).stdin(Stdio::null()).output()?;
+        if done.status.code() != Some(status) {
+            bail!("{command:?}: {}: {}", done.status, String::from_utf8_lossy(&done.stderr));
+        }
+        Ok(String::from_utf8_lossy(&done.stderr).into_owned())
     }
 
     pub fn status(&self) -> Result<Status> {

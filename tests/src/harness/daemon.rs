@@ -18,7 +18,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{Scene, scene::PINS, shared, wait};
+use super::{Scene, scene::PINS, shared, view::RunView, wait};
 
 pub const AGENTIDD: &str = "/usr/bin/agentidd";
 /// Loading all programs takes half a minute in a slow emulator, and several times as long beside runs that never rest.
@@ -106,6 +106,12 @@ impl Daemon {
         self.end(Signal::SIGTERM)
     }
 
+    /// SIGHUP: it reads its policies again.
+    pub fn reload(&self) -> Result<()> {
+        let process = self.tgid().context("the daemon is not running")?;
+        Ok(kill(Pid::from_raw(process.cast_signed()), Signal::SIGHUP)?)
+    }
+
     /// What the daemon has said up to now.
     pub fn log(&self) -> String {
         fs::read_to_string(self.scene.log()).unwrap_or_else(|error| error.to_string())
@@ -155,9 +161,9 @@ impl Daemon {
 
     /// Ends every run, and waits until all their tasks are gone.
     pub(super) fn end_runs(&self) -> Result<()> {
-        for run in self.ps()?.iter().filter(|run| run.phase == "active") {
+        for run in self.ps()?.iter().filter(|run| is_live(run)) {
             // One of its ancestors may have taken it along.
-            if self.show(&run.id)?.phase == "active" {
+            if is_live(&self.show(&run.id)?) {
                 self.revoke(&run.id)?;
             }
         }
@@ -196,4 +202,9 @@ impl Drop for Daemon {
             Err(error) => panic!("failed to clean up: {error:#}"),
         }
     }
+}
+
+/// Whether the run has not ended.
+fn is_live(run: &RunView) -> bool {
+    matches!(run.phase.as_str(), "active" | "suspended")
 }

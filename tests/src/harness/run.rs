@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     os::{fd::AsFd as _, unix::process::CommandExt as _},
-    process::{Child, ChildStdin, ChildStdout, ExitStatus, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -15,6 +15,7 @@ use nix::{
 
 use super::{
     Daemon,
+    cli::AGENTID,
     scene::PROBE,
     view::{RunView, Totals},
     wait,
@@ -28,11 +29,13 @@ pub struct Terms<'a> {
     pub uid: u32,
     pub parent: Option<&'a str>,
     pub ttl: Option<&'a str>,
+    /// `NAME=VALUE`
+    pub label: Option<&'a str>,
 }
 
 impl Default for Terms<'_> {
     fn default() -> Self {
-        Self { policy: "fixture", uid: 0, parent: None, ttl: None }
+        Self { policy: "fixture", uid: 0, parent: None, ttl: None, label: None }
     }
 }
 
@@ -67,8 +70,34 @@ impl Run {
         if let Some(ttl) = terms.ttl {
             command.args(["--ttl", ttl]);
         }
-        command.args(["--", PROBE]).current_dir(daemon.scene().workspace());
-        command.uid(terms.uid).gid(terms.uid);
+        if let Some(label) = terms.label {
+            command.args(["--label", label]);
+        }
+        command.args(["--", PROBE]);
+        Self::start(daemon, command, terms.uid, error)
+    }
+
+    /// A run that a run has delegated, and so on, each of one of these policies; the first one is launched. Each but the
+    /// last is a probe that does what `way` says with the next: `spawn` waits for it.
+    pub fn delegated(daemon: &Daemon, uid: u32, policies: &[&str], way: &str) -> Result<Self> {
+        let workspace = format!("workspace={}", daemon.scene().workspace().display());
+        let mut command = daemon.agentid();
+        for (level, policy) in policies.iter().enumerate() {
+            if level == 0 {
+                command.args(["run", "--agent", "probe", "--owner", "suite", "--task", "test"]);
+            } else {
+                command.args([PROBE, way, AGENTID, "--socket"]).arg(daemon.scene().socket());
+                command.arg("delegate");
+            }
+            command.args(["--policy", policy, "--param", &workspace, "--"]);
+        }
+        command.arg(PROBE);
+        Self::start(daemon, command, uid, Stdio::piped())
+    }
+
+    /// Starts what becomes a run, or starts one.
+    pub fn start(daemon: &Daemon, mut command: Command, uid: u32, error: Stdio) -> Result<Self> {
+        command.current_dir(daemon.scene().workspace()).uid(uid).gid(uid);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(error);
         let mut process = command.spawn().context("failed to start agentid run")?;
         let input = process.stdin.take();

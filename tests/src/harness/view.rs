@@ -7,11 +7,25 @@ use serde::Deserialize;
 pub struct RunView {
     pub id: String,
     pub phase: String,
+    pub owner: String,
+    /// The runs above it, the one right above first.
+    #[serde(default)]
+    pub above: Vec<String>,
     pub deadline_ms: u64,
     /// Tasks alive.
     pub tasks: u64,
     pub totals: Option<Totals>,
+    /// What was done to it.
+    #[serde(default)]
+    pub changes: Vec<Change>,
     pub end: Option<End>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Change {
+    pub what: String,
+    pub by_uid: u32,
+    pub reason: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -36,6 +50,25 @@ pub struct Revoked {
     pub also: Vec<String>,
     pub tasks: u64,
     pub remaining: u64,
+}
+
+/// What `suspend`, `resume` and `extend` print.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Changed {
+    pub runs: Vec<ChangedRun>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ChangedRun {
+    pub id: String,
+    pub phase: String,
+    pub deadline_ms: u64,
+}
+
+/// What `revoke` prints of several runs.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct RevokedAll {
+    pub runs: Vec<Revoked>,
 }
 
 /// An element of `events`.
@@ -92,8 +125,18 @@ pub struct Why {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct PolicyView {
+    pub name: String,
+    pub digest: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Status {
     pub posture: String,
     pub active: u64,
     pub stopping: u64,
+    #[serde(default)]
+    pub policy_mistakes: Vec<String>,
+    #[serde(default)]
+    pub policies: Vec<PolicyView>,
 }

@@ -1,10 +1,15 @@
 //! One file for each verb.
 
+pub mod change;
+pub mod completions;
 pub mod events;
+pub mod owner;
 pub mod policy;
 pub mod ps;
 pub mod revoke;
 pub mod run;
 pub mod show;
 pub mod status;
+pub mod tree;
+pub mod whoami;
 pub mod why;

@@ -1,12 +1,17 @@
 //! `agentid ps`
 
 use crate::{
-    cli::{args::Ps, exit, failure::Failure, render},
-    control::{api::RunView, client::Client},
+    cli::{args::Ps, exit, failure::Failure, render, select},
+    control::{
+        api::{RunView, SelectRequest},
+        client::Client,
+    },
 };
 
 pub fn run(client: &Client, arguments: &Ps) -> Result<u8, Failure> {
-    let runs: Vec<RunView> = client.get(&format!("/v1/runs?all={}", arguments.all))?;
+    let request =
+        SelectRequest { select: select::filters(&arguments.filters)?, ended: arguments.all };
+    let runs: Vec<RunView> = client.post("/v1/select", &request)?;
     if arguments.json {
         render::json(&runs)?;
     } else {
@@ -30,7 +35,7 @@ fn row(run: &RunView, now_ms: u64) -> Vec<String> {
         None => run.phase.clone(),
     };
     let left = match run.phase.as_str() {
-        "active" => render::span(now_ms, run.deadline_ms),
+        "active" | "suspended" => render::span(now_ms, run.deadline_ms),
         _ => "-".to_owned(),
     };
     vec![

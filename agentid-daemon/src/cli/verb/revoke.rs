@@ -1,21 +1,46 @@
 //! `agentid revoke`
 
 use crate::{
-    cli::{args::Revoke, exit, failure::Failure, render},
+    cli::{args::Revoke, exit, failure::Failure, render, select},
     control::{
-        api::{RevokeReply, RevokeRequest},
+        api::{RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest, RunView},
         client::{Client, segment},
     },
 };
 
 pub fn run(client: &Client, arguments: Revoke) -> Result<u8, Failure> {
-    let route = format!("/v1/runs/{}/revoke", segment(&arguments.id));
-    let request = RevokeRequest { reason: arguments.reason };
+    match &arguments.selection.id {
+        Some(id) => one(client, id, &arguments),
+        None => all(client, &arguments),
+    }
+}
+
+fn one(client: &Client, id: &str, arguments: &Revoke) -> Result<u8, Failure> {
+    let route = format!("/v1/runs/{}/revoke", segment(id));
+    let request = RevokeRequest { reason: arguments.reason.clone() };
     let reply: RevokeReply = client.post(&route, &request)?;
     if arguments.json {
         render::json(&reply)?;
     } else {
         render::print(&text(&reply))?;
+    }
+    Ok(exit::SUCCESS)
+}
+
+fn all(client: &Client, arguments: &Revoke) -> Result<u8, Failure> {
+    let live = |run: &RunView| matches!(run.phase.as_str(), "active" | "suspended");
+    if !select::confirmed(client, &arguments.selection, "revoke", live)? {
+        return Ok(exit::SUCCESS);
+    }
+    let request = RevokeAllRequest {
+        select: select::selector(&arguments.selection)?,
+        reason: arguments.reason.clone(),
+    };
+    let reply: RevokeAllReply = client.post("/v1/revoke", &request)?;
+    if arguments.json {
+        render::json(&reply)?;
+    } else {
+        render::print(&table(&reply))?;
     }
     Ok(exit::SUCCESS)
 }
@@ -34,4 +59,36 @@ pub fn text(reply: &RevokeReply) -> String {
         None => format!("  {} tasks are left, denied everything\n", reply.remaining),
     };
     text
+}
+
+/// The same of several runs: a line for each, and the sum.
+pub fn table(reply: &RevokeAllReply) -> String {
+    let titles = ["REVOKED", "WITH IT", "TASKS", "LEFT", "DENIED", "STOPPED"];
+    let rows: Vec<Vec<String>> = reply.runs.iter().map(row).collect();
+    let sum = |of: fn(&RevokeReply) -> u64| reply.runs.iter().map(of).sum::<u64>();
+    let (tasks, left) = (sum(|run| run.tasks), sum(|run| run.remaining));
+    let stopped = match reply.stopped_after_ms {
+        Some(ms) => format!("last task stopped after {ms:.1} ms"),
+        None => format!("{left} are left, denied everything"),
+    };
+    let count = select::number(reply.runs.len());
+    if reply.runs.is_empty() {
+        return format!("{count} revoked\n");
+    }
+    let denied = reply.denied_after_ms;
+    render::table(&titles, &rows)
+        + &format!("{count} revoked: everything denied after {denied:.1} ms, ")
+        + &format!("{tasks} tasks alive then, {stopped}\n")
+}
+
+fn row(run: &RevokeReply) -> Vec<String> {
+    let stopped = run.stopped_after_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1} ms"));
+    vec![
+        render::short(run.id),
+        run.also.len().to_string(),
+        run.tasks.to_string(),
+        run.remaining.to_string(),
+        format!("{:.1} ms", run.denied_after_ms),
+        stopped,
+    ]
 }

@@ -3,7 +3,7 @@
 use crate::{
     cli::{args::Show, exit, failure::Failure, render},
     control::{
-        api::RunView,
+        api::{ChangeView, RunView},
         client::{Client, segment},
     },
 };
@@ -16,6 +16,13 @@ pub fn run(client: &Client, arguments: &Show) -> Result<u8, Failure> {
         render::print(&text(&run))?;
     }
     Ok(exit::SUCCESS)
+}
+
+fn change(change: &ChangeView) -> String {
+    let by = change.by_ms.map(|ms| format!(" by {}", render::span(0, ms))).unwrap_or_default();
+    let reason = change.reason.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
+    let (what, uid, at) = (&change.what, change.by_uid, render::moment(change.at_ms));
+    format!("{what}{by} by uid {uid} at {at}{reason}")
 }
 
 /// Everything about a run, one fact in each line.
@@ -35,7 +42,7 @@ pub fn text(run: &RunView) -> String {
         ("parameters", pairs(params.collect())),
         ("mode", run.mode.clone()),
         ("at the end", run.on_end.clone()),
-        ("parent", run.parent.map(|id| id.to_string()).unwrap_or_default()),
+        ("stands on", pairs(run.above.iter().map(ToString::to_string).collect())),
         ("command", run.command.join(" ")),
         ("user", run.uid.to_string()),
         ("process", run.tgid.to_string()),
@@ -51,6 +58,9 @@ pub fn text(run: &RunView) -> String {
         lines.push(("tasks ever", totals.started.to_string()));
         lines.push(("verdicts", verdicts));
         lines.push(("records", format!("{}, {} lost", totals.records, totals.lost)));
+    }
+    for change in &run.changes {
+        lines.push(("change", self::change(change)));
     }
     if let Some(end) = &run.end {
         let by = end.by_uid.map(|uid| format!(" by uid {uid}")).unwrap_or_default();

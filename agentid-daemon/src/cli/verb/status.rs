@@ -1,11 +1,11 @@
 //! `agentid status`
 
 use crate::{
-    cli::{args::Status, exit, failure::Failure, render},
+    cli::{args::Json, exit, failure::Failure, render},
     control::{api::StatusReply, client::Client},
 };
 
-pub fn run(client: &Client, arguments: &Status) -> Result<u8, Failure> {
+pub fn run(client: &Client, arguments: &Json) -> Result<u8, Failure> {
     let status: StatusReply = client.get("/v1/status")?;
     if arguments.json {
         render::json(&status)?;
@@ -27,8 +27,8 @@ pub fn text(status: &StatusReply) -> String {
         (
             "runs",
             format!(
-                "{} active, {} stopping, {} slots",
-                status.active, status.stopping, status.slots
+                "{} active, {} suspended, {} stopping, {} slots",
+                status.active, status.suspended, status.stopping, status.slots
             ),
         ),
         ("hooks", format!("{attached} of {} attached", status.hooks.len())),
@@ -40,6 +40,15 @@ pub fn text(status: &StatusReply) -> String {
     for hook in status.hooks.iter().filter(|hook| !hook.attached) {
         let why = hook.why_not.as_deref().unwrap_or("unknown");
         text += &format!("  {} is not attached: {}\n", hook.name, render::clean(why));
+    }
+    for mistake in &status.policy_mistakes {
+        text += &format!("  policies stay as they were: {}\n", render::clean(mistake));
+    }
+    for denied in &status.denied_owners {
+        let reason = denied.reason.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
+        let (uid, at) = (denied.by_uid, render::moment(denied.at_ms));
+        let line = format!("{} has no launches, by uid {uid} at {at}{reason}", denied.owner);
+        text += &format!("  {}\n", render::clean(&line));
     }
     text.push('\n');
     let policies: Vec<Vec<String>> = status

@@ -15,10 +15,11 @@ fn a_tagged_task_may_only_ask_who_it_is_even_as_root() {
     for uid in [0, 1000] {
         let caller = standing(uid, uid == 0, true);
         assert_eq!(caller.may(Ask::WhoAmI), Ok(()));
-        for ask in [Ask::Own, Ask::RunOf(uid), Ask::RunOf(7)] {
+        for ask in [Ask::Own, Ask::Host, Ask::RunOf(uid), Ask::RunOf(7)] {
             assert_eq!(caller.may(ask).unwrap_err().code, Code::Tagged);
         }
         assert!(!caller.sees(uid));
+        assert_eq!(caller.may(Ask::Delegate), Ok(()));
     }
 }
 
@@ -27,6 +28,9 @@ fn a_user_launches_and_sees_its_own_runs_only() {
     let caller = standing(1000, false, false);
     assert_eq!(caller.may(Ask::Own), Ok(()));
     assert_eq!(caller.may(Ask::RunOf(1000)), Ok(()));
+    for ask in [Ask::Delegate, Ask::Host] {
+        assert_eq!(caller.may(ask).unwrap_err().code, Code::Forbidden);
+    }
     assert_eq!(caller.may(Ask::RunOf(0)).unwrap_err().code, Code::Forbidden);
     assert!(caller.sees(1000) && !caller.sees(1001));
     assert_eq!(caller.limit(), Some(1000));
@@ -35,7 +39,7 @@ fn a_user_launches_and_sees_its_own_runs_only() {
 #[test]
 fn an_operator_may_do_all() {
     let caller = standing(1000, true, false);
-    for ask in [Ask::WhoAmI, Ask::Own, Ask::RunOf(0), Ask::RunOf(7)] {
+    for ask in [Ask::WhoAmI, Ask::Own, Ask::Host, Ask::RunOf(0), Ask::RunOf(7)] {
         assert_eq!(caller.may(ask), Ok(()));
     }
     assert_eq!(caller.limit(), None);

@@ -100,8 +100,13 @@ impl Supervisor {
             self.rules.load(run.policy.clone(), policy, text);
         }
         let bond = self.bind(id, &run.policy, &run.params)?;
-        let instance =
-            Instance { policy: bond.policy_scope, params: bond.params_scope, ..instance };
+        let instance = Instance {
+            policy: bond.policy_scope,
+            params: bond.params_scope,
+            state: run.phase.slot_state(),
+            deadline: run.place.deadline,
+            ..instance
+        };
         self.apply(&[MapOp::SetInstance(run.place.slot, instance)])?;
         Ok(())
     }
@@ -134,12 +139,15 @@ fn stranger(slot: u32, instance: &Instance, at_ms: u64) -> Run {
         mode: RunMode::Enforce,
         on_end: OnEnd::Kill,
         parent: None,
+        above: Vec::new(),
         command: Vec::new(),
         uid: 0,
         tgid: 0,
         place: Place { slot, generation: instance.generation, deadline: instance.deadline },
         launched_ms: at_ms,
+        launched_ns: 0,
         phase: Phase::Stopping(Ending::Revoked),
+        changes: Vec::new(),
         end: Some(End { reason, ..End::of(Ending::Revoked, at_ms) }),
     }
 }

@@ -71,13 +71,43 @@ impl Supervisor {
                 self.reply(verb, reply, answer);
             }
             Command::Status(reply) => {
-                let answer = own.map(|()| self.status());
+                let answer = own.map(|()| self.status(&standing));
+                self.reply(verb, reply, answer);
+            }
+            Command::Tree(reply) => {
+                let answer = own.and_then(|()| self.tree(&standing));
+                self.reply(verb, reply, answer);
+            }
+            Command::Owner { denied, request, reply } => {
+                let allowed = standing.may(Ask::Host);
+                let answer = allowed.and_then(|()| self.owner(&standing, request, denied));
+                self.reply(verb, reply, answer);
+            }
+            Command::Delegate(request, reply) => {
+                let answer = standing.may(Ask::Delegate).and_then(|()| match tag {
+                    Some(tag) => self.delegate(&caller, &tag, *request),
+                    None => Err(Refusal::Gone.into()),
+                });
+                self.metrics.launches.with_label_values(&[result(&answer)]).inc();
+                self.reply(verb, reply, answer);
+            }
+            Command::Select { request, reply } => {
+                let answer =
+                    own.and_then(|()| self.select(&standing, &request.select, request.ended));
+                self.reply(verb, reply, answer);
+            }
+            Command::RevokeAll { request, reply } => match own {
+                Ok(()) => self.revoke_all(&standing, &request, arrived, reply),
+                Err(refused) => self.reply(verb, reply, Err(refused)),
+            },
+            Command::Change { kind, request, reply } => {
+                let answer = own.and_then(|()| self.change(&standing, kind, request));
                 self.reply(verb, reply, answer);
             }
         }
     }
 
-    fn find(&self, standing: &Standing, text: &str) -> Result<&Run, ErrorReply> {
+    pub(super) fn find(&self, standing: &Standing, text: &str) -> Result<&Run, ErrorReply> {
         let seen = |run: &Run| standing.sees(run.uid);
         Ok(self.state.registry.find(text, seen).map_err(Refusal::from)?)
     }
@@ -87,7 +117,7 @@ impl Supervisor {
         self.state.registry.all().filter(seen).map(|run| self.view(run)).collect()
     }
 
-    fn view(&self, run: &Run) -> RunView {
+    pub(super) fn view(&self, run: &Run) -> RunView {
         let holds = run.phase.holds_slot();
         let activity = if holds { self.activity(run.place.slot) } else { None };
         let tasks = activity.map_or(0, |activity| activity.live);
@@ -133,7 +163,7 @@ impl Supervisor {
         Ok(Feed { past, live })
     }
 
-    fn status(&self) -> StatusReply {
+    fn status(&self, standing: &Standing) -> StatusReply {
         let posture = &self.state.posture;
         let hooks = self.kernel.hooks().into_iter().map(|(name, attached)| HookView {
             name: name.to_owned(),
@@ -158,11 +188,14 @@ impl Supervisor {
             why: posture.why().map(ToOwned::to_owned),
             started_ms: self.started_ms,
             active: self.number_of(|phase| phase == Phase::Active),
-            stopping: self.number_of(|phase| phase != Phase::Active),
+            suspended: self.number_of(|phase| phase == Phase::Suspended),
+            stopping: self.number_of(|phase| !phase.is_live()),
             slots: u64::from(map::SLOTS) - 1,
             hooks: hooks.collect(),
             maps: maps.collect(),
             policies: policies.collect(),
+            policy_mistakes: if standing.operator { self.mistakes.clone() } else { Vec::new() },
+            denied_owners: self.denied_owners(standing),
         }
     }
 
@@ -197,13 +230,12 @@ impl Supervisor {
         for name in crate::instance::Posture::NAMES {
             self.metrics.posture.with_label_values(&[name]).set(i64::from(name == posture));
         }
-        let [active, stopping, _] = Phase::NAMES;
-        let count = |active| {
-            i64::try_from(self.number_of(|phase| (phase == Phase::Active) == active))
-                .unwrap_or(i64::MAX)
-        };
-        self.metrics.instances.with_label_values(&[active]).set(count(true));
-        self.metrics.instances.with_label_values(&[stopping]).set(count(false));
+        let [active, suspended, stopping, _] = Phase::NAMES;
+        for name in [active, suspended, stopping] {
+            let count = self.number_of(|phase| phase.name() == name);
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.metrics.instances.with_label_values(&[name]).set(count);
+        }
     }
 
     /// Gives an answer, and counts what it was.

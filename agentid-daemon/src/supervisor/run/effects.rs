@@ -1,7 +1,7 @@
 //! Doing what [`step`](crate::supervisor::step) says.
 
 use agentid_common::{
-    instance::{Activity, Instance},
+    instance::{Activity, Instance, State},
     tag::{COUNTED, InvocationId, Tag},
 };
 use thiserror::Error;
@@ -21,7 +21,7 @@ use crate::{
     supervisor::{
         command::Caller,
         rules::Release,
-        step::{Effect, Input},
+        step::{Actor, Effect, Input},
         store::StoreError,
     },
 };
@@ -39,6 +39,10 @@ pub(super) enum EffectError {
     NoCaller,
     #[error("deny the run everything")]
     Deny(#[source] ApplyError),
+    #[error("give the run its rights back")]
+    Permit(#[source] ApplyError),
+    #[error("move the run's deadline")]
+    Prolong(#[source] ApplyError),
     #[error("clear the slot")]
     Clear(#[source] ApplyError),
     #[error("take the run's rules up again")]
@@ -59,7 +63,7 @@ impl Supervisor {
             if let Some(id) = rebound {
                 // Its old rules go with the rest of the earlier daemon's; it cannot live on without any.
                 let reason = Some(format!("its rules could not be taken up again: {message}"));
-                self.input(Input::Revoke { id, by_uid: 0, reason });
+                self.input(Input::Revoke { ids: vec![id], by: Actor { uid: 0, reason } });
             }
         }
     }
@@ -74,12 +78,20 @@ impl Supervisor {
                 Some(run) => Ok(self.store.save(run)?),
                 None => Ok(()),
             },
+            Effect::SaveOwners => Ok(self.store.save_owners(&self.state.denied)?),
             Effect::Forget(id) => Ok(self.store.forget(id)?),
             Effect::Occupy { instance, id } => self.occupy(id, instance),
             Effect::Tag(id) => self.tag(id, caller.ok_or(EffectError::NoCaller)?),
+            Effect::Retag(id) => self.retag(id, caller.ok_or(EffectError::NoCaller)?),
             Effect::Rebind(id) => Ok(self.rebind(id)?),
             Effect::Deny { slot, state } => {
                 self.apply(&[MapOp::SetState(slot, state)]).map_err(EffectError::Deny)
+            }
+            Effect::Permit { slot } => {
+                self.apply(&[MapOp::SetState(slot, State::ACTIVE)]).map_err(EffectError::Permit)
+            }
+            Effect::Prolong { slot, deadline } => {
+                self.apply(&[MapOp::SetDeadline(slot, deadline)]).map_err(EffectError::Prolong)
             }
             Effect::Stop { id, kill } => {
                 self.stop(id, kill);
@@ -105,13 +117,16 @@ impl Supervisor {
 
     fn tag(&mut self, id: Uuid, caller: &Caller) -> Result<(), EffectError> {
         let Some(run) = self.state.registry.get(id) else { return Ok(()) };
-        let tag = Tag {
-            generation: run.place.generation,
-            slot: run.place.slot,
-            counted: COUNTED,
-            invocation: InvocationId(run.id.into_bytes()),
-        };
-        Ok(self.kernel.tag(caller.process(), &tag)?)
+        Ok(self.kernel.tag(caller.process(), &tag_of(run))?)
+    }
+
+    /// The process leaves the run above for the new one, and no other run for any other.
+    fn retag(&mut self, id: Uuid, caller: &Caller) -> Result<(), EffectError> {
+        let Some(run) = self.state.registry.get(id) else { return Ok(()) };
+        let above = run.parent.and_then(|parent| self.state.registry.get(parent));
+        let above = above.ok_or(EffectError::NoCaller)?;
+        let (from, to) = (tag_of(above), tag_of(run));
+        Ok(self.kernel.retag(caller.process(), caller.tgid, &from, &to)?)
     }
 
     /// Empties a slot. What its run alone has needed is taken back later, when no hook can be under way with it.
@@ -128,7 +143,7 @@ impl Supervisor {
         Ok(())
     }
 
-    fn publish(&mut self, id: Option<Uuid>, what: What) {
+    pub(super) fn publish(&mut self, id: Option<Uuid>, what: What) {
         let run = id.and_then(|id| self.state.registry.get(id));
         let uid = run.map(|run| run.uid);
         let event = Event { time_ms: super::wall_ms(), run: run.map(enrich::name), what };
@@ -176,5 +191,15 @@ impl Supervisor {
     /// What a limited or unlimited caller may see of the events.
     pub(super) fn filter(run: Option<&Run>, uid: Option<u32>) -> Filter {
         Filter { run: run.map(|run| run.id), uid }
+    }
+}
+
+/// What the first task of a run carries.
+fn tag_of(run: &Run) -> Tag {
+    Tag {
+        generation: run.place.generation,
+        slot: run.place.slot,
+        counted: COUNTED,
+        invocation: InvocationId(run.id.into_bytes()),
     }
 }

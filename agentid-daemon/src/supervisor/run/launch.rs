@@ -1,8 +1,11 @@
 //! Launching: from a request to a tagged process.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
-use agentid_common::{instance::Ladder, verdict::Mode};
+use agentid_common::{file::Rights, instance::Ladder, tag::Tag, verdict::Mode};
 use thiserror::Error;
 use tracing::{error, info, warn};
 use uuid::Uuid;
@@ -10,7 +13,7 @@ use uuid::Uuid;
 use super::{Supervisor, binding::BindingError, effects::EffectError};
 use crate::{
     control::{
-        api::{Code, ErrorReply, LaunchReply, LaunchRequest},
+        api::{Code, DelegateRequest, ErrorReply, LaunchReply, LaunchRequest},
         caller::{self, Standing},
     },
     image::BindError,
@@ -20,12 +23,13 @@ use crate::{
     },
     supervisor::{
         command::{Answer, Caller},
-        launch,
+        delegate, launch,
         refusal::Refusal,
         rules::{Bond, RulesError},
         step::{Input, Launch, step},
         store::StoreError,
         view,
+        why::Question,
     },
 };
 
@@ -51,6 +55,16 @@ struct Terms {
     on_end: OnEnd,
 }
 
+/// Where a launch comes from.
+#[derive(Clone, Copy, Debug)]
+struct Origin {
+    /// The user who may see and end the run.
+    uid: u32,
+    parent: Option<Uuid>,
+    /// Whether the caller is a process of the run above.
+    from_run: bool,
+}
+
 impl Supervisor {
     /// Makes the caller the first process of a new run.
     pub(super) fn launch(
@@ -59,7 +73,52 @@ impl Supervisor {
         standing: &Standing,
         request: LaunchRequest,
     ) -> Answer<LaunchReply> {
-        self.try_launch(caller, standing, request).map_err(|failure| match failure {
+        let parent = request.parent.as_ref().map(|text| self.find(standing, text));
+        let parent = parent.transpose()?.map(|run| run.id);
+        self.launch_as(caller, Origin { uid: caller.uid, parent, from_run: false }, request)
+    }
+
+    /// Makes the caller, a process of a run, the first process of a run below that.
+    pub(super) fn delegate(
+        &mut self,
+        caller: &Caller,
+        tag: &Tag,
+        request: DelegateRequest,
+    ) -> Answer<LaunchReply> {
+        let parent = self.state.registry.holder(tag.slot, tag.generation);
+        let parent = parent.ok_or(Refusal::Gone)?;
+        let policy_of = |version: &PolicyVersion| Some(&self.rules.document(version)?.policy);
+        delegate::check(&self.state.registry, policy_of, parent, &request.policy)?;
+        // Whoever left last would take the run above, and with it the new one, along.
+        if self.activity(tag.slot).is_none_or(|activity| activity.live < 2) {
+            return Err(Refusal::LastTask.into());
+        }
+        // What the run may not look at it is not told of either.
+        for (param, path) in &request.params {
+            if !self.may_read(parent, path) {
+                let (param, path) = (param.clone(), path.clone());
+                return Err(Refusal::NoFolder { param, path }.into());
+            }
+        }
+        let origin = Origin { uid: parent.uid, parent: Some(parent.id), from_run: true };
+        let request = delegate::request(parent, request);
+        self.launch_as(caller, origin, request)
+    }
+
+    fn may_read(&self, run: &Run, path: &Path) -> bool {
+        let Ok(place) = self.kernel.locate(path) else { return false };
+        let facts = self.rules.at(self.kernel.boot_ns());
+        let reply = Question { run, policy: None, object: "" }.file(&facts, &place, Rights::READ);
+        matches!(reply.verdict.as_str(), "allow" | "audit")
+    }
+
+    fn launch_as(
+        &mut self,
+        caller: &Caller,
+        origin: Origin,
+        request: LaunchRequest,
+    ) -> Answer<LaunchReply> {
+        self.try_launch(caller, origin, request).map_err(|failure| match failure {
             LaunchError::Refused(refusal) => refusal.into(),
             LaunchError::Binding(BindingError::Rules(RulesError::Bind { source, .. })) => {
                 match source {
@@ -78,19 +137,13 @@ impl Supervisor {
     fn try_launch(
         &mut self,
         caller: &Caller,
-        standing: &Standing,
+        origin: Origin,
         request: LaunchRequest,
     ) -> Result<LaunchReply, LaunchError> {
+        let Origin { uid, parent, from_run } = origin;
         launch::check(&request)?;
         let terms = self.terms(&request)?;
         folders_exist(&request.params)?;
-        let parent = match &request.parent {
-            Some(text) => {
-                let seen = |run: &Run| standing.sees(run.uid);
-                Some(self.state.registry.find(text, seen).map_err(Refusal::from)?.id)
-            }
-            None => None,
-        };
         inspect(caller)?;
 
         let id = Uuid::now_v7();
@@ -110,8 +163,9 @@ impl Supervisor {
             mode: terms.mode,
             on_end: terms.on_end,
             parent,
+            above: Vec::new(),
             command: launch::shortened(&request.command),
-            uid: caller.uid,
+            uid,
             tgid: caller.tgid,
             // The slot is chosen by the step.
             place: Place {
@@ -120,16 +174,13 @@ impl Supervisor {
                 deadline: now.boot_ns.saturating_add(terms.ttl_ms.saturating_mul(1_000_000)),
             },
             launched_ms: now.wall_ms,
+            launched_ns: now.boot_ns,
             phase: Phase::Active,
+            changes: Vec::new(),
             end: None,
         };
-        let reply = LaunchReply {
-            id,
-            policy: run.policy.to_string(),
-            deadline_ms: view::wall_of(run.place.deadline, now),
-        };
         let Bond { policy_scope, params_scope } = bond;
-        let launch = Launch { run, policy_scope, params_scope };
+        let launch = Launch { run, policy_scope, params_scope, from_run };
         let effects = match step(&mut self.state, Input::Launch(Box::new(launch)), now) {
             Ok(effects) => effects,
             Err(refusal) => {
@@ -143,6 +194,12 @@ impl Supervisor {
                 return Err(failure.into());
             }
         }
+        let Some(run) = self.state.registry.get(id) else { return Err(Refusal::Gone.into()) };
+        let reply = LaunchReply {
+            id,
+            policy: run.policy.to_string(),
+            deadline_ms: view::wall_of(run.place.deadline, now),
+        };
         // A thread that was started between the first look and the tag would go on without one.
         if let Err(refusal) = inspect(caller) {
             warn!(%id, %refusal, "the launching process has changed while it was tagged");

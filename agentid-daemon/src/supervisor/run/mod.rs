@@ -7,14 +7,20 @@ mod adopt;
 mod answer;
 mod binding;
 mod effects;
+mod hold;
 mod launch;
+mod owner;
 mod records;
+mod reload;
 mod revoke;
+mod select;
 mod stopping;
+mod tree;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    path::PathBuf,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -94,18 +100,24 @@ pub struct Supervisor {
     /// What ended runs have needed, to be taken back at the next tick.
     garbage: Vec<Release>,
     started_ms: u64,
+    /// Where the policies are, and what was wrong with them when they were read last.
+    folder: PathBuf,
+    mistakes: Vec<String>,
 }
 
 /// What comes to the loop from outside.
 pub struct Inbox {
     pub commands: mpsc::Receiver<Envelope>,
     pub scrapes: mpsc::Receiver<Scrape>,
+    /// The policies are to be read again.
+    pub reloads: mpsc::Receiver<()>,
 }
 
 /// What the loop has waited for.
 enum Woken {
     Command(Envelope),
     Scrape(Scrape),
+    Reload,
     Pass,
     Tick,
     Records,
@@ -121,6 +133,7 @@ impl Supervisor {
     ) -> Result<Self, RunError> {
         // Read before anything is touched: a file that cannot be read leaves all as it was.
         let known = store.runs()?;
+        let denied = store.owners()?;
         let metrics = Metrics::new(&labels(), env!("CARGO_PKG_VERSION"), ABI_VERSION)?;
         let (mut kernel, held) = Kernel::start(options)?;
         let image = kernel.image().map_err(RunError::Image)?;
@@ -132,6 +145,7 @@ impl Supervisor {
         let (rules, leftover) = Rules::new(kernel.names(), image, next);
         let state = State {
             registry: Registry::new(map::SLOTS, ENDED),
+            denied,
             // Until the canary has spoken nothing is launched.
             posture: Posture::Off("the canary has not reported yet".to_owned()),
             on_lost: match settings.on_enforcement_lost {
@@ -155,6 +169,8 @@ impl Supervisor {
             ticks: 0,
             garbage: Vec::new(),
             started_ms: wall_ms(),
+            folder: settings.policies.clone(),
+            mistakes: Vec::new(),
         };
         supervisor.offer(policies);
         supervisor.adopt(known, held, leftover)?;
@@ -185,6 +201,7 @@ impl Supervisor {
             let woken = tokio::select! {
                 () = &mut stop => return Ok(()),
                 Some(envelope) = inbox.commands.recv() => Woken::Command(envelope),
+                Some(()) = inbox.reloads.recv() => Woken::Reload,
                 Some(scrape) = inbox.scrapes.recv() => Woken::Scrape(scrape),
                 () = sleep_until(pass), if pass.is_some() => Woken::Pass,
                 _ = tick.tick() => Woken::Tick,
@@ -200,6 +217,7 @@ impl Supervisor {
             match woken {
                 Woken::Command(envelope) => self.answer(envelope),
                 Woken::Scrape(scrape) => self.scrape(scrape),
+                Woken::Reload => self.reload(),
                 Woken::Pass => self.pass(),
                 Woken::Tick => {
                     self.tick();
@@ -224,6 +242,7 @@ impl Supervisor {
         if !self.stopping.is_empty() || self.ticks.is_multiple_of(RECONCILE) {
             self.reconcile();
         }
+        self.retire();
         self.collect();
     }
 
@@ -246,7 +265,7 @@ impl Supervisor {
 pub fn labels() -> Labels {
     Labels {
         postures: Posture::NAMES.to_vec(),
-        states: Phase::NAMES[..2].to_vec(),
+        states: Phase::NAMES[..3].to_vec(),
         endings: Ending::ALL.iter().map(|ending| ending.name()).collect(),
         verbs: Command::VERBS.to_vec(),
     }

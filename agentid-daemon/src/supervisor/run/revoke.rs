@@ -11,14 +11,14 @@ use uuid::Uuid;
 use super::{Supervisor, effects::EffectError, launch::chain};
 use crate::{
     control::{
-        api::{Code, ErrorReply, RevokeReply, RevokeRequest},
+        api::{Code, ErrorReply, RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest},
         caller::{Ask, Standing},
     },
-    instance::Run,
+    instance::Phase,
     supervisor::{
         command::{Answer, Reply},
-        refusal::Refusal,
-        step::{Effect, Input, step},
+        launch,
+        step::{Actor, Effect, Input, step},
     },
 };
 
@@ -28,10 +28,25 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A revocation whose tasks are not all gone.
 #[derive(Debug)]
 pub(super) struct Waiter {
-    pending: BTreeSet<Uuid>,
     arrived: Instant,
+    denied_after: Duration,
+    parts: Vec<Part>,
+    reply: Asked,
+}
+
+/// One run that was named or selected, with those that end with it.
+#[derive(Debug)]
+struct Part {
+    /// Those of them whose tasks are killed and not all gone.
+    pending: BTreeSet<Uuid>,
     so_far: RevokeReply,
-    reply: Option<Reply<RevokeReply>>,
+}
+
+/// How it was asked for.
+#[derive(Debug)]
+enum Asked {
+    One(Reply<RevokeReply>),
+    All(Reply<RevokeAllReply>),
 }
 
 impl Supervisor {
@@ -43,30 +58,56 @@ impl Supervisor {
         arrived: Instant,
         reply: Reply<RevokeReply>,
     ) {
-        match self.begin_revoke(standing, text, request, arrived) {
-            Ok(waiter) => {
-                self.count("revoke", &Ok(()));
-                self.waiters.push(Waiter { reply: Some(reply), ..waiter });
-                self.give_up_waiting();
+        let found = self.find(standing, text).map(|run| (run.id, run.uid));
+        let allowed = found.and_then(|(id, uid)| standing.may(Ask::RunOf(uid)).map(|()| vec![id]));
+        let begun = allowed.and_then(|ids| self.begin(standing, ids, request.reason, arrived));
+        match begun {
+            Ok((denied_after, parts)) => {
+                self.wait(Waiter { arrived, denied_after, parts, reply: Asked::One(reply) });
             }
             Err(refused) => self.reply("revoke", reply, Err(refused)),
         }
     }
 
-    fn begin_revoke(
+    pub(super) fn revoke_all(
         &mut self,
         standing: &Standing,
-        text: &str,
-        request: RevokeRequest,
+        request: &RevokeAllRequest,
         arrived: Instant,
-    ) -> Answer<Waiter> {
-        let seen = |run: &Run| standing.sees(run.uid);
-        let run = self.state.registry.find(text, seen).map_err(Refusal::from)?;
-        let id = run.id;
-        standing.may(Ask::RunOf(run.uid))?;
-        crate::supervisor::launch::reason(request.reason.as_deref())?;
-        let also = self.state.registry.descendants(id);
-        let input = Input::Revoke { id, by_uid: standing.uid, reason: request.reason };
+        reply: Reply<RevokeAllReply>,
+    ) {
+        let ids = self.selected(standing, &request.select, Phase::is_live);
+        let begun = ids.and_then(|ids| self.begin(standing, ids, request.reason.clone(), arrived));
+        match begun {
+            Ok((denied_after, parts)) => {
+                self.wait(Waiter { arrived, denied_after, parts, reply: Asked::All(reply) });
+            }
+            Err(refused) => self.reply("revoke", reply, Err(refused)),
+        }
+    }
+
+    fn wait(&mut self, waiter: Waiter) {
+        self.count("revoke", &Ok(()));
+        self.waiters.push(waiter);
+        self.give_up_waiting();
+    }
+
+    /// Ends the runs. All of them, and all below, are denied everything before the first task is stopped.
+    fn begin(
+        &mut self,
+        standing: &Standing,
+        ids: Vec<Uuid>,
+        reason: Option<String>,
+        arrived: Instant,
+    ) -> Answer<(Duration, Vec<Part>)> {
+        launch::reason(reason.as_deref())?;
+        let below = |id: &Uuid| {
+            let mut also = self.state.registry.descendants(*id);
+            also.retain(|below| !ids.contains(below));
+            (*id, also)
+        };
+        let trees: Vec<(Uuid, Vec<Uuid>)> = ids.iter().map(below).collect();
+        let input = Input::Revoke { ids, by: Actor { uid: standing.uid, reason } };
         let now = self.now();
         let mut effects = step(&mut self.state, input, now)?.into_iter().peekable();
 
@@ -76,7 +117,7 @@ impl Supervisor {
             failure = self.carry_out(denial, None).err().or(failure);
         }
         let denied_after = arrived.elapsed();
-        let pending: BTreeSet<Uuid> = effects
+        let killed: BTreeSet<Uuid> = effects
             .clone()
             .filter_map(|effect| match effect {
                 Effect::Stop { id, kill: true } => Some(id),
@@ -87,41 +128,47 @@ impl Supervisor {
         if let Some(failure) = failure {
             return Err(not_denied(&failure));
         }
-        info!(%id, by_uid = standing.uid, "revoked");
-        self.metrics.revocations.inc();
-        self.metrics.revocation_denied.observe(denied_after.as_secs_f64());
-        let ended = self.stopping.iter();
-        let ended = ended.filter(|stopping| stopping.id == id || also.contains(&stopping.id));
-        let tasks = ended.map(|stopping| stopping.tasks).sum();
-        let so_far = RevokeReply {
-            id,
-            also,
-            tasks,
-            remaining: 0,
-            denied_after_ms: millis(denied_after),
-            stopped_after_ms: None,
-        };
-        Ok(Waiter { pending, arrived, so_far, reply: None })
+        let parts = trees.into_iter().map(|(id, also)| {
+            info!(%id, by_uid = standing.uid, "revoked");
+            self.metrics.revocations.inc();
+            self.metrics.revocation_denied.observe(denied_after.as_secs_f64());
+            let all = also.iter().chain([&id]);
+            let pending = all.filter(|id| killed.contains(*id)).copied().collect();
+            let mut so_far = RevokeReply {
+                id,
+                also,
+                tasks: 0,
+                remaining: 0,
+                denied_after_ms: millis(denied_after),
+                stopped_after_ms: None,
+            };
+            let ended = self.stopping.iter().filter(|stopping| is_part(&so_far, stopping.id));
+            so_far.tasks = ended.map(|stopping| stopping.tasks).sum();
+            Part { pending, so_far }
+        });
+        Ok((denied_after, parts.collect()))
     }
 
     /// A run's last task is gone: answers that waited for it alone are given.
     pub(super) fn settle_waiters(&mut self, id: Uuid) {
         for mut waiter in std::mem::take(&mut self.waiters) {
-            if waiter.pending.remove(&id) && waiter.pending.is_empty() {
-                let stopped_after = waiter.arrived.elapsed();
-                self.metrics.revocation_stopped.observe(stopped_after.as_secs_f64());
-                waiter.so_far.stopped_after_ms = Some(millis(stopped_after));
-                self.answer_waiter(waiter);
-            } else {
-                self.waiters.push(waiter);
+            for part in &mut waiter.parts {
+                if part.pending.remove(&id) && part.pending.is_empty() {
+                    let stopped_after = waiter.arrived.elapsed();
+                    self.metrics.revocation_stopped.observe(stopped_after.as_secs_f64());
+                    part.so_far.stopped_after_ms = Some(millis(stopped_after));
+                }
             }
+            self.waiters.push(waiter);
         }
+        self.give_up_waiting();
     }
 
     /// Gives the answers that have nothing to wait for, or have waited long enough.
     pub(super) fn give_up_waiting(&mut self) {
         for waiter in std::mem::take(&mut self.waiters) {
-            if waiter.pending.is_empty() || waiter.arrived.elapsed() > PATIENCE {
+            let settled = waiter.parts.iter().all(|part| part.pending.is_empty());
+            if settled || waiter.arrived.elapsed() > PATIENCE {
                 self.answer_waiter(waiter);
             } else {
                 self.waiters.push(waiter);
@@ -129,18 +176,37 @@ impl Supervisor {
         }
     }
 
-    fn answer_waiter(&mut self, mut waiter: Waiter) {
-        let RevokeReply { id, also, .. } = &waiter.so_far;
-        let ended = self.stopping.iter();
-        let ended = ended.filter(|stopping| stopping.id == *id || also.contains(&stopping.id));
-        let left = ended.filter_map(|stopping| self.activity(stopping.slot));
-        waiter.so_far.remaining = left.map(|activity| activity.live).sum();
-        if let Some(reply) = waiter.reply
-            && reply.send(Ok(waiter.so_far)).is_err()
-        {
+    fn answer_waiter(&mut self, waiter: Waiter) {
+        let Waiter { denied_after, parts, reply, .. } = waiter;
+        let mut runs: Vec<RevokeReply> = parts.into_iter().map(|part| part.so_far).collect();
+        for run in &mut runs {
+            let ended = self.stopping.iter().filter(|stopping| is_part(run, stopping.id));
+            let left = ended.filter_map(|stopping| self.activity(stopping.slot));
+            run.remaining = left.map(|activity| activity.live).sum();
+        }
+        let gone = match reply {
+            Asked::One(reply) => runs.pop().is_some_and(|run| reply.send(Ok(run)).is_err()),
+            Asked::All(reply) => {
+                let times = runs.iter().map(|run| run.stopped_after_ms);
+                let stopped = times.collect::<Option<Vec<f64>>>();
+                let last = stopped.and_then(|times| times.into_iter().reduce(f64::max));
+                let answer = RevokeAllReply {
+                    runs,
+                    denied_after_ms: millis(denied_after),
+                    stopped_after_ms: last,
+                };
+                reply.send(Ok(answer)).is_err()
+            }
+        };
+        if gone {
             tracing::debug!("who asked for a revocation has gone");
         }
     }
+}
+
+/// Whether a run is what was revoked, or ends with it.
+fn is_part(reply: &RevokeReply, id: Uuid) -> bool {
+    reply.id == id || reply.also.contains(&id)
 }
 
 fn not_denied(failure: &EffectError) -> ErrorReply {

@@ -68,7 +68,7 @@ impl Supervisor {
 
     /// Finds runs whose last task has gone without a record, because the ring was full.
     pub(super) fn look_for_empty(&mut self) {
-        for Place { slot, generation, .. } in self.places(Phase::Active) {
+        for Place { slot, generation, .. } in self.places(Phase::is_live) {
             if self.activity(slot).is_some_and(|activity| activity.live == 0) {
                 self.empty(slot, generation);
             }
@@ -103,8 +103,8 @@ impl Supervisor {
         self.input(Input::Empty { slot, generation, totals });
     }
 
-    fn places(&self, phase: Phase) -> Vec<Place> {
-        let runs = self.state.registry.live().filter(|run| run.phase == phase);
+    fn places(&self, which: impl Fn(Phase) -> bool) -> Vec<Place> {
+        let runs = self.state.registry.live().filter(|run| which(run.phase));
         runs.map(|run| run.place).collect()
     }
 

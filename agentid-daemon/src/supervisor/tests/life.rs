@@ -2,20 +2,30 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use agentid_common::instance::State as SlotState;
+use agentid_common::instance::{Instance, State as SlotState};
 use proptest::prelude::*;
+use uuid::Uuid;
 
 use super::{child, id, launch, now, state};
 use crate::{
-    instance::{Phase, Posture, run::Totals},
-    supervisor::step::{Effect, Input, State, step},
+    instance::{Phase, Place, Posture, Run, run::Totals},
+    supervisor::step::{Actor, Effect, Input, State, step},
 };
 
 #[derive(Clone, Debug)]
 enum Move {
-    Launch { parent: Option<u64> },
+    Launch {
+        parent: Option<u64>,
+    },
     LaunchFailed(u64),
-    Revoke(u64),
+    Revoke(Vec<u64>),
+    Suspend(u64),
+    Resume(u64),
+    Extend(u64, u64),
+    /// The daemon dies and another one takes up what it finds. `written`: whether it had saved its last change.
+    Restart {
+        written: bool,
+    },
     Empty(u64),
     Wait(u64),
     Posture(bool),
@@ -26,50 +36,124 @@ fn any_move() -> impl Strategy<Value = Move> {
     prop_oneof![
         4 => prop::option::of(which()).prop_map(|parent| Move::Launch { parent }),
         1 => which().prop_map(Move::LaunchFailed),
-        2 => which().prop_map(Move::Revoke),
+        2 => prop::collection::vec(which(), 1..4).prop_map(Move::Revoke),
+        2 => which().prop_map(Move::Suspend),
+        2 => which().prop_map(Move::Resume),
+        2 => (which(), 0..80_u64).prop_map(|(run, by)| Move::Extend(run, by)),
+        1 => any::<bool>().prop_map(|written| Move::Restart { written }),
         3 => which().prop_map(Move::Empty),
         1 => (0..60_u64).prop_map(Move::Wait),
         1 => any::<bool>().prop_map(Move::Posture),
     ]
 }
 
-/// The kernel's table, as the effects write it.
-type Table = BTreeMap<u32, (u64, SlotState)>;
+/// The kernel's table, as the effects write it: generation, state, deadline.
+type Table = BTreeMap<u32, (u64, SlotState, u64)>;
 
-fn write(table: &mut Table, state: &State, effects: &[Effect]) {
+/// What the kernel and the disk know.
+#[derive(Default)]
+struct World {
+    table: Table,
+    files: BTreeMap<Uuid, Run>,
+    /// Generations that have been denied for good, and those whose slot was cleared.
+    over: HashSet<u64>,
+    cleared: HashSet<u64>,
+    /// Generations that have a task.
+    tasks: HashSet<u64>,
+}
+
+fn write(world: &mut World, state: &State, effects: &[Effect]) {
+    let World { table, files, over, cleared, tasks } = world;
     for effect in effects {
         match effect {
             Effect::Occupy { instance, id } => {
                 let slot = state.registry.get(*id).unwrap().place.slot;
-                let before = table.insert(slot, (instance.generation, instance.state));
+                let Instance { generation, state, deadline, .. } = *instance;
+                let before = table.insert(slot, (generation, state, deadline));
                 assert_eq!(before, None, "slot {slot} is given twice");
+                assert!(!over.contains(&generation), "generation {generation} lives twice");
+            }
+            Effect::Tag(id) | Effect::Retag(id) => {
+                tasks.insert(state.registry.get(*id).unwrap().place.generation);
             }
             Effect::Deny { slot, state } => {
                 assert_ne!(*state, SlotState::ACTIVE);
-                table.get_mut(slot).expect("only a held slot is denied").1 = *state;
+                let held = table.get_mut(slot).expect("only a held slot is denied");
+                held.1 = *state;
+                if *state == SlotState::SUSPENDED {
+                    assert!(!over.contains(&held.0), "what is over is not suspended");
+                } else {
+                    over.insert(held.0);
+                }
             }
-            Effect::Clear { slot, .. } => drop(table.remove(slot)),
-            _ => {}
+            Effect::Permit { slot } => {
+                let held = table.get_mut(slot).expect("only a held slot is permitted");
+                assert!(!over.contains(&held.0), "an ended run is revived");
+                held.1 = SlotState::ACTIVE;
+            }
+            Effect::Prolong { slot, deadline } => {
+                let held = table.get_mut(slot).expect("only a held slot is prolonged");
+                assert!(!over.contains(&held.0), "an ended run is prolonged");
+                assert!(*deadline > held.2, "a deadline comes nearer");
+                held.2 = *deadline;
+            }
+            Effect::Rebind(id) => {
+                let run = state.registry.get(*id).unwrap();
+                let held = table.get_mut(&run.place.slot).unwrap();
+                (held.1, held.2) = (run.phase.slot_state(), run.place.deadline);
+            }
+            Effect::Clear { slot, .. } => {
+                let (generation, ..) = table.remove(slot).expect("only a held slot is cleared");
+                assert!(!tasks.contains(&generation), "a slot with live tasks is freed");
+                over.insert(generation);
+                cleared.insert(generation);
+            }
+            Effect::Save(id) => {
+                files.insert(*id, state.registry.get(*id).unwrap().clone());
+            }
+            Effect::Forget(id) => drop(files.remove(id)),
+            Effect::SaveOwners | Effect::Stop { .. } | Effect::Publish { .. } => {}
         }
     }
 }
 
-fn agree(state: &State, table: &Table) {
+fn agree(state: &State, world: &World) {
     for run in state.registry.all() {
-        let held = table.get(&run.place.slot).filter(|(held, _)| *held == run.place.generation);
+        let held = world.table.get(&run.place.slot);
+        let held = held.filter(|(generation, ..)| *generation == run.place.generation);
+        let (state_held, deadline) = (held.map(|held| held.1), held.map(|held| held.2));
         match run.phase {
-            Phase::Active => {
-                assert_eq!(held.map(|(_, state)| *state), Some(SlotState::ACTIVE));
+            Phase::Active | Phase::Suspended => {
+                assert_eq!(state_held, Some(run.phase.slot_state()));
+                assert_eq!(deadline, Some(run.place.deadline));
+                assert!(!world.over.contains(&run.place.generation), "a run is revived");
                 let parent = run.parent.and_then(|parent| state.registry.get(parent));
-                assert!(parent.is_none_or(|parent| parent.phase == Phase::Active));
+                assert!(parent.is_none_or(|parent| parent.phase.is_live()));
             }
-            Phase::Stopping(ending) => {
-                assert_eq!(held.map(|(_, state)| *state), Some(ending.slot_state()));
-            }
+            Phase::Stopping(ending) => assert_eq!(state_held, Some(ending.slot_state())),
             Phase::Ended(_) => assert_eq!(held, None),
         }
     }
-    assert_eq!(state.registry.live().count(), table.len());
+    assert_eq!(state.registry.live().count(), world.table.len());
+}
+
+/// Another daemon, with what the kernel and the disk hold.
+fn restart(world: &mut World, clock: u64) -> State {
+    let mut state = state();
+    let files: Vec<Run> = world.files.values().cloned().collect();
+    for run in files {
+        let held = world.table.get(&run.place.slot);
+        let held = held.filter(|(generation, ..)| *generation == run.place.generation);
+        let run = Box::new(run);
+        let input = match held {
+            Some((_, slot_state, _)) => Input::Adopt { run, slot_state: *slot_state },
+            None if run.phase.holds_slot() => Input::Lost(run),
+            None => Input::Remember(run),
+        };
+        let effects = step(&mut state, input, now(clock)).unwrap();
+        write(world, &state, &effects);
+    }
+    state
 }
 
 /// No task is stopped before the table has denied its run.
@@ -86,11 +170,15 @@ fn denied_before_stopped(state: &State, effects: &[Effect]) {
     }
 }
 
+fn nobody() -> Actor {
+    Actor { uid: 0, reason: None }
+}
+
 proptest! {
     #[test]
     fn the_registry_and_the_table_agree(moves in prop::collection::vec(any_move(), 1..80)) {
         let mut state = state();
-        let mut table = Table::new();
+        let mut world = World::default();
         let mut clock = 0;
         let mut launched = 0;
         let mut generations = HashSet::new();
@@ -106,16 +194,38 @@ proptest! {
                     prop_assert!(generations.insert(launch.run.place.generation));
                     Input::Launch(launch)
                 }
-                Move::LaunchFailed(number) => Input::LaunchFailed(id(number)),
-                Move::Revoke(number) => {
-                    Input::Revoke { id: id(number), by_uid: 0, reason: None }
+                // Nothing but the launch itself fails: its tag is taken back with the process.
+                Move::LaunchFailed(number) => {
+                    let run = state.registry.get(id(number));
+                    world.tasks.remove(&run.map_or(0, |run| run.place.generation));
+                    Input::LaunchFailed(id(number))
+                }
+                Move::Revoke(numbers) => {
+                    Input::Revoke { ids: numbers.into_iter().map(id).collect(), by: nobody() }
+                }
+                Move::Suspend(number) => Input::Suspend { id: id(number), by: nobody() },
+                Move::Resume(number) => Input::Resume { id: id(number), by: nobody() },
+                Move::Extend(number, seconds) => Input::Extend {
+                    id: id(number),
+                    by_ms: seconds * 1000,
+                    max_ttl_ms: 200_000,
+                    by: nobody(),
+                },
+                Move::Restart { written } => {
+                    if written {
+                        let all = state.registry.all().cloned();
+                        world.files.extend(all.map(|run| (run.id, run)));
+                    }
+                    state = restart(&mut world, clock);
+                    agree(&state, &world);
+                    continue;
                 }
                 Move::Empty(number) => match state.registry.get(id(number)) {
-                    Some(run) => Input::Empty {
-                        slot: run.place.slot,
-                        generation: run.place.generation,
-                        totals: Totals::default(),
-                    },
+                    Some(run) => {
+                        let Place { slot, generation, .. } = run.place;
+                        world.tasks.remove(&generation);
+                        Input::Empty { slot, generation, totals: Totals::default() }
+                    }
                     None => Input::Tick,
                 },
                 Move::Wait(seconds) => {
@@ -125,15 +235,15 @@ proptest! {
                 Move::Posture(true) => Input::Posture(Posture::Enforcing),
                 Move::Posture(false) => Input::Posture(Posture::Off("gone".to_owned())),
             };
-            let before = state.registry.all().count();
+            let before = state.registry.all().cloned().collect::<Vec<_>>();
             match step(&mut state, input, now(clock)) {
                 Ok(effects) => {
                     denied_before_stopped(&state, &effects);
-                    write(&mut table, &state, &effects);
+                    write(&mut world, &state, &effects);
                 }
-                Err(_) => prop_assert_eq!(state.registry.all().count(), before),
+                Err(_) => prop_assert!(state.registry.all().eq(&before), "a refusal changes"),
             }
-            agree(&state, &table);
+            agree(&state, &world);
         }
     }
 }

@@ -1,5 +1,6 @@
 mod launch;
 mod life;
+mod select;
 mod step;
 mod store;
 mod why;
@@ -19,6 +20,7 @@ const SLOTS: u32 = 8;
 fn state() -> State {
     State {
         registry: Registry::new(SLOTS, 100),
+        denied: Default::default(),
         posture: Posture::Enforcing,
         on_lost: OnLost::Kill,
         slots: SLOTS,
@@ -47,15 +49,18 @@ fn launch(number: u64) -> Box<Launch> {
         mode: RunMode::Enforce,
         on_end: OnEnd::Kill,
         parent: None,
+        above: Vec::new(),
         command: vec!["true".to_owned()],
         uid: 1000,
         tgid: 10,
         place: Place { slot: 0, generation: number + 1, deadline: 100_000_000_000 },
         launched_ms: 0,
+        launched_ns: 0,
         phase: Phase::Active,
+        changes: Vec::new(),
         end: None,
     };
-    Box::new(Launch { run, policy_scope: 1, params_scope: 2 })
+    Box::new(Launch { run, policy_scope: 1, params_scope: 2, from_run: false })
 }
 
 fn child(number: u64, parent: u64) -> Box<Launch> {

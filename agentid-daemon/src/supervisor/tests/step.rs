@@ -9,7 +9,7 @@ use crate::{
     },
     supervisor::{
         refusal::Refusal,
-        step::{Effect, Input, Launch, OnLost, State, step},
+        step::{Actor, Effect, Input, Launch, OnLost, State, step},
     },
 };
 
@@ -33,8 +33,14 @@ fn names(effects: &[Effect]) -> Vec<String> {
         Effect::Forget(id) => format!("forget {}", short(id)),
         Effect::Occupy { id, .. } => format!("occupy {}", short(id)),
         Effect::Tag(id) => format!("tag {}", short(id)),
+        Effect::Retag(id) => format!("retag {}", short(id)),
         Effect::Rebind(id) => format!("rebind {}", short(id)),
         Effect::Deny { slot, state } => format!("deny slot {slot} {}", state.0),
+        Effect::SaveOwners => "save owners".to_owned(),
+        Effect::Permit { slot } => format!("permit slot {slot}"),
+        Effect::Prolong { slot, deadline } => {
+            format!("prolong slot {slot} {}", deadline / 1_000_000_000)
+        }
         Effect::Stop { id, kill } => format!("stop {} kill {kill}", short(id)),
         Effect::Clear { id, slot } => format!("clear {} slot {slot}", short(id)),
         Effect::Publish { id, .. } => match id {
@@ -46,7 +52,7 @@ fn names(effects: &[Effect]) -> Vec<String> {
 }
 
 fn revoke(number: u64) -> Input {
-    Input::Revoke { id: id(number), by_uid: 0, reason: None }
+    Input::Revoke { ids: vec![id(number)], by: Actor { uid: 0, reason: None } }
 }
 
 #[test]
@@ -215,6 +221,155 @@ fn a_run_stands_only_on_a_live_one_and_not_too_deep() {
     step(&mut state, revoke(4), now(1)).unwrap();
     let ended = step(&mut state, Input::Launch(child(5, 4)), now(1)).unwrap_err();
     assert_eq!(ended, Refusal::ParentEnded(id(4)));
+}
+
+fn by(reason: &str) -> Actor {
+    Actor { uid: 7, reason: Some(reason.to_owned()) }
+}
+
+#[test]
+fn a_suspension_is_one_store_and_stops_nobody() {
+    let mut state = state();
+    launched(&mut state, launch(1));
+    launched(&mut state, child(2, 1));
+    let suspend = || Input::Suspend { id: id(1), by: by("look") };
+    let effects = step(&mut state, suspend(), now(1)).unwrap();
+    assert_eq!(names(&effects), ["deny slot 1 2", "save 1", "publish 1"]);
+    assert_eq!(state.registry.get(id(1)).unwrap().phase, Phase::Suspended);
+    assert_eq!(state.registry.get(id(2)).unwrap().phase, Phase::Active, "the kernel asks both");
+    assert_eq!(step(&mut state, suspend(), now(2)).unwrap_err(), Refusal::Suspended(id(1)));
+    let refusal = step(&mut state, Input::Launch(child(3, 1)), now(2)).unwrap_err();
+    assert_eq!(refusal, Refusal::ParentSuspended(id(1)));
+    let resume = || Input::Resume { id: id(1), by: by("seen") };
+    let effects = step(&mut state, resume(), now(3)).unwrap();
+    assert_eq!(names(&effects), ["save 1", "permit slot 1", "publish 1"]);
+    assert_eq!(step(&mut state, resume(), now(4)).unwrap_err(), Refusal::NotSuspended(id(1)));
+    let changes = &state.registry.get(id(1)).unwrap().changes;
+    let told: Vec<_> =
+        changes.iter().map(|it| (it.what.name(), it.by_uid, it.reason.as_deref())).collect();
+    assert_eq!(told, [("suspended", 7, Some("look")), ("resumed", 7, Some("seen"))]);
+}
+
+#[test]
+fn a_suspended_run_ends_like_any_other() {
+    let ends = [
+        (revoke(1), "deny slot 1 3"),
+        (Input::Tick, "deny slot 1 5"),
+        (Input::Posture(Posture::Off("gone".to_owned())), "deny slot 1 3"),
+        (Input::Empty { slot: 1, generation: 2, totals: Totals::default() }, "clear 1 slot 1"),
+    ];
+    for (end, first) in ends {
+        let mut state = state();
+        launched(&mut state, launch(1));
+        step(&mut state, Input::Suspend { id: id(1), by: by("x") }, now(1)).unwrap();
+        let effects = step(&mut state, end, now(100)).unwrap();
+        assert_eq!(names(&effects)[0], first);
+        let refusal = step(&mut state, Input::Resume { id: id(1), by: by("x") }, now(101));
+        assert!(matches!(refusal.unwrap_err(), Refusal::Ended { .. }));
+    }
+}
+
+fn extend(number: u64, seconds: u64) -> Input {
+    let (by_ms, max_ttl_ms) = (seconds * 1000, 200_000);
+    Input::Extend { id: id(number), by_ms, max_ttl_ms, by: by("more") }
+}
+
+#[test]
+fn an_extension_is_one_store_within_the_policys_bound() {
+    let mut state = state();
+    launched(&mut state, launch(1));
+    let effects = step(&mut state, extend(1, 60), now(1)).unwrap();
+    assert_eq!(names(&effects), ["save 1", "prolong slot 1 160", "publish 1"]);
+    let refusal = step(&mut state, extend(1, 41), now(2)).unwrap_err();
+    assert_eq!(refusal, Refusal::LongExtension { id: id(1), left_ms: 40_000 });
+    assert_eq!(state.registry.get(id(1)).unwrap().place.deadline, 160_000_000_000);
+    assert_eq!(step(&mut state, extend(1, 0), now(2)).unwrap_err(), Refusal::NoExtension);
+    assert_eq!(step(&mut state, extend(1, 1), now(160)).unwrap_err(), Refusal::Late(id(1)));
+}
+
+#[test]
+fn an_extension_does_not_outlive_the_run_above() {
+    let mut state = state();
+    launched(&mut state, launch(1));
+    launched(&mut state, child(2, 1));
+    let refusal = step(&mut state, extend(2, 60), now(1)).unwrap_err();
+    assert_eq!(refusal, Refusal::BeyondParent { id: id(2), left_ms: 0 });
+    step(&mut state, extend(1, 60), now(1)).unwrap();
+    step(&mut state, extend(2, 60), now(1)).unwrap();
+}
+
+#[test]
+fn a_delegated_run_knows_all_above_it_and_its_process_changes_its_tag() {
+    let mut state = state();
+    launched(&mut state, launch(1));
+    launched(&mut state, child(2, 1));
+    let mut delegated = child(3, 2);
+    delegated.from_run = true;
+    let effects = launched(&mut state, delegated);
+    assert_eq!(names(&effects), ["save 3", "occupy 3", "retag 3", "publish 3"]);
+    assert_eq!(state.registry.get(id(3)).unwrap().above, [id(2), id(1)]);
+}
+
+#[test]
+fn nothing_is_launched_for_an_owner_who_is_denied() {
+    let mut state = state();
+    launched(&mut state, launch(1));
+    let owner = |denied| Input::Owner { owner: "alice".to_owned(), denied, by: by("left") };
+    let effects = step(&mut state, owner(true), now(1)).unwrap();
+    assert_eq!(names(&effects), ["save owners", "publish"]);
+    let refusal = step(&mut state, Input::Launch(launch(2)), now(1)).unwrap_err();
+    let reason = Some("left".to_owned());
+    assert_eq!(refusal, Refusal::OwnerDenied { owner: "alice".to_owned(), reason });
+    let refusal = step(&mut state, Input::Launch(child(2, 1)), now(1)).unwrap_err();
+    assert!(matches!(refusal, Refusal::OwnerDenied { .. }), "nor below a run that lives");
+    assert_eq!(state.registry.get(id(1)).unwrap().phase, Phase::Active);
+    step(&mut state, owner(false), now(2)).unwrap();
+    launched(&mut state, launch(2));
+    let refusal = step(&mut state, owner(false), now(3)).unwrap_err();
+    assert_eq!(refusal, Refusal::OwnerAllowed("alice".to_owned()));
+}
+
+#[test]
+fn a_child_ends_no_later_than_its_parent() {
+    let mut state = state();
+    launched(&mut state, launch(1));
+    let mut late = child(2, 1);
+    late.run.place.deadline += 1;
+    let instance = occupied(&launched(&mut state, late));
+    assert_eq!(instance.deadline, 100_000_000_000);
+    assert_eq!(state.registry.get(id(2)).unwrap().place.deadline, instance.deadline);
+}
+
+#[test]
+fn several_are_denied_before_any_is_stopped_and_each_ends_by_itself() {
+    let mut state = state();
+    launched(&mut state, launch(1));
+    launched(&mut state, child(2, 1));
+    launched(&mut state, launch(3));
+    let both = Input::Revoke { ids: vec![id(1), id(2), id(3)], by: by("all") };
+    let effects = step(&mut state, both, now(1)).unwrap();
+    let denials = ["deny slot 1 3", "deny slot 2 3", "deny slot 3 3", "stop 1 kill true"];
+    assert_eq!(names(&effects)[..4], denials);
+    assert_eq!(state.registry.get(id(2)).unwrap().phase, Phase::Stopping(Ending::Revoked));
+    launched(&mut state, launch(4));
+    let stale = Input::Revoke { ids: vec![id(4), id(1)], by: by("all") };
+    assert!(step(&mut state, stale, now(2)).is_err(), "one of them is over");
+    assert_eq!(state.registry.get(id(4)).unwrap().phase, Phase::Active, "so none is ended");
+}
+
+#[test]
+fn a_suspension_that_either_side_knows_of_is_taken_up() {
+    let cases = [
+        (Phase::Suspended, SlotState::SUSPENDED, &["rebind 1"][..]),
+        (Phase::Active, SlotState::SUSPENDED, &["deny slot 5 2", "rebind 1", "save 1"]),
+        (Phase::Suspended, SlotState::ACTIVE, &["deny slot 5 2", "rebind 1", "save 1"]),
+    ];
+    for (phase, slot_state, expected) in cases {
+        let mut state = state();
+        let adopt = Input::Adopt { run: saved(phase), slot_state };
+        assert_eq!(names(&step(&mut state, adopt, now(1)).unwrap()), expected);
+        assert_eq!(state.registry.get(id(1)).unwrap().phase, Phase::Suspended);
+    }
 }
 
 fn saved(phase: Phase) -> Box<crate::instance::Run> {

@@ -4,7 +4,7 @@ use tempfile::TempDir;
 
 use super::{id, launch};
 use crate::{
-    instance::run::PolicyVersion,
+    instance::{DeniedOwners, OwnerDenial, run::PolicyVersion},
     supervisor::store::{Store, StoreError, digest},
 };
 
@@ -111,4 +111,18 @@ fn a_policys_text_is_the_one_that_its_name_stands_for() {
     fs::write(path, "name = \"other\"\n").unwrap();
     assert!(matches!(store.policy(&version(text)), Err(StoreError::Policy { .. })));
     assert!(matches!(store.keep_policy(&version(text), text), Err(StoreError::Policy { .. })));
+}
+
+#[test]
+fn denied_owners_survive_the_daemon_and_a_corrupt_list_stops_the_start() {
+    let folder = folder();
+    assert!(open(&folder).owners().unwrap().is_empty());
+    let reason = Some("left".to_owned());
+    let denial = OwnerDenial { at_ms: 7, by_uid: 0, reason };
+    let denied: DeniedOwners = [("alice".to_owned(), denial)].into();
+    open(&folder).save_owners(&denied).unwrap();
+    assert_eq!(open(&folder).owners().unwrap(), denied);
+    corrupt(&folder.path().join("owners.json"), |text| text.replace("alice", "al\"ice"));
+    let error = open(&folder).owners().unwrap_err();
+    assert!(error.to_string().contains("move it away"), "{error}");
 }

@@ -1,7 +1,8 @@
 //! The program inside a test's run: does what it is told, one step at a time, and says how it went.
 //!
 //! `agentid-probe` reads steps from standard input until it ends. `agentid-probe open PATH` opens one file and has the
-//! errno as its exit status. `agentid-probe nothing` does nothing.
+//! errno as its exit status. `agentid-probe nothing` does nothing. With `spawn`, `twice` or `before` and a command it
+//! starts that as a child first; see `start.rs`.
 
 mod access;
 mod alter;
@@ -13,6 +14,7 @@ mod netlink;
 mod receive;
 mod repeat;
 mod ring;
+mod start;
 mod storm;
 mod talk;
 mod unix;
@@ -40,6 +42,12 @@ fn main() -> Result<ExitCode> {
                 .map_or(ExitCode::FAILURE, ExitCode::from))
         }
         [verb] if verb == "nothing" => Ok(ExitCode::SUCCESS),
+        [verb, command @ ..] if verb == "spawn" => start::spawn(command),
+        [verb, command @ ..] if verb == "twice" => start::twice(command),
+        [verb, command @ ..] if verb == "before" => {
+            start::before(command)?;
+            serve().map(|()| ExitCode::SUCCESS)
+        }
         other => anyhow::bail!("unknown arguments {other:?}"),
     }
 }

@@ -9,6 +9,7 @@ mod descriptors;
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fs,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
@@ -17,9 +18,14 @@ use std::{
 
 use self::command::Program;
 use crate::{
-    cli::{args::Run, exit, failure::Failure},
+    cli::{
+        args::{Delegate, Run},
+        exit,
+        failure::Failure,
+        select,
+    },
     control::{
-        api::{LaunchReply, LaunchRequest},
+        api::{DelegateRequest, LaunchReply, LaunchRequest},
         client::Client,
     },
 };
@@ -28,13 +34,28 @@ use crate::{
 const VARIABLE: &str = "AGENTID_INVOCATION";
 
 pub fn run(socket: &Path, arguments: Run) -> Result<u8, Failure> {
+    become_run(&arguments.command, || {
+        Ok(Client::new(socket)?.post("/v1/runs", &request(&arguments)?)?)
+    })
+}
+
+/// `agentid delegate`: the same from within a run.
+pub fn delegate(socket: &Path, arguments: Delegate) -> Result<u8, Failure> {
+    become_run(&arguments.command, || {
+        Ok(Client::new(socket)?.post("/v1/delegate", &delegation(&arguments)?)?)
+    })
+}
+
+fn become_run(
+    command: &[OsString],
+    ask: impl FnOnce() -> Result<LaunchReply, Failure>,
+) -> Result<u8, Failure> {
     // What the launcher had open is not the run's. Nothing of our own is open yet.
     descriptors::close_all().map_err(|error| {
         Failure::new(error, exit::NOT_LAUNCHED).remedy("`agentid run` needs /proc")
     })?;
-    let program = Program::find(&arguments.command)?;
-    let launch = request(&arguments)?;
-    let reply = ask(socket, &launch).map_err(|failure| failure.or_away(exit::NOT_LAUNCHED))?;
+    let program = Program::find(command)?;
+    let reply = ask().map_err(|failure| failure.or_away(exit::NOT_LAUNCHED))?;
     // From here on this process is held to the policy.
     let mut command = Command::new(&program.path);
     command.arg0(&program.name).args(&program.arguments).env(VARIABLE, reply.id.to_string());
@@ -42,12 +63,7 @@ pub fn run(socket: &Path, arguments: Run) -> Result<u8, Failure> {
     Err(program.failed(&error, &reply))
 }
 
-fn ask(socket: &Path, launch: &LaunchRequest) -> Result<LaunchReply, Failure> {
-    Ok(Client::new(socket)?.post("/v1/runs", launch)?)
-}
-
 fn request(arguments: &Run) -> Result<LaunchRequest, Failure> {
-    let command = arguments.command.iter().map(|part| part.to_string_lossy().into_owned());
     Ok(LaunchRequest {
         policy: arguments.policy.clone(),
         agent: arguments.agent.clone(),
@@ -55,15 +71,34 @@ fn request(arguments: &Run) -> Result<LaunchRequest, Failure> {
         task: arguments.task.clone(),
         purpose: arguments.purpose.clone(),
         params: unique("--param", &arguments.params, folder)?,
-        ttl_ms: arguments.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
+        ttl_ms: arguments.ttl.map(select::millis),
         parent: arguments.parent.clone(),
         labels: unique("--label", &arguments.labels, ToOwned::to_owned)?,
-        command: crate::supervisor::launch::shortened(&Vec::from_iter(command)),
+        command: shown(&arguments.command),
     })
 }
 
+fn delegation(arguments: &Delegate) -> Result<DelegateRequest, Failure> {
+    Ok(DelegateRequest {
+        policy: arguments.policy.clone(),
+        agent: arguments.agent.clone(),
+        task: arguments.task.clone(),
+        purpose: arguments.purpose.clone(),
+        params: unique("--param", &arguments.params, folder)?,
+        ttl_ms: arguments.ttl.map(select::millis),
+        labels: unique("--label", &arguments.labels, ToOwned::to_owned)?,
+        command: shown(&arguments.command),
+    })
+}
+
+/// The part of a command that is kept for people.
+fn shown(command: &[OsString]) -> Vec<String> {
+    let command = command.iter().map(|part| part.to_string_lossy().into_owned());
+    crate::supervisor::launch::shortened(&Vec::from_iter(command))
+}
+
 /// Each name once.
-fn unique<T>(
+pub(in crate::cli) fn unique<T>(
     option: &str,
     pairs: &[(String, String)],
     value: impl Fn(&str) -> T,

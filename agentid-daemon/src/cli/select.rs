@@ -1,0 +1,81 @@
+//! Which runs a command line means, and whether its author means it.
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    time::Duration,
+};
+
+use super::{
+    args::{Filters, Selection},
+    exit,
+    failure::Failure,
+    render, verb,
+};
+use crate::control::{
+    api::{RunView, SelectRequest, Selector},
+    client::Client,
+};
+
+/// What the daemon is asked for.
+pub fn selector(selection: &Selection) -> Result<Selector, Failure> {
+    let filters = filters(&selection.filters)?;
+    Ok(Selector { id: selection.id.clone(), all: selection.all, ..filters })
+}
+
+pub fn filters(filters: &Filters) -> Result<Selector, Failure> {
+    Ok(Selector {
+        agent: filters.agent.clone(),
+        owner: filters.owner.clone(),
+        task: filters.task.clone(),
+        policy: filters.policy.clone(),
+        labels: verb::run::unique("--label", &filters.labels, ToOwned::to_owned)?,
+        older_than_ms: filters.older_than.map(millis),
+        children_of: filters.children_of.clone(),
+        ..Selector::default()
+    })
+}
+
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Whether to go on: a run that was named is meant; runs that filters leave are shown first, and asked about. What is
+/// launched or ends meanwhile is judged by the filters, not by what was shown.
+pub fn confirmed(
+    client: &Client,
+    selection: &Selection,
+    what: &str,
+    concerned: impl Fn(&RunView) -> bool,
+) -> Result<bool, Failure> {
+    if selection.id.is_some() || selection.yes {
+        return Ok(true);
+    }
+    let request = SelectRequest { select: selector(selection)?, ended: false };
+    let runs: Vec<RunView> = client.post("/v1/select", &request)?;
+    let runs: Vec<RunView> = runs.into_iter().filter(concerned).collect();
+    if runs.is_empty() {
+        eprintln!("agentid: no run is selected");
+        return Ok(false);
+    }
+    eprint!("{}", verb::ps::text(&runs, render::now_ms()));
+    let count = runs.len();
+    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+        let message = format!("{what} {}: nobody can be asked here", number(count));
+        return Err(Failure::new(message, exit::USAGE).remedy("--yes goes on without asking"));
+    }
+    eprint!("{what} {}? [y/N] ", number(count));
+    let failed = |error| Failure::new(error, exit::FAILURE);
+    io::stderr().flush().map_err(failed)?;
+    let mut line = String::new();
+    io::stdin().read_line(&mut line).map_err(failed)?;
+    let yes = matches!(line.trim(), "y" | "Y" | "yes");
+    if !yes {
+        eprintln!("agentid: nothing was done");
+    }
+    Ok(yes)
+}
+
+/// So many runs, in words.
+pub fn number(count: usize) -> String {
+    if count == 1 { "1 run".to_owned() } else { format!("{count} runs") }
+}

@@ -1,0 +1,73 @@
+//! `agentid suspend`, `resume` and `extend`
+
+use std::time::Duration;
+
+use crate::{
+    cli::{args::Change, exit, failure::Failure, render, select},
+    control::{
+        api::{ChangeReply, ChangeRequest, ChangedRun, RunView},
+        client::Client,
+    },
+    supervisor::command::Kind,
+};
+
+pub fn run(
+    client: &Client,
+    kind: Kind,
+    arguments: &Change,
+    by: Option<Duration>,
+) -> Result<u8, Failure> {
+    let concerned = |run: &RunView| match kind {
+        Kind::Suspend => run.phase == "active",
+        Kind::Resume => run.phase == "suspended",
+        Kind::Extend => matches!(run.phase.as_str(), "active" | "suspended"),
+    };
+    if !select::confirmed(client, &arguments.selection, kind.name(), concerned)? {
+        return Ok(exit::SUCCESS);
+    }
+    let request = ChangeRequest {
+        select: select::selector(&arguments.selection)?,
+        reason: arguments.reason.clone(),
+        by_ms: by.map(select::millis),
+    };
+    let reply: ChangeReply = client.post(&format!("/v1/{}", kind.name()), &request)?;
+    if arguments.json {
+        render::json(&reply)?;
+    } else {
+        render::print(&text(kind, &reply))?;
+    }
+    let done = reply.runs.iter().all(|run| run.error.is_none());
+    Ok(if done { exit::SUCCESS } else { exit::PARTIAL })
+}
+
+/// One line for each run, and a sum when there are several.
+pub fn text(kind: Kind, reply: &ChangeReply) -> String {
+    let mut text: String = reply.runs.iter().map(|run| line(kind, run) + "\n").collect();
+    let done = reply.runs.iter().filter(|run| run.error.is_none()).count();
+    if reply.runs.len() != 1 {
+        text += &format!("{done} of {} {}\n", select::number(reply.runs.len()), past(kind));
+    }
+    text
+}
+
+fn line(kind: Kind, run: &ChangedRun) -> String {
+    let name = format!("{}  {} for {}, {}", run.id, run.agent, run.owner, run.task);
+    let name = render::clean(&name);
+    match (&run.error, kind) {
+        (Some(error), _) => {
+            format!("not {} {name}: {}", past(kind), render::clean(&error.message))
+        }
+        (None, Kind::Extend) => {
+            format!("extended {name}: until {}", render::moment(run.deadline_ms))
+        }
+        (None, _) => format!("{} {name}", past(kind)),
+    }
+}
+
+const fn past(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Suspend => "suspended",
+        Kind::Resume => "resumed",
+        Kind::Extend => "extended",
+    }
+}

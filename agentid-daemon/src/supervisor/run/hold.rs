@@ -1,0 +1,95 @@
+//! Suspending, resuming and extending: one run, or all that are selected.
+
+use tracing::{error, info};
+use uuid::Uuid;
+
+use super::{Supervisor, launch::chain};
+use crate::{
+    control::{
+        api::{ChangeReply, ChangeRequest, ChangedRun, Code, ErrorReply},
+        caller::Standing,
+    },
+    instance::Phase,
+    supervisor::{
+        command::{Answer, Kind},
+        launch,
+        refusal::Refusal,
+        step::{Actor, Effect, Input, step},
+        view,
+    },
+};
+
+impl Supervisor {
+    /// Changes every selected run, one right after the other. A run that is named and refuses is a refusal of the whole.
+    pub(super) fn change(
+        &mut self,
+        standing: &Standing,
+        kind: Kind,
+        request: ChangeRequest,
+    ) -> Answer<ChangeReply> {
+        launch::reason(request.reason.as_deref())?;
+        let ids = self.selected(standing, &request.select, |phase| match kind {
+            Kind::Suspend => phase == Phase::Active,
+            Kind::Resume => phase == Phase::Suspended,
+            Kind::Extend => phase.is_live(),
+        })?;
+        let by = Actor { uid: standing.uid, reason: request.reason };
+        let by_ms = request.by_ms.unwrap_or_default();
+        let mut runs = Vec::new();
+        for id in ids {
+            let done = self.change_one(id, kind, by_ms, by.clone());
+            match done {
+                Err(refused) if request.select.id.is_some() => return Err(refused),
+                done => runs.extend(self.changed(id, done.err())),
+            }
+        }
+        Ok(ChangeReply { runs })
+    }
+
+    fn change_one(&mut self, id: Uuid, kind: Kind, by_ms: u64, by: Actor) -> Answer<()> {
+        let uid = by.uid;
+        let input = match kind {
+            Kind::Suspend => Input::Suspend { id, by },
+            Kind::Resume => Input::Resume { id, by },
+            Kind::Extend => Input::Extend { id, by_ms, max_ttl_ms: self.max_ttl_ms(id)?, by },
+        };
+        let now = self.now();
+        let effects = step(&mut self.state, input, now)?;
+        for effect in effects {
+            let promised = matches!(
+                effect,
+                Effect::Deny { .. } | Effect::Permit { .. } | Effect::Prolong { .. }
+            );
+            let Err(failure) = self.carry_out(effect, None) else { continue };
+            let message = chain(&failure);
+            error!(%id, %message, "an effect has failed");
+            if promised {
+                let message = format!("the kernel did not take it: {message}");
+                return Err(ErrorReply::new(Code::Internal, message)
+                    .remedy("the daemon's log has more; agentid revoke ends the run"));
+            }
+        }
+        info!(%id, by_uid = uid, verb = kind.name(), "done");
+        Ok(())
+    }
+
+    /// What the version of the policy that the run is bound to grants at most.
+    fn max_ttl_ms(&self, id: Uuid) -> Result<u64, Refusal> {
+        let run = self.state.registry.get(id).ok_or(Refusal::Gone)?;
+        let document = self.rules.document(&run.policy);
+        Ok(document.map_or(0, |document| launch::millis(document.policy.max_ttl())))
+    }
+
+    fn changed(&self, id: Uuid, error: Option<ErrorReply>) -> Option<ChangedRun> {
+        let run = self.state.registry.get(id)?;
+        Some(ChangedRun {
+            id,
+            agent: run.agent.clone(),
+            owner: run.owner.clone(),
+            task: run.task.clone(),
+            phase: run.phase.name().to_owned(),
+            deadline_ms: view::wall_of(run.place.deadline, self.now()),
+            error,
+        })
+    }
+}

@@ -1,0 +1,39 @@
+//! Live runs with their processes.
+
+use std::{collections::BTreeMap, fs};
+
+use super::{Supervisor, launch::chain};
+use crate::{
+    control::{
+        api::{Code, ErrorReply, ProcessView, TreeRun},
+        caller::Standing,
+    },
+    supervisor::command::Answer,
+};
+
+impl Supervisor {
+    pub(super) fn tree(&mut self, standing: &Standing) -> Answer<Vec<TreeRun>> {
+        let tasks = self.kernel.tasks().map_err(|failure| {
+            ErrorReply::new(Code::Internal, format!("no list of tasks: {}", chain(&failure)))
+        })?;
+        // Threads by their process, processes by the generation of their run.
+        let mut processes: BTreeMap<u64, BTreeMap<u32, u64>> = BTreeMap::new();
+        for task in tasks {
+            let of_run = processes.entry(task.generation).or_default();
+            *of_run.entry(task.tgid).or_default() += 1;
+        }
+        let seen = self.state.registry.live().filter(|run| standing.sees(run.uid));
+        let runs = seen.map(|run| {
+            let of_run = processes.remove(&run.place.generation).unwrap_or_default();
+            let view = |(tgid, threads)| ProcessView { tgid, threads, comm: comm(tgid) };
+            TreeRun { run: self.view(run), processes: of_run.into_iter().map(view).collect() }
+        });
+        Ok(runs.collect())
+    }
+}
+
+/// A process's name for itself; `None` when it has gone meanwhile.
+fn comm(tgid: u32) -> Option<String> {
+    let bytes = fs::read(format!("/proc/{tgid}/comm")).ok()?;
+    Some(String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned())
+}

@@ -1,0 +1,124 @@
+//! A run ends: somebody ends it, its time is over, its last task is gone, or it is no longer held.
+
+use uuid::Uuid;
+
+use super::{Actor, Effect, Now, OnLost, State};
+use crate::{
+    event::event::{Ended, PostureChange, Stopped, What},
+    instance::{
+        Ending, Posture, Run,
+        run::{End, OnEnd, Totals},
+    },
+    supervisor::refusal::Refusal,
+};
+
+impl State {
+    pub(super) fn revoke(
+        &mut self,
+        ids: &[Uuid],
+        by: &Actor,
+        now: Now,
+    ) -> Result<Vec<Effect>, Refusal> {
+        for &id in ids {
+            if let Some(ending) = self.registry.get(id).and_then(|run| run.phase.ending()) {
+                return Err(Refusal::Ended { id, ending });
+            }
+        }
+        let end = End {
+            ending: Ending::Revoked,
+            at_ms: now.wall_ms,
+            reason: by.reason.clone(),
+            by_uid: Some(by.uid),
+            totals: None,
+        };
+        Ok(self.stop(ids.iter().map(|&id| (id, end.clone())).collect(), false))
+    }
+
+    pub(super) fn expire(&mut self, now: Now) -> Vec<Effect> {
+        let due = self
+            .registry
+            .live()
+            .filter(|run| run.phase.is_live() && run.place.deadline <= now.boot_ns)
+            .map(|run| (run.id, End::of(Ending::Expired, now.wall_ms)))
+            .collect();
+        self.stop(due, false)
+    }
+
+    pub(super) fn posture(&mut self, posture: Posture, now: Now) -> Vec<Effect> {
+        if posture == self.posture {
+            return Vec::new();
+        }
+        let change = PostureChange {
+            posture: posture.name().to_owned(),
+            why: posture.why().map(ToOwned::to_owned),
+        };
+        let lost = posture.is_off() && self.on_lost == OnLost::Kill;
+        self.posture = posture;
+        let mut effects = Vec::new();
+        if lost {
+            let live = self.registry.live().filter(|run| run.phase.is_live());
+            let end = |run: &Run| (run.id, End::of(Ending::EnforcementLost, now.wall_ms));
+            let live = live.map(end).collect();
+            effects = self.stop(live, true);
+        }
+        effects.push(Effect::Publish { id: None, what: What::Posture(change) });
+        effects
+    }
+
+    /// Ends runs and all below them: for all of them the stores first, then the tasks, then what takes its time.
+    pub(super) fn stop(&mut self, ends: Vec<(Uuid, End)>, kill: bool) -> Vec<Effect> {
+        // Whoever ends by himself and with his parent ends once, and by himself.
+        let mut below = Vec::new();
+        for (id, end) in &ends {
+            let inherited = End { ending: Ending::ParentEnded, by_uid: None, ..end.clone() };
+            let descendants = self.registry.descendants(*id).into_iter();
+            below.extend(descendants.map(|id| (id, inherited.clone())));
+        }
+        let (mut effects, mut stops, mut rest) = (Vec::new(), Vec::new(), Vec::new());
+        for (id, end) in ends.into_iter().chain(below) {
+            let (ending, what) = (end.ending, What::Stopped(stopped(&end)));
+            if let Some(run) = self.registry.stop(id, end) {
+                let kill = kill || run.on_end == OnEnd::Kill;
+                effects.push(Effect::Deny { slot: run.place.slot, state: ending.slot_state() });
+                stops.push(Effect::Stop { id, kill });
+                rest.extend([Effect::Save(id), Effect::Publish { id: Some(id), what }]);
+            }
+        }
+        effects.append(&mut stops);
+        effects.append(&mut rest);
+        effects
+    }
+
+    /// The last task of a run is gone, or it never had one.
+    pub(super) fn finish(
+        &mut self,
+        id: Uuid,
+        ending: Ending,
+        totals: Option<Totals>,
+        now: Now,
+    ) -> Vec<Effect> {
+        let below = self.registry.descendants(id);
+        let end = End { totals, ..End::of(ending, now.wall_ms) };
+        let Some((run, forgotten)) = self.registry.end(id, end) else { return Vec::new() };
+        let mut effects = vec![Effect::Clear { id, slot: run.place.slot }];
+        let inherited = |id| (id, End::of(Ending::ParentEnded, now.wall_ms));
+        effects.extend(self.stop(below.into_iter().map(inherited).collect(), false));
+        effects.push(Effect::Save(id));
+        if let Some(end) = &run.end {
+            effects.push(Effect::Publish { id: Some(id), what: What::Ended(ended(end)) });
+        }
+        effects.extend(forgotten.into_iter().map(Effect::Forget));
+        effects
+    }
+}
+
+fn stopped(end: &End) -> Stopped {
+    Stopped { ending: end.ending.name().to_owned(), reason: end.reason.clone(), by_uid: end.by_uid }
+}
+
+fn ended(end: &End) -> Ended {
+    let Stopped { ending, reason, by_uid } = stopped(end);
+    let totals = end.totals;
+    let (records, lost) = (totals.map(|it| it.records), totals.map(|it| it.lost));
+    Ended { ending, reason, by_uid, records, lost }
+}

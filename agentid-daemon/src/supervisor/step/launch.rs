@@ -1,0 +1,83 @@
+//! A run begins.
+
+use agentid_common::{
+    instance::{Instance, Ladder, MAX_ANCESTRY, NO_SLOT, State as SlotState},
+    tag::InvocationId,
+    verdict::Mode,
+};
+use uuid::Uuid;
+
+use super::{Effect, Launch, State};
+use crate::{
+    event::event::{Launched, What},
+    instance::{
+        Phase, Posture, Run,
+        run::{OnEnd, RunMode},
+    },
+    supervisor::refusal::Refusal,
+};
+
+impl State {
+    pub(super) fn launch(&mut self, launch: Launch) -> Result<Vec<Effect>, Refusal> {
+        let Launch { mut run, policy_scope, params_scope, from_run } = launch;
+        if let Posture::Off(why) = &self.posture {
+            return Err(Refusal::NotEnforcing(why.clone()));
+        }
+        self.owner_allowed(&run.owner)?;
+        let (parent, parent_generation) = match run.parent {
+            Some(parent) => {
+                let above = self.parent(parent)?;
+                // The kernel asks for both; the record says when the run really ends.
+                run.place.deadline = run.place.deadline.min(above.place.deadline);
+                run.above = [&[parent], above.above.as_slice()].concat();
+                (above.place.slot, above.place.generation)
+            }
+            None => (NO_SLOT, 0),
+        };
+        let slot = self.registry.free_slot().ok_or(Refusal::NoSlot(self.slots - 1))?;
+        run.place.slot = slot;
+        let instance = Instance {
+            generation: run.place.generation,
+            deadline: run.place.deadline,
+            policy: policy_scope,
+            params: params_scope,
+            parent_generation,
+            parent,
+            state: SlotState::ACTIVE,
+            mode: match run.mode {
+                RunMode::Enforce => Mode::ENFORCE,
+                RunMode::Audit => Mode::AUDIT,
+            },
+            ladder: match run.on_end {
+                OnEnd::Deny => Ladder::DENY,
+                OnEnd::Kill => Ladder::KILL,
+            },
+            invocation: InvocationId(run.id.into_bytes()),
+        };
+        let id = run.id;
+        let launched = Launched { uid: run.uid, tgid: run.tgid, command: run.command.clone() };
+        let forgotten = self.registry.insert(run).map_err(|_| Refusal::NoSlot(self.slots - 1))?;
+        let mut effects = vec![
+            Effect::Save(id),
+            Effect::Occupy { id, instance },
+            if from_run { Effect::Retag(id) } else { Effect::Tag(id) },
+            Effect::Publish { id: Some(id), what: What::Launched(launched) },
+        ];
+        effects.extend(forgotten.into_iter().map(Effect::Forget));
+        Ok(effects)
+    }
+
+    /// A run that another one may stand on.
+    fn parent(&self, id: Uuid) -> Result<&Run, Refusal> {
+        let run = self.registry.get(id).filter(|run| run.phase.is_live());
+        let run = run.ok_or(Refusal::ParentEnded(id))?;
+        if run.phase == Phase::Suspended {
+            return Err(Refusal::ParentSuspended(id));
+        }
+        let depth = self.registry.ancestry(id);
+        if depth >= MAX_ANCESTRY {
+            return Err(Refusal::Deep { parent: id, depth, limit: MAX_ANCESTRY });
+        }
+        Ok(run)
+    }
+}

@@ -1,0 +1,149 @@
+//! What happens next: the state, what comes in, and what is to be done about it. Pure.
+//!
+//! The order of the effects is part of the answer. On every ending the kernel's table is told first, by one store for
+//! each run; only then are tasks stopped, files written and readers told.
+
+mod end;
+mod hold;
+mod launch;
+mod owner;
+mod take_up;
+
+use agentid_common::instance::{Instance, State as SlotState};
+use uuid::Uuid;
+
+use super::refusal::Refusal;
+use crate::{
+    event::event::What,
+    instance::{DeniedOwners, Ending, Posture, Registry, Run, run::Totals},
+};
+
+/// What happens to live runs when the host is found not to enforce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnLost {
+    /// All are stopped.
+    Kill,
+    /// They go on, unheld; only new launches are refused.
+    Keep,
+}
+
+/// All that the supervisor decides upon.
+#[derive(Debug)]
+pub struct State {
+    pub registry: Registry,
+    pub denied: DeniedOwners,
+    pub posture: Posture,
+    pub on_lost: OnLost,
+    pub slots: u32,
+}
+
+/// The moment of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Nanoseconds of `CLOCK_BOOTTIME`.
+    pub boot_ns: u64,
+    /// Milliseconds since 1970.
+    pub wall_ms: u64,
+}
+
+/// What comes in.
+#[derive(Debug)]
+pub enum Input {
+    /// A run whose request, process and rules have been checked. Its slot is still to be chosen.
+    Launch(Box<Launch>),
+    /// The kernel did not take the run after all.
+    LaunchFailed(Uuid),
+    /// Somebody who may do so ends runs. Each of them has not ended, or none of them is.
+    Revoke { ids: Vec<Uuid>, by: Actor },
+    /// Somebody who may do so takes a run's rights away for a time.
+    Suspend { id: Uuid, by: Actor },
+    /// Somebody who may do so gives them back.
+    Resume { id: Uuid, by: Actor },
+    /// Somebody who may do so moves a run's deadline. `max_ttl_ms` is the policy's.
+    Extend { id: Uuid, by_ms: u64, max_ttl_ms: u64, by: Actor },
+    /// An operator has nothing launched for an owner any more, or has it again.
+    Owner { owner: String, denied: bool, by: Actor },
+    /// Time has passed.
+    Tick,
+    /// The last task of a run is gone.
+    Empty { slot: u32, generation: u64, totals: Totals },
+    /// The canary has reported.
+    Posture(Posture),
+    /// A run of an earlier daemon that has its slot still.
+    Adopt { run: Box<Run>, slot_state: SlotState },
+    /// A run of an earlier daemon whose slot is not held any more.
+    Lost(Box<Run>),
+    /// A run of an earlier daemon that has ended.
+    Remember(Box<Run>),
+}
+
+/// Who wants it, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    pub uid: u32,
+    pub reason: Option<String>,
+}
+
+/// A run about to start. `run.place.slot` is chosen by [`step`].
+#[derive(Clone, Debug)]
+pub struct Launch {
+    pub run: Run,
+    pub policy_scope: u64,
+    pub params_scope: u64,
+    /// Whether the process belongs to the run above already.
+    pub from_run: bool,
+}
+
+/// What is to be done, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Keep the run's facts for the next daemon.
+    Save(Uuid),
+    /// Keep for the next daemon for whom nothing is launched.
+    SaveOwners,
+    /// Forget a run that ended long ago.
+    Forget(Uuid),
+    /// Give the run its slot in the kernel's table.
+    Occupy { id: Uuid, instance: Instance },
+    /// Mark the asking process with the run's tag.
+    Tag(Uuid),
+    /// Mark the asking process, which carries the tag of the run above, with the run's own tag instead.
+    Retag(Uuid),
+    /// Give an adopted run freshly compiled rules.
+    Rebind(Uuid),
+    /// One store to the slot: the kernel denies the run everything.
+    Deny { slot: u32, state: SlotState },
+    /// One store to the slot: the kernel asks the run's rules again.
+    Permit { slot: u32 },
+    /// One store to the slot: the run ends later.
+    Prolong { slot: u32, deadline: u64 },
+    /// Stop the run's tasks until none is left. Without `kill`, only watch them.
+    Stop { id: Uuid, kill: bool },
+    /// Empty the slot and let go of what the run alone needed.
+    Clear { id: Uuid, slot: u32 },
+    /// Tell those who follow.
+    Publish { id: Option<Uuid>, what: What },
+}
+
+/// Takes one input in. A refusal leaves the state as it was.
+pub fn step(state: &mut State, input: Input, now: Now) -> Result<Vec<Effect>, Refusal> {
+    match input {
+        Input::Launch(launch) => state.launch(*launch),
+        Input::LaunchFailed(id) => Ok(state.finish(id, Ending::LaunchFailed, None, now)),
+        Input::Revoke { ids, by } => state.revoke(&ids, &by, now),
+        Input::Suspend { id, by } => state.suspend(id, by, now),
+        Input::Resume { id, by } => state.resume(id, by, now),
+        Input::Extend { id, by_ms, max_ttl_ms, by } => state.extend(id, by_ms, max_ttl_ms, by, now),
+        Input::Owner { owner, denied, by } => state.owner(owner, denied, by, now),
+        Input::Tick => Ok(state.expire(now)),
+        Input::Empty { slot, generation, totals } => {
+            let id = state.registry.holder(slot, generation).map(|run| run.id);
+            Ok(id
+                .map_or_else(Vec::new, |id| state.finish(id, Ending::Completed, Some(totals), now)))
+        }
+        Input::Posture(posture) => Ok(state.posture(posture, now)),
+        Input::Adopt { run, slot_state } => Ok(state.adopt(*run, slot_state, now)),
+        Input::Lost(run) => Ok(state.lost(*run, now)),
+        Input::Remember(run) => Ok(state.remember(*run)),
+    }
+}

@@ -1,0 +1,148 @@
+//! A run starts another one below itself.
+//!
+//! Runs that ask are in audit mode: no rule can grant them the control socket yet.
+
+use agentid_common::instance::{Instance, State};
+use agentid_tests::{
+    harness::{
+        Daemon, Run, Scene,
+        scene::{PROBE, USERS},
+        table::Table,
+        wait,
+    },
+    step::{Open, Step},
+};
+use anyhow::Result;
+use libc::{EACCES, EPERM};
+
+/// `top` grants reading alone. `top` and `middle` delegate to what stands behind them.
+fn scene() -> Result<Scene> {
+    let audited = |name: &str, delegate: &str| {
+        let text = Scene::POLICY.replace("\"fixture\"", &format!("\"{name}\""));
+        text.replace("on_end", "mode = \"audit\"\n        on_end") + "[delegate]\n" + delegate
+    };
+    let top = audited("top", "to = ['middle', 'fixture']\ndepth = 3\nfan_out = 1")
+        .replace("\"read\", \"write\", \"create\", \"exec\"", "\"read\"");
+    let middle = audited("middle", "to = ['middle', 'fixture']\ndepth = 2");
+    let flat = audited("flat", "to = ['middle']");
+    Scene::with(&[("fixture", Scene::POLICY), ("top", &top), ("middle", &middle), ("flat", &flat)])
+}
+
+fn open(daemon: &Daemon, how: Open) -> Step {
+    Step::Open { path: daemon.scene().granted(), how }
+}
+
+/// P2, P4: a delegated run is held to its own rules and to those above, and is a run of its own.
+#[test]
+fn a_delegated_run_has_no_right_that_its_parent_lacks() -> Result<()> {
+    let daemon = Daemon::start_in(scene()?)?;
+    for uid in USERS {
+        let mut run = Run::delegated(&daemon, uid, &["top", "fixture"], "spawn")?;
+        assert_eq!(run.errno(&open(&daemon, Open::Read))?, 0, "uid {uid}: both grant reading");
+        let write = open(&daemon, Open::Write);
+        assert_eq!(run.errno(&write)?, EACCES, "uid {uid}: its parent does not grant writing");
+        let view = run.view(&daemon)?;
+        assert_eq!(view.owner, "suite", "the owner is its parent's");
+        let [parent] = view.above.as_slice() else { panic!("{view:?}") };
+        let above = daemon.show(parent)?;
+        assert_eq!((view.tasks, above.tasks), (1, 1), "each task is counted in one run");
+        assert!(view.deadline_ms <= above.deadline_ms + 1);
+        assert!(run.finish()?.success());
+        let gone = || Ok(daemon.ps()?.is_empty().then_some(()));
+        wait::until("both runs are over by themselves", wait::SOON, gone)?;
+        for id in [&view.id, parent] {
+            let end = daemon.show(id)?.end.map(|end| end.ending);
+            assert_eq!(end.as_deref(), Some("completed"));
+        }
+    }
+    Ok(())
+}
+
+/// P4: over four levels one store denies the lowest run, and a revocation of the topmost ends all.
+#[test]
+fn four_levels_end_with_the_topmost() -> Result<()> {
+    let daemon = Daemon::start_in(scene()?)?;
+    let table = Table::open()?;
+    let levels = ["top", "middle", "middle", "fixture"];
+    for uid in USERS {
+        let mut run = Run::delegated(&daemon, uid, &levels, "spawn")?;
+        let step = open(&daemon, Open::Read);
+        assert_eq!(run.errno(&step)?, 0);
+        let above = run.view(&daemon)?.above;
+        assert_eq!(above.len(), 3);
+        for id in &above {
+            let (slot, own) = table.find(id)?;
+            table.set(slot, Instance { state: State::REVOKED, ..own })?;
+            let errno = run.errno(&step);
+            table.set(slot, own)?;
+            assert_eq!(errno?, EPERM, "uid {uid}");
+            assert_eq!(run.errno(&step)?, 0, "uid {uid}");
+        }
+        let revoked = daemon.revoke(&above[2])?;
+        let mut also = revoked.also;
+        also.sort_unstable();
+        let mut below = vec![above[0].clone(), above[1].clone(), run.id().to_owned()];
+        below.sort_unstable();
+        assert_eq!(also, below);
+        assert_eq!(run.errno(&step)?, EPERM);
+    }
+    Ok(())
+}
+
+/// P2: what the policies do not delegate is not launched, and nothing of the command runs.
+#[test]
+fn refuses_what_is_not_delegated() -> Result<()> {
+    let daemon = Daemon::start_in(scene()?)?;
+    let cases: [(&[&str], &str, &str); 5] = [
+        (&["top", "top"], "spawn", "does not delegate to policy \"top\""),
+        (&["top", "nothing"], "spawn", "does not delegate to policy \"nothing\""),
+        (&["flat", "middle", "fixture"], "spawn", "lets 1 levels of runs stand below"),
+        (&["top", "fixture"], "twice", "have 1 runs right below it"),
+        (&["top", "middle", "middle", "middle", "fixture"], "spawn", "levels of runs stand below"),
+    ];
+    for uid in USERS {
+        for (policies, way, expected) in &cases {
+            let error = match Run::delegated(&daemon, uid, policies, way) {
+                Ok(run) => panic!("uid {uid}: {policies:?} gave {}", run.id()),
+                Err(error) => format!("{error:#}"),
+            };
+            assert!(error.contains(expected), "uid {uid}: {error}");
+        }
+        // The first process of a run that asks for itself would end its own run by leaving it.
+        let mut command = daemon.agentid();
+        command.args(["run", "--policy", "top", "--agent", "a", "--owner", "o", "--task", "t"]);
+        let workspace = format!("workspace={}", daemon.scene().workspace().display());
+        command.args(["--param", &workspace, "--", "/usr/bin/agentid", "--socket"]);
+        command.arg(daemon.scene().socket()).args(["delegate", "--policy", "fixture"]);
+        command.args(["--param", &workspace, "--", PROBE]);
+        let alone = Run::start(&daemon, command, uid, std::process::Stdio::piped());
+        let error = alone.err().map(|error| format!("{error:#}")).unwrap_or_default();
+        assert!(error.contains("is the last one of its run"), "uid {uid}: {error}");
+    }
+    Ok(())
+}
+
+/// P4: the end of a delegated run leaves its parent as it was.
+#[test]
+fn the_end_of_a_child_leaves_its_parent_alone() -> Result<()> {
+    let daemon = Daemon::start_in(scene()?)?;
+    for uid in USERS {
+        let mut parent = Run::delegated(&daemon, uid, &["top", "fixture"], "before")?;
+        let view = parent.view(&daemon)?;
+        assert_eq!((view.phase.as_str(), view.tasks, view.above.len()), ("active", 1, 0));
+        assert_eq!(parent.errno(&open(&daemon, Open::Read))?, 0);
+        let children = || {
+            daemon.ask::<Vec<agentid_tests::harness::view::RunView>>(&[
+                "ps",
+                "-a",
+                "--children-of",
+                parent.id(),
+            ])
+        };
+        let ended = || Ok(children()?.first().and_then(|child| child.end.clone()));
+        let end = wait::until("the child is over", wait::SOON, ended)?;
+        assert_eq!(end.ending, "completed");
+        assert_eq!(daemon.ps()?.len(), 1);
+    }
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! Owners for whom nothing is launched.
+
+use agentid_tests::{
+    harness::{Daemon, Run, cli::output, scene::USER, scene::USERS},
+    step::{Open, Step},
+};
+use anyhow::Result;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Denied {
+    live: u64,
+}
+
+#[derive(Deserialize)]
+struct Who {
+    run: Option<String>,
+}
+
+/// An owner who is denied has nothing launched, also by the next daemon; what lives goes on.
+#[test]
+fn nothing_is_launched_for_a_denied_owner() -> Result<()> {
+    let mut daemon = Daemon::start()?;
+    let step = Step::Open { path: daemon.scene().granted(), how: Open::Read };
+    let mut living = Run::of(&daemon, USER)?;
+    let refused = daemon.complaint(USER, 1, &["deny-owner", "suite"])?;
+    assert!(refused.contains("for operators"), "{refused}");
+    let denied: Denied = daemon.ask(&["deny-owner", "suite", "--reason", "left"])?;
+    assert_eq!(denied.live, 1);
+    for again in [false, true] {
+        if again {
+            daemon.stop()?;
+            daemon.start_again()?;
+        }
+        let launch = ["run", "--policy", "fixture", "--agent", "a", "--owner", "suite", "--task"];
+        let workspace = format!("workspace={}", daemon.scene().workspace().display());
+        let rest = ["t", "--param", &workspace, "--", "/usr/bin/agentid-probe"];
+        for uid in USERS {
+            let refused = daemon.complaint(uid, 125, &[&launch[..], &rest].concat())?;
+            assert!(refused.contains("for owner \"suite\": left"), "uid {uid}: {refused}");
+        }
+        assert_eq!(living.errno(&step)?, 0);
+    }
+    let _: Denied = daemon.ask(&["allow-owner", "suite"])?;
+    Run::of(&daemon, USER)?;
+    Ok(())
+}
+
+/// The tree has a run's processes, and nobody's run is said to be nobody's.
+#[test]
+fn a_tree_shows_what_belongs_together() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let mut run = Run::of(&daemon, USER)?;
+    assert_eq!(run.errno(&Step::Park(2))?, 0);
+    let tree = output(daemon.agentid().arg("tree"), &[0])?;
+    let own = tree.lines().filter(|line| line.contains("agentid-probe")).count();
+    assert_eq!(own, 3, "{tree}");
+    assert!(tree.contains("probe for suite, test  fixture  active"), "{tree}");
+    assert!(daemon.ask::<Who>(&["whoami"])?.run.is_none());
+    Ok(())
+}
