@@ -71,6 +71,8 @@ closed! {
         FileIoctl = 30 => "file_ioctl",
         FileIoctlCompat = 31 => "file_ioctl_compat",
         FileReceive = 32 => "file_receive",
+        FilePermission = 47 => "file_permission",
+        SchedSwitch = 48 => "sched_switch",
     }
 }
 

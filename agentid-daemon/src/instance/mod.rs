@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod demand;
 pub mod posture;
 pub mod registry;
 pub mod run;
@@ -9,6 +10,7 @@ pub mod state;
 #[cfg(test)]
 mod tests;
 
+pub use demand::Demand;
 pub use posture::Posture;
 pub use registry::{Ambiguous, Registry};
 pub use run::{Place, Run};

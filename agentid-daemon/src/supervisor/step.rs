@@ -1,7 +1,7 @@
 //! What happens next: the state, what comes in, and what is to be done about it. Pure.
 //!
 //! The order of the effects is part of the answer. On every ending the kernel's table is told first, by one store for
-//! each run; only then are tasks stopped, files written and readers told.
+//! each run; only then is attached what their descriptors are held by, tasks are stopped, files written and readers told.
 
 use agentid_common::{
     instance::{Instance, Ladder, MAX_ANCESTRY, NO_SLOT, State as SlotState},
@@ -14,7 +14,7 @@ use super::refusal::Refusal;
 use crate::{
     event::event::{Ended, Launched, PostureChange, Stopped, What},
     instance::{
-        Ending, Phase, Posture, Registry, Run,
+        Demand, Ending, Phase, Posture, Registry, Run,
         run::{End, OnEnd, RunMode, Totals},
     },
 };
@@ -84,6 +84,8 @@ pub enum Effect {
     Save(Uuid),
     /// Forget a run that ended long ago.
     Forget(Uuid),
+    /// Have the programs attached that the runs need, and every process of the host pays for.
+    Attach(Demand),
     /// Give the run its slot in the kernel's table.
     Occupy { id: Uuid, instance: Instance },
     /// Mark the asking process with the run's tag.
@@ -154,6 +156,7 @@ impl State {
         let forgotten = self.registry.insert(run).map_err(|_| Refusal::NoSlot(self.slots - 1))?;
         let mut effects = vec![
             Effect::Save(id),
+            Effect::Attach(Demand::of(&self.registry)),
             Effect::Occupy { id, instance },
             Effect::Tag(id),
             Effect::Publish { id: Some(id), what: What::Launched(launched) },
@@ -224,7 +227,8 @@ impl State {
         effects
     }
 
-    /// Ends runs and all below them: for all of them the stores first, then the tasks, then what takes its time.
+    /// Ends runs and all below them: for all of them the stores first, then what holds their descriptors, then the tasks,
+    /// then what takes its time.
     fn stop(&mut self, ends: Vec<(Uuid, End)>, kill: bool) -> Vec<Effect> {
         let mut all = Vec::new();
         for (id, end) in ends {
@@ -243,6 +247,9 @@ impl State {
                 stops.push(Effect::Stop { id, kill });
                 rest.extend([Effect::Save(id), Effect::Publish { id: Some(id), what }]);
             }
+        }
+        if !stops.is_empty() {
+            effects.push(Effect::Attach(Demand::of(&self.registry)));
         }
         effects.append(&mut stops);
         effects.append(&mut rest);
@@ -290,10 +297,12 @@ impl State {
             // Two files that claim one slot in one generation: the first one stands.
             return Vec::new();
         }
+        let attach = Effect::Attach(Demand::of(&self.registry));
         match ending {
-            None => vec![Effect::Rebind(id)],
+            None => vec![attach, Effect::Rebind(id)],
             Some(ending) => vec![
                 Effect::Deny { slot, state: ending.slot_state() },
+                attach,
                 Effect::Stop { id, kill },
                 Effect::Save(id),
             ],

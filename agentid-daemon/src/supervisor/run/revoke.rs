@@ -68,6 +68,11 @@ impl Supervisor {
         let also = self.state.registry.descendants(id);
         let input = Input::Revoke { id, by_uid: standing.uid, reason: request.reason };
         let now = self.now();
+        // Counted before the denial: from there on the kernel ends them by itself.
+        let slot = |id: &Uuid| self.state.registry.get(*id).map(|run| run.place.slot);
+        let slots = std::iter::once(&id).chain(&also).filter_map(slot);
+        let tasks =
+            slots.filter_map(|slot| self.activity(slot)).map(|activity| activity.live).sum();
         let mut effects = step(&mut self.state, input, now)?.into_iter().peekable();
 
         // First every run in question is denied everything, and then the time is taken.
@@ -90,9 +95,6 @@ impl Supervisor {
         info!(%id, by_uid = standing.uid, "revoked");
         self.metrics.revocations.inc();
         self.metrics.revocation_denied.observe(denied_after.as_secs_f64());
-        let ended = self.stopping.iter();
-        let ended = ended.filter(|stopping| stopping.id == id || also.contains(&stopping.id));
-        let tasks = ended.map(|stopping| stopping.tasks).sum();
         let so_far = RevokeReply {
             id,
             also,

@@ -72,13 +72,19 @@ fn agree(state: &State, table: &Table) {
     assert_eq!(state.registry.live().count(), table.len());
 }
 
-/// No task is stopped before the table has denied its run.
+/// No task is stopped before the table has denied its run, and nothing is attached before all are denied that are to be.
 fn denied_before_stopped(state: &State, effects: &[Effect]) {
     let mut denied = HashSet::new();
+    let mut held = false;
     for effect in effects {
         match effect {
-            Effect::Deny { slot, .. } => drop(denied.insert(*slot)),
+            Effect::Deny { slot, .. } => {
+                assert!(!held);
+                denied.insert(*slot);
+            }
+            Effect::Attach(demand) => held = demand.descriptors,
             Effect::Stop { id, .. } => {
+                assert!(held);
                 assert!(denied.contains(&state.registry.get(*id).unwrap().place.slot));
             }
             _ => {}
