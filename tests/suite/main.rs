@@ -10,6 +10,7 @@ mod boot_preempt_full;
 mod change;
 mod connect;
 mod control;
+mod ending;
 mod exec;
 mod expiry;
 mod fault;
