@@ -78,6 +78,8 @@ closed! {
         NetlinkSend = 44 => "netlink_send",
         SkbIngress = 45 => "skb_ingress",
         SkbEgress = 46 => "skb_egress",
+        FilePermission = 47 => "file_permission",
+        SchedSwitch = 48 => "sched_switch",
     }
 }
 

@@ -14,6 +14,7 @@ use aya_ebpf::{
 /// fs/mount.h, `MNT_NS_INTERNAL`: what stands in the place of a mount's namespace when it is in none.
 const NO_NAMESPACE: i64 = -22;
 /// include/linux/sched.h
+const PF_EXITING: u32 = 1 << 2;
 const PF_IO_WORKER: u32 = 1 << 4;
 /// include/linux/fs.h
 const ATTR_MODE: u32 = 1 << 0;
@@ -310,6 +311,12 @@ pub fn has_lent_credentials(task: *const task_struct) -> bool {
 pub fn uses_io_uring(task: *const task_struct) -> bool {
     load::<u32>(task.cast(), &TASK_FLAGS) & PF_IO_WORKER != 0
         || !load::<*const u8>(task.cast(), &TASK_IO_URING).is_null()
+}
+
+/// Whether a task is on its way out, where no signal reaches it.
+#[inline(always)]
+pub fn is_exiting(task: *const task_struct) -> bool {
+    load::<u32>(task.cast(), &TASK_FLAGS) & PF_EXITING != 0
 }
 
 /// The hook's first argument, `None` where the kernel passes null.

@@ -13,7 +13,8 @@
 //! | `path_rename`, `path_link` | may this run give this file another name, or one more? |
 //! | `inode_setattr`, `inode_*xattr`, `inode_*_acl`, `inode_file_setattr` | may this run change this file without opening it? |
 //! | `bprm_check_security` | may this run execute this file? |
-//! | `mmap_file`, `file_mprotect` | may this run execute what it maps of this file? |
+//! | `file_permission` | may this run still use what it has open? |
+//! | `mmap_file`, `file_mprotect` | may this run map this file, and execute what it maps of it? |
 //! | `file_ioctl`, `file_ioctl_compat` | may this run use this ioctl on this file? |
 //! | `file_receive` | may this run have this file from another process? |
 //! | `socket_connect` | may this run connect to this peer? |
@@ -21,6 +22,7 @@
 //! | `unix_stream_connect`, `unix_may_send`, `socket_socketpair` | may this run talk to this unix socket? |
 //! | `netlink_send` | may this run say this to the kernel? |
 //! | `skb_ingress`, `skb_egress` | may this packet of a run's socket pass? |
+//! | `sched_switch`, `cpu_clock` | does a task outlive its run? |
 //! | `bpf`, `task_kill`, `ptrace_access_check` | does a run reach for agentid itself? |
 //! | `sb_umount`, `sb_mount`, `move_mount`, `inode_unlink`, `inode_rmdir`, `inode_rename` | does anyone but the daemon take the pins away? |
 //! | `sysctl` | does anyone switch the trampolines off? |

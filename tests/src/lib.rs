@@ -2,5 +2,6 @@
 //! speaks with the probe inside a run.
 
 pub mod attack;
+pub mod channel;
 pub mod harness;
 pub mod step;

@@ -49,6 +49,25 @@ pub enum Step {
         on: Thing,
         command: u32,
     },
+    /// Opens one of everything that [`Use`] is about, and keeps it: two files, and the folder of the first.
+    Hold {
+        file: PathBuf,
+        other: PathBuf,
+    },
+    /// Uses what is held.
+    Use(Use),
+    /// Starts a process that never gives the processor back by itself, and makes no system call.
+    Spin,
+    /// Starts a process that waits for a byte from a fifo, which somebody has open for writing.
+    Block(PathBuf),
+    /// Starts a process that reads a byte from such a fifo, and ends if it cannot read another one.
+    ReadTwice(PathBuf),
+    /// Maps a file for reading and writing, and keeps that in place of what was mapped so before.
+    MapShared(PathBuf),
+    /// Writes a word where the file is mapped, without any system call.
+    WriteMapped,
+    /// Starts a process that waits for nothing.
+    Pause,
     /// Takes one message from the socket that is the standard error.
     Receive,
     /// Takes the standard error from itself, as another process would (`pidfd_getfd`).
@@ -233,6 +252,56 @@ pub enum Thing {
     Counter,
 }
 
+/// What can be done with what is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Use {
+    ReadFile,
+    WriteFile,
+    ReadAt,
+    WriteAt,
+    ReadFolder,
+    SendFile,
+    SpliceFromFile,
+    SpliceToFile,
+    CopyRange,
+    Allocate,
+    Map,
+    Ioctl,
+    WritePipe,
+    ReadPipe,
+    WriteCounter,
+    ReadCounter,
+    WriteTerminal,
+    ReadTerminal,
+    WriteSocket,
+    ReadSocket,
+}
+
+impl Use {
+    pub const ALL: [Self; 20] = [
+        Self::ReadFile,
+        Self::WriteFile,
+        Self::ReadAt,
+        Self::WriteAt,
+        Self::ReadFolder,
+        Self::SendFile,
+        Self::SpliceFromFile,
+        Self::SpliceToFile,
+        Self::CopyRange,
+        Self::Allocate,
+        Self::Map,
+        Self::Ioctl,
+        Self::WritePipe,
+        Self::ReadPipe,
+        Self::WriteCounter,
+        Self::ReadCounter,
+        Self::WriteTerminal,
+        Self::ReadTerminal,
+        Self::WriteSocket,
+        Self::ReadSocket,
+    ];
+}
+
 /// A file is opened for reading, and mapped for reading in any case.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mapping {
@@ -329,6 +398,8 @@ pub enum Outcome {
     Received { descriptors: usize, truncated: bool },
     /// How often each errno came; 0 is success.
     Tally(BTreeMap<i32, u64>),
+    /// A process was started, and has this number.
+    Process(u32),
     /// The way there did not work, so nothing was tried: where it stopped, and with which errno.
     NotTried { at: String, errno: i32 },
 }

@@ -11,6 +11,7 @@ mod change;
 mod connect;
 mod control;
 mod delegate;
+mod ending;
 mod exec;
 mod expiry;
 mod fault;

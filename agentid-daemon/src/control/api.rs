@@ -352,6 +352,8 @@ pub struct StatusReply {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookView {
     pub name: String,
+    /// False while no run needs it: what every process of the host pays for is attached only on demand.
+    pub needed: bool,
     pub attached: bool,
     pub why_not: Option<String>,
 }

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod demand;
 pub mod owner;
 pub mod posture;
 pub mod registry;
@@ -10,6 +11,7 @@ pub mod state;
 #[cfg(test)]
 mod tests;
 
+pub use demand::Demand;
 pub use owner::{DeniedOwners, OwnerDenial};
 pub use posture::Posture;
 pub use registry::{Ambiguous, Registry};

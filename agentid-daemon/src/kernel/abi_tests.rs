@@ -7,7 +7,7 @@ use object::{Object, ObjectSection, ObjectSymbol};
 
 use super::{
     btf::Btf,
-    object::{HOOKS, LATER_HOOKS, LIST_TASKS, MAPS, OBJECT, ON_CGROUPS, TRACEPOINT},
+    object::{HOOKS, LATER_HOOKS, LIST_TASKS, MAPS, OBJECT, ON_CGROUPS, ON_DEMAND, TRACEPOINT},
 };
 use crate::policy::golden;
 
@@ -75,10 +75,13 @@ fn object_has_the_programs_and_maps_that_are_loaded_and_no_others() {
     assert_eq!(symbols_in(&|section| section == ".maps"), names(MAPS));
 
     let program = |section: &str| {
-        ["lsm/", "tp_btf/", "cgroup/", "iter/"].iter().any(|kind| section.starts_with(kind))
+        ["lsm/", "tp_btf/", "cgroup/", "iter/", "perf_event"]
+            .iter()
+            .any(|kind| section.starts_with(kind))
     };
     let mut loaded = names(HOOKS);
     loaded.extend(LATER_HOOKS.iter().map(|(name, _)| (*name).to_owned()));
+    loaded.extend(names(&ON_DEMAND));
     loaded.extend(names(&[TRACEPOINT, LIST_TASKS]));
     loaded.extend(ON_CGROUPS.iter().map(|(name, _)| (*name).to_owned()));
     assert_eq!(symbols_in(&program), loaded);

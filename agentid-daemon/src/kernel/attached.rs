@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use aya::{Btf, Ebpf};
 
 use super::{
-    cgroup, object,
+    cgroup, demand, object,
     pins::{self, PinError, Pins},
     start::StartError,
 };
@@ -47,9 +47,11 @@ pub fn replace(
 ) -> Result<PathBuf, StartError> {
     let old = pins.links()?;
     let new = pins.new_links(build)?;
-    if let Err(error) = object::attach(ebpf, btf, hooks, &new) {
+    let attached = object::attach(ebpf, btf, hooks, &new).map_err(StartError::from);
+    let attached = attached.and_then(|()| Ok(demand::take_over(ebpf, &old, &new)?));
+    if let Err(error) = attached {
         pins::remove_links(&new)?;
-        return Err(error.into());
+        return Err(error);
     }
     for folder in old {
         pins::remove_links(&folder)?;

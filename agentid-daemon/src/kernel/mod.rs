@@ -7,6 +7,7 @@ mod attached;
 mod btf;
 mod canary;
 mod cgroup;
+mod demand;
 mod fields;
 mod live;
 mod maps;
@@ -45,12 +46,13 @@ use rustix::time::{ClockId, clock_gettime};
 use self::{canary::Canary, live::LiveCounts, maps::Maps, pins::Pins};
 use crate::{
     image::{HostPlace, Image, MapOp, Terrain},
-    instance::Posture,
+    instance::{Demand, Posture},
 };
 
 pub use self::{
     apply::ApplyError,
     canary::main as canary_main,
+    demand::{DemandError, HookState},
     maps::{Counters, TagError},
     ring::Ring,
     sockets::HangUpError,
@@ -80,6 +82,8 @@ pub struct Kernel {
     names: NameKey,
     /// The LSM hooks that this kernel has a program of ours for.
     wanted: Vec<&'static str>,
+    /// What the runs need of the programs that are attached on demand, as far as we were told.
+    demand: Demand,
 }
 
 impl Kernel {
@@ -94,6 +98,7 @@ impl Kernel {
             canary: started.canary,
             names: started.names,
             wanted: started.hooks,
+            demand: Demand::default(),
         };
         Ok((kernel, started.held))
     }
@@ -177,14 +182,30 @@ impl Kernel {
         ]
     }
 
-    /// Every hook that is wanted, and whether its link is there.
-    pub fn hooks(&self) -> Vec<(&'static str, Result<(), String>)> {
+    /// Attaches what the runs need and is not attached yet. What they do not need stays.
+    pub fn meet(&mut self, demand: Demand) -> Result<(), DemandError> {
+        self.demand = demand;
+        demand::meet(&mut self.ebpf, &self.pins, demand)
+    }
+
+    /// Detaches what no run needs.
+    pub fn relent(&mut self, demand: Demand) -> Result<(), DemandError> {
+        self.demand = demand;
+        demand::relent(&self.pins, demand)
+    }
+
+    /// Every hook that we have a program for: whether it is needed now, and whether its link is there.
+    pub fn hooks(&self) -> Vec<HookState> {
         let links = self.pins.links().ok().and_then(|mut folders| folders.pop());
-        let state = |name: &str| match &links {
+        let attached = |name: &str| match &links {
             Some(folder) if folder.join(name).exists() => attached::holds(folder, name),
             Some(_) | None => Err("its pinned link is gone".to_owned()),
         };
-        object::links(&self.wanted).map(|name| (name, state(name))).collect()
+        let mut states: Vec<HookState> = object::links(&self.wanted)
+            .map(|name| HookState { name, needed: true, attached: attached(name) })
+            .collect();
+        states.extend(demand::states(links.as_deref(), self.demand));
+        states
     }
 
     /// The ring of records; it can be taken once.
@@ -207,7 +228,10 @@ impl Kernel {
         let missing: Vec<_> = self
             .hooks()
             .into_iter()
-            .filter_map(|(name, state)| state.err().map(|why| format!("{name}: {why}")))
+            .filter(|hook| hook.needed)
+            .filter_map(|HookState { name, attached, .. }| {
+                Some(format!("{name}: {}", attached.err()?))
+            })
             .collect();
         match self.canary.prove(&mut self.maps) {
             Posture::Enforcing if !missing.is_empty() => Posture::Degraded(missing.join(", ")),

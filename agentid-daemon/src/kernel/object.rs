@@ -13,6 +13,7 @@ use aya::{
     programs::{
         Program, ProgramError,
         links::{FdLink, LinkError, PinnedLink},
+        perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent},
     },
 };
 
@@ -64,6 +65,18 @@ pub const HOOKS: &[&str] = &[
 /// hook before, or by none (`agentid-ebpf/src/hook`). Each has a program of the same name.
 pub const LATER_HOOKS: &[(&str, (u32, u32))] =
     &[("inode_set_acl", (6, 2)), ("inode_remove_acl", (6, 2)), ("inode_file_setattr", (6, 17))];
+
+/// The LSM hook on everybody's reads and writes; its program, of the same name, is attached on demand.
+pub const DESCRIPTORS: &str = "file_permission";
+/// The tracepoint on everybody's way off a processor; its program, of the same name, is attached on demand.
+pub const SWITCH: &str = "sched_switch";
+/// The program that looks at every processor a few times in a second; attached on demand.
+pub const CLOCK: &str = "cpu_clock";
+/// The programs that are loaded from the start and attached on demand ([`super::demand`]).
+pub const ON_DEMAND: [&str; 3] = [DESCRIPTORS, SWITCH, CLOCK];
+
+/// How often a second: what goes on for a quarter of it after its end has outlived its run by no more than a bit.
+const CLOCK_RATE: u64 = 4;
 
 /// The tracepoint with a program of its name.
 pub const TRACEPOINT: &str = "sched_process_exit";
@@ -139,7 +152,7 @@ pub fn hooks(kernel: &btf::Btf<'_>) -> Vec<&'static str> {
     HOOKS.iter().copied().chain(later).collect()
 }
 
-/// Names of all links that are pinned.
+/// Names of all links that are always pinned.
 pub fn links(hooks: &[&'static str]) -> impl Iterator<Item = &'static str> {
     let on_cgroups = ON_CGROUPS.iter().map(|(name, _)| *name);
     hooks.iter().copied().chain([TRACEPOINT]).chain(on_cgroups)
@@ -171,21 +184,9 @@ pub fn attach(
 ) -> Result<(), ObjectError> {
     load_pinned(ebpf, btf, hooks)?;
     let cgroups = File::open(CGROUPS).map_err(ObjectError::Cgroups)?;
-    for &name in hooks {
-        let Program::Lsm(program) = program(ebpf, name)? else {
-            return Err(ObjectError::NoProgram(name));
-        };
-        let id = program.attach().map_err(|source| ObjectError::Attach { name, source })?;
-        let link = program.take_link(id).map_err(|source| ObjectError::Attach { name, source })?;
-        pin(name, link.into(), folder)?;
+    for name in hooks.iter().copied().chain([TRACEPOINT]) {
+        attach_one(ebpf, name, folder)?;
     }
-    let Program::BtfTracePoint(tracepoint) = program(ebpf, TRACEPOINT)? else {
-        return Err(ObjectError::NoProgram(TRACEPOINT));
-    };
-    let failed = |source| ObjectError::Attach { name: TRACEPOINT, source };
-    let id = tracepoint.attach().map_err(failed)?;
-    pin(TRACEPOINT, tracepoint.take_link(id).map_err(failed)?.into(), folder)?;
-
     for &(name, kind) in ON_CGROUPS {
         let program = program(ebpf, name)?;
         let descriptor = match program {
@@ -200,24 +201,50 @@ pub fn attach(
     Ok(())
 }
 
+/// Attaches one program that is loaded, to the hook or the tracepoint of its name, and pins the link in `folder`.
+pub fn attach_one(ebpf: &mut Ebpf, name: &'static str, folder: &Path) -> Result<(), ObjectError> {
+    let failed = |source| ObjectError::Attach { name, source };
+    let link: FdLink = match program(ebpf, name)? {
+        Program::Lsm(hook) => {
+            let id = hook.attach().map_err(failed)?;
+            hook.take_link(id).map_err(failed)?.into()
+        }
+        Program::BtfTracePoint(tracepoint) => {
+            let id = tracepoint.attach().map_err(failed)?;
+            tracepoint.take_link(id).map_err(failed)?.into()
+        }
+        _ => return Err(ObjectError::NoProgram(name)),
+    };
+    pin(name, link, &folder.join(name))
+}
+
+/// Attaches [`CLOCK`] to one processor, and pins the link at `path`.
+pub fn attach_clock(ebpf: &mut Ebpf, cpu: u32, path: &Path) -> Result<(), ObjectError> {
+    let Program::PerfEvent(clock) = program(ebpf, CLOCK)? else {
+        return Err(ObjectError::NoProgram(CLOCK));
+    };
+    let failed = |source| ObjectError::Attach { name: CLOCK, source };
+    let event = PerfEventConfig::Software(SoftwareEvent::CpuClock);
+    let scope = PerfEventScope::AllProcessesOneCpu { cpu };
+    let often = SamplePolicy::Period(1_000_000_000 / CLOCK_RATE);
+    let id = clock.attach(event, scope, often, false).map_err(failed)?;
+    let link = clock.take_link(id).map_err(failed)?;
+    let link = link.try_into().map_err(|source| ObjectError::Link { name: CLOCK, source })?;
+    pin(CLOCK, link, path)
+}
+
 /// Has the verifier look at every program, without attaching any.
 pub fn load(ebpf: &mut Ebpf, btf: &Btf, hooks: &[&'static str]) -> Result<(), ObjectError> {
     load_pinned(ebpf, btf, hooks)?;
+    load_on_demand(ebpf, btf)?;
     load_task_list(ebpf, btf)
 }
 
 /// Has the verifier look at every program whose link is pinned.
 fn load_pinned(ebpf: &mut Ebpf, btf: &Btf, hooks: &[&'static str]) -> Result<(), ObjectError> {
-    for &name in hooks {
-        let Program::Lsm(lsm) = program(ebpf, name)? else {
-            return Err(ObjectError::NoProgram(name));
-        };
-        lsm.load(name, btf).map_err(|source| refused(name, source))?;
+    for name in hooks.iter().copied().chain([TRACEPOINT]) {
+        load_one(ebpf, btf, name)?;
     }
-    let Program::BtfTracePoint(tracepoint) = program(ebpf, TRACEPOINT)? else {
-        return Err(ObjectError::NoProgram(TRACEPOINT));
-    };
-    tracepoint.load(TRACEPOINT, btf).map_err(|source| refused(TRACEPOINT, source))?;
     for &(name, _) in ON_CGROUPS {
         match program(ebpf, name)? {
             Program::CgroupSysctl(program) => program.load(),
@@ -227,6 +254,22 @@ fn load_pinned(ebpf: &mut Ebpf, btf: &Btf, hooks: &[&'static str]) -> Result<(),
         .map_err(|source| refused(name, source))?;
     }
     Ok(())
+}
+
+/// Has the verifier look at the programs that are attached on demand. Done at the start: on demand there is no time.
+pub fn load_on_demand(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ObjectError> {
+    ON_DEMAND.into_iter().try_for_each(|name| load_one(ebpf, btf, name))
+}
+
+/// Has the verifier look at the program for the hook or the tracepoint of its name.
+fn load_one(ebpf: &mut Ebpf, btf: &Btf, name: &'static str) -> Result<(), ObjectError> {
+    let loaded = match program(ebpf, name)? {
+        Program::Lsm(hook) => hook.load(name, btf),
+        Program::BtfTracePoint(tracepoint) => tracepoint.load(name, btf),
+        Program::PerfEvent(clock) => clock.load(),
+        _ => return Err(ObjectError::NoProgram(name)),
+    };
+    loaded.map_err(|source| refused(name, source))
 }
 
 /// Has the verifier look at the iterator over tasks.
@@ -265,11 +308,13 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Program
     ebpf.program_mut(name).ok_or(ObjectError::NoProgram(name))
 }
 
-fn pin(name: &'static str, link: FdLink, folder: &Path) -> Result<(), ObjectError> {
-    let path = folder.join(name);
+fn pin(name: &'static str, link: FdLink, path: &Path) -> Result<(), ObjectError> {
     // Dropping a `PinnedLink` leaves the pin in place.
-    let _pinned: PinnedLink =
-        link.pin(&path).map_err(|source| ObjectError::Pin { name, path, source })?;
+    let _pinned: PinnedLink = link.pin(path).map_err(|source| ObjectError::Pin {
+        name,
+        path: path.to_owned(),
+        source,
+    })?;
     Ok(())
 }
 

@@ -124,16 +124,21 @@ pub fn is_of(links: &Path, build: u64) -> bool {
     name.is_some_and(|name| name.ends_with(&format!("-{build:016x}")))
 }
 
-/// Removes a folder of links; all of them have ended when this returns.
+/// Removes a pinned link, which has ended when this returns.
 ///
 /// What is only unpinned ends some time later in a worker of the kernel's, while others go on. What is held and let go
 /// ends there and then (kernel/bpf/syscall.c: `bpf_link_release`).
+pub fn remove_link(path: &Path) -> Result<(), PinError> {
+    let link = PinnedLink::from_pin(path).map_err(io::Error::other);
+    let failed = |source| PinError::Io { action: "remove", path: path.into(), source };
+    link.and_then(PinnedLink::unpin).map(drop).map_err(failed)
+}
+
+/// Removes a folder of links; all of them have ended when this returns.
 pub fn remove_links(folder: &Path) -> Result<(), PinError> {
     let failed = |path: &Path, source| PinError::Io { action: "remove", path: path.into(), source };
     for entry in fs::read_dir(folder).map_err(|source| failed(folder, source))? {
-        let path = entry.map_err(|source| failed(folder, source))?.path();
-        let link = PinnedLink::from_pin(&path).map_err(io::Error::other);
-        drop(link.and_then(PinnedLink::unpin).map_err(|source| failed(&path, source))?);
+        remove_link(&entry.map_err(|source| failed(folder, source))?.path())?;
     }
     fs::remove_dir(folder).map_err(|source| failed(folder, source))
 }

@@ -22,6 +22,7 @@ use super::{
     attached,
     btf::Btf,
     canary::{Canary, CanaryError},
+    demand::DemandError,
     fields::{self, FieldError, KERNEL_BTF},
     maps::{Maps, MapsError, TagError, Tags},
     object::{self, ObjectError},
@@ -44,6 +45,8 @@ pub enum StartError {
     Pins(#[from] PinError),
     #[error(transparent)]
     Object(#[from] ObjectError),
+    #[error(transparent)]
+    Demand(#[from] DemandError),
     #[error(transparent)]
     Maps(#[from] MapsError),
     #[error(
@@ -128,6 +131,7 @@ fn set_up(
     let build = object::fingerprint(&names, globals);
     let kept = attached::complete(pins, build, &hooks)?.filter(|_| !anew);
     object::load_task_list(&mut ebpf, &btf)?;
+    object::load_on_demand(&mut ebpf, &btf)?;
     if let Some(links) = &kept {
         guard_all(&mut maps, pins, links)?;
         let mut canary = Canary::start(&mut maps)?;

@@ -12,7 +12,7 @@ use super::series::{Kernel, faults, reasons};
 pub struct Reading<'a> {
     /// Value of the counter with this index.
     pub counter: &'a dyn Fn(u32) -> u64,
-    /// Name of each hook, and whether our program is attached to it.
+    /// Name of each hook that is needed now or attached, and whether our program is attached to it.
     pub hooks: Vec<(&'static str, bool)>,
     /// Name, elements and capacity of each map.
     pub fill: Vec<(&'static str, u64, u64)>,
@@ -39,6 +39,7 @@ impl Kernel {
             set(&self.guarded.with_label_values(&[name]), value(counter::guarded(hook)));
         }
         set(&self.lost, value(counter::lost()));
+        self.hooks.reset();
         for (name, attached) in &reading.hooks {
             self.hooks.with_label_values(&[*name]).set(i64::from(*attached));
         }

@@ -161,7 +161,7 @@ impl Kernel {
             lost: list.counter("records_lost_total", "Records that found the ring full.")?,
             hooks: list.gauges(
                 "hooks_attached",
-                "1 where our program is attached, 0 where it should be.",
+                "1 where our program is attached, 0 where it should be; none where no run needs it.",
                 &["hook"],
             )?,
             entries: list.gauges("map_entries", "Elements in a kernel map.", &["map"])?,

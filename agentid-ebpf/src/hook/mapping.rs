@@ -1,4 +1,4 @@
-//! May this run execute what it maps of this file?
+//! May this run execute what it maps of this file, and map anything of a file at all?
 //!
 //! `int mmap_file(struct file *file, unsigned long reqprot, unsigned long prot, unsigned long flags)`, from 6.1 to 7.3
 //! (`file__nullable` there): mm/util.c, `vm_mmap_pgoff`, which the kernel's own loader goes through too; ipc/shm.c,
@@ -10,6 +10,8 @@
 //! Memory that is no file's is free, because compilers work there. Memory of files that lie nowhere, such as a memfd
 //! and shared memory, is not, nor is anonymous memory that the kernel keeps in such a file (`MAP_SHARED` made executable
 //! afterwards, `MAP_HUGETLB`).
+//! A file that is open may be mapped otherwise for as long as the run lives, as it may be read; a mapping that is let
+//! through for that is not counted.
 //! On overlayfs `mmap_file` is given the file that was opened. From 6.5 on `file_mprotect` finds the layer's file
 //! instead, which tells nothing about the overlay: it is judged as a file in the layer's own folder.
 //! Cannot see: code that is copied into memory of the run's own, and what was mapped before a file was moved away or
@@ -27,7 +29,8 @@ use crate::{
     facts::Live,
     kfield::{Area, File, nullable_file},
     object::{Asked, Object, place::Place},
-    settle::{Allowed, hold},
+    settle::{Allowed, conclude_apart, hold},
+    subject,
 };
 
 /// include/uapi/asm-generic/mman-common.h
@@ -36,7 +39,10 @@ const PROT_EXEC: u64 = 4;
 #[lsm(hook = "mmap_file")]
 pub fn mmap_file(ctx: LsmContext) -> i32 {
     if !is_executable(ctx.arg(2)) {
-        return 0;
+        return match subject::run() {
+            None => 0,
+            Some(tag) => read(&ctx, tag),
+        };
     }
     match nullable_file(&ctx) {
         Ok(None) => 0,
@@ -61,7 +67,21 @@ pub fn file_mprotect(ctx: LsmContext) -> i32 {
     hold(Hook::FileMprotect, Allowed::Counted, object, |tag| may_map(tag, file))
 }
 
-/// Asked first, because most mappings of the host end here.
+/// A mapping that nothing is executed from. Memory that is no file's is free.
+#[inline(always)]
+fn read(ctx: &LsmContext, tag: &Tag) -> i32 {
+    let (object, answer) = match nullable_file(ctx) {
+        Ok(None) => return 0,
+        Ok(Some(file)) => (Object::File(Asked { file, want: Rights::READ }), may_go_on(&Live, tag)),
+        Err(fault) => (Object::None, Err(fault.into())),
+    };
+    if answer.is_ok() {
+        return 0;
+    }
+    conclude_apart(Hook::MmapFile, Allowed::Counted, &object, tag, &answer)
+}
+
+/// Asked first, because most mappings of the host have their answer here.
 #[inline(always)]
 fn is_executable(protections: u64) -> bool {
     protections & PROT_EXEC != 0

@@ -1,17 +1,14 @@
 //! A run with the probe in it, as a guard.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    os::{fd::AsFd as _, unix::process::CommandExt as _},
-    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
-    time::Duration,
+    io::Read as _,
+    os::unix::process::CommandExt as _,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use nix::{
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    unistd::Pid,
-};
+use nix::unistd::Pid;
 
 use super::{
     Daemon,
@@ -20,7 +17,13 @@ use super::{
     view::{RunView, Totals},
     wait,
 };
-use crate::step::{Outcome, Step};
+use crate::{
+    channel::{Channel, Heard},
+    step::{Outcome, Step},
+};
+
+/// How often it is looked whether the probe is still there while it does not answer.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What a run is launched with.
 #[derive(Clone, Debug)]
@@ -43,8 +46,8 @@ impl Default for Terms<'_> {
 pub struct Run {
     id: String,
     process: Child,
-    input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
+    /// Not a pipe: what a run has mapped outlasts its end, and its descriptors do not.
+    channel: Channel,
 }
 
 impl Run {
@@ -98,11 +101,10 @@ impl Run {
     /// Starts what becomes a run, or starts one.
     pub fn start(daemon: &Daemon, mut command: Command, uid: u32, error: Stdio) -> Result<Self> {
         command.current_dir(daemon.scene().workspace()).uid(uid).gid(uid);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(error);
-        let mut process = command.spawn().context("failed to start agentid run")?;
-        let input = process.stdin.take();
-        let output = BufReader::new(process.stdout.take().context("the run has no output")?);
-        let mut run = Self { id: String::new(), process, input, output };
+        let (channel, memory) = Channel::new()?;
+        command.stdin(memory).stdout(Stdio::null()).stderr(error);
+        let process = command.spawn().context("failed to start agentid run")?;
+        let mut run = Self { id: String::new(), process, channel };
         match run.answer(wait::SOON)? {
             Outcome::Hello { run: Some(id) } => run.id = id,
             other => bail!("the probe began with {other:?}"),
@@ -146,10 +148,7 @@ impl Run {
 
     /// Only asks.
     pub fn say(&mut self, step: &Step) -> Result<()> {
-        let mut line = serde_json::to_vec(step)?;
-        line.push(b'\n');
-        let input = self.input.as_mut().context("the probe has no input")?;
-        input.write_all(&line).with_context(|| format!("failed to ask for {step:?}"))
+        self.channel.say(step)
     }
 
     /// The errno of a step that has one.
@@ -162,23 +161,24 @@ impl Run {
 
     /// The outcome of what was asked.
     pub fn answer(&mut self, patience: Duration) -> Result<Outcome> {
-        if self.output.buffer().is_empty() {
-            let mut set = [PollFd::new(self.output.get_ref().as_fd(), PollFlags::POLLIN)];
-            let patience = PollTimeout::try_from(patience)?;
-            ensure!(poll(&mut set, patience)? > 0, "the probe does not answer");
+        let deadline = Instant::now() + patience;
+        loop {
+            // Looked at before the last word is waited for: a probe may answer and end.
+            let ended = self.process.try_wait()?;
+            match self.channel.hear(if ended.is_some() { Duration::ZERO } else { LOOK })? {
+                Heard::Word(outcome) => return Ok(outcome),
+                Heard::Nothing | Heard::Over => {}
+            }
+            if let Some(status) = ended {
+                bail!("the probe has ended: {status}: {}", self.complaint());
+            }
+            ensure!(Instant::now() < deadline, "the probe does not answer");
         }
-        let mut line = String::new();
-        self.output.read_line(&mut line)?;
-        if line.is_empty() {
-            let status = self.process.wait()?;
-            bail!("the probe has ended: {status}: {}", self.complaint());
-        }
-        serde_json::from_str(&line).with_context(|| format!("failed to read {line}"))
     }
 
     /// Closes the probe's input, upon which it ends by itself.
     pub fn finish(mut self) -> Result<ExitStatus> {
-        drop(self.input.take());
+        self.channel.close();
         self.process.wait().context("failed to wait for the probe")
     }
 

@@ -133,10 +133,21 @@ pub struct PolicyView {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Status {
     pub posture: String,
+    /// What is missing, where something is.
+    pub why: Option<String>,
     pub active: u64,
     pub stopping: u64,
     #[serde(default)]
     pub policy_mistakes: Vec<String>,
     #[serde(default)]
     pub policies: Vec<PolicyView>,
+    pub hooks: Vec<Hook>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Hook {
+    pub name: String,
+    /// Whether it should be attached now.
+    pub needed: bool,
+    pub attached: bool,
 }

@@ -21,7 +21,12 @@ pub fn text(status: &StatusReply) -> String {
         Some(why) => format!("{}: {why}", status.posture),
         None => status.posture.clone(),
     };
-    let attached = status.hooks.iter().filter(|hook| hook.attached).count();
+    let needed = || status.hooks.iter().filter(|hook| hook.needed);
+    let (attached, needed_now) = (needed().filter(|hook| hook.attached).count(), needed().count());
+    let idle = match status.hooks.len() - needed_now {
+        0 => String::new(),
+        idle => format!("; {idle} more when a run needs them"),
+    };
     let mut text = render::list(&[
         ("posture", posture),
         (
@@ -31,13 +36,13 @@ pub fn text(status: &StatusReply) -> String {
                 status.active, status.suspended, status.stopping, status.slots
             ),
         ),
-        ("hooks", format!("{attached} of {} attached", status.hooks.len())),
+        ("hooks", format!("{attached} of {needed_now} attached{idle}")),
         (
             "daemon",
             format!("version {}, up since {}", status.version, render::moment(status.started_ms)),
         ),
     ]);
-    for hook in status.hooks.iter().filter(|hook| !hook.attached) {
+    for hook in needed().filter(|hook| !hook.attached) {
         let why = hook.why_not.as_deref().unwrap_or("unknown");
         text += &format!("  {} is not attached: {}\n", hook.name, render::clean(why));
     }

@@ -165,10 +165,11 @@ impl Supervisor {
 
     fn status(&self, standing: &Standing) -> StatusReply {
         let posture = &self.state.posture;
-        let hooks = self.kernel.hooks().into_iter().map(|(name, attached)| HookView {
-            name: name.to_owned(),
-            attached: attached.is_ok(),
-            why_not: attached.err(),
+        let hooks = self.kernel.hooks().into_iter().map(|hook| HookView {
+            name: hook.name.to_owned(),
+            needed: hook.needed,
+            attached: hook.attached.is_ok(),
+            why_not: hook.attached.err().filter(|_| hook.needed),
         });
         let maps = self.kernel.fill().into_iter().map(|(name, entries, capacity)| MapView {
             name: name.to_owned(),
@@ -208,7 +209,8 @@ impl Supervisor {
         let text = match self.kernel.counters() {
             Ok(counters) => {
                 let hooks = self.kernel.hooks();
-                let hooks = hooks.into_iter().map(|(name, attached)| (name, attached.is_ok()));
+                let hooks = hooks.into_iter().filter(|hook| hook.needed || hook.attached.is_ok());
+                let hooks = hooks.map(|hook| (hook.name, hook.attached.is_ok()));
                 let reading = Reading {
                     counter: &|index| counters.get(index),
                     hooks: hooks.collect(),

@@ -17,7 +17,7 @@ use crate::{
     },
     image::MapOp,
     instance::Run,
-    kernel::{ApplyError, TagError},
+    kernel::{ApplyError, DemandError, TagError},
     supervisor::{
         command::Caller,
         rules::Release,
@@ -31,6 +31,8 @@ use crate::{
 pub(super) enum EffectError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("attach what the run is held by at its end")]
+    Attach(#[from] DemandError),
     #[error("give the run its slot")]
     Occupy(#[source] ApplyError),
     #[error("tag the process")]
@@ -80,6 +82,7 @@ impl Supervisor {
             },
             Effect::SaveOwners => Ok(self.store.save_owners(&self.state.denied)?),
             Effect::Forget(id) => Ok(self.store.forget(id)?),
+            Effect::Attach(demand) => Ok(self.kernel.meet(demand)?),
             Effect::Occupy { instance, id } => self.occupy(id, instance),
             Effect::Tag(id) => self.tag(id, caller.ok_or(EffectError::NoCaller)?),
             Effect::Retag(id) => self.retag(id, caller.ok_or(EffectError::NoCaller)?),

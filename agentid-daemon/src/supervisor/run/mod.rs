@@ -31,10 +31,10 @@ use tokio::{
     sync::mpsc,
     time::MissedTickBehavior,
 };
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 use uuid::Uuid;
 
-use self::{revoke::Waiter, stopping::Stopping};
+use self::{launch::chain, revoke::Waiter, stopping::Stopping};
 use super::{
     command::{Command, Envelope, Scrape},
     folder::Text,
@@ -44,7 +44,7 @@ use super::{
 };
 use crate::{
     event::{export::Hub, sight::Sight},
-    instance::{Ending, Phase, Posture, Registry},
+    instance::{Demand, Ending, Phase, Posture, Registry},
     kernel::{ApplyError, Kernel, Options, ReadError, Ring, StartError},
     metrics::series::{Labels, Metrics},
     settings::{OnEnforcementLost, Settings},
@@ -244,6 +244,18 @@ impl Supervisor {
         }
         self.retire();
         self.collect();
+        self.settle_demand();
+    }
+
+    /// Detaches what no run needs any more, and attaches what could not be attached when it was asked for.
+    ///
+    /// Done at a tick and not with the end of a run: the next one may begin before, and no answer waits for it.
+    fn settle_demand(&mut self) {
+        let demand = Demand::of(&self.state.registry);
+        if let Err(failure) = self.kernel.meet(demand).and_then(|()| self.kernel.relent(demand)) {
+            // It was an error when it was asked for; until it has come about the posture tells.
+            debug!(message = %chain(&failure), "programs are not attached as the runs need it");
+        }
     }
 
     /// Asks [`step`], and does what it says.

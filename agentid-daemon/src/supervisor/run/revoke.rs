@@ -109,6 +109,11 @@ impl Supervisor {
         let trees: Vec<(Uuid, Vec<Uuid>)> = ids.iter().map(below).collect();
         let input = Input::Revoke { ids, by: Actor { uid: standing.uid, reason } };
         let now = self.now();
+        // Counted before the denial: from there on the kernel ends them by itself.
+        let tasks: Vec<u64> = trees
+            .iter()
+            .map(|(id, also)| also.iter().chain([id]).map(|id| self.live(*id)).sum())
+            .collect();
         let mut effects = step(&mut self.state, input, now)?.into_iter().peekable();
 
         // First every run in question is denied everything, and then the time is taken.
@@ -128,25 +133,29 @@ impl Supervisor {
         if let Some(failure) = failure {
             return Err(not_denied(&failure));
         }
-        let parts = trees.into_iter().map(|(id, also)| {
+        let parts = trees.into_iter().zip(tasks).map(|((id, also), tasks)| {
             info!(%id, by_uid = standing.uid, "revoked");
             self.metrics.revocations.inc();
             self.metrics.revocation_denied.observe(denied_after.as_secs_f64());
             let all = also.iter().chain([&id]);
             let pending = all.filter(|id| killed.contains(*id)).copied().collect();
-            let mut so_far = RevokeReply {
+            let so_far = RevokeReply {
                 id,
                 also,
-                tasks: 0,
+                tasks,
                 remaining: 0,
                 denied_after_ms: millis(denied_after),
                 stopped_after_ms: None,
             };
-            let ended = self.stopping.iter().filter(|stopping| is_part(&so_far, stopping.id));
-            so_far.tasks = ended.map(|stopping| stopping.tasks).sum();
             Part { pending, so_far }
         });
         Ok((denied_after, parts.collect()))
+    }
+
+    /// How many tasks of a run are alive.
+    fn live(&self, id: Uuid) -> u64 {
+        let slot = self.state.registry.get(id).map(|run| run.place.slot);
+        slot.and_then(|slot| self.activity(slot)).map_or(0, |activity| activity.live)
     }
 
     /// A run's last task is gone: answers that waited for it alone are given.

@@ -27,8 +27,6 @@ pub(super) struct Stopping {
     generation: u64,
     /// Whether the tasks are killed, or only watched.
     kill: bool,
-    /// Tasks that were alive when the stop began.
-    pub tasks: u64,
     since: Instant,
 }
 
@@ -36,10 +34,8 @@ impl Supervisor {
     /// Begins to stop a run, which is denied everything already.
     pub(super) fn stop(&mut self, id: Uuid, kill: bool) {
         let Some(place) = self.state.registry.get(id).map(|run| run.place) else { return };
-        let tasks = self.activity(place.slot).map_or(0, |activity| activity.live);
-        let since = Instant::now();
-        let stopping =
-            Stopping { id, slot: place.slot, generation: place.generation, kill, tasks, since };
+        let Place { slot, generation, .. } = place;
+        let stopping = Stopping { id, slot, generation, kill, since: Instant::now() };
         self.hang_up(&stopping);
         self.signal(&stopping);
         self.stopping.push(stopping);

@@ -6,7 +6,7 @@ use super::{Actor, Effect, Now, OnLost, State};
 use crate::{
     event::event::{Ended, PostureChange, Stopped, What},
     instance::{
-        Ending, Posture, Run,
+        Demand, Ending, Posture, Run,
         run::{End, OnEnd, Totals},
     },
     supervisor::refusal::Refusal,
@@ -65,7 +65,8 @@ impl State {
         effects
     }
 
-    /// Ends runs and all below them: for all of them the stores first, then the tasks, then what takes its time.
+    /// Ends runs and all below them: for all of them the stores first, then what holds their descriptors, then the tasks,
+    /// then what takes its time.
     pub(super) fn stop(&mut self, ends: Vec<(Uuid, End)>, kill: bool) -> Vec<Effect> {
         // Whoever ends by himself and with his parent ends once, and by himself.
         let mut below = Vec::new();
@@ -83,6 +84,9 @@ impl State {
                 stops.push(Effect::Stop { id, kill });
                 rest.extend([Effect::Save(id), Effect::Publish { id: Some(id), what }]);
             }
+        }
+        if !stops.is_empty() {
+            effects.push(Effect::Attach(Demand::of(&self.registry)));
         }
         effects.append(&mut stops);
         effects.append(&mut rest);

@@ -7,7 +7,7 @@ use super::{Actor, Effect, Now, State};
 use crate::{
     event::event::{Held, What},
     instance::{
-        Phase, Run,
+        Demand, Phase, Run,
         run::{Change, Changed},
     },
     supervisor::{refusal::Refusal, view},
@@ -30,6 +30,7 @@ impl State {
         let what = noted(run, Changed::Suspended, by, now);
         Ok(vec![
             Effect::Deny { slot, state: SlotState::SUSPENDED },
+            Effect::Attach(Demand::of(&self.registry)),
             Effect::Save(id),
             Effect::Publish { id: Some(id), what },
         ])

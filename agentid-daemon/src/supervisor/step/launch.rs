@@ -11,7 +11,7 @@ use super::{Effect, Launch, State};
 use crate::{
     event::event::{Launched, What},
     instance::{
-        Phase, Posture, Run,
+        Demand, Phase, Posture, Run,
         run::{OnEnd, RunMode},
     },
     supervisor::refusal::Refusal,
@@ -59,6 +59,7 @@ impl State {
         let forgotten = self.registry.insert(run).map_err(|_| Refusal::NoSlot(self.slots - 1))?;
         let mut effects = vec![
             Effect::Save(id),
+            Effect::Attach(Demand::of(&self.registry)),
             Effect::Occupy { id, instance },
             if from_run { Effect::Retag(id) } else { Effect::Tag(id) },
             Effect::Publish { id: Some(id), what: What::Launched(launched) },

@@ -1,7 +1,7 @@
 //! What happens next: the state, what comes in, and what is to be done about it. Pure.
 //!
 //! The order of the effects is part of the answer. On every ending the kernel's table is told first, by one store for
-//! each run; only then are tasks stopped, files written and readers told.
+//! each run; only then is attached what their descriptors are held by, tasks are stopped, files written and readers told.
 
 mod end;
 mod hold;
@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::refusal::Refusal;
 use crate::{
     event::event::What,
-    instance::{DeniedOwners, Ending, Posture, Registry, Run, run::Totals},
+    instance::{Demand, DeniedOwners, Ending, Posture, Registry, Run, run::Totals},
 };
 
 /// What happens to live runs when the host is found not to enforce.
@@ -103,6 +103,8 @@ pub enum Effect {
     SaveOwners,
     /// Forget a run that ended long ago.
     Forget(Uuid),
+    /// Have the programs attached that the runs need, and every process of the host pays for.
+    Attach(Demand),
     /// Give the run its slot in the kernel's table.
     Occupy { id: Uuid, instance: Instance },
     /// Mark the asking process with the run's tag.

@@ -4,7 +4,7 @@ use agentid_common::instance::State as SlotState;
 
 use super::{Effect, Now, State};
 use crate::instance::{
-    Ending, Phase, Run,
+    Demand, Ending, Phase, Run,
     run::{End, OnEnd},
 };
 
@@ -35,15 +35,18 @@ impl State {
             // Two files that claim one slot in one generation: the first one stands.
             return Vec::new();
         }
+        let attach = Effect::Attach(Demand::of(&self.registry));
         match ending {
-            None if agreed => vec![Effect::Rebind(id)],
+            None if agreed => vec![attach, Effect::Rebind(id)],
             None => vec![
                 Effect::Deny { slot, state: SlotState::SUSPENDED },
+                attach,
                 Effect::Rebind(id),
                 Effect::Save(id),
             ],
             Some(ending) => vec![
                 Effect::Deny { slot, state: ending.slot_state() },
+                attach,
                 Effect::Stop { id, kill },
                 Effect::Save(id),
             ],

@@ -112,7 +112,10 @@ fn write(world: &mut World, state: &State, effects: &[Effect]) {
                 files.insert(*id, state.registry.get(*id).unwrap().clone());
             }
             Effect::Forget(id) => drop(files.remove(id)),
-            Effect::SaveOwners | Effect::Stop { .. } | Effect::Publish { .. } => {}
+            Effect::Attach(_)
+            | Effect::SaveOwners
+            | Effect::Stop { .. }
+            | Effect::Publish { .. } => {}
         }
     }
 }
@@ -156,13 +159,19 @@ fn restart(world: &mut World, clock: u64) -> State {
     state
 }
 
-/// No task is stopped before the table has denied its run.
+/// No task is stopped before the table has denied its run, and nothing is attached before all are denied that are to be.
 fn denied_before_stopped(state: &State, effects: &[Effect]) {
     let mut denied = HashSet::new();
+    let mut held = false;
     for effect in effects {
         match effect {
-            Effect::Deny { slot, .. } => drop(denied.insert(*slot)),
+            Effect::Deny { slot, .. } => {
+                assert!(!held);
+                denied.insert(*slot);
+            }
+            Effect::Attach(demand) => held = demand.descriptors,
             Effect::Stop { id, .. } => {
+                assert!(held);
                 assert!(denied.contains(&state.registry.get(*id).unwrap().place.slot));
             }
             _ => {}

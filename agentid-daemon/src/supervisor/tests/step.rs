@@ -4,7 +4,7 @@ use uuid::Uuid;
 use super::{child, id, launch, now, state};
 use crate::{
     instance::{
-        Ending, Phase, Posture,
+        Demand, Ending, Phase, Posture,
         run::{End, OnEnd, Totals},
     },
     supervisor::{
@@ -31,6 +31,10 @@ fn names(effects: &[Effect]) -> Vec<String> {
     let name = |effect: &Effect| match effect {
         Effect::Save(id) => format!("save {}", short(id)),
         Effect::Forget(id) => format!("forget {}", short(id)),
+        Effect::Attach(Demand { descriptors, kill }) => {
+            let word = |wanted: &bool, word| if *wanted { word } else { "" };
+            format!("attach{}{}", word(descriptors, " descriptors"), word(kill, " kill"))
+        }
         Effect::Occupy { id, .. } => format!("occupy {}", short(id)),
         Effect::Tag(id) => format!("tag {}", short(id)),
         Effect::Retag(id) => format!("retag {}", short(id)),
@@ -59,7 +63,7 @@ fn revoke(number: u64) -> Input {
 fn a_launch_is_on_disk_before_the_kernel_knows_it_and_in_the_kernel_before_the_tag() {
     let mut state = state();
     let effects = launched(&mut state, launch(1));
-    assert_eq!(names(&effects), ["save 1", "occupy 1", "tag 1", "publish 1"]);
+    assert_eq!(names(&effects), ["save 1", "attach kill", "occupy 1", "tag 1", "publish 1"]);
     let instance = occupied(&effects);
     assert_eq!(instance.state, SlotState::ACTIVE);
     assert_eq!((instance.generation, instance.policy, instance.params), (2, 1, 2));
@@ -108,6 +112,7 @@ fn a_revocation_denies_all_of_the_tree_before_it_stops_any() {
         "deny slot 1 3",
         "deny slot 2 3",
         "deny slot 3 3",
+        "attach descriptors kill",
         "stop 1 kill true",
         "stop 2 kill true",
         "stop 3 kill true",
@@ -133,13 +138,36 @@ fn a_second_revocation_is_told_that_the_run_is_over() {
 }
 
 #[test]
+fn descriptors_are_held_while_a_run_needs_it_and_no_longer() {
+    let mut state = state();
+    let demand = |state: &State| Demand::of(&state.registry);
+    let none = Demand::default();
+    let (kill, both) = (Demand { kill: true, ..none }, Demand { descriptors: true, kill: true });
+    assert_eq!(demand(&state), none);
+    launched(&mut state, launch(1));
+    assert_eq!(demand(&state), kill);
+    let mut gentle = launch(2);
+    gentle.run.on_end = OnEnd::Deny;
+    launched(&mut state, gentle);
+    // Its deadline may pass while no daemon lives.
+    assert_eq!(demand(&state), both);
+    let empty = |slot, generation| Input::Empty { slot, generation, totals: Totals::default() };
+    step(&mut state, empty(2, 3), now(1)).unwrap();
+    assert_eq!(demand(&state), kill);
+    step(&mut state, revoke(1), now(1)).unwrap();
+    assert_eq!(demand(&state), both);
+    step(&mut state, empty(1, 2), now(1)).unwrap();
+    assert_eq!(demand(&state), none);
+}
+
+#[test]
 fn a_policy_that_denies_at_the_end_stops_nobody() {
     let mut state = state();
     let mut gentle = launch(1);
     gentle.run.on_end = OnEnd::Deny;
     launched(&mut state, gentle);
     let effects = step(&mut state, revoke(1), now(1)).unwrap();
-    assert_eq!(names(&effects)[..2], ["deny slot 1 3", "stop 1 kill false"]);
+    assert_eq!(names(&effects)[..3], ["deny slot 1 3", "attach descriptors", "stop 1 kill false"]);
 }
 
 #[test]
@@ -164,6 +192,7 @@ fn the_last_task_completes_a_run_and_ends_those_below() {
     let expected = [
         "clear 1 slot 1",
         "deny slot 2 3",
+        "attach descriptors kill",
         "stop 2 kill true",
         "save 2",
         "publish 2",
@@ -193,7 +222,14 @@ fn lost_enforcement_stops_every_run_whatever_its_policy_says() {
     launched(&mut state, gentle);
     let off = || Input::Posture(Posture::Off("gone".to_owned()));
     let effects = step(&mut state, off(), now(1)).unwrap();
-    let expected = ["deny slot 1 3", "stop 1 kill true", "save 1", "publish 1", "publish"];
+    let expected = [
+        "deny slot 1 3",
+        "attach descriptors",
+        "stop 1 kill true",
+        "save 1",
+        "publish 1",
+        "publish",
+    ];
     assert_eq!(names(&effects), expected);
     assert_eq!(step(&mut state, off(), now(2)).unwrap(), []);
 }
@@ -234,7 +270,8 @@ fn a_suspension_is_one_store_and_stops_nobody() {
     launched(&mut state, child(2, 1));
     let suspend = || Input::Suspend { id: id(1), by: by("look") };
     let effects = step(&mut state, suspend(), now(1)).unwrap();
-    assert_eq!(names(&effects), ["deny slot 1 2", "save 1", "publish 1"]);
+    let expected = ["deny slot 1 2", "attach descriptors kill", "save 1", "publish 1"];
+    assert_eq!(names(&effects), expected);
     assert_eq!(state.registry.get(id(1)).unwrap().phase, Phase::Suspended);
     assert_eq!(state.registry.get(id(2)).unwrap().phase, Phase::Active, "the kernel asks both");
     assert_eq!(step(&mut state, suspend(), now(2)).unwrap_err(), Refusal::Suspended(id(1)));
@@ -306,7 +343,7 @@ fn a_delegated_run_knows_all_above_it_and_its_process_changes_its_tag() {
     let mut delegated = child(3, 2);
     delegated.from_run = true;
     let effects = launched(&mut state, delegated);
-    assert_eq!(names(&effects), ["save 3", "occupy 3", "retag 3", "publish 3"]);
+    assert_eq!(names(&effects), ["save 3", "attach kill", "occupy 3", "retag 3", "publish 3"]);
     assert_eq!(state.registry.get(id(3)).unwrap().above, [id(2), id(1)]);
 }
 
@@ -348,7 +385,7 @@ fn several_are_denied_before_any_is_stopped_and_each_ends_by_itself() {
     launched(&mut state, launch(3));
     let both = Input::Revoke { ids: vec![id(1), id(2), id(3)], by: by("all") };
     let effects = step(&mut state, both, now(1)).unwrap();
-    let denials = ["deny slot 1 3", "deny slot 2 3", "deny slot 3 3", "stop 1 kill true"];
+    let denials = ["deny slot 1 3", "deny slot 2 3", "deny slot 3 3", "attach descriptors kill"];
     assert_eq!(names(&effects)[..4], denials);
     assert_eq!(state.registry.get(id(2)).unwrap().phase, Phase::Stopping(Ending::Revoked));
     launched(&mut state, launch(4));
@@ -359,10 +396,11 @@ fn several_are_denied_before_any_is_stopped_and_each_ends_by_itself() {
 
 #[test]
 fn a_suspension_that_either_side_knows_of_is_taken_up() {
+    let both = &["deny slot 5 2", "attach descriptors kill", "rebind 1", "save 1"][..];
     let cases = [
-        (Phase::Suspended, SlotState::SUSPENDED, &["rebind 1"][..]),
-        (Phase::Active, SlotState::SUSPENDED, &["deny slot 5 2", "rebind 1", "save 1"]),
-        (Phase::Suspended, SlotState::ACTIVE, &["deny slot 5 2", "rebind 1", "save 1"]),
+        (Phase::Suspended, SlotState::SUSPENDED, &["attach descriptors kill", "rebind 1"][..]),
+        (Phase::Active, SlotState::SUSPENDED, both),
+        (Phase::Suspended, SlotState::ACTIVE, both),
     ];
     for (phase, slot_state, expected) in cases {
         let mut state = state();
@@ -384,7 +422,7 @@ fn saved(phase: Phase) -> Box<crate::instance::Run> {
 fn a_live_run_is_taken_up_with_its_slot() {
     let mut state = state();
     let adopt = Input::Adopt { run: saved(Phase::Active), slot_state: SlotState::ACTIVE };
-    assert_eq!(names(&step(&mut state, adopt, now(1)).unwrap()), ["rebind 1"]);
+    assert_eq!(names(&step(&mut state, adopt, now(1)).unwrap()), ["attach kill", "rebind 1"]);
     assert_eq!(state.registry.holder(5, 2).unwrap().id, id(1));
 }
 
@@ -401,7 +439,10 @@ fn a_run_that_either_side_says_is_over_is_not_taken_up_as_live() {
         let mut state = state();
         let adopt = Input::Adopt { run: saved(phase), slot_state };
         let effects = step(&mut state, adopt, now(1)).unwrap();
-        assert_eq!(names(&effects), [denial, "stop 1 kill true", "save 1"]);
+        assert_eq!(
+            names(&effects),
+            [denial, "attach descriptors kill", "stop 1 kill true", "save 1"]
+        );
         assert_eq!(state.registry.get(id(1)).unwrap().phase, Phase::Stopping(ending));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Runs as root in a guest of `cargo xtask bench`, whose clock advances by one nanosecond with each instruction. Every
 //! operation of [`operation::TABLE`] is measured in every situation of [`situation::TABLE`], in one boot: without
-//! agentid first and last, then under Landlock, as an untagged process, and as a run. Each situation has a process of
+//! agentid first and last, then under Landlock, as an untagged process, alone and beside a run, and as a run. Each situation has a process of
 //! its own (`agentid-bench worker`), so that none holds what loading the programs left open.
 //!
 //! Prints a Markdown table; ends with 1 when an untagged process pays more than [`report::UNTAGGED_LIMIT`], and with 2
@@ -40,6 +40,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["worker", order] => worker::run(order).map(|()| PASSED),
+        ["wait"] => worker::wait().map(|()| PASSED),
         [] => measure(""),
         [part] if !part.starts_with('-') => measure(part),
         _ => Err(anyhow::anyhow!("usage: agentid-bench [PART OF AN OPERATION'S NAME]")),

@@ -8,6 +8,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result};
 
+use crate::situation::OnEnd;
 use crate::terrain::{GRANTED, GRANTED_PORT, ruled_folder};
 
 /// How many rules a policy of ours may have.
@@ -37,12 +38,24 @@ pub fn policy_with_denied_name(count: u16) -> String {
     format!("bench-{count}-name")
 }
 
+/// Name of the policy of a run that others are measured beside.
+pub fn policy_of_neighbour(on_end: OnEnd) -> &'static str {
+    match on_end {
+        OnEnd::Deny => "bench-beside-deny",
+        OnEnd::Kill => "bench-beside-kill",
+    }
+}
+
 /// Writes the policies where the daemon finds them.
 pub fn write_policies() -> Result<()> {
     for count in NUMBERS {
         write_policy(&policy(count), &text(count)?)?;
         let denied = "[[file]]\npaths = [\"**/.env\"]\ndeny = \"all\"\n";
         write_policy(&policy_with_denied_name(count), &(text(count)? + denied))?;
+    }
+    for (on_end, text_of) in [(OnEnd::Deny, "deny"), (OnEnd::Kill, "kill")] {
+        let rules = format!("on_end = \"{text_of}\"\n") + &text(1)?;
+        write_policy(policy_of_neighbour(on_end), &rules)?;
     }
     Ok(())
 }

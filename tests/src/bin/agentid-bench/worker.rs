@@ -1,6 +1,6 @@
 //! The process that does the operations, in one situation.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
@@ -41,6 +41,15 @@ pub fn run(order: &str) -> Result<()> {
         });
     }
     writeln!(std::io::stdout(), "{}", serde_json::to_string(&all)?)?;
+    Ok(())
+}
+
+/// Says that it is there, and waits until its input ends.
+pub fn wait() -> Result<()> {
+    let mut out = std::io::stdout();
+    out.write_all(b".")?;
+    out.flush()?;
+    std::io::stdin().read_to_end(&mut Vec::new()).context("failed to wait")?;
     Ok(())
 }
 

@@ -1,12 +1,14 @@
 //! The program inside a test's run: does what it is told, one step at a time, and says how it went.
 //!
-//! `agentid-probe` reads steps from standard input until it ends. `agentid-probe open PATH` opens one file and has the
-//! errno as its exit status. `agentid-probe nothing` does nothing. With `spawn`, `twice` or `before` and a command it
-//! starts that as a child first; see `start.rs`.
+//! `agentid-probe` is told steps through the memory that is its standard input, until there are no more. `agentid-probe
+//! open PATH` opens one file and has the errno as its exit status. `agentid-probe nothing` does nothing. With `spawn`,
+//! `twice` or `before` and a command it starts that as a child first; see `start.rs`.
 
 mod access;
 mod alter;
 mod change;
+mod held;
+mod idle;
 mod inherit;
 mod ioctl;
 mod mapping;
@@ -20,18 +22,22 @@ mod talk;
 mod unix;
 mod watch;
 
-use std::{
-    env,
-    fs::File,
-    io::{self, BufRead as _, Write as _},
-    path::Path,
-    process::ExitCode,
+use std::{env, fs::File, io, os::fd::AsFd as _, path::Path, process::ExitCode, time::Duration};
+
+use agentid_tests::{
+    channel::{Channel, Heard},
+    step::{Outcome, Step},
+};
+use anyhow::{Context as _, Result};
+
+use crate::{
+    held::{Held, Mapped},
+    repeat::Repeat,
+    talk::Talk,
 };
 
-use agentid_tests::step::{Outcome, Step};
-use anyhow::Result;
-
-use crate::{repeat::Repeat, talk::Talk};
+/// A wait that is over begins anew.
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 fn main() -> Result<ExitCode> {
     let arguments: Vec<_> = env::args_os().skip(1).collect();
@@ -53,13 +59,16 @@ fn main() -> Result<ExitCode> {
 }
 
 fn serve() -> Result<()> {
-    say(&Outcome::Hello { run: env::var("AGENTID_INVOCATION").ok() })?;
+    let mut channel = Channel::open(io::stdin().as_fd())?;
+    channel.say(&Outcome::Hello { run: env::var("AGENTID_INVOCATION").ok() })?;
     let mut holds = Holds::default();
-    for line in io::stdin().lock().lines() {
-        let step = serde_json::from_str(&line?)?;
-        say(&perform(&step, &mut holds)?)?;
+    loop {
+        match channel.hear(PATIENCE)? {
+            Heard::Word(step) => channel.say(&perform(&step, &mut holds)?)?,
+            Heard::Nothing => {}
+            Heard::Over => return Ok(()),
+        }
     }
-    Ok(())
 }
 
 /// What lasts from one step to another.
@@ -69,10 +78,12 @@ struct Holds {
     kept: Option<File>,
     watch: Option<File>,
     talk: Talk,
+    held: Option<Held>,
+    mapped: Option<Mapped>,
 }
 
 fn perform(step: &Step, holds: &mut Holds) -> Result<Outcome> {
-    let Holds { repeat, kept, watch, talk } = holds;
+    let Holds { repeat, kept, watch, talk, held, mapped } = holds;
     Ok(match step {
         Step::Ping => Outcome::Errno(0),
         Step::Open { path, how } => Outcome::Errno(access::open(path, *how)),
@@ -87,6 +98,21 @@ fn perform(step: &Step, holds: &mut Holds) -> Result<Outcome> {
         Step::Map(mapping) => Outcome::Errno(mapping::map(mapping)),
         Step::Ioctl { on, command } => ioctl::ioctl(on, *command),
         Step::NarrowIoctl { on, command } => ioctl::narrow(on, *command),
+        Step::Hold { file, other } => {
+            Outcome::Errno(access::errno(Held::open(file, other).map(|it| *held = Some(it))))
+        }
+        Step::Use(it) => Outcome::Errno(held.as_ref().context("nothing is held")?.do_with(*it)),
+        Step::Spin => idle::spin(),
+        Step::Block(fifo) => idle::block(fifo)?,
+        Step::ReadTwice(fifo) => idle::read_twice(fifo)?,
+        Step::MapShared(path) => {
+            Outcome::Errno(access::errno(Mapped::new(path).map(|it| *mapped = Some(it))))
+        }
+        Step::WriteMapped => {
+            mapped.as_ref().context("nothing is mapped")?.write();
+            Outcome::Errno(0)
+        }
+        Step::Pause => idle::pause(),
         Step::Receive => receive::receive(),
         Step::Fetch => receive::fetch(),
         Step::Exec(path) => inherit::execute(path),
@@ -115,12 +141,4 @@ fn perform(step: &Step, holds: &mut Holds) -> Result<Outcome> {
         Step::Count => Outcome::Tally(repeat.as_ref().map(Repeat::count).unwrap_or_default()),
         Step::EndLoop => Outcome::Tally(repeat.take().map(Repeat::end).unwrap_or_default()),
     })
-}
-
-fn say(outcome: &Outcome) -> Result<()> {
-    let mut line = serde_json::to_vec(outcome)?;
-    line.push(b'\n');
-    let mut out = io::stdout().lock();
-    out.write_all(&line)?;
-    Ok(out.flush()?)
 }

@@ -2,11 +2,17 @@
 
 use std::{
     ffi::OsString,
-    io::{BufRead as _, BufReader},
     process::{Command, ExitCode, Stdio},
+    time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use agentid_tests::{
+    channel::{Channel, Heard},
+    step::Outcome,
+};
+use anyhow::{Context as _, Result, bail};
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn child(command: &[OsString]) -> Result<Command> {
     let (program, arguments) = command.split_first().context("no command is given")?;
@@ -23,13 +29,14 @@ pub fn spawn(command: &[OsString]) -> Result<ExitCode> {
 
 /// The same while another child of the same kind lives, which has said its first word.
 pub fn twice(command: &[OsString]) -> Result<ExitCode> {
-    let mut first = child(command)?.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    let output = first.stdout.take().context("the first child has no output")?;
-    let mut line = String::new();
-    BufReader::new(output).read_line(&mut line)?;
+    let (mut channel, memory) = Channel::new()?;
+    let mut first = child(command)?.stdin(memory).stdout(Stdio::null()).spawn()?;
+    if !matches!(channel.hear(PATIENCE)?, Heard::Word(Outcome::Hello { .. })) {
+        bail!("the first child does not say anything");
+    }
     let second = spawn(command);
-    // Its input ends, and so does it.
-    drop(first.stdin.take());
+    // It is told that there is no more, and ends.
+    channel.close();
     first.wait()?;
     second
 }

@@ -1,6 +1,9 @@
 //! Operations on a file.
 
 use std::ffi::CString;
+use std::fs::File;
+use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
+use std::os::unix::fs::FileExt as _;
 
 use anyhow::Result;
 use nix::errno::Errno;
@@ -16,6 +19,48 @@ pub fn open(path: &str) -> Result<Box<dyn Act>> {
 
 pub fn stat(path: &str) -> Result<Box<dyn Act>> {
     Ok(Box::new(Stat(CString::new(path)?)))
+}
+
+/// Reads one byte of an open file.
+pub fn read(path: &str) -> Result<Box<dyn Act>> {
+    Ok(Box::new(Read(File::open(path)?)))
+}
+
+/// Writes one byte into a pipe, which is emptied after the batch.
+pub fn write() -> Result<Box<dyn Act>> {
+    let (reader, writer) = std::io::pipe()?;
+    Ok(Box::new(Write { reader, writer, written: 0 }))
+}
+
+struct Read(File);
+
+impl Act for Read {
+    fn once(&mut self) -> Result<(), Errno> {
+        self.0.read_at(&mut [0], 0).map(drop).map_err(errno)
+    }
+}
+
+struct Write {
+    reader: PipeReader,
+    writer: PipeWriter,
+    written: usize,
+}
+
+impl Act for Write {
+    fn once(&mut self) -> Result<(), Errno> {
+        self.written += self.writer.write(b"x").map_err(errno)?;
+        Ok(())
+    }
+
+    fn clear(&mut self) -> Result<bool> {
+        self.reader.read_exact(&mut vec![0; self.written])?;
+        self.written = 0;
+        Ok(true)
+    }
+}
+
+fn errno(error: std::io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
 }
 
 struct Open(CString);

@@ -18,6 +18,8 @@ pub struct Operation {
     pub connects: bool,
     /// Whether it is measured under each of the policies, too.
     pub by_rules: bool,
+    /// Whether it is measured beside a run, too: what is attached on demand is on its way.
+    pub beside: bool,
     /// So many at a time. Below the 4 ms between two timer ticks where it can be, so that some batches have none.
     pub batch: u32,
     /// In each process.
@@ -37,12 +39,13 @@ pub trait Act {
     }
 }
 
-pub const TABLE: [Operation; 7] = [
+pub const TABLE: [Operation; 10] = [
     Operation {
         name: "open+close, depth 8",
         denied: None,
         connects: false,
         by_rules: true,
+        beside: true,
         batch: 100,
         batches: 20,
         prepare: || file::open(GRANTED_FILE),
@@ -52,6 +55,7 @@ pub const TABLE: [Operation; 7] = [
         denied: Some(Errno::EACCES),
         connects: false,
         by_rules: true,
+        beside: false,
         batch: 50,
         batches: 20,
         prepare: || file::open(OTHER_FILE),
@@ -61,15 +65,47 @@ pub const TABLE: [Operation; 7] = [
         denied: None,
         connects: false,
         by_rules: false,
+        beside: false,
         batch: 200,
         batches: 20,
         prepare: || file::stat(GRANTED_FILE),
+    },
+    Operation {
+        name: "read of 1 byte, file",
+        denied: None,
+        connects: false,
+        by_rules: false,
+        beside: true,
+        batch: 200,
+        batches: 20,
+        prepare: || file::read(GRANTED_FILE),
+    },
+    Operation {
+        name: "write of 1 byte, pipe",
+        denied: None,
+        connects: false,
+        by_rules: false,
+        beside: true,
+        batch: 200,
+        batches: 20,
+        prepare: file::write,
+    },
+    Operation {
+        name: "two changes of process",
+        denied: None,
+        connects: false,
+        by_rules: false,
+        beside: true,
+        batch: 50,
+        batches: 20,
+        prepare: process::change,
     },
     Operation {
         name: "fork+exec+wait",
         denied: None,
         connects: false,
         by_rules: false,
+        beside: true,
         batch: 10,
         batches: 25,
         prepare: process::execute,
@@ -79,6 +115,7 @@ pub const TABLE: [Operation; 7] = [
         denied: None,
         connects: true,
         by_rules: true,
+        beside: false,
         batch: 20,
         batches: 40,
         prepare: || tcp::connect(GRANTED_PORT),
@@ -88,6 +125,7 @@ pub const TABLE: [Operation; 7] = [
         denied: Some(Errno::EACCES),
         connects: true,
         by_rules: true,
+        beside: false,
         batch: 20,
         batches: 40,
         prepare: || tcp::connect(OTHER_PORT),
@@ -97,6 +135,7 @@ pub const TABLE: [Operation; 7] = [
         denied: None,
         connects: false,
         by_rules: false,
+        beside: true,
         batch: 30,
         batches: 40,
         prepare: tcp::write,

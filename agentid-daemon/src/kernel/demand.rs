@@ -1,0 +1,158 @@
+//! The programs that every process of the host pays for, attached only while a run needs them.
+//!
+//! Their links are pinned beside the others, so that a daemon that dies leaves them where runs may still need them, and
+//! the next one finds them there. Which are attached is asked of the pins alone.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use aya::{Ebpf, util::online_cpus};
+
+use super::{
+    object::{self, CLOCK, DESCRIPTORS, ON_DEMAND, ObjectError, SWITCH},
+    pins::{self, PinError, Pins},
+};
+use crate::instance::Demand;
+
+#[derive(Debug, thiserror::Error)]
+pub enum DemandError {
+    #[error(transparent)]
+    Object(Box<ObjectError>),
+    #[error(transparent)]
+    Pins(#[from] PinError),
+    #[error("find the attached programs: {} holds no links", .0.display())]
+    NoLinks(PathBuf),
+    #[error("read {}", folder.display())]
+    Folder { folder: PathBuf, source: io::Error },
+    #[error("read which processors there are")]
+    Processors(#[source] io::Error),
+}
+
+impl From<ObjectError> for DemandError {
+    fn from(error: ObjectError) -> Self {
+        Self::Object(Box::new(error))
+    }
+}
+
+/// One of our programs, as `agentid status` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookState {
+    pub name: &'static str,
+    /// Whether it should be attached now.
+    pub needed: bool,
+    /// Whether it is, or why not.
+    pub attached: Result<(), String>,
+}
+
+/// The programs that are attached on demand, and whether this demand is for them.
+fn all(demand: Demand) -> [(&'static str, bool); ON_DEMAND.len()] {
+    let Demand { descriptors, kill } = demand;
+    [(DESCRIPTORS, descriptors), (SWITCH, kill), (CLOCK, kill)]
+}
+
+/// How they stand, by the links in this folder.
+pub fn states(folder: Option<&Path>, demand: Demand) -> impl Iterator<Item = HookState> {
+    let attached = move |name| {
+        let missing = || "no pinned link is there".to_owned();
+        let links = links_of(name).map_err(|error| error.to_string())?;
+        let folder = folder.ok_or_else(missing)?;
+        if links.iter().all(|link| folder.join(link).exists()) { Ok(()) } else { Err(missing()) }
+    };
+    all(demand).into_iter().map(move |(name, needed)| HookState {
+        name,
+        needed,
+        attached: attached(name),
+    })
+}
+
+/// Attaches what is needed and not attached. One that fails does not keep the others from being attached.
+pub fn meet(ebpf: &mut Ebpf, pins: &Pins, demand: Demand) -> Result<(), DemandError> {
+    let folder = newest(pins)?;
+    let mut outcome = Ok(());
+    for (name, needed) in all(demand) {
+        if needed && let Err(error) = attach(ebpf, name, &folder) {
+            outcome = Err(error);
+        }
+    }
+    outcome
+}
+
+/// Detaches what is attached and not needed.
+pub fn relent(pins: &Pins, demand: Demand) -> Result<(), DemandError> {
+    let folder = newest(pins)?;
+    for (name, needed) in all(demand) {
+        let kept = if needed { links_of(name)? } else { Vec::new() };
+        for link in pinned(&folder, name)? {
+            // A processor that has gone takes its event along, and comes back without.
+            if !kept.contains(&link) {
+                pins::remove_link(&folder.join(link))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Attaches what earlier sets have attached to a new one, before they go.
+pub fn take_over(ebpf: &mut Ebpf, old: &[PathBuf], new: &Path) -> Result<(), DemandError> {
+    for name in ON_DEMAND {
+        for folder in old {
+            if !pinned(folder, name)?.is_empty() {
+                attach(ebpf, name, new)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn attach(ebpf: &mut Ebpf, name: &'static str, folder: &Path) -> Result<(), DemandError> {
+    if name != CLOCK {
+        if !folder.join(name).exists() {
+            object::attach_one(ebpf, name, folder)?;
+        }
+        return Ok(());
+    }
+    for cpu in processors()? {
+        let path = folder.join(clock(cpu));
+        if !path.exists() {
+            object::attach_clock(ebpf, cpu, &path)?;
+        }
+    }
+    Ok(())
+}
+
+/// The names of the links that a program has when it is attached: one, or one for each processor.
+fn links_of(name: &str) -> Result<Vec<String>, DemandError> {
+    if name != CLOCK {
+        return Ok(vec![name.to_owned()]);
+    }
+    Ok(processors()?.into_iter().map(clock).collect())
+}
+
+fn clock(cpu: u32) -> String {
+    format!("{CLOCK}-{cpu}")
+}
+
+fn processors() -> Result<Vec<u32>, DemandError> {
+    online_cpus().map_err(|(_, source)| DemandError::Processors(source))
+}
+
+/// The links of a program that are in a folder.
+fn pinned(folder: &Path, name: &str) -> Result<Vec<String>, DemandError> {
+    let failed = |source| DemandError::Folder { folder: folder.to_owned(), source };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let link = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+        let rest = link.strip_prefix(name);
+        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-')) {
+            found.push(link);
+        }
+    }
+    Ok(found)
+}
+
+/// The folder of the programs that are attached.
+fn newest(pins: &Pins) -> Result<PathBuf, DemandError> {
+    pins.links()?.pop().ok_or_else(|| DemandError::NoLinks(pins.folder().to_owned()))
+}

@@ -1,0 +1,84 @@
+//! Processes that meet no hook: one that computes, and those that wait.
+
+use std::{ffi::CStr, hint::spin_loop, io, path::Path};
+
+use agentid_tests::step::Outcome;
+
+use crate::{access, change::text, inherit};
+
+pub fn spin() -> Outcome {
+    started(inherit::fork(|| {
+        end_with_the_probe();
+        loop {
+            spin_loop();
+        }
+    }))
+}
+
+/// Waits for a byte from a fifo that somebody has open for writing, and then for nothing.
+pub fn block(fifo: &Path) -> io::Result<Outcome> {
+    let path = text(fifo)?;
+    Ok(started(inherit::fork(|| {
+        end_with_the_probe();
+        wait_at(&path)
+    })))
+}
+
+fn wait_at(fifo: &CStr) -> i32 {
+    // SAFETY: the path ends with a zero, and there is room for one byte.
+    unsafe {
+        let from = libc::open(fifo.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+        if from < 0 {
+            return access::last();
+        }
+        let mut byte = [0_u8];
+        libc::read(from, byte.as_mut_ptr().cast(), 1);
+    }
+    // That the read came back is not what it ends from.
+    wait_for_nothing()
+}
+
+/// Waits for a byte from a fifo, and then for another one.
+pub fn read_twice(fifo: &Path) -> io::Result<Outcome> {
+    let path = text(fifo)?;
+    Ok(started(inherit::fork(|| {
+        end_with_the_probe();
+        // SAFETY: the path ends with a zero.
+        let from = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+        if take(from) && take(from) { wait_for_nothing() } else { 0 }
+    })))
+}
+
+fn take(from: i32) -> bool {
+    let mut byte = [0_u8];
+    // SAFETY: there is room for one byte.
+    unsafe { libc::read(from, byte.as_mut_ptr().cast(), 1) == 1 }
+}
+
+pub fn pause() -> Outcome {
+    started(inherit::fork(|| {
+        end_with_the_probe();
+        wait_for_nothing()
+    }))
+}
+
+fn wait_for_nothing() -> ! {
+    loop {
+        // SAFETY: a plain system call.
+        unsafe { libc::pause() };
+    }
+}
+
+/// Should nothing else end them, they are nobody's when the test is over.
+fn end_with_the_probe() {
+    // SAFETY: a plain system call.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
+fn started(child: Result<libc::pid_t, i32>) -> Outcome {
+    match child.map(u32::try_from) {
+        Ok(Ok(child)) => Outcome::Process(child),
+        Ok(Err(_)) => inherit::not_tried("the child", 0),
+        Err(errno) => inherit::not_tried("fork", errno),
+    }
+}
