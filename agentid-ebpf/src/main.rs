@@ -12,6 +12,7 @@
 //! | `path_unlink`, `path_rmdir` | may this run take this name away? |
 //! | `path_rename`, `path_link` | may this run give this file another name, or one more? |
 //! | `inode_setattr`, `inode_*xattr`, `inode_*_acl`, `inode_file_setattr` | may this run change this file without opening it? |
+//! | `inode_free_security` | is that the end of a folder that something may be remembered of? |
 //! | `bprm_check_security` | may this run execute this file? |
 //! | `mmap_file`, `file_mprotect` | may this run execute what it maps of this file? |
 //! | `file_ioctl`, `file_ioctl_compat` | may this run use this ioctl on this file? |

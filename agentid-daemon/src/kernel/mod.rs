@@ -16,6 +16,7 @@ mod preflight;
 mod ring;
 mod start;
 mod survey;
+mod symbols;
 mod sys;
 mod tasks;
 mod unload;

@@ -6,6 +6,7 @@ pub mod create;
 pub mod exit;
 pub mod file_open;
 pub mod file_receive;
+pub mod inode_free;
 pub mod ioctl;
 pub mod mapping;
 mod name;
