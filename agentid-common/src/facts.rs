@@ -2,6 +2,8 @@
 //!
 //! Two implementations exist, and both are real: the kernel programs' maps, and the daemon's image of those maps.
 
+use core::ops::DerefMut;
+
 use crate::{
     decide::{
         file::Search,
@@ -20,10 +22,8 @@ pub trait Facts {
     /// which the verifier looks through once instead of once for each turn.
     fn repeat<T: Turn>(&self, count: u32, turns: &mut T) -> Result<(), Fault>;
     /// Room for a chain of runs. The kernel's is not on the stack, of which a program has 512 bytes for all its calls.
-    #[inline(always)]
-    fn with_room(&self, ask: impl FnOnce(&mut Alive) -> Answer) -> Answer {
-        ask(&mut Alive::default())
-    }
+    type Room: DerefMut<Target = Alive>;
+    fn room(&self) -> Result<Self::Room, Fault>;
     /// Nanoseconds of `CLOCK_BOOTTIME`.
     fn now(&self) -> u64;
     /// The value of a slot; `None` where the table has no such slot.

@@ -19,6 +19,12 @@ pub const GLOBS: u32 = 16_384;
 pub const PEERS: u32 = 131_072;
 /// Prefixes of ports of all classes.
 pub const PORTS: u32 = 131_072;
+/// Folders that the kernel programs remember a search for; one that falls on another's place takes it.
+pub const KNOWN: u32 = 1 << KNOWN_BITS;
+pub const KNOWN_BITS: u32 = 15;
+/// Counts of folders that have gone out of the kernel's memory, by their address.
+pub const LIVES: u32 = 1 << LIVES_BITS;
+pub const LIVES_BITS: u32 = 16;
 /// Bytes of the ring of records.
 pub const EVENTS: u32 = 4 << 20;
 

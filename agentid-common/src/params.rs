@@ -62,6 +62,12 @@ fields! {
     SKB_LENGTH: "sk_buff"."len";
 }
 
+/// The programs' global that takes the address of the kernel's `rename_lock` (fs/dcache.c), whose sequence is odd while a
+/// file or folder gets another place, and another one afterwards. 0 where the kernel does not tell it.
+pub const RENAME_LOCK: &str = "RENAME_LOCK";
+/// The kernel's name for it.
+pub const RENAME_LOCK_SYMBOL: &str = "rename_lock";
+
 /// What is copied of a dentry at once, from its beginning, in bytes.
 pub const DENTRY_HEAD: u32 = 64;
 /// The member that tells of a change of the others, which is copied before them.

@@ -8,7 +8,7 @@ use agentid_common::{
     file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, Node},
     instance::Instance,
     net::{PeerKey, PortKey, PortRule},
-    verdict::{Answer, Fault},
+    verdict::Fault,
 };
 use aya_ebpf::{
     btf_maps::lpm_trie::Key,
@@ -41,13 +41,15 @@ impl Facts for Live {
         if taken < 0 { Err(Fault::Loop) } else { Ok(()) }
     }
 
+    type Room = &'static mut Alive;
+
     #[inline(always)]
-    fn with_room(&self, ask: impl FnOnce(&mut Alive) -> Answer) -> Answer {
+    fn room(&self) -> Result<&'static mut Alive, Fault> {
         let work = WORK.get_or_create(subject::current_task()).ok_or(Fault::WorkStorage)?;
         // SAFETY: `work` is this task's own, and nothing else of it is in use that is written here.
         let alive = unsafe { &mut (*work).alive };
         alive.length = 0;
-        ask(alive)
+        Ok(alive)
     }
 
     #[inline(always)]

@@ -39,6 +39,9 @@ offsets! {
     BACKING_FILES SETATTR_DENTRY
 }
 
+#[unsafe(no_mangle)]
+static RENAME_LOCK: Global<u64> = Global::new(0);
+
 /// Loads a member through a pointer that the verifier knows the type of.
 #[inline(always)]
 fn load<T: Copy>(base: *const u8, offset: &Global<u32>) -> T {
@@ -246,6 +249,18 @@ impl DentryHead {
     }
 }
 
+/// The sequence of `rename_lock` (fs/dcache.c), with which every file or folder that gets another place leaves another one
+/// (`__d_move`). Odd while one does, and when it cannot be read.
+///
+/// It is the first member of its structure (include/linux/seqlock_types.h: `seqlock_t`).
+#[inline(always)]
+pub fn renames() -> u32 {
+    let at = RENAME_LOCK.load();
+    let mut sequence = 0_u32;
+    let known = at != 0 && read((&raw mut sequence).cast(), size_of::<u32>() as u32, at);
+    if known { sequence } else { 1 }
+}
+
 /// The sequence of a dentry that is known by its address only.
 #[inline(always)]
 pub fn sequence_at(dentry: u64, sequence: &mut u32) -> bool {
@@ -327,11 +342,7 @@ pub fn is_exiting(task: *const task_struct) -> bool {
 #[inline(always)]
 pub fn nullable_file(ctx: &LsmContext) -> Result<Option<File>, Fault> {
     let mut number = 0_u64;
-    // SAFETY: a hook's context begins with its arguments, eight bytes each; the helper fails instead of faulting.
-    let failed = unsafe {
-        bpf_probe_read_kernel((&raw mut number).cast(), size_of::<u64>() as u32, ctx.as_ptr())
-    };
-    if failed != 0 {
+    if !read_first(ctx, &mut number) {
         return Err(Fault::WalkRead);
     }
     if number == 0 {
@@ -339,6 +350,19 @@ pub fn nullable_file(ctx: &LsmContext) -> Result<Option<File>, Fault> {
     }
     let file = File(ctx.arg(0));
     Ok(if file.is_null() { None } else { Some(file) })
+}
+
+/// The hook's first argument as a number that can be calculated with; 0 when it cannot be read.
+#[inline(always)]
+pub fn first_as_number(ctx: &LsmContext) -> u64 {
+    let mut number = 0;
+    if read_first(ctx, &mut number) { number } else { 0 }
+}
+
+#[inline(always)]
+fn read_first(ctx: &LsmContext, number: &mut u64) -> bool {
+    // A hook's context begins with its arguments, eight bytes each.
+    read(core::ptr::from_mut(number).cast(), size_of::<u64>() as u32, ctx.as_ptr() as u64)
 }
 
 /// Number of a task's process in the initial namespace.

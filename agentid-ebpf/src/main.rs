@@ -12,6 +12,7 @@
 //! | `path_unlink`, `path_rmdir` | may this run take this name away? |
 //! | `path_rename`, `path_link` | may this run give this file another name, or one more? |
 //! | `inode_setattr`, `inode_*xattr`, `inode_*_acl`, `inode_file_setattr` | may this run change this file without opening it? |
+//! | `inode_free_security` | is that the end of a folder that something may be remembered of? |
 //! | `bprm_check_security` | may this run execute this file? |
 //! | `file_permission` | may this run still use what it has open? |
 //! | `mmap_file`, `file_mprotect` | may this run map this file, and execute what it maps of it? |

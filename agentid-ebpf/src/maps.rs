@@ -4,8 +4,11 @@ use core::ffi::c_void;
 
 use agentid_common::{
     counter,
-    decide::{file::Search, lifecycle::Alive},
-    file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, Identity, MAX_DEPTH, MAX_NAME, Node},
+    decide::{
+        file::{Head, Search},
+        lifecycle::Alive,
+    },
+    file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, HEADS, Identity, MAX_DEPTH, MAX_NAME, Node},
     glob::Spelling,
     instance::{Activity, Instance},
     map,
@@ -23,7 +26,10 @@ use aya_ebpf::{
     macros::btf_map,
 };
 
-use crate::kfield::DentryHead;
+use crate::{
+    kfield::DentryHead,
+    object::known::{Circumstances, Known},
+};
 
 const MAPPED: usize = BPF_F_MMAPABLE as usize;
 const ON_DEMAND: usize = BPF_F_NO_PREALLOC as usize;
@@ -191,7 +197,14 @@ pub struct Work {
     pub moved: u32,
     /// See `object::place::forgotten`.
     pub scratch: u32,
-    pub reserved: u32,
+    /// Not 0 when what is found for the file's folder may be remembered.
+    pub keep: u32,
+    /// What must be the same at the end of the search for that.
+    pub circumstances: Circumstances,
+    /// Address of the inode of the file's folder, 0 where there is none.
+    pub folder: u64,
+    /// The heads when they had come to that folder.
+    pub heads: [Head; HEADS],
     /// The dentry that the walk is at.
     pub head: DentryHead,
     /// The file first, the root last.
@@ -273,6 +286,18 @@ pub struct Carried {
 /// Records for the daemon. When it is full the record is lost and counted; the verdict stands.
 #[btf_map]
 pub static EVENTS: RingBuf<Carried, { map::EVENTS as usize }> = RingBuf::new();
+
+/// What was found for folders; see `object::known`.
+#[btf_map]
+pub static KNOWN: Array<Known, { map::KNOWN as usize }> = Array::new();
+
+/// Address of a folder, by a hash, to how many of that address have gone.
+#[btf_map]
+pub static LIVES: Array<u64, { map::LIVES as usize }> = Array::new();
+
+/// The edition of the tables above, odd while the daemon writes them.
+#[btf_map]
+pub static EDITION: Array<u64, 1> = Array::new();
 
 /// Secrets and numbers of this host, from the daemon; the programs give out numbers of filesystems.
 #[btf_map]

@@ -88,6 +88,21 @@ impl Search {
         Ok(())
     }
 
+    /// Takes those heads that have come to the file's folder on to the file for which its name does not matter. What is
+    /// found then holds for every file in the folder, but for one with an entry of its own, which only folders have.
+    #[inline(always)]
+    pub fn step_over<F: Facts>(&mut self, facts: &F) -> Result<(), Fault> {
+        for head in &mut self.heads {
+            if head.state != DEAD && head.level == 1 {
+                let here = node(facts, head.state)?;
+                if !names_matter(here) {
+                    *head = Head { state: here.other, level: 0 };
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Follows the name of the file or folder at `level`, with every head that was found above it. Its bytes are looked
     /// at only where the hash does not lead on and globs may.
     #[inline(always)]
@@ -182,6 +197,8 @@ struct MayMove<'a, F, L> {
 }
 
 impl<F: Facts, L: Location> Question for MayMove<'_, F, L> {
+    const BEFORE_LOOP: bool = false;
+
     #[inline(always)]
     fn ask(&self, scopes: &Scopes) -> Answer {
         let (mut states, mut here) = ([DEAD; HEADS], Rights::NONE);
@@ -218,16 +235,29 @@ fn differ(one: &[u32; HEADS], other: &[u32; HEADS]) -> bool {
 /// May this run, and every run above it, use the file with these rights?
 #[inline(always)]
 pub fn may_access<F: Facts, L: Location>(facts: &F, tag: &Tag, place: &L, want: Rights) -> Answer {
-    ask_each(facts, tag, &MayAccess { facts, place, want })
+    ask_each(facts, tag, &MayAccess::<F, L, true> { facts, place, want })
 }
 
-struct MayAccess<'a, F, L> {
+/// The same, for a program that has no stack left to ask before the loop.
+#[inline(always)]
+pub fn may_access_from_loop<F: Facts, L: Location>(
+    facts: &F,
+    tag: &Tag,
+    place: &L,
+    want: Rights,
+) -> Answer {
+    ask_each(facts, tag, &MayAccess::<F, L, false> { facts, place, want })
+}
+
+struct MayAccess<'a, F, L, const BEFORE_LOOP: bool> {
     facts: &'a F,
     place: &'a L,
     want: Rights,
 }
 
-impl<F: Facts, L: Location> Question for MayAccess<'_, F, L> {
+impl<F: Facts, L: Location, const BEFORE_LOOP: bool> Question for MayAccess<'_, F, L, BEFORE_LOOP> {
+    const BEFORE_LOOP: bool = BEFORE_LOOP;
+
     #[inline(always)]
     fn ask(&self, scopes: &Scopes) -> Answer {
         self.place.search(self.facts, scopes, |search| search.judge(self.facts, self.want))

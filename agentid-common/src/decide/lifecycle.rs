@@ -1,5 +1,7 @@
 //! Is the run alive, and every run that it stands on?
 
+use core::ops::{Deref, DerefMut};
+
 use crate::{
     facts::{Facts, Flow, Turn},
     instance::{Instance, Ladder, MAX_ANCESTRY, NO_SLOT, State},
@@ -25,18 +27,44 @@ pub struct Alive {
     pub length: u32,
 }
 
+/// Room for a chain on the stack, for those who have enough of it.
+#[derive(Debug, Default)]
+pub struct OnStack(Alive);
+
+impl Deref for OnStack {
+    type Target = Alive;
+
+    fn deref(&self) -> &Alive {
+        &self.0
+    }
+}
+
+impl DerefMut for OnStack {
+    fn deref_mut(&mut self) -> &mut Alive {
+        &mut self.0
+    }
+}
+
 impl Alive {
     /// Asks every run of the chain, the asking one first, until one refuses. The rule is the asking run's own.
     #[inline(always)]
     pub fn each<F: Facts, Q: Question>(&self, facts: &F, question: &Q) -> Answer {
         let mut asking = Asking { alive: self, question, answer: Ok(0) };
-        facts.repeat(self.length.min(MAX_ANCESTRY), &mut asking)?;
+        if !Q::BEFORE_LOOP {
+            facts.repeat(self.length.min(MAX_ANCESTRY), &mut asking)?;
+        } else if asking.turn(0) == Flow::GoOn && self.length > 1 {
+            let others = self.length.min(MAX_ANCESTRY).wrapping_sub(1);
+            facts.repeat(others, &mut Others(&mut asking))?;
+        }
         asking.answer
     }
 }
 
 /// What is asked of the rules of one run.
 pub trait Question {
+    /// Whether the first run is asked before the loop over the others: most runs stand on no other one, and a loop has its
+    /// price. So has the stack that a large question takes there.
+    const BEFORE_LOOP: bool = true;
     fn ask(&self, scopes: &Scopes) -> Answer;
 }
 
@@ -55,6 +83,16 @@ impl<Q: Question> Turn for Asking<'_, Q> {
             self.answer = answer;
         }
         if answer.is_err() { Flow::Stop } else { Flow::GoOn }
+    }
+}
+
+/// The turns after the first.
+struct Others<'a, T>(&'a mut T);
+
+impl<T: Turn> Turn for Others<'_, T> {
+    #[inline(always)]
+    fn turn(&mut self, index: u32) -> Flow {
+        self.0.turn(index.wrapping_add(1))
     }
 }
 
@@ -88,22 +126,27 @@ pub fn standing<F: Facts>(facts: &F, tag: &Tag) -> Standing {
 #[inline(always)]
 pub fn alive<F: Facts>(facts: &F, tag: &Tag) -> Result<Alive, Refusal> {
     let mut alive = Alive::default();
-    ascend(facts, tag, &mut alive)?;
+    ascend(facts, tag, &mut alive, true)?;
     Ok(alive)
 }
 
 /// Asks the rules of a run and of every run above it, if all of them are alive.
 #[inline(always)]
 pub fn ask_each<F: Facts, Q: Question>(facts: &F, tag: &Tag, question: &Q) -> Answer {
-    facts.with_room(|alive| {
-        ascend(facts, tag, alive)?;
-        alive.each(facts, question)
-    })
+    let mut room = facts.room()?;
+    let alive: &mut Alive = &mut room;
+    ascend(facts, tag, alive, Q::BEFORE_LOOP)?;
+    alive.each(facts, question)
 }
 
 /// Walks from the run up to the one that nobody delegated, and refuses at the first that is not alive.
 #[inline(always)]
-fn ascend<F: Facts>(facts: &F, tag: &Tag, alive: &mut Alive) -> Result<(), Refusal> {
+fn ascend<F: Facts>(
+    facts: &F,
+    tag: &Tag,
+    alive: &mut Alive,
+    before_loop: bool,
+) -> Result<(), Refusal> {
     let mut ascent = Ascent {
         facts,
         now: facts.now(),
@@ -112,7 +155,11 @@ fn ascend<F: Facts>(facts: &F, tag: &Tag, alive: &mut Alive) -> Result<(), Refus
         alive,
         outcome: Err(Fault::Ancestry.into()),
     };
-    facts.repeat(MAX_ANCESTRY, &mut ascent)?;
+    if !before_loop {
+        facts.repeat(MAX_ANCESTRY, &mut ascent)?;
+    } else if ascent.turn(0) == Flow::GoOn {
+        facts.repeat(MAX_ANCESTRY - 1, &mut Others(&mut ascent))?;
+    }
     ascent.outcome
 }
 

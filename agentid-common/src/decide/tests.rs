@@ -17,7 +17,7 @@ use std::{collections::BTreeMap, string::ToString, vec::Vec};
 use crate::{
     decide::{
         file::{Search, may_access},
-        lifecycle::{Scopes, alive, may_go_on, standing},
+        lifecycle::{OnStack, Scopes, alive, may_go_on, standing},
         net::may_use,
         packet::{Packet, may_pass},
         unix::{self, may_talk},
@@ -46,6 +46,12 @@ struct Tables {
 }
 
 impl Facts for Tables {
+    type Room = OnStack;
+
+    fn room(&self) -> Result<OnStack, Fault> {
+        Ok(OnStack::default())
+    }
+
     fn repeat<T: Turn>(&self, count: u32, turns: &mut T) -> Result<(), Fault> {
         plain_loop(count, turns);
         Ok(())

@@ -48,3 +48,29 @@ pub enum MapOp {
     /// Waits until every hook that runs now has returned, so that none still holds what was removed.
     Synchronize,
 }
+
+impl MapOp {
+    /// Whether it changes what a search for a file can find.
+    pub fn edits_rules(&self) -> bool {
+        match self {
+            Self::SetAnchor(..)
+            | Self::RemoveAnchor(_)
+            | Self::SetNode(..)
+            | Self::RemoveNode(_)
+            | Self::SetGlob(..)
+            | Self::RemoveGlob(_)
+            | Self::SetEdge(..)
+            | Self::RemoveEdge(_)
+            | Self::SetEntry(..)
+            | Self::RemoveEntry(_) => true,
+            Self::SetPeer { .. }
+            | Self::RemovePeer { .. }
+            | Self::SetPort { .. }
+            | Self::RemovePort { .. }
+            | Self::SetInstance(..)
+            | Self::SetActivity(..)
+            | Self::SetState(..)
+            | Self::Synchronize => false,
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use agentid_common::{
+    decide::lifecycle::OnStack,
     facts::{Facts, Turn, plain_loop},
     file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, Node},
     instance::{Activity, Instance},
@@ -95,6 +96,12 @@ static FREE: Instance = Instance {
 };
 
 impl Facts for View<'_> {
+    type Room = OnStack;
+
+    fn room(&self) -> Result<OnStack, Fault> {
+        Ok(OnStack::default())
+    }
+
     fn repeat<T: Turn>(&self, count: u32, turns: &mut T) -> Result<(), Fault> {
         plain_loop(count, turns);
         Ok(())

@@ -19,12 +19,29 @@ use crate::image::{Image, MapOp};
 pub enum ApplyError {
     #[error("write the kernel's maps at step {step} ({op})")]
     Map { step: usize, op: String, source: MapError },
+    #[error("write the edition of the kernel's maps")]
+    Edition(#[source] MapError),
     #[error("wait for running hooks to end")]
     Synchronize(#[source] std::io::Error),
 }
 
 /// Carries out the ops in order, up to the first that fails.
+///
+/// What the programs remember of the rules' tables is not good while these are written, nor afterwards. When an op fails
+/// the programs go on remembering nothing, until the next time that all goes well.
 pub fn apply(maps: &mut Maps, ops: &[MapOp]) -> Result<(), ApplyError> {
+    let edits = ops.iter().any(MapOp::edits_rules);
+    if edits {
+        maps.edit().map_err(ApplyError::Edition)?;
+    }
+    each(maps, ops)?;
+    if edits {
+        maps.publish().map_err(ApplyError::Edition)?;
+    }
+    Ok(())
+}
+
+fn each(maps: &mut Maps, ops: &[MapOp]) -> Result<(), ApplyError> {
     for (step, op) in ops.iter().enumerate() {
         if matches!(op, MapOp::Synchronize) {
             synchronize().map_err(ApplyError::Synchronize)?;

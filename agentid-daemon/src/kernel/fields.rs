@@ -2,10 +2,13 @@
 
 use agentid_common::params::{
     BACKING_FILE_STRUCTURE, BACKING_FILES, DENTRY_HEAD, DENTRY_HEAD_FIRST, DENTRY_HEAD_LATER,
-    FIELDS, Field, SETATTR, SETATTR_DENTRY,
+    FIELDS, Field, RENAME_LOCK_SYMBOL, SETATTR, SETATTR_DENTRY,
 };
 
-use super::btf::{Btf, Malformed, Member};
+use super::{
+    btf::{Btf, Malformed, Member},
+    symbols,
+};
 
 /// The kernel's own description of its types.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -20,9 +23,24 @@ pub enum FieldError {
     Missing(Vec<String>),
 }
 
-/// The programs' globals with their values: the offset of each field in bytes, and what else the kernel's types
-/// tell; or the names of all fields that are missing.
-pub fn globals(btf: &Btf<'_>) -> Result<Vec<(&'static str, u32)>, FieldError> {
+/// The programs' globals with their values.
+pub struct Globals {
+    /// The offset of each field in bytes, and what else the kernel's types tell.
+    pub offsets: Vec<(&'static str, u32)>,
+    /// The address of the kernel's lock on renames; 0 where it is not told, and then nothing is remembered of folders.
+    pub rename_lock: u64,
+}
+
+/// All globals, or the names of all fields that are missing.
+pub fn globals(btf: &Btf<'_>) -> Result<Globals, FieldError> {
+    let rename_lock = symbols::address_of(RENAME_LOCK_SYMBOL).unwrap_or_else(|error| {
+        tracing::warn!(%error, "each open of a run takes a whole walk: the kernel's symbols do not tell {RENAME_LOCK_SYMBOL}");
+        0
+    });
+    Ok(Globals { offsets: offsets(btf)?, rename_lock })
+}
+
+fn offsets(btf: &Btf<'_>) -> Result<Vec<(&'static str, u32)>, FieldError> {
     let mut missing = Vec::new();
     let mut found = Vec::new();
     for field in FIELDS {

@@ -132,6 +132,8 @@ pub struct Maps {
     pub host: Array<MapData, Host>,
     pub identities: InodeStorage<MapData, Identity>,
     pub guards: InodeStorage<MapData, u32>,
+    /// See [`Self::edit`].
+    edition: Array<MapData, u64>,
     counters: PerCpuArray<MapData, u64>,
 }
 
@@ -161,8 +163,22 @@ impl Maps {
             host: typed(ebpf, "HOST")?,
             identities: typed(ebpf, "IDENTITIES")?,
             guards: typed(ebpf, "GUARDS")?,
+            edition: typed(ebpf, "EDITION")?,
             counters: typed(ebpf, "COUNTERS")?,
         })
+    }
+
+    /// Says that the tables of rules are about to be written: what the programs remember of them is no longer good, and
+    /// nothing new is remembered.
+    pub fn edit(&mut self) -> Result<(), MapError> {
+        let edition = self.edition.get(&0, 0)?;
+        self.edition.set(0, edition | 1, 0)
+    }
+
+    /// Says that the tables are whole again.
+    pub fn publish(&mut self) -> Result<(), MapError> {
+        let edition = self.edition.get(&0, 0)?;
+        self.edition.set(0, (edition | 1) + 1, 0)
     }
 
     /// Every counter, summed over the CPUs.

@@ -19,6 +19,7 @@ mod ring;
 mod sockets;
 mod start;
 mod survey;
+mod symbols;
 mod sys;
 mod tasks;
 mod unload;

@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use agentid_common::name::{self, NameKey};
+use agentid_common::{
+    name::{self, NameKey},
+    params::RENAME_LOCK,
+};
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
     programs::{
@@ -17,7 +20,7 @@ use aya::{
     },
 };
 
-use super::{btf, cgroup, pins::Pins};
+use super::{btf, cgroup, fields::Globals, pins::Pins};
 
 /// The object that `cargo xtask` built; empty in a build without the BPF toolchain.
 pub(super) static OBJECT: &[u8] =
@@ -59,6 +62,7 @@ pub const HOOKS: &[&str] = &[
     "unix_stream_connect",
     "unix_may_send",
     "netlink_send",
+    "inode_free_security",
 ];
 
 /// LSM hooks that not every supported kernel has, and the release that brought each: what it sees is seen by another
@@ -109,6 +113,9 @@ pub const MAPS: &[&str] = &[
     "IDENTITIES",
     "GUARDS",
     "SOCKETS",
+    "KNOWN",
+    "LIVES",
+    "EDITION",
 ];
 
 const CGROUPS: &str = "/sys/fs/cgroup";
@@ -136,12 +143,13 @@ pub enum ObjectError {
 }
 
 /// Tells builds of the programs apart, as loaded on this kernel: what the object holds, and the kernel's types.
-pub fn fingerprint(key: &NameKey, globals: &[(&'static str, u32)]) -> u64 {
+pub fn fingerprint(key: &NameKey, globals: &Globals) -> u64 {
     let mut bytes = OBJECT.to_vec();
-    for (name, value) in globals {
+    for (name, value) in &globals.offsets {
         bytes.extend_from_slice(name.as_bytes());
         bytes.extend_from_slice(&value.to_le_bytes());
     }
+    bytes.extend_from_slice(&globals.rename_lock.to_le_bytes());
     name::hash(key, &bytes)
 }
 
@@ -159,15 +167,16 @@ pub fn links(hooks: &[&'static str]) -> impl Iterator<Item = &'static str> {
 }
 
 /// Reads the object, gives it what the kernel's types tell, and creates or opens its maps at their pins.
-pub fn open(btf: &Btf, globals: &[(&'static str, u32)], pins: &Pins) -> Result<Ebpf, ObjectError> {
+pub fn open(btf: &Btf, globals: &Globals, pins: &Pins) -> Result<Ebpf, ObjectError> {
     if OBJECT.is_empty() {
         return Err(ObjectError::NotBuilt);
     }
     let mut loader = EbpfLoader::new();
     loader.btf(Some(btf)).allow_unsupported_maps();
-    for (global, value) in globals {
+    for (global, value) in &globals.offsets {
         loader.override_global(global, value, true);
     }
+    loader.override_global(RENAME_LOCK, &globals.rename_lock, true);
     for name in MAPS {
         loader.map_pin_path(name, pins.map(name));
     }

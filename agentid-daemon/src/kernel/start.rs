@@ -23,7 +23,7 @@ use super::{
     btf::Btf,
     canary::{Canary, CanaryError},
     demand::DemandError,
-    fields::{self, FieldError, KERNEL_BTF},
+    fields::{self, FieldError, Globals, KERNEL_BTF},
     maps::{Maps, MapsError, TagError, Tags},
     object::{self, ObjectError},
     pins::{self, PinError, Pins},
@@ -118,7 +118,7 @@ pub fn start(folder: &Path, anew: bool) -> Result<Started, StartError> {
 
 fn set_up(
     pins: &Pins,
-    globals: &[(&'static str, u32)],
+    globals: &Globals,
     hooks: Vec<&'static str>,
     anew: bool,
 ) -> Result<Started, StartError> {

@@ -7,6 +7,7 @@ pub mod exit;
 pub mod file_open;
 pub mod file_permission;
 pub mod file_receive;
+pub mod inode_free;
 pub mod ioctl;
 pub mod mapping;
 mod name;

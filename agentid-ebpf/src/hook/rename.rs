@@ -7,10 +7,7 @@
 //! Cannot see: what a server or another filesystem does behind the name.
 
 use agentid_common::{
-    decide::{
-        file::{Move, may_access, may_move},
-        lifecycle::may_go_on,
-    },
+    decide::file::{Move, may_access_from_loop, may_move},
     file::Rights,
     tag::Tag,
     verdict::{Answer, Fault, Hook, Reason, Refusal},
@@ -22,9 +19,9 @@ use crate::{
     kfield::Dentry,
     object::{
         Named, Object,
-        place::{Place, forgotten},
+        place::{Afresh, Place, forgotten},
     },
-    settle::{Allowed, conclude_apart, hold},
+    settle::{Allowed, conclude, hold},
     subject,
 };
 
@@ -45,15 +42,20 @@ pub fn path_rename(ctx: LsmContext) -> i32 {
     let take = if exchange { Rights::DELETE.union(Rights::CREATE) } else { Rights::DELETE };
     let taken = may_take(tag, old, take, flags);
     if taken.is_err() {
-        let object = Object::Name(Named { dentry: old, want: take });
-        return conclude_apart(Hook::PathRename, Allowed::Counted, &object, tag, &taken);
+        return conclude_name(tag, old, take, &taken);
     }
     // What lies at the new name goes, or goes to the old one.
     let replaced = !new.inode().is_null();
     let want = if replaced { Rights::CREATE.union(Rights::DELETE) } else { Rights::CREATE };
     let answer = may_become(tag, old, new, want, exchange);
-    let object = Object::Name(Named { dentry: new, want });
-    conclude_apart(Hook::PathRename, Allowed::Counted, &object, tag, &answer)
+    conclude_name(tag, new, want, &answer)
+}
+
+/// The end of a decision about one of the names, with a stack of its own for what a record needs of it.
+#[inline(never)]
+fn conclude_name(tag: &Tag, dentry: Dentry, want: Rights, answer: &Answer) -> i32 {
+    let object = Object::Name(Named { dentry, want });
+    conclude(Hook::PathRename, Allowed::Counted, &object, tag, *answer)
 }
 
 /// May what has the old name have the new one?
@@ -61,7 +63,7 @@ pub fn path_rename(ctx: LsmContext) -> i32 {
 fn may_become(tag: &Tag, old: Dentry, new: Dentry, want: Rights, exchange: bool) -> Answer {
     let folder = is_folder(old)? || exchange && is_folder(new)?;
     let flags = forgotten(want.0 << 2 | u32::from(folder) << 1 | u32::from(exchange))?;
-    let (from, to) = (Place::of_name(old), Place::of_name(new));
+    let (from, to) = (Afresh(Place::of_name(old)), Afresh(Place::of_name(new)));
     let moved = Move {
         from: &from,
         to: &to,
@@ -77,20 +79,21 @@ pub fn path_link(ctx: LsmContext) -> i32 {
     let (old, new) = (Dentry(ctx.arg(0)), Dentry(ctx.arg(2)));
     let want = Rights::CREATE;
     hold(Hook::PathLink, Allowed::Counted, Named { dentry: new, want }, |tag| {
-        let (from, to) = (Place::of_name(old), Place::of_name(new));
+        let (from, to) = (Afresh(Place::of_name(old)), Afresh(Place::of_name(new)));
         may_move(&Live, tag, &Move { from: &from, to: &to, want, folder: false, exchange: false })
     })
 }
 
-/// May what has this name lose it?
-#[inline(always)]
+/// May what has this name lose it? Not inlined, so that its stack is free again for the other name.
+#[inline(never)]
 fn may_take(tag: &Tag, old: Dentry, want: Rights, flags: u32) -> Answer {
-    if flags & RENAME_WHITEOUT != 0 {
+    let answer =
+        may_access_from_loop(&Live, tag, &Afresh(Place::of_name(old)), Rights(forgotten(want.0)?));
+    if answer.is_ok() && flags & RENAME_WHITEOUT != 0 {
         // It leaves a device node behind.
-        may_go_on(&Live, tag)?;
         return Err(Refusal::denied(Reason::DeviceNode));
     }
-    may_access(&Live, tag, &Place::of_name(old), Rights(forgotten(want.0)?))
+    answer
 }
 
 /// A file of no kind is a load that has failed, and must not pass for one that is no folder.

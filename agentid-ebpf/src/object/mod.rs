@@ -1,5 +1,6 @@
 //! What is touched: hook arguments to the objects that decisions and records speak of.
 
+pub mod known;
 pub mod peer;
 pub mod place;
 pub mod rights;

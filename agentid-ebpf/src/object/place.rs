@@ -3,13 +3,16 @@
 use agentid_common::{
     decide::{file::Search, lifecycle::Scopes},
     facts::{Facts, Location},
-    verdict::{Answer, Fault},
+    verdict::{Answer, Fault, Refusal},
 };
 
-use super::walk;
+use super::{
+    known::{recall, recalled},
+    walk,
+};
 use crate::{
     kfield::{Dentry, File, SuperBlock},
-    maps::{FILESYSTEMS, WORK, of_inode},
+    maps::{FILESYSTEMS, WORK, Work, of_inode},
     subject,
 };
 
@@ -71,18 +74,59 @@ impl Location for Place {
         scopes: &Scopes,
         found: impl FnOnce(&Search) -> Answer,
     ) -> Answer {
-        let work = WORK.get_or_create(subject::current_task()).ok_or(Fault::WorkStorage)?;
-        // SAFETY: `work` is this task's own, and no other hook of the task can run before this one ends.
-        let work = unsafe { &mut *work };
+        let work = room(scopes)?;
+        let spared = match recall(self.dentry, work) {
+            recalled::FILE => true,
+            recalled::FOLDER => walk::leaf(),
+            _ => false,
+        };
+        if !spared {
+            self.walk(work)?;
+        }
+        found(&work.search)
+    }
+}
+
+/// A place that is searched for without a look at what is known of its folder, for programs that ask for two: the verifier
+/// would follow each way through the one in all ways through the other.
+pub struct Afresh(pub Place);
+
+impl Location for Afresh {
+    #[inline(always)]
+    fn search<F: Facts>(
+        &self,
+        _: &F,
+        scopes: &Scopes,
+        found: impl FnOnce(&Search) -> Answer,
+    ) -> Answer {
+        let work = room(scopes)?;
+        work.keep = 0;
+        self.0.walk(work)?;
+        found(&work.search)
+    }
+}
+
+impl Place {
+    /// The search along all of the way.
+    #[inline(always)]
+    fn walk(&self, work: &mut Work) -> Result<(), Refusal> {
         let root = self.superblock.root();
-        work.search.scopes = *scopes;
         work.file = self.dentry.0 as u64;
         work.root = root.0 as u64;
         work.filesystem = number_of(root);
         work.magic = self.superblock.magic();
-        walk::search(work)?;
-        found(&work.search)
+        walk::search(work)
     }
+}
+
+/// The task's room to search in.
+#[inline(always)]
+fn room(scopes: &Scopes) -> Result<&'static mut Work, Fault> {
+    let work = WORK.get_or_create(subject::current_task()).ok_or(Fault::WorkStorage)?;
+    // SAFETY: `work` is this task's own, and no other hook of the task can run before this one ends.
+    let work = unsafe { &mut *work };
+    work.search.scopes = *scopes;
+    Ok(work)
 }
 
 /// Our number of the filesystem with this root; 0 when the daemon has never looked at it.

@@ -22,9 +22,10 @@ use agentid_common::{
     verdict::{Fault, Reason, Refusal},
 };
 
+use super::known;
 use crate::{
     facts::Live,
-    kfield::{number_and_generation_at, read, sequence_at},
+    kfield::{number_and_generation_at, read, renames, sequence_at},
     maps::{HOST, WORK, Work},
     subject,
 };
@@ -85,9 +86,13 @@ extern "C" fn agentid_walk() -> u32 {
     work.failed = 0;
     work.denied = 0;
     work.moved = 0;
+    known::begin(work);
     match walk(work) {
         Ok(()) if work.moved != 0 => outcome::MOVED,
-        Ok(()) => outcome::FOUND,
+        Ok(()) => {
+            known::keep(work);
+            outcome::FOUND
+        }
         Err(Refusal::Denied { reason, .. }) => {
             work.denied = reason as u32;
             outcome::REFUSED
@@ -129,17 +134,58 @@ fn walk(work: &mut Work) -> Result<(), Refusal> {
             if !leap(work) {
                 return Err(Fault::StateLookup.into());
             }
-            if let Some(level) = work.search.top() {
+            if let Some(level) = work.search.top()
+                && level != 0
+            {
                 work.level = level;
-                walk.each::<Descend>(level)?;
-                if work.failed != 0 {
+                walk.each::<Descend>(level.wrapping_sub(1))?;
+                if work.failed != 0 || !step_over(work) {
                     return Err(Fault::from_u32(work.failed).unwrap_or(Fault::StateLookup).into());
                 }
             }
         }
     }
+    work.heads = work.search.heads;
+    if work.search.top().is_some_and(|level| level != 0) {
+        work.level = 1;
+        walk.each::<Descend>(1)?;
+        if work.failed != 0 {
+            return Err(Fault::from_u32(work.failed).unwrap_or(Fault::StateLookup).into());
+        }
+    }
     walk.each::<Check>(work.top)?;
     Ok(())
+}
+
+/// Goes from the folder, whose heads are known, to the file whose name is laid out as step 0; false when it cannot be done,
+/// or something was renamed since the folder's heads were found.
+#[inline(always)]
+pub fn leaf() -> bool {
+    agentid_leaf() == outcome::FOUND
+}
+
+/// The last step of a search alone. A function of its own for the verifier, as the walk is.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn agentid_leaf() -> u32 {
+    let Some(work) = WORK.get_or_create(subject::current_task()) else {
+        return outcome::REFUSED;
+    };
+    // SAFETY: `work` is this task's own.
+    let work = unsafe { &mut *work };
+    if !read_name(work, 0) || renames() != work.circumstances.renames {
+        return outcome::MOVED;
+    }
+    match work.search.descend(&Live, 0, work.hash, &mut work.name) {
+        Ok(()) => outcome::FOUND,
+        Err(_) => outcome::REFUSED,
+    }
+}
+
+/// Takes the heads at the folder on where the file's name does not matter; false when a state is missing.
+#[inline(never)]
+fn step_over(work: &mut Work) -> bool {
+    work.search.step_over(&Live).is_ok()
 }
 
 /// Looks at the root as a member of its type. Not inlined, so that its keys are off the stack when the walks run.
@@ -211,6 +257,9 @@ impl Stride for Climb {
         step.sequence = head.sequence();
         work.folding |= head.flags() & DCACHE_OP_COMPARE;
         let (parent, inode) = (head.parent(), head.inode());
+        if level == 1 {
+            work.folder = inode;
+        }
         if work.filesystem != 0 && inode != 0 {
             let Some((number, generation)) = number_and_generation_at(inode) else {
                 work.failed = Fault::WalkRead as u32;
