@@ -70,6 +70,7 @@ impl MapOp {
             | Self::SetInstance(..)
             | Self::SetActivity(..)
             | Self::SetState(..)
+            | Self::SetDeadline(..)
             | Self::Synchronize => false,
         }
     }
