@@ -20,6 +20,9 @@ struct MayUse<'a, F> {
 }
 
 impl<F: Facts> Question for MayUse<'_, F> {
+    // What the hook has read of the socket is on the stack already.
+    const BEFORE_LOOP: bool = false;
+
     #[inline(always)]
     fn ask(&self, scopes: &Scopes) -> Answer {
         rules_allow(self.facts, scopes, self.peer)
