@@ -20,6 +20,7 @@ mod guards;
 mod hold;
 mod inherit;
 mod ioctl;
+mod known;
 mod many;
 mod mapping;
 mod metrics;

@@ -63,7 +63,7 @@ pub fn hang_up(
         sockets: sockets(&pins.map(SOCKETS))?,
         run: Tag { slot, generation, ..Tag::default() },
     };
-    let (done, waiting) = mpsc::channel();
+    let (done, waiting) = mpsc::sync_channel(1);
     thread::Builder::new()
         .name("hang up".to_owned())
         .spawn(move || {

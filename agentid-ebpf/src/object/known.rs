@@ -129,12 +129,11 @@ pub fn recall(dentry: Dentry, work: &mut Work) -> u32 {
             && ticks().wrapping_sub(read_volatile(&raw const (*known).since)) < GOOD_FOR;
         (version, found)
     };
-    // The file was in this folder after the memory was read, and before the sequence is compared: so long nothing was
+    // SAFETY: as above.
+    let unchanged = unsafe { read_volatile(&raw const (*known).version) } == version;
+    // The file is in this folder after the memory was read, and before the sequence is compared: so long nothing was
     // renamed since the memory was made.
-    if !found
-        || unsafe { read_volatile(&raw const (*known).version) } != version
-        || dentry.parent() != parent
-    {
+    if !found || !unchanged || dentry.parent() != parent {
         return recalled::NOTHING;
     }
     match work.search.top() {

@@ -115,7 +115,7 @@ pub struct Inbox {
 
 /// What the loop has waited for.
 enum Woken {
-    Command(Envelope),
+    Command(Box<Envelope>),
     Scrape(Scrape),
     Reload,
     Pass,
@@ -200,7 +200,7 @@ impl Supervisor {
             let holds = self.state.registry.live().next().is_some();
             let woken = tokio::select! {
                 () = &mut stop => return Ok(()),
-                Some(envelope) = inbox.commands.recv() => Woken::Command(envelope),
+                Some(envelope) = inbox.commands.recv() => Woken::Command(Box::new(envelope)),
                 Some(()) = inbox.reloads.recv() => Woken::Reload,
                 Some(scrape) = inbox.scrapes.recv() => Woken::Scrape(scrape),
                 () = sleep_until(pass), if pass.is_some() => Woken::Pass,
@@ -215,7 +215,7 @@ impl Supervisor {
             let records = records::read(ring.get_mut());
             self.take(records);
             match woken {
-                Woken::Command(envelope) => self.answer(envelope),
+                Woken::Command(envelope) => self.answer(*envelope),
                 Woken::Scrape(scrape) => self.scrape(scrape),
                 Woken::Reload => self.reload(),
                 Woken::Pass => self.pass(),
