@@ -199,7 +199,7 @@ fn a_socket_that_was_handed_over_leads_nowhere_else() -> Result<()> {
     Ok(())
 }
 
-/// P2, P4: a run that is over makes no socket and talks to none, its own included.
+/// P2, P4: a run that is over makes no socket and talks to none, its own and the daemon's included.
 #[test]
 fn talks_to_nobody_after_the_end() -> Result<()> {
     let daemon = daemon()?;
@@ -210,8 +210,11 @@ fn talks_to_nobody_after_the_end() -> Result<()> {
         let terms = Terms { uid, ..Terms::default() };
         let mut run = Run::launch_with(&daemon, &terms, Stdio::from(OwnedFd::from(there)))?;
         assert_eq!(run.errno(&Step::Unix(Unix::Make))?, 0);
+        let control = Unix::Connect { to: Name::Path(daemon.scene().socket()), kind: Kind::Stream };
+        let control = Step::Unix(control);
+        assert_eq!(run.errno(&control)?, 0, "uid {uid}");
         daemon.revoke(run.id())?;
-        let mut steps = vec![Step::Unix(Unix::Make), Step::Unix(Unix::SendHanded)];
+        let mut steps = vec![control, Step::Unix(Unix::Make), Step::Unix(Unix::SendHanded)];
         steps.extend(granted.steps());
         steps.extend(KINDS.map(|kind| Step::Unix(Unix::Pair(kind))));
         for step in steps {

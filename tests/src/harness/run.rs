@@ -200,6 +200,8 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
+        // The probe may be another process than the one that was started, if that has delegated.
+        self.channel.close();
         // It may have ended already, which both calls take well.
         if let Err(error) = self.process.kill().and_then(|()| self.process.wait().map(drop)) {
             eprintln!("failed to end a probe: {error}");
