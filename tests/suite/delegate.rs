@@ -1,6 +1,6 @@
 //! A run starts another one below itself.
 //!
-//! Runs that ask are in audit mode: no rule can grant them the control socket yet.
+//! Runs that ask are in audit mode, so that what they execute on the way needs no rule.
 
 use agentid_common::instance::{Instance, State};
 use agentid_tests::{

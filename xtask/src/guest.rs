@@ -62,7 +62,7 @@ impl Guest {
                 counting: false,
                 disk: None,
             },
-            timeout: Some(Duration::from_secs(1800)),
+            timeout: Some(Duration::from_secs(2700)),
             daemon: false,
             modules: Vec::new(),
             command,
