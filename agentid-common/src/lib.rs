@@ -21,6 +21,8 @@ pub mod name;
 pub mod net;
 pub mod params;
 pub mod record;
+pub mod socket;
+pub mod sockopt;
 pub mod tag;
 pub mod verdict;
 
@@ -28,4 +30,4 @@ pub mod verdict;
 mod user;
 
 /// Version of every layout in this crate. A daemon adopts pinned maps of this version only.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;

@@ -53,9 +53,23 @@ fields! {
     TASK_TGID: "task_struct"."tgid";
     TASK_TID: "task_struct"."pid";
     SOCKET_SK: "socket"."sk";
+    SOCKET_FILE: "socket"."file";
     SOCK_TYPE: "sock"."sk_type";
     SOCK_PROTOCOL: "sock"."sk_protocol";
+    SOCK_FAMILY: "sock"."__sk_common"."skc_family";
+    SOCK_STATE: "sock"."__sk_common"."skc_state";
+    SOCK_OWN_PORT: "sock"."__sk_common"."skc_num";
+    SOCK_OWN_V4: "sock"."__sk_common"."skc_rcv_saddr";
+    SOCK_OWN_V6: "sock"."__sk_common"."skc_v6_rcv_saddr";
+    SOCK_PEER_PORT: "sock"."__sk_common"."skc_dport";
+    SOCK_PEER_V4: "sock"."__sk_common"."skc_daddr";
+    SOCK_PEER_V6: "sock"."__sk_common"."skc_v6_daddr";
     SOCKADDR_FAMILY: "sockaddr"."sa_family";
+    MESSAGE_NAME: "msghdr"."msg_name";
+    MESSAGE_NAME_LEN: "msghdr"."msg_namelen";
+    MESSAGE_CONTROL: "msghdr"."msg_control";
+    MESSAGE_CONTROL_LEN: "msghdr"."msg_controllen";
+    MESSAGE_FLAGS: "msghdr"."msg_flags";
 }
 
 /// What is copied of a dentry at once, from its beginning, in bytes.

@@ -71,6 +71,12 @@ closed! {
         FileIoctl = 30 => "file_ioctl",
         FileIoctlCompat = 31 => "file_ioctl_compat",
         FileReceive = 32 => "file_receive",
+        SocketCreate = 33 => "socket_create",
+        SocketBind = 34 => "socket_bind",
+        SocketListen = 35 => "socket_listen",
+        SocketAccept = 36 => "socket_accept",
+        SocketSendmsg = 37 => "socket_sendmsg",
+        SocketSetsockopt = 38 => "socket_setsockopt",
     }
 }
 
@@ -124,6 +130,11 @@ closed! {
         DeviceNode = 18 => "device_node",
         /// An ioctl that is not among those that may be used on files of this kind.
         Ioctl = 19 => "ioctl",
+        /// A kind of socket that no rule can name.
+        Protocol = 20 => "protocol",
+        /// An option of a socket, or something that travels with a message, by which it would get elsewhere than where
+        /// the rules look.
+        SocketOption = 21 => "socket_option",
     }
 }
 
@@ -143,7 +154,9 @@ impl Reason {
             | Self::OutsideRun
             | Self::RightsGained
             | Self::DeviceNode
-            | Self::Ioctl => true,
+            | Self::Ioctl
+            | Self::Protocol
+            | Self::SocketOption => true,
             Self::None
             | Self::NotLive
             | Self::Revoked
@@ -204,7 +217,18 @@ pub type Rule = u16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     Denied { reason: Reason, rule: Rule },
+    /// A socket that no rule can grant. The reason is [`Reason::Protocol`].
+    Unsupported(Unsupported),
     Fault(Fault),
+}
+
+/// As what the kernel refuses a socket where it has none of this kind, so that programs go on without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsupported {
+    Family,
+    Protocol,
+    /// It has them, and gives them to root alone.
+    Privilege,
 }
 
 impl Refusal {
@@ -230,6 +254,10 @@ pub const EXDEV: i32 = 18;
 /// Errno of every other denial: the run is over, the decision failed, or another process was meant, for which
 /// kill(2) and ptrace(2) know this one.
 pub const EPERM: i32 = 1;
+/// Errno of a protocol that is not there.
+pub const EPROTONOSUPPORT: i32 = 93;
+/// Errno of an address family that is not there.
+pub const EAFNOSUPPORT: i32 = 97;
 
 /// A decision settled for a run's mode: what is counted and recorded, and what the hook returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,11 +275,32 @@ pub struct Settled {
 const fn errno(reason: Reason) -> i32 {
     match reason {
         Reason::RightsGained => EXDEV,
-        // As mknod(2) says to who may not make device nodes.
-        Reason::OutsideRun | Reason::DeviceNode => EPERM,
+        // As mknod(2) says to who may not make device nodes, and setsockopt(2) to who may not set the option.
+        Reason::OutsideRun | Reason::DeviceNode | Reason::SocketOption => EPERM,
         _ if reason.is_policy() => EACCES,
         _ => EPERM,
     }
+}
+
+impl Unsupported {
+    #[inline(always)]
+    const fn errno(self) -> i32 {
+        match self {
+            Self::Family => EAFNOSUPPORT,
+            Self::Protocol => EPROTONOSUPPORT,
+            Self::Privilege => EPERM,
+        }
+    }
+}
+
+#[inline(always)]
+fn denial(reason: Reason, rule: Rule, errno: i32, mode: Mode) -> Settled {
+    let (verdict, errno) = if reason.is_policy() && mode == Mode::AUDIT {
+        (Verdict::Audit, 0)
+    } else {
+        (Verdict::Deny, -errno)
+    };
+    Settled { verdict, reason, fault: Fault::None, rule, errno }
 }
 
 /// The one place where an answer becomes an errno.
@@ -265,15 +314,8 @@ pub fn settle(answer: Answer, mode: Mode) -> Settled {
             rule,
             errno: 0,
         },
-        Err(Refusal::Denied { reason, rule }) => {
-            let policy = reason.is_policy();
-            let (verdict, errno) = if policy && mode == Mode::AUDIT {
-                (Verdict::Audit, 0)
-            } else {
-                (Verdict::Deny, -errno(reason))
-            };
-            Settled { verdict, reason, fault: Fault::None, rule, errno }
-        }
+        Err(Refusal::Denied { reason, rule }) => denial(reason, rule, errno(reason), mode),
+        Err(Refusal::Unsupported(what)) => denial(Reason::Protocol, 0, what.errno(), mode),
         Err(Refusal::Fault(fault)) => {
             Settled { verdict: Verdict::Fault, reason: Reason::None, fault, rule: 0, errno: -EPERM }
         }

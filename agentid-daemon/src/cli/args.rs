@@ -1,10 +1,11 @@
 //! What can be typed.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
 use super::exit;
+use crate::control::api::Protocol;
 
 /// Gives every run of an AI agent an identity that the kernel enforces.
 #[derive(Debug, Parser)]
@@ -129,7 +130,7 @@ pub struct Status {
 }
 
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("object").required(true).args(["open", "connect"]))]
+#[command(group = ArgGroup::new("object").required(true).args(["open", "connect", "send", "listen", "accept"]))]
 pub struct Why {
     /// The run: its ID, or enough of the start or the end of it
     pub id: String,
@@ -144,7 +145,19 @@ pub struct Why {
     pub exec: bool,
     /// A peer to connect to, such as 10.1.0.7:443 or [::1]:8080
     #[arg(long, value_name = "ADDRESS:PORT")]
-    pub connect: Option<std::net::SocketAddr>,
+    pub connect: Option<SocketAddr>,
+    /// A peer to send a message to that carries the address
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub send: Option<SocketAddr>,
+    /// An address and a port to listen on, such as 127.0.0.1:8000 or [::]:8000
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// An address and a port where another process listens, to take connections there
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub accept: Option<SocketAddr>,
+    /// By which protocol [default: tcp, or udp for --send]
+    #[arg(long, value_enum, conflicts_with = "open")]
+    pub proto: Option<Protocol>,
     /// For programs
     #[arg(long)]
     pub json: bool,

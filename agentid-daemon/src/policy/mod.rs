@@ -7,6 +7,7 @@ mod document;
 mod duration;
 mod error;
 mod nearest;
+mod net;
 mod pattern;
 #[allow(clippy::module_inception, reason = "the module is about its main type")]
 mod policy;
@@ -14,6 +15,7 @@ mod reader;
 mod rights;
 mod target;
 mod validate;
+mod verbs;
 
 #[cfg(test)]
 pub(crate) mod golden;
@@ -24,6 +26,7 @@ pub use error::PolicyError;
 pub use pattern::{Component, Pattern, Root};
 pub use policy::{Effect, FileRule, NetRule, Policy, Prefix, Target};
 use toml::de::DeTable;
+pub use verbs::{PROTOCOLS, Side, Verbs, meaning};
 
 /// Reads a policy. `file` is how errors name it.
 pub fn parse(file: &str, text: &str) -> Result<Policy, Vec<PolicyError>> {

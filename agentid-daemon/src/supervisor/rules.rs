@@ -220,7 +220,11 @@ impl Rules {
         let policy = &self.documents.get(version)?.policy;
         match hook {
             Hook::FileOpen | Hook::BprmCheckSecurity => policy.because_file(rule),
-            Hook::SocketConnect => policy.because_net(rule),
+            Hook::SocketConnect
+            | Hook::SocketBind
+            | Hook::SocketListen
+            | Hook::SocketAccept
+            | Hook::SocketSendmsg => policy.because_net(rule),
             _ => None,
         }
     }
