@@ -18,7 +18,7 @@
 
 use crate::{
     net::{ICMP, TCP, UDP},
-    verdict::{Reason, Refusal, Unsupported},
+    verdict::{Refusal, Unsupported},
 };
 
 /// include/linux/socket.h
@@ -40,12 +40,30 @@ pub const ICMPV6: u16 = 58;
 const NETLINK_ROUTE: u16 = 0;
 
 /// What a socket is to rules.
+#[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// An IP protocol that rules name: TCP, UDP, or ICMP for both ICMPs.
-    Inet(u8),
-    /// Sockets within the host: unix, netlink.
+    Tcp,
+    Udp,
+    /// Both ICMPs.
+    Icmp,
+    /// Within the host: unix, netlink.
     Local,
+    /// No run can make one.
+    Other,
+}
+
+impl Transport {
+    /// The IP protocol by which rules name it; 0 when they do not.
+    #[inline(always)]
+    pub const fn protocol(self) -> u8 {
+        match self {
+            Self::Tcp => TCP,
+            Self::Udp => UDP,
+            Self::Icmp => ICMP,
+            Self::Local | Self::Other => 0,
+        }
+    }
 }
 
 /// May a run make this socket? `kind` is without flags, which socket(2) takes off before the hook is asked.
@@ -58,7 +76,7 @@ pub fn may_create(family: i32, kind: i32, protocol: i32) -> Result<(), Refusal> 
         (AF_NETLINK, _) if protocol == NETLINK_ROUTE => return Ok(()),
         (AF_INET | AF_INET6, SOCK_STREAM | SOCK_DGRAM) => {
             // With 0 the kernel takes the usual one.
-            if protocol == 0 || transport(family, kind, protocol).is_ok() {
+            if protocol == 0 || transport(family, kind, protocol) != Transport::Other {
                 return Ok(());
             }
             Unsupported::Protocol
@@ -72,19 +90,17 @@ pub fn may_create(family: i32, kind: i32, protocol: i32) -> Result<(), Refusal> 
 
 /// What a socket that is there is to rules. A run can have others from elsewhere than socket(2), and may not use them.
 #[inline(always)]
-pub fn transport(family: u16, kind: u16, protocol: u16) -> Result<Transport, Refusal> {
+pub fn transport(family: u16, kind: u16, protocol: u16) -> Transport {
     const TCP_SOCKET: u16 = TCP as u16;
     const UDP_SOCKET: u16 = UDP as u16;
     const ICMP_SOCKET: u16 = ICMP as u16;
     match (family, kind, protocol) {
         // Not TCP in another guise: MPTCP is 262, which is 6 to whoever looks at eight bits of it.
-        (AF_INET | AF_INET6, SOCK_STREAM, TCP_SOCKET) => Ok(Transport::Inet(TCP)),
-        (AF_INET | AF_INET6, SOCK_DGRAM, UDP_SOCKET) => Ok(Transport::Inet(UDP)),
-        (AF_INET, SOCK_DGRAM, ICMP_SOCKET) | (AF_INET6, SOCK_DGRAM, ICMPV6) => {
-            Ok(Transport::Inet(ICMP))
-        }
-        (AF_UNIX | AF_NETLINK, _, _) => Ok(Transport::Local),
-        _ => Err(Refusal::denied(Reason::Protocol)),
+        (AF_INET | AF_INET6, SOCK_STREAM, TCP_SOCKET) => Transport::Tcp,
+        (AF_INET | AF_INET6, SOCK_DGRAM, UDP_SOCKET) => Transport::Udp,
+        (AF_INET, SOCK_DGRAM, ICMP_SOCKET) | (AF_INET6, SOCK_DGRAM, ICMPV6) => Transport::Icmp,
+        (AF_UNIX | AF_NETLINK, _, _) => Transport::Local,
+        _ => Transport::Other,
     }
 }
 
@@ -164,14 +180,17 @@ mod tests {
 
     #[test]
     fn a_socket_from_elsewhere_is_what_its_numbers_say() {
-        assert_eq!(transport(AF_INET, SOCK_STREAM, 6), Ok(Transport::Inet(TCP)));
-        assert_eq!(transport(AF_INET6, SOCK_DGRAM, ICMPV6), Ok(Transport::Inet(ICMP)));
-        assert_eq!(transport(AF_UNIX, SOCK_STREAM, 0), Ok(Transport::Local));
-        for (family, kind, protocol) in
-            [(AF_INET, SOCK_STREAM, 262), (AF_INET, SOCK_RAW, 6), (AF_PACKET, SOCK_RAW, 0), (43, 1, 6)]
-        {
+        assert_eq!(transport(AF_INET, SOCK_STREAM, 6), Transport::Tcp);
+        assert_eq!(transport(AF_INET6, SOCK_DGRAM, ICMPV6), Transport::Icmp);
+        assert_eq!(transport(AF_UNIX, SOCK_STREAM, 0), Transport::Local);
+        for (family, kind, protocol) in [
+            (AF_INET, SOCK_STREAM, 262),
+            (AF_INET, SOCK_RAW, 6),
+            (AF_PACKET, SOCK_RAW, 0),
+            (43, 1, 6),
+        ] {
             let found = transport(family, kind, protocol);
-            assert_eq!(found, Err(Refusal::denied(Reason::Protocol)), "{family} {kind} {protocol}");
+            assert_eq!(found, Transport::Other, "{family} {kind} {protocol}");
         }
     }
 }

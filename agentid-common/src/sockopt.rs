@@ -226,14 +226,33 @@ mod tests {
 
     #[test]
     fn messages_carry_no_headers() {
-        for (level, kind) in [(1, 37), (17, 103), (0, 1), (0, 2), (0, 8), (41, 50), (41, 52), (41, 67)] {
+        for (level, kind) in
+            [(1, 37), (17, 103), (0, 1), (0, 2), (0, 8), (41, 50), (41, 52), (41, 67)]
+        {
             assert!(may_carry(level, kind), "{level} {kind}");
         }
         // SO_MARK, SCM_TXTIME, PRIORITY, DMABUF; IP_RETOPTS, IP_PROTOCOL; FLOWINFO, the 2292 forms, NEXTHOP and headers;
         // TLS records.
         for (level, kind) in [
-            (1, 36), (1, 61), (1, 12), (1, 79), (0, 7), (0, 4), (0, 52), (41, 11), (41, 3), (41, 4), (41, 5), (41, 9),
-            (41, 54), (41, 55), (41, 57), (41, 59), (282, 1), (132, 1), (-1, 1),
+            (1, 36),
+            (1, 61),
+            (1, 12),
+            (1, 79),
+            (0, 7),
+            (0, 4),
+            (0, 52),
+            (41, 11),
+            (41, 3),
+            (41, 4),
+            (41, 5),
+            (41, 9),
+            (41, 54),
+            (41, 55),
+            (41, 57),
+            (41, 59),
+            (282, 1),
+            (132, 1),
+            (-1, 1),
         ] {
             assert!(!may_carry(level, kind), "{level} {kind}");
         }

@@ -216,7 +216,10 @@ pub type Rule = u16;
 /// Anything but yes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    Denied { reason: Reason, rule: Rule },
+    Denied {
+        reason: Reason,
+        rule: Rule,
+    },
     /// A socket that no rule can grant. The reason is [`Reason::Protocol`].
     Unsupported(Unsupported),
     Fault(Fault),

@@ -16,7 +16,10 @@
 //! | `mmap_file`, `file_mprotect` | may this run execute what it maps of this file? |
 //! | `file_ioctl`, `file_ioctl_compat` | may this run use this ioctl on this file? |
 //! | `file_receive` | may this run have this file from another process? |
-//! | `socket_connect` | may this run connect to this peer? |
+//! | `socket_create` | may this run make this kind of socket? |
+//! | `socket_connect`, `socket_sendmsg` | may this run talk to this peer? |
+//! | `socket_bind`, `socket_listen`, `socket_accept` | may this run listen at this address of its own? |
+//! | `socket_setsockopt` | may this run set this option of a socket? |
 //! | `bpf`, `task_kill`, `ptrace_access_check` | does a run reach for agentid itself? |
 //! | `sb_umount`, `sb_mount`, `move_mount`, `inode_unlink`, `inode_rmdir`, `inode_rename` | does anyone but the daemon take the pins away? |
 //! | `sysctl` | does anyone switch the trampolines off? |

@@ -88,15 +88,9 @@ pub enum Object {
         verb: Option<String>,
     },
     /// A socket to be made, as the socket layer numbers it.
-    Socket {
-        family: u16,
-        protocol: u8,
-    },
+    Socket { family: u16, protocol: u8 },
     /// An option of a socket to be set, as the socket layer numbers it.
-    SocketOption {
-        level: u16,
-        option: u16,
-    },
+    SocketOption { level: u16, option: u16 },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -215,10 +215,7 @@ fn a_rule_is_about_what_its_words_stand_for() {
     let all = "tcp connect, udp connect, udp send, icmp connect, icmp send, ";
     assert_eq!(about(&format!("{to}\ndeny = 'all'")), all);
     assert_eq!(about(&format!("{to}\ndeny = ['connect']")), all);
-    assert_eq!(
-        about(&format!("{to}\nproto = ['icmp', 'tcp', 'udp']\nallow = ['connect']")),
-        all
-    );
+    assert_eq!(about(&format!("{to}\nproto = ['icmp', 'tcp', 'udp']\nallow = ['connect']")), all);
     let send = "udp send, icmp send, ";
     assert_eq!(about(&format!("{to}\nproto = ['udp', 'icmp']\nallow = ['send']")), send);
     let on = "on = ['0.0.0.0:80']";

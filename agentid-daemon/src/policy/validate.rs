@@ -2,11 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use agentid_common::{
-    file::HEADS,
-    instance::Ladder,
-    verdict::Mode,
-};
+use agentid_common::{file::HEADS, instance::Ladder, verdict::Mode};
 use toml::Spanned;
 
 use super::{

@@ -183,7 +183,8 @@ fn each_verb_is_granted_for_itself() {
 fn a_thousand_rules_are_compiled_at_once() {
     let rule = |number: u32| {
         let address = Ipv4Addr::from_bits(0x0a00_0000 + number * 4);
-        let (port, effect) = (1000 + number, if number.is_multiple_of(7) { "deny" } else { "allow" });
+        let (port, effect) =
+            (1000 + number, if number.is_multiple_of(7) { "deny" } else { "allow" });
         format!("[[net]]\nto = ['{address}/30:{port}-{}']\n{effect} = ['connect']\n", port + 9)
     };
     let text: String = (0..1000).map(rule).collect();
@@ -225,16 +226,17 @@ fn scan_one(rules: &[NetRule], address: Ipv6Addr, port: u16, protocol: u8, verb:
                 let peers = rule.side == Side::Peer;
                 // Of the blocks apart, those that the generated addresses can fall into.
                 apart("::ffff:0:0", 96)
-                    || peers && (apart("::ffff:127.0.0.0", 104)
-                    || apart("::ffff:169.254.0.0", 112)
-                    || apart("::ffff:0.0.0.0", 128)
-                    || apart("::", 128)
-                    || apart("::1", 128)
-                    || apart("::", 96)
-                    || apart("fe80::", 10)
-                    || apart("::ffff:224.0.0.0", 100)
-                    || apart("ff00::", 8)
-                    || apart("::ffff:255.255.255.255", 128))
+                    || peers
+                        && (apart("::ffff:127.0.0.0", 104)
+                            || apart("::ffff:169.254.0.0", 112)
+                            || apart("::ffff:0.0.0.0", 128)
+                            || apart("::", 128)
+                            || apart("::1", 128)
+                            || apart("::", 96)
+                            || apart("fe80::", 10)
+                            || apart("::ffff:224.0.0.0", 100)
+                            || apart("ff00::", 8)
+                            || apart("::ffff:255.255.255.255", 128))
             };
             same(address.to_bits(), own, bits)
                 && !wide
