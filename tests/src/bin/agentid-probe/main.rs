@@ -12,6 +12,7 @@ mod mapping;
 mod receive;
 mod repeat;
 mod ring;
+mod socket;
 mod storm;
 mod watch;
 
@@ -26,7 +27,7 @@ use std::{
 use agentid_tests::step::{Outcome, Step};
 use anyhow::Result;
 
-use crate::repeat::Repeat;
+use crate::{repeat::Repeat, socket::Sockets};
 
 fn main() -> Result<ExitCode> {
     let arguments: Vec<_> = env::args_os().skip(1).collect();
@@ -57,10 +58,11 @@ struct Holds {
     repeat: Option<Repeat>,
     kept: Option<File>,
     watch: Option<File>,
+    sockets: Sockets,
 }
 
 fn perform(step: &Step, holds: &mut Holds) -> Result<Outcome> {
-    let Holds { repeat, kept, watch } = holds;
+    let Holds { repeat, kept, watch, sockets } = holds;
     Ok(match step {
         Step::Ping => Outcome::Errno(0),
         Step::Open { path, how } => Outcome::Errno(access::open(path, *how)),
@@ -79,6 +81,7 @@ fn perform(step: &Step, holds: &mut Holds) -> Result<Outcome> {
         Step::Fetch => receive::fetch(),
         Step::Exec(path) => inherit::execute(path),
         Step::ExecMemory => inherit::execute_memory(),
+        Step::Sockets(calls) => Outcome::Calls(sockets.perform(calls)?),
         Step::Connect { to, protocol } => Outcome::Errno(access::connect(*to, *protocol)),
         Step::ConnectShort { family, length } => {
             Outcome::Errno(access::connect_short(*family, *length))
