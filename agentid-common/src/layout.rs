@@ -108,7 +108,7 @@ layouts! {
     }
     FileBody as "FileBody" [1040] { want: u32, length: u32, filesystem: u64, path: [u8; MAX_PATH], }
     PeerBody as "PeerBody" [24] {
-        address: Address, family: u16, port: u16, protocol: u8, verb: u8, reserved: u16,
+        address: Address, family: u16, port: u16, protocol: u8, verb: u8, level: u16,
     }
     PlainRecord as "PlainRecord" [96] { header: Header, }
     FileRecord as "FileRecord" [1136] { header: Header, body: FileBody, }

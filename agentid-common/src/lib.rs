@@ -22,6 +22,8 @@ pub mod net;
 pub mod netlink;
 pub mod params;
 pub mod record;
+pub mod socket;
+pub mod sockopt;
 pub mod tag;
 pub mod verdict;
 

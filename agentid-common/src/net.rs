@@ -13,18 +13,69 @@
 //!   10.1.0.7:22     class of /16, no port:   no rule, hence denied
 //!   ::ffff:10.1.0.7 port 5432 is 10.1.0.7 port 5432
 //! ```
+//!
+//! The same tables hold what a run may do at its own end, under other verbs: for "listen on 127.0.0.1 port 8000" (3)
+//!
+//! ```text
+//!   127.0.0.1:8000  listen: allow, rule 3; connect: no rule
+//!   0.0.0.0:8000    no class: the address that stands for all local ones is granted by itself or by a block around it
+//!   [::]:8000       is asked for twice, as `::` and as 0.0.0.0, because Linux takes IPv4 there too
+//! ```
+//!
+//! Rules are about addresses. Through which interface a packet leaves (a zone such as `fe80::1%eth0`) is not asked.
+//! Port 0 is a port like any other here, and only "every port" covers it; ICMP, which has none, is asked for with it.
 
-/// What is done with a peer.
+/// What is done: with a peer, or at the run's own end.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verb {
+    /// Begin a conversation with a peer, and go on with it.
     Connect = 1,
+    /// Send a message that carries the peer's address.
+    Send = 2,
+    /// Take a port, and wait there for what comes.
+    Listen = 3,
+    /// Take a connection that has come.
+    Accept = 4,
+}
+
+impl Verb {
+    pub const ALL: [Self; 4] = [Self::Connect, Self::Send, Self::Listen, Self::Accept];
+
+    /// The word in policies, records and output.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Send => "send",
+            Self::Listen => "listen",
+            Self::Accept => "accept",
+        }
+    }
+
+    /// The member with this number, if there is one.
+    pub const fn from_u8(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Connect),
+            2 => Some(Self::Send),
+            3 => Some(Self::Listen),
+            4 => Some(Self::Accept),
+            _ => None,
+        }
+    }
+
+    /// Whether it is about the run's own end, and not about a peer.
+    #[inline(always)]
+    pub const fn is_local(self) -> bool {
+        matches!(self, Self::Listen | Self::Accept)
+    }
 }
 
 /// Number of TCP in the IP header (IANA protocol numbers).
 pub const TCP: u8 = 6;
 /// Number of UDP in the IP header.
 pub const UDP: u8 = 17;
+/// Number of ICMP in the IP header. Rules mean ICMPv6 by it too.
+pub const ICMP: u8 = 1;
 
 /// An address in the 16 bytes of IPv6, IPv4 as `::ffff:a.b.c.d`.
 #[repr(transparent)]
@@ -35,6 +86,11 @@ pub struct Address(pub [u8; 16]);
 pub const V4_PREFIX: u8 = 96;
 
 impl Address {
+    /// 0.0.0.0: at a run's own end, every IPv4 address of the host.
+    pub const ANY_V4: Self = Self::v4([0; 4]);
+    /// `::`: at a run's own end, every address of the host.
+    pub const ANY_V6: Self = Self::v6([0; 16]);
+
     #[inline(always)]
     pub const fn v4(octets: [u8; 4]) -> Self {
         let [a, b, c, d] = octets;
@@ -55,6 +111,15 @@ pub struct Peer {
     pub port: u16,
     pub protocol: u8,
     pub verb: Verb,
+}
+
+impl Peer {
+    /// Whether Linux takes IPv4 here as well as IPv6. It does not where the socket says so (`IPV6_V6ONLY`), but a socket
+    /// may take that back until it has its port, so that it is not asked.
+    #[inline(always)]
+    pub fn takes_ipv4_too(&self) -> bool {
+        self.verb.is_local() && self.address == Address::ANY_V6
+    }
 }
 
 /// Data of the key in the trie of addresses, after the prefix length. Bits are compared from the first byte on.

@@ -56,17 +56,20 @@ pub struct FileBody {
     pub path: [u8; MAX_PATH],
 }
 
-/// The peer of a decision.
+/// The peer of a decision, or the run's own address, or the socket.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerBody {
     pub address: Address,
     /// As the socket layer numbers it (`AF_INET` and so on).
     pub family: u16,
+    /// For an option: its number.
     pub port: u16,
     pub protocol: u8,
+    /// A [`crate::net::Verb`]; 0 when the socket is made, or an option of it set.
     pub verb: u8,
-    pub reserved: u16,
+    /// For an option: its level.
+    pub level: u16,
 }
 
 /// A record without an object.

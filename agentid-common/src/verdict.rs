@@ -71,6 +71,12 @@ closed! {
         FileIoctl = 30 => "file_ioctl",
         FileIoctlCompat = 31 => "file_ioctl_compat",
         FileReceive = 32 => "file_receive",
+        SocketCreate = 33 => "socket_create",
+        SocketBind = 34 => "socket_bind",
+        SocketListen = 35 => "socket_listen",
+        SocketAccept = 36 => "socket_accept",
+        SocketSendmsg = 37 => "socket_sendmsg",
+        SocketSetsockopt = 38 => "socket_setsockopt",
         SocketPostCreate = 40 => "socket_post_create",
         SocketSocketpair = 41 => "socket_socketpair",
         UnixStreamConnect = 42 => "unix_stream_connect",
@@ -133,6 +139,11 @@ closed! {
         DeviceNode = 18 => "device_node",
         /// An ioctl that is not among those that may be used on files of this kind.
         Ioctl = 19 => "ioctl",
+        /// A kind of socket that no rule can name.
+        Protocol = 20 => "protocol",
+        /// An option of a socket, or something that travels with a message, by which it would get elsewhere than where
+        /// the rules look.
+        SocketOption = 21 => "socket_option",
         /// A unix socket that the run has not made, and that lies nowhere.
         ForeignSocket = 22 => "foreign_socket",
         /// A message to the kernel that does not only read, or that no run needs.
@@ -157,6 +168,8 @@ impl Reason {
             | Self::RightsGained
             | Self::DeviceNode
             | Self::Ioctl
+            | Self::Protocol
+            | Self::SocketOption
             | Self::ForeignSocket
             | Self::Netlink => true,
             Self::None
@@ -220,8 +233,22 @@ pub type Rule = u16;
 /// Anything but yes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    Denied { reason: Reason, rule: Rule },
+    Denied {
+        reason: Reason,
+        rule: Rule,
+    },
+    /// A socket that no rule can grant. The reason is [`Reason::Protocol`].
+    Unsupported(Unsupported),
     Fault(Fault),
+}
+
+/// As what the kernel refuses a socket where it has none of this kind, so that programs go on without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsupported {
+    Family,
+    Protocol,
+    /// It has them, and gives them to root alone.
+    Privilege,
 }
 
 impl Refusal {
@@ -247,6 +274,10 @@ pub const EXDEV: i32 = 18;
 /// Errno of every other denial: the run is over, the decision failed, or another process was meant, for which
 /// kill(2) and ptrace(2) know this one.
 pub const EPERM: i32 = 1;
+/// Errno of a protocol that is not there.
+pub const EPROTONOSUPPORT: i32 = 93;
+/// Errno of an address family that is not there.
+pub const EAFNOSUPPORT: i32 = 97;
 
 /// A decision settled for a run's mode: what is counted and recorded, and what the hook returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,11 +295,33 @@ pub struct Settled {
 const fn errno(reason: Reason) -> i32 {
     match reason {
         Reason::RightsGained => EXDEV,
-        // As mknod(2) and netlink(7) say to who may not make device nodes or change the network.
-        Reason::OutsideRun | Reason::DeviceNode | Reason::Netlink => EPERM,
+        // As mknod(2), setsockopt(2) and netlink(7) say to who may not make device nodes, set the option or change the
+        // network.
+        Reason::OutsideRun | Reason::DeviceNode | Reason::SocketOption | Reason::Netlink => EPERM,
         _ if reason.is_policy() => EACCES,
         _ => EPERM,
     }
+}
+
+impl Unsupported {
+    #[inline(always)]
+    const fn errno(self) -> i32 {
+        match self {
+            Self::Family => EAFNOSUPPORT,
+            Self::Protocol => EPROTONOSUPPORT,
+            Self::Privilege => EPERM,
+        }
+    }
+}
+
+#[inline(always)]
+fn denial(reason: Reason, rule: Rule, errno: i32, mode: Mode) -> Settled {
+    let (verdict, errno) = if reason.is_policy() && mode == Mode::AUDIT {
+        (Verdict::Audit, 0)
+    } else {
+        (Verdict::Deny, -errno)
+    };
+    Settled { verdict, reason, fault: Fault::None, rule, errno }
 }
 
 /// The one place where an answer becomes an errno.
@@ -282,15 +335,8 @@ pub fn settle(answer: Answer, mode: Mode) -> Settled {
             rule,
             errno: 0,
         },
-        Err(Refusal::Denied { reason, rule }) => {
-            let policy = reason.is_policy();
-            let (verdict, errno) = if policy && mode == Mode::AUDIT {
-                (Verdict::Audit, 0)
-            } else {
-                (Verdict::Deny, -errno(reason))
-            };
-            Settled { verdict, reason, fault: Fault::None, rule, errno }
-        }
+        Err(Refusal::Denied { reason, rule }) => denial(reason, rule, errno(reason), mode),
+        Err(Refusal::Unsupported(what)) => denial(Reason::Protocol, 0, what.errno(), mode),
         Err(Refusal::Fault(fault)) => {
             Settled { verdict: Verdict::Fault, reason: Reason::None, fault, rule: 0, errno: -EPERM }
         }

@@ -34,8 +34,10 @@ offsets! {
     DENTRY_PARENT DENTRY_INODE DENTRY_SB DENTRY_SEQ DENTRY_FLAGS DENTRY_NAME DENTRY_NAME_LEN
     INODE_SB INODE_MODE INODE_NUMBER INODE_DEVICE INODE_GENERATION SB_ROOT SB_MAGIC SB_FLAGS VFSMOUNT_SB BPRM_FILE
     VMA_FILE MOUNT_VFSMOUNT MOUNT_NAMESPACE IATTR_VALID TASK_FLAGS TASK_CRED TASK_REAL_CRED TASK_IO_URING
-    TASK_TGID TASK_TID SOCKET_SK SOCK_TYPE SOCK_PROTOCOL SOCKADDR_FAMILY
-    SOCK_FAMILY UNIX_DENTRY SKB_DATA SKB_LENGTH
+    TASK_TGID TASK_TID SOCKET_SK SOCKET_FILE SOCK_TYPE SOCK_PROTOCOL SOCK_FAMILY SOCK_STATE
+    SOCK_OWN_PORT SOCK_OWN_V4 SOCK_OWN_V6 SOCK_PEER_PORT SOCK_PEER_V4 SOCK_PEER_V6 SOCKADDR_FAMILY
+    MESSAGE_NAME MESSAGE_NAME_LEN MESSAGE_CONTROL MESSAGE_CONTROL_LEN MESSAGE_FLAGS
+    UNIX_DENTRY SKB_DATA SKB_LENGTH
     BACKING_FILES SETATTR_DENTRY
 }
 
@@ -117,12 +119,33 @@ structures! {
         file: File = VMA_FILE;
     }
     /// `struct socket`
-    Socket { sock: Sock = SOCKET_SK; }
+    Socket {
+        sock: Sock = SOCKET_SK;
+        /// Null for a socket that the kernel has made for itself.
+        file: File = SOCKET_FILE;
+    }
     /// `struct sock`
     Sock {
         family: u16 = SOCK_FAMILY;
         kind: u16 = SOCK_TYPE;
         protocol: u16 = SOCK_PROTOCOL;
+        /// As TCP counts them (include/net/tcp_states.h), also for other protocols.
+        state: u8 = SOCK_STATE;
+        own_port: u16 = SOCK_OWN_PORT;
+        own_v4: [u8; 4] = SOCK_OWN_V4;
+        /// In network byte order.
+        peer_port: [u8; 2] = SOCK_PEER_PORT;
+        peer_v4: [u8; 4] = SOCK_PEER_V4;
+    }
+    /// `struct msghdr`
+    Message {
+        /// Where the kernel's copy of the address lies; 0 when there is none.
+        name: u64 = MESSAGE_NAME;
+        name_length: i32 = MESSAGE_NAME_LEN;
+        /// Where the kernel's copy of what travels with it lies.
+        control: u64 = MESSAGE_CONTROL;
+        control_length: u64 = MESSAGE_CONTROL_LEN;
+        flags: u32 = MESSAGE_FLAGS;
     }
     /// `struct sockaddr`
     SockAddr { family: u16 = SOCKADDR_FAMILY; }
@@ -197,6 +220,26 @@ impl Dentry {
     pub fn name_address(self) -> u64 {
         load::<u64>(self.0, &DENTRY_NAME)
     }
+}
+
+impl Sock {
+    /// Copies the socket's own IPv6 address; false when it cannot be read.
+    #[inline(always)]
+    pub fn own_v6(self, address: &mut [u8; 16]) -> bool {
+        read_into(address, self.0.wrapping_add(SOCK_OWN_V6.load() as usize) as u64)
+    }
+
+    /// The same of the peer's.
+    #[inline(always)]
+    pub fn peer_v6(self, address: &mut [u8; 16]) -> bool {
+        read_into(address, self.0.wrapping_add(SOCK_PEER_V6.load() as usize) as u64)
+    }
+}
+
+/// Copies integers that lie in kernel memory; false when they cannot be read.
+#[inline(always)]
+pub fn read_into<T: Copy>(value: &mut T, address: u64) -> bool {
+    read(core::ptr::from_mut(value).cast(), size_of::<T>() as u32, address)
 }
 
 /// The beginning of a dentry that is known by its address only: what is copied of it may be stale, or no dentry any more,

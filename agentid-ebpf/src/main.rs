@@ -18,8 +18,11 @@
 //! | `mmap_file`, `file_mprotect` | may this run map this file, and execute what it maps of it? |
 //! | `file_ioctl`, `file_ioctl_compat` | may this run use this ioctl on this file? |
 //! | `file_receive` | may this run have this file from another process? |
-//! | `socket_connect` | may this run connect to this peer? |
+//! | `socket_create` | may this run make this kind of socket? |
 //! | `socket_post_create` | may this run make a socket? The new one carries the tag, or is not made |
+//! | `socket_connect`, `socket_sendmsg` | may this run talk to this peer? |
+//! | `socket_bind`, `socket_listen`, `socket_accept` | may this run listen at this address of its own? |
+//! | `socket_setsockopt` | may this run set this option of a socket? |
 //! | `unix_stream_connect`, `unix_may_send`, `socket_socketpair` | may this run talk to this unix socket? |
 //! | `netlink_send` | may this run say this to the kernel? |
 //! | `skb_ingress`, `skb_egress` | may this packet of a run's socket pass? |

@@ -110,6 +110,9 @@ pub enum Step {
     Flood,
     /// Whether something has come in on the kept socket: 0, or `EAGAIN`.
     Hear,
+    /// Calls on sockets, one after the other, whatever becomes of each. The sockets are kept by number until another one
+    /// has their number.
+    Sockets(Vec<Call>),
     /// Starts a task in this way; that task opens the file for reading.
     Inherit {
         way: Way,
@@ -339,6 +342,83 @@ pub enum Protocol {
     Udp,
 }
 
+/// A call on a socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// The socket's number.
+    pub on: usize,
+    pub what: Act,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Act {
+    /// Makes the socket, by io_uring or not.
+    Make {
+        family: i32,
+        kind: i32,
+        protocol: i32,
+        by: By,
+    },
+    /// Takes the standard error for the socket.
+    Adopt,
+    Connect {
+        to: SockAddr,
+        by: By,
+    },
+    Bind(SockAddr),
+    Listen,
+    /// Without waiting; what comes is closed again.
+    Accept,
+    /// One byte.
+    Send {
+        to: Option<SockAddr>,
+        flags: i32,
+        carry: Vec<Carry>,
+        by: By,
+    },
+    /// Two messages of a byte in one sendmmsg(2); the second carries something.
+    SendTwo {
+        to: Option<SockAddr>,
+        carry: Vec<Carry>,
+    },
+    Set {
+        level: i32,
+        option: i32,
+        value: Vec<u8>,
+    },
+    /// In the place of an errno, the port that the socket has.
+    Port,
+}
+
+/// Who asks the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum By {
+    Call,
+    Ring,
+}
+
+/// An address as a call is given it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SockAddr {
+    pub at: SocketAddr,
+    /// The family that stands in it, where that is not its own.
+    pub family: Option<u16>,
+}
+
+impl From<SocketAddr> for SockAddr {
+    fn from(at: SocketAddr) -> Self {
+        Self { at, family: None }
+    }
+}
+
+/// What travels with a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carry {
+    pub level: i32,
+    pub kind: i32,
+    pub data: Vec<u8>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Family {
     V4,
@@ -394,6 +474,8 @@ pub enum Outcome {
     Hello { run: Option<String> },
     /// 0, or why it did not work.
     Errno(i32),
+    /// The errno of each call, 0 for success.
+    Calls(Vec<i32>),
     /// So many descriptors came with a message, and whether there were more.
     Received { descriptors: usize, truncated: bool },
     /// How often each errno came; 0 is success.

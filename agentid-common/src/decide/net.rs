@@ -1,14 +1,14 @@
-//! May a run use this peer?
+//! May a run use this peer, or this address of its own?
 
 use crate::{
     decide::lifecycle::{Question, Scopes, ask_each},
     facts::Facts,
-    net::{Peer, PeerKey, PortKey},
+    net::{Address, Peer, PeerKey, PortKey},
     tag::Tag,
     verdict::{Answer, Reason, Refusal},
 };
 
-/// May this run, and every run above it, use the peer?
+/// May this run, and every run above it, use the peer or the address so?
 #[inline(always)]
 pub fn may_use<F: Facts>(facts: &F, tag: &Tag, peer: &Peer) -> Answer {
     ask_each(facts, tag, &MayUse { facts, peer })
@@ -25,7 +25,12 @@ impl<F: Facts> Question for MayUse<'_, F> {
 
     #[inline(always)]
     fn ask(&self, scopes: &Scopes) -> Answer {
-        rules_allow(self.facts, scopes, self.peer)
+        let rule = rules_allow(self.facts, scopes, self.peer)?;
+        if self.peer.takes_ipv4_too() {
+            let ipv4 = Peer { address: Address::ANY_V4, ..*self.peer };
+            rules_allow(self.facts, scopes, &ipv4)?;
+        }
+        Ok(rule)
     }
 }
 

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
 use super::exit;
+use crate::control::api::Protocol;
 
 /// Gives every run of an AI agent an identity that the kernel enforces.
 #[derive(Debug, Parser)]
@@ -261,7 +262,7 @@ pub struct Owner {
 }
 
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("object").required(true).args(["open", "connect"]))]
+#[command(group = ArgGroup::new("object").required(true).args(["open", "connect", "send", "listen", "accept"]))]
 pub struct Why {
     /// The run: its ID, or enough of the start or the end of it
     pub id: String,
@@ -276,7 +277,19 @@ pub struct Why {
     pub exec: bool,
     /// A peer to connect to, such as 10.1.0.7:443, [::1]:8080 or /run/x.sock
     #[arg(long, value_name = "ADDRESS:PORT|PATH")]
-    pub connect: Option<Endpoint>,
+    pub connect: Option<Whom>,
+    /// A peer to send a message to that carries the address
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub send: Option<SocketAddr>,
+    /// An address and a port to listen on, such as 127.0.0.1:8000 or [::]:8000
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// An address and a port where another process listens, to take connections there
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub accept: Option<SocketAddr>,
+    /// By which protocol [default: tcp, or udp for --send]
+    #[arg(long, value_enum, conflicts_with = "open")]
+    pub proto: Option<Protocol>,
     /// For programs
     #[arg(long)]
     pub json: bool,
@@ -301,13 +314,13 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 /// Somebody to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Endpoint {
+pub enum Whom {
     Peer(SocketAddr),
     /// A unix socket.
     Socket(PathBuf),
 }
 
-impl std::str::FromStr for Endpoint {
+impl std::str::FromStr for Whom {
     type Err = std::net::AddrParseError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {

@@ -152,20 +152,29 @@ fn access(access: &Access) -> String {
         Some(Object::File { path, want }) => {
             format!("{} {}", want.join(","), path.as_deref().unwrap_or("(a file without a path)"))
         }
-        Some(Object::Peer { address: Some(address), port, protocol, .. }) => {
+        Some(Object::Peer { address: Some(address), port, protocol, verb, .. }) => {
+            let verb = verb.as_deref().unwrap_or("connect");
             let address = match address.parse() {
                 Ok(ip) => std::net::SocketAddr::new(ip, *port).to_string(),
                 Err(_) => format!("{address}:{port}"),
             };
-            format!("connect {address}/{protocol}")
+            format!("{verb} {address}/{protocol}")
         }
         Some(Object::Peer { address: None, family: UNIX, .. }) => {
             "connect to a unix socket without a path".to_owned()
         }
-        Some(Object::Peer { address: None, family: NETLINK, port, protocol }) => {
+        Some(Object::Peer { address: None, family: NETLINK, port, protocol, .. }) => {
             format!("netlink protocol {protocol}, message {port}")
         }
-        Some(Object::Peer { address: None, family, .. }) => format!("connect, family {family}"),
+        Some(Object::Peer { address: None, family, verb, .. }) => {
+            format!("{}, family {family}", verb.as_deref().unwrap_or("connect"))
+        }
+        Some(Object::Socket { family, protocol }) => {
+            format!("socket, family {family}, protocol {protocol}")
+        }
+        Some(Object::SocketOption { level, option }) => {
+            format!("option {option} of level {level}")
+        }
         None => access.hook.clone(),
     };
     let rule = match (&access.fault, access.rule, access.reason.as_deref()) {

@@ -59,6 +59,12 @@ fn why_asks_for_one_thing() {
     assert!(parse("agentid why abcd --connect 10.0.0.1:443").is_ok());
     assert!(parse("agentid why abcd --connect /run/x.sock").is_ok());
     assert!(parse("agentid why abcd --connect run/x.sock").is_err());
+    assert!(parse("agentid why abcd --connect 10.0.0.1:53 --proto udp").is_ok());
+    assert!(parse("agentid why abcd --connect 10.0.0.1:53 --proto sctp").is_err());
+    assert!(parse("agentid why abcd --send 10.0.0.1:53 --listen 0.0.0.0:53").is_err());
+    assert!(parse("agentid why abcd --listen [::]:8000").is_ok());
+    assert!(parse("agentid why abcd --accept 127.0.0.1:8000").is_ok());
+    assert!(parse("agentid why abcd --open /etc/passwd --proto udp").is_err());
     assert!(parse("agentid why abcd --open /etc/passwd --write").is_ok());
 }
 

@@ -260,7 +260,31 @@ pub struct ChangedRun {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum WhyRequest {
     Open { path: PathBuf, want: Vec<String> },
-    Connect { address: std::net::IpAddr, port: u16 },
+    Connect(Endpoint),
+    Send(Endpoint),
+    Listen(Endpoint),
+    Accept(Endpoint),
+}
+
+/// One end of a conversation: the peer's, or for `listen` and `accept` the run's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    pub address: std::net::IpAddr,
+    /// Means nothing for ICMP.
+    pub port: u16,
+    #[serde(default)]
+    pub protocol: Protocol,
+}
+
+/// What rules can name, as they name it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    #[default]
+    Tcp,
+    Udp,
+    Icmp,
 }
 
 /// The answer of the decision itself, run on the daemon's copy of the kernel's tables.

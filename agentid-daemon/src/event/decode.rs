@@ -47,6 +47,7 @@ pub enum Body {
         port: u16,
         protocol: u8,
         verb: u8,
+        level: u16,
     },
     /// The run's last task is gone.
     Empty,
@@ -174,6 +175,7 @@ impl Cursor<'_> {
         let port = self.u16("port")?;
         let protocol = self.u8("protocol")?;
         let verb = self.u8("verb")?;
-        Ok(Body::Peer { address, family, port, protocol, verb })
+        let level = self.u16("level")?;
+        Ok(Body::Peer { address, family, port, protocol, verb, level })
     }
 }

@@ -9,8 +9,8 @@ use std::{
 
 use agentid_common::{
     file::Rights,
-    net::{Address, TCP, UDP},
-    verdict::{Fault, Reason},
+    net::{Address, ICMP, TCP, UDP, Verb},
+    verdict::{Fault, Hook, Reason},
 };
 
 use super::{
@@ -47,11 +47,18 @@ pub fn enrich(record: &Record, context: &Context<'_>) -> Option<Event> {
             path: path.as_ref().map(|path| shown(context.sights, *filesystem, path)),
             want: rights(*want),
         }),
-        Body::Peer { address, family, port, protocol, verb: _ } => Some(Object::Peer {
+        Body::Peer { port, level, .. } if record.hook == Hook::SocketSetsockopt => {
+            Some(Object::SocketOption { level: *level, option: *port })
+        }
+        Body::Peer { family, protocol, .. } if record.hook == Hook::SocketCreate => {
+            Some(Object::Socket { family: *family, protocol: *protocol })
+        }
+        Body::Peer { address, family, port, protocol, verb, level: _ } => Some(Object::Peer {
             address: matches!(*family, INET | INET6).then(|| ip(address).to_string()),
             port: *port,
             protocol: protocol_name(*protocol),
             family: *family,
+            verb: Verb::from_u8(*verb).map(|verb| verb.name().to_owned()),
         }),
     };
     let access = Access {
@@ -115,6 +122,7 @@ fn protocol_name(protocol: u8) -> String {
     match protocol {
         TCP => "tcp".to_owned(),
         UDP => "udp".to_owned(),
+        ICMP => "icmp".to_owned(),
         other => other.to_string(),
     }
 }

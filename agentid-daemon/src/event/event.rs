@@ -86,6 +86,7 @@ pub enum Object {
         path: Option<String>,
         want: Vec<String>,
     },
+    /// A peer, or for `listen` and `accept` the run's own address.
     Peer {
         /// `None` for a family that is no IP.
         address: Option<String>,
@@ -93,7 +94,14 @@ pub enum Object {
         protocol: String,
         /// As the socket layer numbers it.
         family: u16,
+        /// `connect`, `send`, `listen` or `accept`.
+        #[serde(default)]
+        verb: Option<String>,
     },
+    /// A socket to be made, as the socket layer numbers it.
+    Socket { family: u16, protocol: u8 },
+    /// An option of a socket to be set, as the socket layer numbers it.
+    SocketOption { level: u16, option: u16 },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -39,13 +39,14 @@ fn body() -> impl Strategy<Value = Body> {
             filesystem,
             path
         }),
-        (any::<[u8; 16]>(), any::<u16>(), any::<u16>(), any::<u8>(), any::<u8>()).prop_map(
-            |(address, family, port, protocol, verb)| Body::Peer {
+        any::<([u8; 16], u16, u16, u8, u8, u16)>().prop_map(
+            |(address, family, port, protocol, verb, level)| Body::Peer {
                 address: Address(address),
                 family,
                 port,
                 protocol,
-                verb
+                verb,
+                level,
             }
         ),
     ]
@@ -109,11 +110,12 @@ fn encode(record: &Record) -> Vec<u8> {
             field[..path.len()].copy_from_slice(&path);
             bytes.extend(field);
         }
-        Body::Peer { address, family, port, protocol, verb } => {
+        Body::Peer { address, family, port, protocol, verb, level } => {
             bytes.extend(address.0);
             bytes.extend(family.to_ne_bytes());
             bytes.extend(port.to_ne_bytes());
-            bytes.extend([*protocol, *verb, 0, 0]);
+            bytes.extend([*protocol, *verb]);
+            bytes.extend(level.to_ne_bytes());
         }
     }
     bytes
@@ -259,6 +261,7 @@ fn a_mapped_address_is_shown_as_ipv4_and_other_families_without_address() {
         port: 443,
         protocol: 6,
         verb: 1,
+        level: 0,
     };
     let shown = |family| {
         let record = Record { body: peer(family), ..plain() };
@@ -272,9 +275,32 @@ fn a_mapped_address_is_shown_as_ipv4_and_other_families_without_address() {
         port: 443,
         protocol: "tcp".to_owned(),
         family,
+        verb: Some("connect".to_owned()),
     };
     assert_eq!(shown(10), expected(Some("10.1.0.7"), 10));
     assert_eq!(shown(40), expected(None, 40));
+}
+
+#[test]
+fn sockets_and_their_options_are_shown_as_the_socket_layer_numbers_them() {
+    let body = Body::Peer {
+        address: Address::default(),
+        family: 16,
+        port: 57,
+        protocol: 9,
+        verb: 0,
+        level: 41,
+    };
+    let shown = |hook| {
+        let record = Record { hook, body: body.clone(), ..plain() };
+        let What::Access(access) = enrich(&record, &Context::default()).unwrap().what else {
+            panic!("a record of a socket is an access")
+        };
+        access.object.unwrap()
+    };
+    assert_eq!(shown(Hook::SocketCreate), Object::Socket { family: 16, protocol: 9 });
+    let option = Object::SocketOption { level: 41, option: 57 };
+    assert_eq!(shown(Hook::SocketSetsockopt), option);
 }
 
 fn event(id: u128) -> Event {

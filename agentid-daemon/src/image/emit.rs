@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use agentid_common::{
     file::{AnchorKey, DEAD, EdgeKey, Entry, EntryKey, Glob, Node},
     name::{self, NameKey},
-    net::{Address, PEER_SCOPE_BITS, PORT_CLASS_BITS, PeerKey, PortKey, Verb},
+    net::{Address, PEER_SCOPE_BITS, PORT_CLASS_BITS, PeerKey, PortKey},
 };
 
 use super::{
@@ -125,7 +125,7 @@ impl<'n> Emit<'n> {
             let class = self.numbers.class(&mut self.held);
             classes.push(class);
             for line in lines {
-                let (port, verb) = (line.port.to_be_bytes(), Verb::Connect as u8);
+                let (port, verb) = (line.port.to_be_bytes(), line.verb as u8);
                 let key = PortKey { class, verb, protocol: line.protocol, port };
                 let bits = PORT_CLASS_BITS + line.bits;
                 let set = MapOp::SetPort { key, bits, rule: line.port_rule() };

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use agentid_common::net::PortRule;
+use agentid_common::net::{PortRule, Verb};
 
-use crate::policy::{Effect, NetRule, Prefix, Target};
+use crate::policy::{Effect, NetRule, Prefix, Side, Target};
 
-/// Blocks that a wider block does not grant, because they lead elsewhere than their neighbours: one has to name them,
+/// Blocks of peers that a wider block does not grant, because they lead elsewhere than their neighbours: one has to name them,
 /// or a part of them. A denial covers them all the same.
 const APART: [(&str, u8); 17] = [
-    // The whole of IPv4, within IPv6.
+    // The whole of IPv4, within IPv6. Of a run's own addresses this one alone stands apart: who may listen on all
+    // addresses may listen on each.
     ("::ffff:0:0", 96),
     // "This host": to Linux, the loopback address.
     ("::ffff:0.0.0.0", 128),
@@ -37,6 +38,7 @@ const APART: [(&str, u8); 17] = [
 /// One prefix of ports and what it carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Line {
+    pub(super) verb: Verb,
     pub(super) protocol: u8,
     pub(super) port: u16,
     /// Bits of the port that matter.
@@ -119,12 +121,16 @@ fn prefixes(grants: &[Grant<'_>], apart: &[Prefix]) -> BTreeSet<Prefix> {
 
 impl Grant<'_> {
     fn denies(&self) -> bool {
-        matches!(self.rule.effect, Effect::Deny(()))
+        matches!(self.rule.effect, Effect::Deny(_))
     }
 
     /// Whether the rule speaks of the addresses for which `prefix` is the longest.
     fn reaches(&self, prefix: &Prefix, apart: &[Prefix]) -> bool {
         let own = &self.target.prefix;
+        let apart = match self.rule.side {
+            Side::Peer => apart,
+            Side::Own => apart.get(..1).unwrap_or_default(),
+        };
         own.covers(prefix)
             && (self.denies()
                 || apart.iter().all(|block| !block.covers(prefix) || block.covers(own)))
@@ -136,12 +142,14 @@ fn lines(grants: &[&Grant<'_>]) -> Vec<Line> {
     let protocols: BTreeSet<u8> =
         grants.iter().flat_map(|grant| grant.rule.protocols.iter().copied()).collect();
     let mut lines = Vec::new();
-    for protocol in protocols {
+    for (verb, protocol) in
+        Verb::ALL.into_iter().flat_map(|verb| protocols.iter().map(move |it| (verb, *it)))
+    {
         let here: Vec<&Grant<'_>> =
-            grants.iter().copied().filter(|g| g.rule.protocols.contains(&protocol)).collect();
+            grants.iter().copied().filter(|it| it.rule.is_about(verb, protocol)).collect();
         for (first, last, rule, deny) in intervals(&here) {
             for (port, bits) in cut(first, last) {
-                lines.push(Line { protocol, port, bits, rule, deny });
+                lines.push(Line { verb, protocol, port, bits, rule, deny });
             }
         }
     }

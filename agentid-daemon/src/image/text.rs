@@ -8,7 +8,7 @@ use std::{
 
 use agentid_common::{
     file::{ANCHOR_TYPE, AnchorKey, EDGE_GLOBS, EdgeKey, MAX_GLOBS, Node, RIGHTS, Rights},
-    net::{PEER_SCOPE_BITS, PORT_CLASS_BITS, TCP, UDP},
+    net::{ICMP, PEER_SCOPE_BITS, PORT_CLASS_BITS, PortRule, TCP, UDP, Verb},
 };
 
 use super::image::Image;
@@ -122,9 +122,10 @@ impl Readable<'_> {
             let free = 16 - (bits - PORT_CLASS_BITS);
             let last = u32::from(first) + (1 << free) - 1;
             let says = if rule.deny == 0 { "allow" } else { "deny" };
-            let protocol = protocol(key.protocol);
+            let (verb, protocol) = (verb(key.verb), protocol(key.protocol));
             let ports = if free == 0 { first.to_string() } else { format!("{first}-{last}") };
-            writeln!(out, "class {}: {protocol} {ports}: {says} by {}", key.class, rule.rule)?;
+            let PortRule { rule, .. } = rule;
+            writeln!(out, "class {}: {verb} {protocol} {ports}: {says} by {rule}", key.class)?;
         }
         Ok(())
     }
@@ -138,10 +139,15 @@ fn anchor(key: &AnchorKey) -> String {
     format!("filesystem {filesystem} inode {inode} generation {generation}")
 }
 
+fn verb(number: u8) -> String {
+    Verb::from_u8(number).map_or_else(|| format!("verb {number}"), |verb| verb.name().to_owned())
+}
+
 fn protocol(number: u8) -> String {
     match number {
         TCP => "tcp".to_owned(),
         UDP => "udp".to_owned(),
+        ICMP => "icmp".to_owned(),
         other => format!("protocol {other}"),
     }
 }

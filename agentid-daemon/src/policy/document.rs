@@ -41,8 +41,9 @@ pub(super) struct FileTable {
 /// A `[[net]]`.
 pub(super) struct NetTable {
     pub(super) span: Span,
-    pub(super) to: Option<Vec<Spanned<String>>>,
-    pub(super) proto: Option<Spanned<String>>,
+    pub(super) to: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) on: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) proto: Option<Spanned<Words>>,
     pub(super) effect: EffectFields,
     pub(super) because: Option<Spanned<String>>,
 }
@@ -53,7 +54,7 @@ pub(super) struct EffectFields {
     pub(super) deny: Option<Spanned<Words>>,
 }
 
-/// `"all"`, or a list of words.
+/// A word, or a list of words.
 pub(super) enum Words {
     One(String),
     List(Vec<Spanned<String>>),
@@ -102,16 +103,19 @@ fn file(span: Span, table: &DeTable<'_>, reader: &mut Reader<'_>) -> FileTable {
 
 fn net(span: Span, table: &DeTable<'_>, reader: &mut Reader<'_>) -> NetTable {
     let mut fields = Fields::new(table);
-    fields.planned("on", "rules for listening are");
     fields.planned("host", "host names are");
     fields
         .planned("unix", "a unix socket is a file, see `connect` in [[file]]; abstract names are");
-    let to = fields.get("to").map(|value| reader.strings(value).unwrap_or_default());
-    let proto = fields.get("proto").and_then(|value| reader.string(value));
+    let mut ends = |name| {
+        let value = fields.get(name)?;
+        Some(Spanned::new(value.span(), reader.strings(value).unwrap_or_default()))
+    };
+    let (to, on) = (ends("to"), ends("on"));
+    let proto = fields.get("proto").map(|value| words(value, reader));
     let effect = effect(&mut fields, reader);
     let because = fields.get("because").and_then(|value| reader.string(value));
     fields.finish(reader);
-    NetTable { span, to, proto, effect, because }
+    NetTable { span, to, on, proto, effect, because }
 }
 
 fn effect(fields: &mut Fields<'_, '_>, reader: &mut Reader<'_>) -> EffectFields {

@@ -7,6 +7,7 @@ mod document;
 mod duration;
 mod error;
 mod nearest;
+mod net;
 mod pattern;
 #[allow(clippy::module_inception, reason = "the module is about its main type")]
 mod policy;
@@ -15,6 +16,7 @@ mod rights;
 mod servant;
 mod target;
 mod validate;
+mod verbs;
 
 #[cfg(test)]
 pub(crate) mod golden;
@@ -26,6 +28,7 @@ pub use nearest::nearest;
 pub use pattern::{Component, Pattern, Root};
 pub use policy::{Delegate, Effect, FileRule, NetRule, Policy, Prefix, Target};
 use toml::de::DeTable;
+pub use verbs::{PROTOCOLS, Side, Verbs, meaning};
 
 /// Reads a policy. `file` is how errors name it.
 pub fn parse(file: &str, text: &str) -> Result<Policy, Vec<PolicyError>> {

@@ -4,7 +4,10 @@ use std::{net::Ipv6Addr, time::Duration};
 
 use agentid_common::{file::Rights, instance::Ladder, verdict::Mode};
 
-use super::pattern::Pattern;
+use super::{
+    pattern::Pattern,
+    verbs::{Side, Verbs},
+};
 
 /// Named rules that an invocation can be bound to. Only [`super::parse`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,13 +129,15 @@ pub struct FileRule {
     pub because: Option<String>,
 }
 
-/// A `[[net]]`: whom a run may connect to, or may not.
+/// A `[[net]]`: whom a run may talk to, or where it may listen, or may not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetRule {
+    pub side: Side,
     pub targets: Vec<Target>,
-    /// Numbers of IP protocols.
+    /// Numbers of IP protocols, in the order of [`super::PROTOCOLS`].
     pub protocols: Vec<u8>,
-    pub effect: Effect<()>,
+    /// Verbs of the rule's side, as they are written; [`super::meaning`] says what they stand for.
+    pub effect: Effect<Verbs>,
     pub because: Option<String>,
 }
 

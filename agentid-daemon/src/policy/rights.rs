@@ -1,6 +1,6 @@
 //! What a rule allows or denies.
 
-use agentid_common::file::Rights;
+use agentid_common::{file::Rights, net::Verb};
 use toml::Spanned;
 
 use super::{
@@ -9,6 +9,7 @@ use super::{
     nearest::nearest,
     policy::Effect,
     reader::{Reader, Span},
+    verbs::{Side, Verbs},
 };
 
 /// The effect of a file rule.
@@ -30,15 +31,23 @@ pub(super) fn file(
     }
 }
 
-/// The effect of a net rule.
+/// The effect of a net rule on this side; `None` when the side is not known, and then the verbs are taken as they come.
 pub(super) fn net(
     fields: &EffectFields,
+    side: Option<Side>,
     span: &Span,
     reader: &mut Reader<'_>,
-) -> Option<Effect<()>> {
+) -> Option<Effect<Verbs>> {
+    let all = Some(side.map(|side| side.verbs().iter().collect()).unwrap_or_default());
+    let verb = |word: &str| net_verb(word, side).map(|verb| vec![verb]);
+    let union = |verbs: Vec<Vec<Verb>>| Verbs::of(verbs.into_iter().flatten());
     match (&fields.allow, &fields.deny) {
-        (Some(allow), None) => words(allow, None, reader, net_right).map(|_| Effect::Allow(())),
-        (None, Some(deny)) => words(deny, Some(()), reader, net_right).map(|_| Effect::Deny(())),
+        (Some(allow), None) => {
+            words(allow, None, reader, verb).map(|verbs| Effect::Allow(union(verbs)))
+        }
+        (None, Some(deny)) => {
+            words(deny, all, reader, verb).map(|verbs| Effect::Deny(union(verbs)))
+        }
         _ => one_of_both(fields, span, reader),
     }
 }
@@ -59,7 +68,7 @@ fn words<T>(
     words: &Spanned<Words>,
     all: Option<T>,
     reader: &mut Reader<'_>,
-    word: fn(&str) -> Result<T, Flaw>,
+    word: impl Fn(&str) -> Result<T, Flaw>,
 ) -> Option<Vec<T>> {
     let flaw = match (words.get_ref(), all) {
         (Words::One(one), Some(all)) if one == "all" => return Some(vec![all]),
@@ -96,18 +105,25 @@ fn file_right(word: &str) -> Result<Rights, Flaw> {
     }
 }
 
-fn net_right(word: &str) -> Result<(), Flaw> {
-    match word {
-        "connect" => Ok(()),
-        "listen" | "bind" | "accept" | "send" => {
-            Err(Flaw::new(format!("the right `{word}` in [[net]] is not supported yet")))
+fn net_verb(word: &str, side: Option<Side>) -> Result<Verb, Flaw> {
+    let Some(verb) = Verb::ALL.into_iter().find(|verb| verb.name() == word) else {
+        let names = || Verb::ALL.iter().map(|verb| verb.name());
+        let flaw = Flaw::new(format!("unknown right `{word}`"));
+        return Err(match (word, nearest(word, names())) {
+            ("bind", _) => flaw.help("`listen` covers bind(2)"),
+            (_, Some(near)) => flaw.help(format!("did you mean `{near}`?")),
+            (_, None) => flaw.help(format!("rights: {}", names().collect::<Vec<_>>().join(", "))),
+        });
+    };
+    match (side, Side::of(verb)) {
+        (Some(Side::Peer), Side::Own) => {
+            Err(Flaw::new(format!("`{word}` is about the run's own address, and `to` names peers"))
+                .help("write `on` in the place of `to`, with the addresses to listen on"))
         }
-        _ => {
-            let flaw = Flaw::new(format!("unknown right `{word}`"));
-            Err(match nearest(word, ["connect"]) {
-                Some(near) => flaw.help(format!("did you mean `{near}`?")),
-                None => flaw.help("rights: connect"),
-            })
+        (Some(Side::Own), Side::Peer) => {
+            Err(Flaw::new(format!("`{word}` is about peers, and `on` names the run's own address"))
+                .help("write `to` in the place of `on`, with the peers"))
         }
+        _ => Ok(verb),
     }
 }

@@ -1,4 +1,4 @@
-//! Whom a `[[net]]` rule names.
+//! Whom, or which addresses of the run's own, a `[[net]]` rule names.
 //!
 //! ```text
 //!   10.1.0.0/16:5432          one port of a block
@@ -36,6 +36,10 @@ fn v6<'t>(text: &str, rest: &'t str) -> Result<(Prefix, &'t str), Flaw> {
     if let Some((address, bits)) = address.split_once('/') {
         return Err(Flaw::new("length of the prefix stands within the brackets")
             .help(format!("write `[{address}]/{bits}{rest}`")));
+    }
+    if let Some((address, zone)) = address.split_once('%') {
+        return Err(Flaw::new(format!("`%{zone}` names an interface, and rules name addresses"))
+            .help(format!("write `[{address}]`, which is that address on every interface")));
     }
     let address: Ipv6Addr =
         address.parse().map_err(|_| Flaw::new(format!("`{address}` is not an IPv6 address")))?;
@@ -109,7 +113,8 @@ fn ports(text: &str) -> Result<(u16, u16), Flaw> {
     }
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     match (number::<u16>(first), number::<u16>(last)) {
-        (Some(0), _) => Err(Flaw::new("port 0 cannot be connected to")),
+        (Some(0), _) => Err(Flaw::new("port 0 is no port")
+            .help("write `*` for every port, which covers those that the kernel chooses")),
         (Some(first), Some(last)) if first <= last => Ok((first, last)),
         (Some(first), Some(last)) => Err(Flaw::new(format!("range of ports `{text}` is empty"))
             .help(format!("did you mean `{last}-{first}`?"))),

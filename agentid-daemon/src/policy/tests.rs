@@ -3,7 +3,7 @@ use std::time::Duration;
 use agentid_common::{
     file::Rights,
     instance::Ladder,
-    net::{TCP, UDP},
+    net::{ICMP, TCP, UDP, Verb},
     verdict::Mode,
 };
 use proptest::prelude::*;
@@ -68,7 +68,7 @@ fn reads_what_the_document_says() {
     assert_eq!(policy.because_file(0), None);
     assert_eq!(policy.because_net(9), None);
     assert_eq!(policy.net_rules()[0].protocols, [TCP]);
-    assert_eq!(policy.net_rules()[1].protocols, [TCP, UDP]);
+    assert_eq!(policy.net_rules()[1].protocols, [TCP, UDP, ICMP]);
 }
 
 #[test]
@@ -127,11 +127,6 @@ fn refuses_what_is_not_supported_yet() {
     refused("[delegate]\nto = ['x']\nfan_out = 0", "`fan_out` is a number from 1 to 1024");
     refused("[delegate]\nto = ['x']\nfanout = 2", "did you mean `fan_out`?");
     refused("delegate = ['x']", "a table is expected, not array");
-    refused(
-        "[[net]]\non = ['127.0.0.1:80']\nto = ['1.1.1.1:80']\nallow = ['connect']",
-        "listening",
-    );
-    refused("[[net]]\nto = ['1.1.1.1:80']\nallow = ['listen']", "`listen` in [[net]] is not");
     refused(
         "[[unix]]\nabstract = ['x']\nallow = ['connect']",
         "abstract names are not supported yet",
@@ -222,9 +217,62 @@ fn refuses_rules_that_say_nothing() {
 }
 
 #[test]
+fn each_verb_has_its_side_and_its_protocols() {
+    let net = |text: &str, message: &str| refused(&format!("[[net]]\n{text}"), message);
+    let ends = "to = ['1.1.1.1:80']\non = ['127.0.0.1:80']";
+    net(&format!("{ends}\nallow = ['connect']"), "both `to` and `on`\n  help: make it two rules");
+    net("allow = ['connect']", "neither `to` nor `on`\n  help: `to` names peers to connect to");
+    net("to = ['1.1.1.1:80']\nallow = ['listen']", "write `on` in the place of `to`");
+    net("to = ['1.1.1.1:80']\ndeny = ['accept']", "write `on` in the place of `to`");
+    net("on = ['127.0.0.1:80']\nallow = ['connect']", "write `to` in the place of `on`");
+    net("on = ['127.0.0.1:80']\nallow = ['bind']", "`listen` covers bind(2)");
+    net("on = ['127.0.0.1:80']\nallow = ['lisen']", "did you mean `listen`?");
+    net("to = ['1.1.1.1:80']\nallow = ['x']", "rights: connect, send, listen, accept");
+    net("to = ['1.1.1.1:80']\nallow = ['send']", "`connect`, or `proto = \"udp\"`");
+    net("to = ['1.1.1.1:80']\nproto = ['udp', 'tcp']\nallow = ['send']", "tcp has none");
+    net("on = ['0.0.0.0:80']\nproto = 'udp'\nallow = ['accept']", "help: write `listen`");
+    net("on = ['0.0.0.0:*']\nproto = 'icmp'\nallow = ['listen']", "icmp has none");
+    net("to = ['1.1.1.1:80']\nproto = 'icmp'\nallow = ['connect']", "such as `192.0.2.7:*`");
+    net("to = ['1.1.1.1:80']\nproto = 'quic-go'\nallow = ['connect']", "protocols: tcp, udp, icmp");
+    net("to = ['1.1.1.1:80']\nproto = ['udpp']\nallow = ['connect']", "did you mean `udp`?");
+    net("to = ['1.1.1.1:80']\nproto = []\nallow = ['connect']", "list names no protocol");
+    net("to = ['[fe80::1%eth0]:80']\nallow = ['connect']", "write `[fe80::1]`");
+}
+
+#[test]
+fn a_rule_is_about_what_its_words_stand_for() {
+    let about = |rule: &str| {
+        let text = format!("name = 'p'\nttl = '1m'\n[[net]]\n{rule}");
+        let policy = parse("p.toml", &text).unwrap_or_else(|errors| panic!("{errors:?}"));
+        let rule = &policy.net_rules()[0];
+        let mut about = String::new();
+        for (name, protocol) in PROTOCOLS {
+            for verb in Verb::ALL.into_iter().filter(|verb| rule.is_about(*verb, protocol)) {
+                about += &format!("{name} {}, ", verb.name());
+            }
+        }
+        about
+    };
+    let to = "to = ['1.1.1.1:*']";
+    assert_eq!(about(&format!("{to}\nallow = ['connect']")), "tcp connect, ");
+    let all = "tcp connect, udp connect, udp send, icmp connect, icmp send, ";
+    assert_eq!(about(&format!("{to}\ndeny = 'all'")), all);
+    assert_eq!(about(&format!("{to}\ndeny = ['connect']")), all);
+    assert_eq!(about(&format!("{to}\nproto = ['icmp', 'tcp', 'udp']\nallow = ['connect']")), all);
+    let send = "udp send, icmp send, ";
+    assert_eq!(about(&format!("{to}\nproto = ['udp', 'icmp']\nallow = ['send']")), send);
+    let on = "on = ['0.0.0.0:80']";
+    assert_eq!(about(&format!("{on}\nallow = ['listen']")), "tcp listen, tcp accept, ");
+    assert_eq!(about(&format!("{on}\nallow = ['accept']")), "tcp accept, ");
+    assert_eq!(about(&format!("{on}\nproto = 'udp'\nallow = ['listen']")), "udp listen, ");
+    let all = "tcp listen, tcp accept, udp listen, ";
+    assert_eq!(about(&format!("{on}\ndeny = 'all'")), all);
+}
+
+#[test]
 fn refuses_peers_that_name_nothing() {
     refused_peer("10.0.0.1", "names no port");
-    refused_peer("10.0.0.1:0", "port 0");
+    refused_peer("10.0.0.1:0", "port 0 is no port");
     refused_peer("10.0.0.1:90-80", "did you mean `80-90`?");
     refused_peer("10.0.0.1:+80", "not a port");
     refused_peer("10.0.0.1:80000", "not a port");

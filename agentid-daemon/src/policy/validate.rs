@@ -5,20 +5,20 @@ use std::{collections::BTreeSet, time::Duration};
 use agentid_common::{
     file::{HEADS, Rights},
     instance::{Ladder, MAX_ANCESTRY},
-    net::{TCP, UDP},
     verdict::Mode,
 };
 use toml::Spanned;
 
 use super::{
-    document::{DelegateTable, Document, FileTable, NetTable},
+    document::{DelegateTable, Document, FileTable},
     duration,
     error::Flaw,
     nearest::nearest,
+    net::net,
     pattern::{self, Pattern, Root},
-    policy::{Delegate, Delegated, Effect, FileRule, NetRule, Policy},
+    policy::{Delegate, Delegated, Effect, FileRule, Policy},
     reader::{Reader, Span},
-    rights, servant, target,
+    rights, servant,
 };
 
 /// Longest name of a policy or a parameter.
@@ -145,7 +145,6 @@ fn unused(document: &Document, params: &[String], files: &[FileRule], reader: &m
 
 const MODES: [(&str, Mode); 2] = [("enforce", Mode::ENFORCE), ("audit", Mode::AUDIT)];
 const LADDERS: [(&str, Ladder); 2] = [("kill", Ladder::KILL), ("deny", Ladder::DENY)];
-const PROTOCOLS: [(&str, u8); 2] = [("tcp", TCP), ("udp", UDP)];
 
 fn choice<T: Copy>(
     field: Option<&Spanned<String>>,
@@ -222,18 +221,6 @@ fn servants(
     }
 }
 
-fn net(table: &NetTable, reader: &mut Reader<'_>) -> Option<NetRule> {
-    let effect = rights::net(&table.effect, &table.span, reader);
-    let targets = list("to", table.to.as_ref(), &table.span, reader, target::parse);
-    let protocols = match (&table.proto, effect) {
-        // A denial that names no protocol means the peer, however it is reached.
-        (None, Some(Effect::Deny(()))) => vec![TCP, UDP],
-        (field, _) => vec![choice(field.as_ref(), &PROTOCOLS, TCP, reader)],
-    };
-    let because = table.because.as_ref().map(|text| text.get_ref().clone());
-    Some(NetRule { targets: targets?, protocols, effect: effect?, because })
-}
-
 /// Which policies there are is not for one document to know; see `supervisor::folder`.
 fn delegate(table: &DelegateTable, reader: &mut Reader<'_>) -> Option<Delegate> {
     let names = list("to", table.to.as_ref(), &table.span, reader, |text| {
@@ -272,7 +259,7 @@ fn within(
 }
 
 /// All elements of a field that a rule cannot be without.
-fn list<T>(
+pub(super) fn list<T>(
     name: &str,
     field: Option<&Vec<Spanned<String>>>,
     span: &Span,

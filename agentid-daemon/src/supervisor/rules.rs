@@ -236,7 +236,11 @@ impl Rules {
             | Hook::BprmCheckSecurity
             | Hook::UnixStreamConnect
             | Hook::UnixMaySend => policy.because_file(rule),
-            Hook::SocketConnect => policy.because_net(rule),
+            Hook::SocketConnect
+            | Hook::SocketBind
+            | Hook::SocketListen
+            | Hook::SocketAccept
+            | Hook::SocketSendmsg => policy.because_net(rule),
             _ => None,
         }
     }

@@ -1,21 +1,21 @@
 //! The decision, run on the host, in words.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use agentid_common::{
     decide::{file::may_access, net::may_use},
     facts::{Facts, Location},
     file::Rights,
-    net::{Address, Peer, TCP, Verb},
+    net::{Address, ICMP, Peer, TCP, UDP, Verb},
     tag::{COUNTED, InvocationId, Tag},
     verdict::{Answer, Fault, Mode, Reason, Rule, Verdict, settle},
 };
 
 use crate::{
-    control::api::{Code, ErrorReply, WhyReply},
+    control::api::{Code, Endpoint, ErrorReply, Protocol, WhyReply},
     event::enrich,
     instance::{Run, run::RunMode},
-    policy::{Effect, FileRule, NetRule, Policy, Target},
+    policy::{Effect, FileRule, Policy, Side, Target},
 };
 
 /// What a run would be allowed, with its object as people name it.
@@ -45,6 +45,31 @@ pub fn rights(names: &[String]) -> Result<Rights, ErrorReply> {
     Ok(rights)
 }
 
+/// May the run do this at that end of a conversation?
+pub fn end(
+    facts: &impl Facts,
+    run: &Run,
+    policy: Option<&Policy>,
+    verb: Verb,
+    end: &Endpoint,
+) -> WhyReply {
+    let address = match end.address {
+        IpAddr::V4(address) => Address::v4(address.octets()),
+        IpAddr::V6(address) => Address::v6(address.octets()),
+    };
+    let (protocol, port, suffix) = match end.protocol {
+        Protocol::Tcp => (TCP, end.port, ""),
+        Protocol::Udp => (UDP, end.port, " by udp"),
+        Protocol::Icmp => (ICMP, 0, " by icmp"),
+    };
+    let object = match end.protocol {
+        Protocol::Icmp => format!("{}{suffix}", end.address),
+        _ => format!("{}{suffix}", SocketAddr::new(end.address, port)),
+    };
+    let peer = Peer { address, port, protocol, verb };
+    Question { run, policy, object: &object }.peer(facts, &peer)
+}
+
 impl Question<'_> {
     /// May the run use the file at this place?
     pub fn file(&self, facts: &impl Facts, place: &impl Location, want: Rights) -> WhyReply {
@@ -57,17 +82,17 @@ impl Question<'_> {
         self.reply(answer, rule, because, &missing)
     }
 
-    /// May the run connect to this peer over TCP?
-    pub fn peer(&self, facts: &impl Facts, address: IpAddr, port: u16) -> WhyReply {
-        let address = match address {
-            IpAddr::V4(address) => Address::v4(address.octets()),
-            IpAddr::V6(address) => Address::v6(address.octets()),
-        };
-        let peer = Peer { address, port, protocol: TCP, verb: Verb::Connect };
-        let answer = may_use(facts, &self.tag(), &peer);
+    /// May the run talk to this peer so, or listen at this address of its own?
+    fn peer(&self, facts: &impl Facts, peer: &Peer) -> WhyReply {
+        let answer = may_use(facts, &self.tag(), peer);
         let rule = |number| self.policy.and_then(|policy| net_rule(policy, number));
         let because = |number| self.policy.and_then(|policy| policy.because_net(number));
-        self.reply(answer, rule, because, &format!("connect to {}", self.object))
+        let (verb, side) = (peer.verb.name(), Side::of(peer.verb).key());
+        let mut missing = format!("{verb} {side} {}", self.object);
+        if peer.takes_ipv4_too() {
+            missing += &format!(", and on 0.0.0.0:{}, because it takes IPv4 too", peer.port);
+        }
+        self.reply(answer, rule, because, &missing)
     }
 
     fn tag(&self) -> Tag {
@@ -156,13 +181,21 @@ fn file_rule(policy: &Policy, number: Rule) -> Option<String> {
 }
 
 fn net_rule(policy: &Policy, number: Rule) -> Option<String> {
-    let rule: &NetRule = policy.net_rules().get(usize::from(number).checked_sub(1)?)?;
+    let rule = policy.net_rules().get(usize::from(number).checked_sub(1)?)?;
     let word = match rule.effect {
-        Effect::Allow(()) => "allow",
-        Effect::Deny(()) => "deny",
+        Effect::Allow(_) => "allow",
+        Effect::Deny(_) => "deny",
     };
+    let verbs: Vec<&str> = rule.words().iter().map(Verb::name).collect();
     let targets: Vec<String> = rule.targets.iter().map(target).collect();
-    Some(format!("{word} connect to {}", targets.join(", ")))
+    let by = rule.unusual_protocols().map(|names| format!(" by {}", names.join(", ")));
+    Some(format!(
+        "{word} {} {} {}{}",
+        verbs.join(", "),
+        rule.side.key(),
+        targets.join(", "),
+        by.unwrap_or_default()
+    ))
 }
 
 fn target(target: &Target) -> String {

@@ -12,6 +12,7 @@ use agentid_common::{
     facts::{Facts, Flow, Turn},
     netlink::{HEADER, Header, MAX_MESSAGES, is_free},
     record::PeerBody,
+    socket::AF_NETLINK,
     verdict::{Answer, Fault, Hook, Reason, Refusal},
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
@@ -19,7 +20,7 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 use crate::{
     facts::Live,
     kfield::{self, Buffer, Sock},
-    object::{Object, peer::AF_NETLINK},
+    object::Object,
     settle::{Allowed, conclude},
     subject,
 };

@@ -2,12 +2,13 @@
 //!
 //! `int socket_connect(struct socket *sock, struct sockaddr *address, int addrlen)`, from 6.1 to 7.3.
 //! Called by net/socket.c: `__sys_connect_file`, with the kernel's own copy of the address.
-//! Cannot see: addresses that travel with a message, and what becomes of the packet. Which unix socket an address leads
-//! to is seen by `unix_stream_connect` and `unix_may_send`.
+//! Cannot see: addresses that travel with a message, which `socket_sendmsg` sees, and what becomes of the packet. Which
+//! unix socket an address leads to is seen by `unix_stream_connect` and `unix_may_send`.
 
 use agentid_common::{
     decide::{lifecycle::may_go_on, net::may_use},
-    verdict::Hook,
+    tag::Tag,
+    verdict::{Answer, Hook},
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
@@ -16,24 +17,33 @@ use crate::{
     kfield::{SockAddr, Socket},
     object::{
         Object,
-        peer::{self, Asked},
+        peer::{self, Asked, Sight},
     },
-    settle::{Allowed, hold},
-    subject::{self, Subject},
+    settle::{Allowed, conclude_apart},
+    subject,
 };
 
 #[lsm(hook = "socket_connect")]
 pub fn socket_connect(ctx: LsmContext) -> i32 {
-    if matches!(subject::current(), Subject::Untagged) {
-        return 0;
+    let Some(tag) = subject::run() else { return 0 };
+    let sight = peer::of_connect(Socket(ctx.arg(0)), SockAddr(ctx.arg(1)), ctx.arg(2));
+    let allowed = if sight.asked == Asked::Unix { Allowed::Counted } else { Allowed::Recorded };
+    judge(Hook::SocketConnect, allowed, tag, sight)
+}
+
+/// Holds a run to its rules for what a hook has seen.
+#[inline(always)]
+pub fn judge(hook: Hook, allowed: Allowed, tag: &Tag, sight: Sight) -> i32 {
+    let answer = ask(tag, &sight);
+    conclude_apart(hook, allowed, &Object::Peer(sight.body), tag, &answer)
+}
+
+/// A run that is over is told so, whatever else it asks for.
+#[inline(always)]
+fn ask(tag: &Tag, sight: &Sight) -> Answer {
+    if sight.asked == Asked::Peer {
+        return may_use(&Live, tag, &sight.peer());
     }
-    let (body, asked) = peer::of_connect(Socket(ctx.arg(0)), SockAddr(ctx.arg(1)), ctx.arg(2));
-    let allowed = match asked {
-        Ok(Asked::Unix) => Allowed::Counted,
-        _ => Allowed::Recorded,
-    };
-    hold(Hook::SocketConnect, allowed, Object::Peer(body), |tag| match asked? {
-        Asked::Peer(peer) => may_use(&Live, tag, &peer),
-        Asked::Nobody | Asked::Unix => may_go_on(&Live, tag),
-    })
+    may_go_on(&Live, tag)?;
+    sight.otherwise()
 }

@@ -9,6 +9,7 @@
 
 use agentid_common::{
     decide::lifecycle::may_go_on,
+    socket::AF_UNIX,
     tag::Tag,
     verdict::{Fault, Hook},
 };
@@ -17,7 +18,7 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 use crate::{
     facts::Live,
     kfield::Socket,
-    object::{Object, peer::AF_UNIX},
+    object::Object,
     settle::{Allowed, conclude},
     socket,
     subject::{self, Subject},

@@ -20,6 +20,7 @@ use agentid_common::{
     file::Rights,
     net::Verb,
     record::PeerBody,
+    socket::AF_UNIX,
     tag::Tag,
     verdict::{Answer, Fault, Hook},
 };
@@ -28,7 +29,7 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 use crate::{
     facts::Live,
     kfield::{Dentry, Sock, Socket},
-    object::{Named, Object, peer::AF_UNIX, place::Place},
+    object::{Named, Object, place::Place},
     settle::{Allowed, conclude_apart, hold},
     socket,
     subject::{self, Subject},

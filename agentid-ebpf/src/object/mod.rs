@@ -1,5 +1,6 @@
 //! What is touched: hook arguments to the objects that decisions and records speak of.
 
+mod ancillary;
 pub mod known;
 pub mod peer;
 pub mod place;
@@ -24,6 +25,10 @@ pub struct Named {
 }
 
 /// The object of a record.
+///
+/// Which one it is fills a word of the stack, that nothing else shares: of a smaller one the verifier would not know the
+/// value any more, and would try each object's way with every other one's memory.
+#[repr(u64)]
 pub enum Object {
     None,
     File(Asked),

@@ -1,27 +1,25 @@
-//! Whom a socket is to talk to.
+//! Whom a socket is to talk to, and where it is itself.
 
 use agentid_common::{
-    net::{Address, Peer, TCP, UDP, Verb},
+    net::{Address, Peer, Verb},
     record::PeerBody,
-    verdict::{Fault, Reason, Refusal},
+    socket::{AF_INET, AF_INET6, AF_UNIX, AF_UNSPEC, Transport, transport},
+    verdict::{Answer, Fault, Reason, Refusal},
 };
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 
-use crate::kfield::{SockAddr, Socket};
+use super::ancillary;
+use crate::kfield::{Message, Sock, SockAddr, Socket, read_into};
 
+/// include/net/tcp_states.h
+const TCP_CLOSE: u8 = 7;
+const TCP_LISTEN: u8 = 10;
 /// include/linux/socket.h
-const AF_UNSPEC: u16 = 0;
-pub const AF_UNIX: u16 = 1;
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
-pub const AF_NETLINK: u16 = 16;
-/// include/linux/net.h
-const SOCK_STREAM: u16 = 1;
-const SOCK_DGRAM: u16 = 2;
+const MSG_BATCH: u32 = 0x4_0000;
+const MSG_FASTOPEN: u32 = 0x2000_0000;
 
 /// include/uapi/linux/in.h: `struct sockaddr_in`, as far as it is read.
 #[repr(C)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct SockAddrIn {
     family: u16,
     port: [u8; 2],
@@ -30,7 +28,7 @@ struct SockAddrIn {
 
 /// include/uapi/linux/in6.h: `struct sockaddr_in6`, as far as it is read.
 #[repr(C)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct SockAddrIn6 {
     family: u16,
     port: [u8; 2],
@@ -38,82 +36,263 @@ struct SockAddrIn6 {
     address: [u8; 16],
 }
 
-/// What a connect asks for.
+/// What a call asks for. Plain numbers: of a value that may be missing the compiler leaves registers unset, which the
+/// verifier does not accept.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
-    Peer(Peer),
-    /// `AF_UNSPEC`: the socket forgets its peer.
+    /// The peer, or the run's own address, that the body shows.
+    Peer,
+    /// Nothing that rules speak of: to forget a peer, to send to none, to be bound to no port, or another kind of socket.
     Nobody,
     /// A unix socket, which is judged where the kernel has found it (`hook::unix`).
     Unix,
+    /// An address family that no rule can name.
+    Family,
+    /// A socket of a kind that no run can make.
+    Kind,
+    /// Something by which the message would get elsewhere.
+    Denied,
+    /// What cannot be read.
+    Unread,
+    /// The kernel refused the loop.
+    Unlooped,
 }
 
-/// The peer of a connect, and how a record shows it.
+/// What is asked, and how a record shows it.
+pub struct Sight {
+    pub body: PeerBody,
+    pub verb: Verb,
+    pub asked: Asked,
+}
+
+impl Sight {
+    #[inline(always)]
+    fn new(verb: Verb) -> Self {
+        Self { body: PeerBody::default(), verb, asked: Asked::Unread }
+    }
+
+    #[inline(always)]
+    fn asking(mut self, asked: Asked) -> Self {
+        self.body.verb = self.verb as u8;
+        self.asked = asked;
+        self
+    }
+
+    /// What rules are asked about.
+    #[inline(always)]
+    pub fn peer(&self) -> Peer {
+        let PeerBody { address, port, protocol, .. } = self.body;
+        Peer { address, port, protocol, verb: self.verb }
+    }
+
+    /// Answers for a call that asks for no peer.
+    #[inline(always)]
+    pub fn otherwise(&self) -> Answer {
+        match self.asked {
+            Asked::Peer | Asked::Nobody | Asked::Unix => Ok(0),
+            Asked::Family => Err(Refusal::denied(Reason::AddressFamily)),
+            Asked::Kind => Err(Refusal::denied(Reason::Protocol)),
+            Asked::Denied => Err(Refusal::denied(Reason::SocketOption)),
+            Asked::Unread => Err(Refusal::Fault(Fault::AddressRead)),
+            Asked::Unlooped => Err(Refusal::Fault(Fault::Loop)),
+        }
+    }
+}
+
+/// The peer of a connect.
 #[inline(always)]
-pub fn of_connect(
-    socket: Socket,
-    address: SockAddr,
-    length: i32,
-) -> (PeerBody, Result<Asked, Refusal>) {
-    let mut body = PeerBody { verb: Verb::Connect as u8, ..PeerBody::default() };
-    let asked = read(socket, address, length, &mut body);
-    (body, asked)
+pub fn of_connect(socket: Socket, address: SockAddr, length: i32) -> Sight {
+    let mut sight = Sight::new(Verb::Connect);
+    let asked = read_connect(socket, address, length, &mut sight.body);
+    sight.asking(asked)
 }
 
 #[inline(always)]
-fn read(
-    socket: Socket,
-    address: SockAddr,
-    length: i32,
-    body: &mut PeerBody,
-) -> Result<Asked, Refusal> {
-    if length < 2 {
-        return Err(Fault::AddressRead.into());
+fn read_connect(socket: Socket, address: SockAddr, length: i32, body: &mut PeerBody) -> Asked {
+    let sock = socket.sock();
+    if length < 2 || sock.is_null() {
+        return Asked::Unread;
     }
     body.family = address.family();
-    let sock = socket.sock();
-    if sock.is_null() {
-        return Err(Fault::AddressRead.into());
+    body.protocol = u8::try_from(sock.protocol()).unwrap_or(u8::MAX);
+    if body.family == AF_UNSPEC {
+        return Asked::Nobody;
     }
-    // Not TCP in another guise: MPTCP is 262, which is 6 to whoever looks at eight bits of it.
-    let (kind, protocol) = (sock.kind(), sock.protocol());
-    body.protocol = u8::try_from(protocol).unwrap_or(u8::MAX);
-    match body.family {
-        AF_UNSPEC => return Ok(Asked::Nobody),
-        AF_UNIX if sock.family() == AF_UNIX => return Ok(Asked::Unix),
-        AF_INET if length as usize >= size_of::<SockAddrIn>() => {
-            let found = copy::<SockAddrIn>(address)?;
-            body.address = Address::v4(found.address);
-            body.port = u16::from_be_bytes(found.port);
-        }
-        AF_INET6 if length as usize >= size_of::<SockAddrIn6>() => {
-            let found = copy::<SockAddrIn6>(address)?;
-            body.address = Address::v6(found.address);
-            body.port = u16::from_be_bytes(found.port);
-        }
-        AF_INET | AF_INET6 => return Err(Fault::AddressRead.into()),
-        _ => return Err(Refusal::denied(Reason::AddressFamily)),
+    if body.family == AF_UNIX && sock.family() == AF_UNIX {
+        return Asked::Unix;
     }
-    match (kind, body.protocol) {
-        (SOCK_STREAM, TCP) | (SOCK_DGRAM, UDP) => Ok(Asked::Peer(Peer {
-            address: body.address,
-            port: body.port,
-            protocol: body.protocol,
-            verb: Verb::Connect,
-        })),
-        _ => Err(Refusal::denied(Reason::AddressFamily)),
+    if body.family != AF_INET && body.family != AF_INET6 {
+        return Asked::Family;
+    }
+    match kind(sock) {
+        Transport::Local => Asked::Family,
+        Transport::Other => Asked::Kind,
+        protocol => read(address.0 as u64, length, protocol, body),
     }
 }
 
+/// The address and the port that a bind asks for.
 #[inline(always)]
-fn copy<T: Copy>(address: SockAddr) -> Result<T, Refusal> {
-    let mut value = core::mem::MaybeUninit::<T>::zeroed();
-    // SAFETY: the helper checks what it reads; `T` is integers only.
-    unsafe {
-        if bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address.0.cast())
-            != 0
-        {
-            return Err(Fault::AddressRead.into());
-        }
-        Ok(value.assume_init())
+pub fn of_bind(socket: Socket, address: SockAddr, length: i32) -> Sight {
+    let mut sight = Sight::new(Verb::Listen);
+    let asked = read_bind(socket, address, length, &mut sight.body);
+    // A port of the kernel's choice is free.
+    let free = asked == Asked::Peer && sight.body.port == 0;
+    sight.asking(if free { Asked::Nobody } else { asked })
+}
+
+#[inline(always)]
+fn read_bind(socket: Socket, address: SockAddr, length: i32, body: &mut PeerBody) -> Asked {
+    let sock = socket.sock();
+    if sock.is_null() {
+        return Asked::Unread;
     }
+    let protocol = kind(sock);
+    match protocol {
+        // To ICMP, the number by which its own echoes come back, which is no port.
+        Transport::Local | Transport::Icmp => return Asked::Nobody,
+        Transport::Other => return Asked::Kind,
+        Transport::Tcp | Transport::Udp => {}
+    }
+    if length < 2 {
+        return Asked::Unread;
+    }
+    body.family = as_the_socket_reads(sock, address.family());
+    read(address.0 as u64, length, protocol, body)
+}
+
+/// The address and the port that a socket has.
+#[inline(always)]
+pub fn of_own(socket: Socket, verb: Verb) -> Sight {
+    let mut sight = Sight::new(verb);
+    let asked = read_own(socket, &mut sight.body);
+    sight.asking(asked)
+}
+
+#[inline(always)]
+fn read_own(socket: Socket, body: &mut PeerBody) -> Asked {
+    let sock = socket.sock();
+    if sock.is_null() {
+        return Asked::Unread;
+    }
+    let protocol = kind(sock);
+    match protocol {
+        Transport::Local => return Asked::Nobody,
+        Transport::Other => return Asked::Kind,
+        Transport::Tcp | Transport::Udp | Transport::Icmp => {}
+    }
+    body.protocol = protocol.protocol();
+    body.family = sock.family();
+    body.port = sock.own_port();
+    if body.family == AF_INET {
+        body.address = Address::v4(sock.own_v4());
+    } else if !sock.own_v6(&mut body.address.0) {
+        return Asked::Unread;
+    }
+    Asked::Peer
+}
+
+/// The peer of a message: the one that it names, or the one that the socket has.
+#[inline(always)]
+pub fn of_message(socket: Socket, message: Message) -> Sight {
+    let mut sight = Sight::new(Verb::Connect);
+    let sock = socket.sock();
+    if sock.is_null() {
+        return sight.asking(Asked::Unread);
+    }
+    let protocol = kind(sock);
+    match protocol {
+        Transport::Local => return sight.asking(Asked::Nobody),
+        Transport::Other => return sight.asking(Asked::Kind),
+        Transport::Tcp | Transport::Udp | Transport::Icmp => {}
+    }
+    let (flags, name) = (message.flags(), message.name());
+    // TCP looks at an address only when it is to connect by the message.
+    let named = name != 0 && (protocol != Transport::Tcp || flags & MSG_FASTOPEN != 0);
+    if named && protocol != Transport::Tcp {
+        sight.verb = Verb::Send;
+    }
+    let asked = if !named {
+        read_current(sock, protocol, &mut sight.body)
+    } else if flags & MSG_BATCH != 0 {
+        // More come with this one, and of those to the same address the kernel does not ask (net/socket.c:
+        // `____sys_sendmsg`), whatever travels with them.
+        Asked::Denied
+    } else {
+        read_named(sock, message, protocol, &mut sight.body)
+    };
+    sight.asking(ancillary::with_what_travels(message, asked))
+}
+
+#[inline(always)]
+fn read_named(sock: Sock, message: Message, protocol: Transport, body: &mut PeerBody) -> Asked {
+    let (name, length) = (message.name(), message.name_length());
+    let mut family = 0_u16;
+    if length < 2 || !read_into(&mut family, name) {
+        return Asked::Unread;
+    }
+    body.family = as_the_socket_reads(sock, family);
+    read(name, length, protocol, body)
+}
+
+/// The peer that a socket has now.
+#[inline(always)]
+fn read_current(sock: Sock, protocol: Transport, body: &mut PeerBody) -> Asked {
+    body.protocol = protocol.protocol();
+    body.family = sock.family();
+    let state = sock.state();
+    if state == TCP_CLOSE || state == TCP_LISTEN {
+        // It has none, and the kernel will say so.
+        return Asked::Nobody;
+    }
+    if protocol != Transport::Icmp {
+        body.port = u16::from_be_bytes(sock.peer_port());
+    }
+    if body.family == AF_INET {
+        body.address = Address::v4(sock.peer_v4());
+    } else if !sock.peer_v6(&mut body.address.0) {
+        return Asked::Unread;
+    }
+    Asked::Peer
+}
+
+/// The family as which the socket reads an address. IPv4 takes none for its own; IPv6 does not, and might be turned into
+/// IPv4 before it looks.
+#[inline(always)]
+fn as_the_socket_reads(sock: Sock, family: u16) -> u16 {
+    if family == AF_UNSPEC && sock.family() == AF_INET { AF_INET } else { family }
+}
+
+#[inline(always)]
+fn kind(sock: Sock) -> Transport {
+    transport(sock.family(), sock.kind(), sock.protocol())
+}
+
+/// Reads an address of the body's family.
+#[inline(always)]
+fn read(at: u64, length: i32, protocol: Transport, body: &mut PeerBody) -> Asked {
+    body.protocol = protocol.protocol();
+    let port;
+    if body.family == AF_INET {
+        let mut found = SockAddrIn::default();
+        if (length as usize) < size_of::<SockAddrIn>() || !read_into(&mut found, at) {
+            return Asked::Unread;
+        }
+        body.address = Address::v4(found.address);
+        port = found.port;
+    } else if body.family == AF_INET6 {
+        let mut found = SockAddrIn6::default();
+        if (length as usize) < size_of::<SockAddrIn6>() || !read_into(&mut found, at) {
+            return Asked::Unread;
+        }
+        body.address = Address::v6(found.address);
+        port = found.port;
+    } else {
+        return Asked::Family;
+    }
+    if protocol != Transport::Icmp {
+        body.port = u16::from_be_bytes(port);
+    }
+    Asked::Peer
 }

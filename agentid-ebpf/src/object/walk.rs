@@ -97,6 +97,11 @@ extern "C" fn agentid_walk() -> u32 {
             work.denied = reason as u32;
             outcome::REFUSED
         }
+        // No place is a socket.
+        Err(Refusal::Unsupported(_)) => {
+            work.denied = Reason::Protocol as u32;
+            outcome::REFUSED
+        }
         Err(Refusal::Fault(fault)) => {
             work.failed = fault as u32;
             outcome::REFUSED

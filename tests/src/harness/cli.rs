@@ -73,8 +73,19 @@ impl Daemon {
 
     /// The daemon's own answer to whether a run may connect.
     pub fn why_connect(&self, id: &str, to: std::net::SocketAddr) -> Result<Why> {
+        self.why_end(id, "--connect", to, "tcp")
+    }
+
+    /// The daemon's own answer to whether a run may do this, as an option of the command says it.
+    pub fn why_end(
+        &self,
+        id: &str,
+        option: &str,
+        end: std::net::SocketAddr,
+        proto: &str,
+    ) -> Result<Why> {
         let mut command = self.agentid();
-        command.args(["why", "--json", id, "--connect", &to.to_string()]);
+        command.args(["why", "--json", id, option, &end.to_string(), "--proto", proto]);
         parse(&output(&mut command, &[0, 3])?)
     }
 }

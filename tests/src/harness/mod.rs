@@ -2,6 +2,7 @@
 
 pub mod adjust;
 pub mod attacker;
+pub mod calls;
 pub mod cli;
 pub mod daemon;
 pub mod kernel;

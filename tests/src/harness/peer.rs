@@ -8,12 +8,14 @@ use anyhow::{Context as _, Result};
 const GRANTED: std::ops::Range<u16> = 20_000..30_000;
 /// Ports that it does not.
 const DENIED: std::ops::Range<u16> = 30_000..40_000;
+/// Ports to which `network` lets messages with an address go, and nothing else.
+const SENT_TO: std::ops::Range<u16> = 40_000..41_000;
 
 /// TCP and UDP sockets at one port of 127.0.0.1 and ::1.
 pub struct Peer {
     port: u16,
     _listeners: [TcpListener; 2],
-    _sockets: [UdpSocket; 2],
+    sockets: [UdpSocket; 2],
 }
 
 impl Peer {
@@ -27,6 +29,11 @@ impl Peer {
         Self::listen(DENIED)
     }
 
+    /// A peer to which `network` grants `send` alone.
+    pub fn sent_to() -> Result<Self> {
+        Self::listen(SENT_TO)
+    }
+
     fn listen(ports: std::ops::Range<u16>) -> Result<Self> {
         ports.into_iter().find_map(|port| Self::at(port).ok()).context("no port is free")
     }
@@ -38,8 +45,17 @@ impl Peer {
         Ok(Self {
             port,
             _listeners: [listener(v4)?, listener(v6)?],
-            _sockets: [socket(v4)?, socket(v6)?],
+            sockets: [quiet(socket(v4)?)?, quiet(socket(v6)?)?],
         })
+    }
+
+    /// How many messages have come since this was asked.
+    pub fn heard(&self) -> usize {
+        let mut byte = [0];
+        self.sockets
+            .iter()
+            .map(|socket| (0..).take_while(|_| socket.recv(&mut byte).is_ok()).count())
+            .sum()
     }
 
     pub fn v4(&self) -> SocketAddr {
@@ -59,6 +75,12 @@ impl Peer {
     pub fn addresses(&self) -> [SocketAddr; 3] {
         [self.v4(), self.v6(), self.mapped()]
     }
+}
+
+/// A socket that does not wait.
+fn quiet(socket: UdpSocket) -> std::io::Result<UdpSocket> {
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 fn v4(port: u16) -> SocketAddr {

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     channel::{Channel, Heard},
-    step::{Outcome, Step},
+    step::{Call, Outcome, Step},
 };
 
 /// How often it is looked whether the probe is still there while it does not answer.
@@ -157,6 +157,22 @@ impl Run {
             Outcome::Errno(errno) => Ok(errno),
             other => bail!("{step:?} gave {other:?}"),
         }
+    }
+
+    /// The errno of each call on sockets.
+    pub fn calls(&mut self, calls: Vec<Call>) -> Result<Vec<i32>> {
+        match self.ask(&Step::Sockets(calls))? {
+            Outcome::Calls(errnos) => Ok(errnos),
+            other => bail!("calls on sockets gave {other:?}"),
+        }
+    }
+
+    /// The errno of the last of these calls; those before it must go well.
+    pub fn last_call(&mut self, calls: Vec<Call>) -> Result<i32> {
+        let errnos = self.calls(calls.clone())?;
+        let (last, before) = errnos.split_last().context("nothing was called")?;
+        ensure!(before.iter().all(|errno| *errno == 0), "{errnos:?} came from {calls:?}");
+        Ok(*last)
     }
 
     /// The outcome of what was asked.

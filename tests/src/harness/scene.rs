@@ -47,10 +47,48 @@ impl Scene {
         to = ["127.0.0.1:20000-29999", "[::1]:20000-29999"]
         proto = "udp"
         allow = ["connect"]
+        [[net]]
+        on = ["127.0.0.1:20000-29999", "[::1]:20000-29999"]
+        allow = ["listen"]
     "#;
 
-    /// A scene with the policy `fixture` and three variants of it: the tasks of `killed` are killed at its end,
-    /// `audited` only records, and `narrow` grants nothing but reading.
+    /// What the policy `network` adds to the files of `fixture`. The last rule grants nothing by itself, because it leaves
+    /// out IPv4.
+    pub const NETWORK: &str = r#"
+        [[net]]
+        to = ["127.0.0.1:20000-29999", "[::1]:20000-29999"]
+        proto = ["tcp", "udp"]
+        allow = ["connect"]
+        [[net]]
+        to = ["127.0.0.1:40000-40999", "[::1]:40000-40999"]
+        proto = "udp"
+        allow = ["send"]
+        [[net]]
+        to = ["127.0.0.1:*", "[::1]:*"]
+        proto = "icmp"
+        allow = ["connect"]
+        [[net]]
+        on = ["127.0.0.1:25000-25999", "[::1]:25000-25999"]
+        proto = ["tcp", "udp"]
+        allow = ["listen"]
+        [[net]]
+        on = ["0.0.0.0:26000-26099", "[::]:26000-26099"]
+        proto = ["tcp", "udp"]
+        allow = ["listen"]
+        [[net]]
+        on = ["127.0.0.2:*"]
+        allow = ["listen"]
+        [[net]]
+        on = ["127.0.0.1:41000-41999", "[::1]:41000-41999"]
+        allow = ["accept"]
+        [[net]]
+        on = ["[::]/0:26200-26299"]
+        proto = ["tcp", "udp"]
+        allow = ["listen"]
+    "#;
+
+    /// A scene with the policy `fixture` and four variants of it: the tasks of `killed` are killed at its end,
+    /// `audited` only records, `narrow` grants nothing but reading, and `network` has [`Self::NETWORK`].
     pub fn new() -> Result<Self> {
         let variant = |name: &str, from: &str, to: &str| {
             Self::POLICY.replace("\"fixture\"", &format!("\"{name}\"")).replace(from, to)
@@ -59,11 +97,14 @@ impl Scene {
         let audited = variant("audited", "on_end", "mode = \"audit\"\n        on_end");
         let narrow = variant("narrow", "\"read\", \"write\", \"create\", \"exec\"", "\"read\"");
         let narrow = narrow.split("[[net]]").next().unwrap_or_default();
-        let texts: [(&str, &str); 4] = [
+        let files = Self::POLICY.split("[[net]]").next().unwrap_or_default();
+        let network = files.replace("\"fixture\"", "\"network\"") + Self::NETWORK;
+        let texts: [(&str, &str); 5] = [
             ("fixture", Self::POLICY),
             ("killed", &killed),
             ("audited", &audited),
             ("narrow", narrow),
+            ("network", &network),
         ];
         Self::with(&texts)
     }

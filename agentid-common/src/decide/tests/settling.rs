@@ -1,5 +1,5 @@
 use super::*;
-use crate::verdict::EXDEV;
+use crate::verdict::{EAFNOSUPPORT, EPROTONOSUPPORT, EXDEV, Unsupported};
 
 fn settled(verdict: Verdict, reason: Reason, fault: Fault, errno: i32) -> Settled {
     Settled { verdict, reason, fault, rule: 0, errno }
@@ -18,9 +18,11 @@ fn a_rule_denies_with_the_errno_that_programs_expect_and_audit_lets_it_pass() {
     for &reason in Reason::ALL.iter().filter(|reason| reason.is_policy()) {
         let enforced = settle(refused(reason), Mode::ENFORCE);
         let errno = match reason {
-            // kill(2) and ptrace(2) know no EACCES for a process that is not the caller's to touch, and mknod(2) none
-            // for a device; netlink(7) knows EPERM alone.
-            Reason::OutsideRun | Reason::DeviceNode | Reason::Netlink => EPERM,
+            // kill(2) and ptrace(2) know no EACCES for a process that is not the caller's to touch, mknod(2) none for a
+            // device, and setsockopt(2) none for an option; netlink(7) knows EPERM alone.
+            Reason::OutsideRun | Reason::DeviceNode | Reason::SocketOption | Reason::Netlink => {
+                EPERM
+            }
             // rename(2) and link(2): programs copy then.
             Reason::RightsGained => EXDEV,
             _ => EACCES,
@@ -28,6 +30,21 @@ fn a_rule_denies_with_the_errno_that_programs_expect_and_audit_lets_it_pass() {
         assert_eq!(enforced, settled(Verdict::Deny, reason, Fault::None, -errno));
         let audited = settle(refused(reason), Mode::AUDIT);
         assert_eq!(audited, settled(Verdict::Audit, reason, Fault::None, 0));
+    }
+}
+
+#[test]
+fn a_kind_of_socket_is_refused_as_where_the_kernel_has_none() {
+    for (what, errno) in [
+        (Unsupported::Family, EAFNOSUPPORT),
+        (Unsupported::Protocol, EPROTONOSUPPORT),
+        (Unsupported::Privilege, EPERM),
+    ] {
+        let refusal = Err(Refusal::Unsupported(what));
+        let denied = settled(Verdict::Deny, Reason::Protocol, Fault::None, -errno);
+        assert_eq!(settle(refusal, Mode::ENFORCE), denied);
+        let passed = settled(Verdict::Audit, Reason::Protocol, Fault::None, 0);
+        assert_eq!(settle(refusal, Mode::AUDIT), passed);
     }
 }
 

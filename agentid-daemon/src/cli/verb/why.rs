@@ -1,14 +1,16 @@
 //! `agentid why`
 
+use std::net::SocketAddr;
+
 use crate::{
     cli::{
-        args::{Endpoint, Why},
+        args::{Whom, Why},
         exit,
         failure::Failure,
         render,
     },
     control::{
-        api::{WhyReply, WhyRequest},
+        api::{Endpoint, Protocol, WhyReply, WhyRequest},
         client::{Client, segment},
     },
 };
@@ -27,14 +29,11 @@ pub fn run(client: &Client, arguments: Why) -> Result<u8, Failure> {
 }
 
 fn request(arguments: Why) -> Result<WhyRequest, Failure> {
-    match arguments.connect {
-        Some(Endpoint::Peer(peer)) => {
-            return Ok(WhyRequest::Connect { address: peer.ip(), port: peer.port() });
-        }
-        Some(Endpoint::Socket(path)) => {
-            return Ok(WhyRequest::Open { path, want: vec!["connect".to_owned()] });
-        }
-        None => {}
+    if let Some(Whom::Socket(path)) = arguments.connect {
+        return Ok(WhyRequest::Open { path, want: vec!["connect".to_owned()] });
+    }
+    if let Some(request) = end(&arguments) {
+        return Ok(request);
     }
     let path = arguments.open.unwrap_or_default();
     let path = std::path::absolute(path).map_err(|error| Failure::new(error, exit::FAILURE))?;
@@ -44,6 +43,26 @@ fn request(arguments: Why) -> Result<WhyRequest, Failure> {
         _ => "read",
     };
     Ok(WhyRequest::Open { path, want: vec![want.to_owned()] })
+}
+
+/// The question about a peer or an address of the run's own, if that is what is asked.
+fn end(arguments: &Why) -> Option<WhyRequest> {
+    type Ask = fn(Endpoint) -> WhyRequest;
+    let peer = match arguments.connect {
+        Some(Whom::Peer(peer)) => Some(peer),
+        Some(Whom::Socket(_)) | None => None,
+    };
+    let asked: [(Option<SocketAddr>, Ask, Protocol); 4] = [
+        (peer, WhyRequest::Connect, Protocol::Tcp),
+        (arguments.send, WhyRequest::Send, Protocol::Udp),
+        (arguments.listen, WhyRequest::Listen, Protocol::Tcp),
+        (arguments.accept, WhyRequest::Accept, Protocol::Tcp),
+    ];
+    asked.into_iter().find_map(|(end, ask, usual)| {
+        let end = end?;
+        let protocol = arguments.proto.unwrap_or(usual);
+        Some(ask(Endpoint { address: end.ip(), port: end.port(), protocol }))
+    })
 }
 
 /// The verdict and its grounds.

@@ -1,15 +1,15 @@
 //! The reference of the policy language: every example in it holds.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use agentid_common::{
     file::Rights,
-    net::{Address, TCP, UDP},
+    net::{Address, ICMP, Peer, Verb},
     verdict::{Answer, Reason, Refusal},
 };
 
 use super::host::{Host, Run};
-use crate::policy::parse;
+use crate::policy::{PROTOCOLS, parse};
 
 const REFERENCE: &str = include_str!("../../../POLICY.md");
 
@@ -50,13 +50,19 @@ fn expected(words: &[&str]) -> (usize, Answer) {
 
 fn ask(run: &Run, question: &[&str]) -> Answer {
     match question {
-        [verb @ ("connect" | "udp"), peer] if !peer.starts_with('/') => {
-            let peer: SocketAddr = peer.parse().unwrap();
-            let address = match peer {
-                SocketAddr::V4(peer) => Address::v4(peer.ip().octets()),
-                SocketAddr::V6(peer) => Address::v6(peer.ip().octets()),
+        [verb, protocol, peer] if PROTOCOLS.iter().any(|(name, _)| name == protocol) => {
+            let verb = Verb::ALL.into_iter().find(|known| known.name() == *verb).unwrap();
+            let (_, protocol) = PROTOCOLS.iter().find(|(name, _)| name == protocol).unwrap();
+            // ICMP has no ports, and is asked for with 0.
+            let end: SocketAddr = match *protocol {
+                ICMP => (peer.parse::<IpAddr>().unwrap(), 0).into(),
+                _ => peer.parse().unwrap(),
             };
-            run.connect(address, peer.port(), if *verb == "udp" { UDP } else { TCP })
+            let address = match end.ip() {
+                IpAddr::V4(address) => Address::v4(address.octets()),
+                IpAddr::V6(address) => Address::v6(address.octets()),
+            };
+            run.uses(&Peer { address, port: end.port(), protocol: *protocol, verb })
         }
         [rights @ .., path] => {
             let right = |word: &&str| Rights::NAMES.iter().find(|(_, name)| name == word);
@@ -107,9 +113,11 @@ fn the_reference_has_the_bounds_of_the_code() {
 
 #[test]
 fn the_reference_has_every_right_and_key() {
-    let rights = Rights::NAMES.iter().map(|(_, name)| *name);
+    let verbs = Verb::ALL.into_iter().map(Verb::name);
+    let protocols = PROTOCOLS.iter().map(|(name, _)| *name);
+    let rights = Rights::NAMES.iter().map(|(_, name)| *name).chain(verbs).chain(protocols);
     let keys = ["name", "ttl", "max_ttl", "description", "params", "mode", "on_end", "[[file]]"];
-    let more = ["[[net]]", "paths", "allow", "deny", "because", "to", "proto"];
+    let more = ["[[net]]", "paths", "allow", "deny", "because", "to", "on", "proto"];
     for word in rights.chain(keys).chain(more) {
         assert!(
             REFERENCE.contains(&format!("`{word}`"))

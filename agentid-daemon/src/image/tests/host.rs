@@ -222,7 +222,10 @@ impl Run {
     }
 
     pub(super) fn connect(&self, address: Address, port: u16, protocol: u8) -> Answer {
-        let peer = Peer { address, port, protocol, verb: Verb::Connect };
-        may_use(&self.image.at(0), &TAG, &peer)
+        self.uses(&Peer { address, port, protocol, verb: Verb::Connect })
+    }
+
+    pub(super) fn uses(&self, peer: &Peer) -> Answer {
+        may_use(&self.image.at(0), &TAG, peer)
     }
 }

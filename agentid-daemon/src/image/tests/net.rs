@@ -1,13 +1,13 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use agentid_common::{
-    net::{Address, TCP, UDP},
+    net::{Address, ICMP, Peer, TCP, UDP, Verb},
     verdict::{Answer, Reason, Refusal},
 };
 use proptest::prelude::*;
 
 use super::host::{Host, Run, parsed};
-use crate::policy::{Effect, NetRule, Policy};
+use crate::policy::{Effect, NetRule, Policy, Side};
 
 fn run(rules: &str) -> Run {
     Run::new(Host::new(), &parsed(rules))
@@ -107,8 +107,109 @@ fn a_range_becomes_the_fewest_prefixes() {
     assert_eq!(run.image.peers.len(), 1);
 }
 
+/// Where a run may listen, asked for one address of each family after the other.
+fn listens(run: &Run, address: &str, port: u16) -> Answer {
+    let ip: std::net::IpAddr = address.parse().unwrap();
+    let address = match ip {
+        std::net::IpAddr::V4(v4) => Address::v4(v4.octets()),
+        std::net::IpAddr::V6(v6) => Address::v6(v6.octets()),
+    };
+    let listen = |verb| run.uses(&Peer { address, port, protocol: TCP, verb });
+    let answer = listen(Verb::Listen);
+    assert_eq!(listen(Verb::Accept), answer, "{ip}");
+    answer
+}
+
+#[test]
+fn a_local_address_is_granted_as_itself_or_by_a_block() {
+    let one = run("[[net]]\non = ['127.0.0.1:8000']\nallow = ['listen']");
+    assert_eq!(listens(&one, "127.0.0.1", 8000), Ok(1));
+    assert_eq!(listens(&one, "::ffff:127.0.0.1", 8000), Ok(1));
+    for address in ["0.0.0.0", "::", "127.0.0.2", "::1", "10.0.0.1", "::ffff:0.0.0.0"] {
+        assert_eq!(listens(&one, address, 8000), NO_RULE, "{address}");
+    }
+    // The kernel's choice of a port is covered by every port alone.
+    assert_eq!(listens(&one, "127.0.0.1", 0), NO_RULE);
+    let all = run("[[net]]\non = ['127.0.0.1:*']\nallow = ['listen']");
+    assert_eq!(listens(&all, "127.0.0.1", 0), Ok(1));
+
+    let v4 = run("[[net]]\non = ['0.0.0.0/0:8000']\nallow = ['listen']");
+    for address in ["0.0.0.0", "127.0.0.1", "10.0.0.1", "169.254.1.1", "224.0.0.1"] {
+        assert_eq!(listens(&v4, address, 8000), Ok(1), "{address}");
+    }
+    assert_eq!(listens(&v4, "::", 8000), NO_RULE);
+    assert_eq!(listens(&v4, "::1", 8000), NO_RULE);
+}
+
+/// `::` takes IPv4 too, so that it needs both, and a denial of either denies it.
+#[test]
+fn listening_on_all_addresses_needs_both_families() {
+    let only = run("[[net]]\non = ['[::]/0:8000']\nallow = ['listen']");
+    assert_eq!(listens(&only, "::1", 8000), Ok(1));
+    assert_eq!(listens(&only, "2001:db8::1", 8000), Ok(1));
+    for address in ["::", "0.0.0.0", "127.0.0.1"] {
+        assert_eq!(listens(&only, address, 8000), NO_RULE, "{address}");
+    }
+    let named = run("[[net]]\non = ['0.0.0.0:8000', '[::]:8000']\nallow = ['listen']");
+    assert_eq!(listens(&named, "::", 8000), Ok(1));
+    assert_eq!(listens(&named, "0.0.0.0", 8000), Ok(1));
+    assert_eq!(listens(&named, "127.0.0.1", 8000), NO_RULE);
+    let less = run("[[net]]\non = ['0.0.0.0/0:*', '[::]/0:*']\nallow = ['listen']\n\
+                    [[net]]\non = ['0.0.0.0/0:22']\ndeny = 'all'");
+    assert_eq!(listens(&less, "::", 8000), Ok(1));
+    assert_eq!(listens(&less, "::", 22), denied(2));
+    assert_eq!(listens(&less, "::1", 22), Ok(1));
+}
+
+#[test]
+fn each_verb_is_granted_for_itself() {
+    let run = run("[[net]]\nto = ['10.0.0.1:53']\nproto = 'udp'\nallow = ['send']\n\
+                   [[net]]\nto = ['10.0.0.2:*']\nproto = 'icmp'\nallow = ['connect']\n\
+                   [[net]]\non = ['10.0.0.1:53']\nallow = ['accept']");
+    let uses = |verb, last, port, protocol| {
+        run.uses(&Peer { address: Address::v4([10, 0, 0, last]), port, protocol, verb })
+    };
+    assert_eq!(uses(Verb::Send, 1, 53, UDP), Ok(1));
+    assert_eq!(uses(Verb::Connect, 1, 53, UDP), NO_RULE);
+    assert_eq!(uses(Verb::Connect, 1, 53, TCP), NO_RULE);
+    assert_eq!(uses(Verb::Send, 2, 0, ICMP), Ok(2));
+    assert_eq!(uses(Verb::Connect, 2, 0, ICMP), Ok(2));
+    assert_eq!(uses(Verb::Send, 2, 53, UDP), NO_RULE);
+    assert_eq!(uses(Verb::Accept, 1, 53, TCP), Ok(3));
+    assert_eq!(uses(Verb::Listen, 1, 53, TCP), NO_RULE);
+}
+
+#[test]
+fn a_thousand_rules_are_compiled_at_once() {
+    let rule = |number: u32| {
+        let address = Ipv4Addr::from_bits(0x0a00_0000 + number * 4);
+        let (port, effect) =
+            (1000 + number, if number.is_multiple_of(7) { "deny" } else { "allow" });
+        format!("[[net]]\nto = ['{address}/30:{port}-{}']\n{effect} = ['connect']\n", port + 9)
+    };
+    let text: String = (0..1000).map(rule).collect();
+    let policy = parsed(&text);
+    let begun = std::time::Instant::now();
+    let run = Run::new(Host::new(), &policy);
+    let took = begun.elapsed();
+    assert!(took < std::time::Duration::from_secs(20), "{took:?} without optimization");
+    assert_eq!(ask(&run, "10.0.0.5", 1001), Ok(2));
+    assert_eq!(ask(&run, "10.0.0.0", 1009), denied(1));
+    assert_eq!(ask(&run, "10.0.0.5", 1000), NO_RULE);
+    assert!(run.image.peers.len() <= 1000, "{}", run.image.peers.len());
+}
+
 /// What the rules say, read one by one.
-fn scan(rules: &[NetRule], address: Ipv6Addr, port: u16, protocol: u8) -> Answer {
+fn scan(rules: &[NetRule], address: Ipv6Addr, port: u16, protocol: u8, verb: Verb) -> Answer {
+    let rule = scan_one(rules, address, port, protocol, verb)?;
+    if verb.is_local() && address == Ipv6Addr::UNSPECIFIED {
+        let v4 = Ipv4Addr::UNSPECIFIED.to_ipv6_mapped();
+        scan_one(rules, v4, port, protocol, verb)?;
+    }
+    Ok(rule)
+}
+
+fn scan_one(rules: &[NetRule], address: Ipv6Addr, port: u16, protocol: u8, verb: Verb) -> Answer {
     let mut allowed = None;
     for (number, rule) in (1..).zip(rules) {
         let named = rule.targets.iter().any(|target| {
@@ -116,33 +217,35 @@ fn scan(rules: &[NetRule], address: Ipv6Addr, port: u16, protocol: u8) -> Answer
             let own = target.prefix.address().to_bits();
             let same =
                 |a: u128, b: u128, bits: u32| (a ^ b).checked_shr(128 - bits).unwrap_or(0) == 0;
-            let wide = matches!(rule.effect, Effect::Allow(())) && {
+            let wide = matches!(rule.effect, Effect::Allow(_)) && {
                 let apart = |base: &str, length: u32| {
                     let base = base.parse::<Ipv6Addr>().unwrap().to_bits();
                     same(address.to_bits(), base, length)
                         && !(same(own, base, length) && bits >= length)
                 };
+                let peers = rule.side == Side::Peer;
                 // Of the blocks apart, those that the generated addresses can fall into.
                 apart("::ffff:0:0", 96)
-                    || apart("::ffff:127.0.0.0", 104)
-                    || apart("::ffff:169.254.0.0", 112)
-                    || apart("::ffff:0.0.0.0", 128)
-                    || apart("::", 128)
-                    || apart("::1", 128)
-                    || apart("::", 96)
-                    || apart("fe80::", 10)
-                    || apart("::ffff:224.0.0.0", 100)
-                    || apart("ff00::", 8)
-                    || apart("::ffff:255.255.255.255", 128)
+                    || peers
+                        && (apart("::ffff:127.0.0.0", 104)
+                            || apart("::ffff:169.254.0.0", 112)
+                            || apart("::ffff:0.0.0.0", 128)
+                            || apart("::", 128)
+                            || apart("::1", 128)
+                            || apart("::", 96)
+                            || apart("fe80::", 10)
+                            || apart("::ffff:224.0.0.0", 100)
+                            || apart("ff00::", 8)
+                            || apart("::ffff:255.255.255.255", 128))
             };
             same(address.to_bits(), own, bits)
                 && !wide
                 && (target.first..=target.last).contains(&port)
         });
-        if named && rule.protocols.contains(&protocol) {
+        if named && rule.is_about(verb, protocol) {
             match rule.effect {
-                Effect::Deny(()) => return denied(number),
-                Effect::Allow(()) => allowed = allowed.or(Some(number)),
+                Effect::Deny(_) => return denied(number),
+                Effect::Allow(_) => allowed = allowed.or(Some(number)),
             }
         }
     }
@@ -190,11 +293,31 @@ fn peer() -> impl Strategy<Value = String> {
 }
 
 fn rules() -> impl Strategy<Value = Policy> {
-    let proto = prop_oneof![Just(""), Just("proto = 'udp'\n"), Just("proto = 'tcp'\n")];
-    let effect = prop_oneof![2 => Just("allow = ['connect']"), 1 => Just("deny = 'all'")];
-    let rule = (prop::collection::vec(peer(), 1..4), proto, effect)
-        .prop_map(|(to, proto, effect)| format!("[[net]]\nto = {to:?}\n{proto}{effect}\n"));
+    let proto = prop_oneof![
+        Just(""),
+        Just("proto = 'udp'\n"),
+        Just("proto = 'tcp'\n"),
+        Just("proto = ['tcp', 'udp']\n"),
+    ];
+    let effect = prop_oneof![
+        4 => Just(("to", "allow = ['connect']")),
+        2 => Just(("to", "deny = 'all'")),
+        2 => Just(("on", "allow = ['listen']")),
+        1 => Just(("on", "deny = ['listen']")),
+        1 => Just(("on", "deny = 'all'")),
+    ];
+    let rule = (prop::collection::vec(peer(), 1..4), proto, effect).prop_map(
+        |(ends, proto, (key, effect))| format!("[[net]]\n{key} = {ends:?}\n{proto}{effect}\n"),
+    );
     prop::collection::vec(rule, 0..6).prop_map(|rules| parsed(&rules.concat()))
+}
+
+fn verb() -> impl Strategy<Value = Verb> {
+    prop::sample::select(Verb::ALL.to_vec())
+}
+
+fn protocol() -> impl Strategy<Value = u8> {
+    prop_oneof![4 => Just(TCP), 3 => Just(UDP), 1 => Just(ICMP)]
 }
 
 proptest! {
@@ -202,15 +325,20 @@ proptest! {
     fn longest_prefixes_say_what_all_rules_say(
         policy in rules(),
         asked in prop::collection::vec(
-            (prop_oneof![v4().prop_map(|v4| v4.to_ipv6_mapped()), v6()], port(), prop_oneof![Just(TCP), Just(UDP)]),
+            (
+                prop_oneof![v4().prop_map(|v4| v4.to_ipv6_mapped()), v6()],
+                prop_oneof![9 => port(), 1 => Just(0)],
+                protocol(),
+                verb(),
+            ),
             40,
         ),
     ) {
         let run = Run::new(Host::new(), &policy);
-        for (address, port, protocol) in asked {
-            let expected = scan(policy.net_rules(), address, port, protocol);
-            let found = run.connect(Address::v6(address.octets()), port, protocol);
-            prop_assert_eq!(found, expected, "{} port {} protocol {}\n{}", address, port, protocol, run.image);
+        for (address, port, protocol, verb) in asked {
+            let expected = scan(policy.net_rules(), address, port, protocol, verb);
+            let peer = Peer { address: Address::v6(address.octets()), port, protocol, verb };
+            prop_assert_eq!(run.uses(&peer), expected, "{:?}\n{}", peer, run.image);
         }
     }
 }

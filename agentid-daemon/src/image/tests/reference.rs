@@ -84,7 +84,7 @@ fn plain(answer: Answer) -> Answer {
     match answer {
         Ok(_) => Ok(0),
         Err(Refusal::Denied { reason, .. }) => Err(Refusal::denied(reason)),
-        Err(fault @ Refusal::Fault(_)) => Err(fault),
+        Err(other @ (Refusal::Unsupported(_) | Refusal::Fault(_))) => Err(other),
     }
 }
 

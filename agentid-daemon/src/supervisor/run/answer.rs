@@ -1,6 +1,6 @@
 //! Answering commands. Who may ask is decided here, once, before anything else is looked at.
 
-use agentid_common::{ABI_VERSION, map};
+use agentid_common::{ABI_VERSION, map, net::Verb};
 use tracing::{debug, error};
 
 use super::{Supervisor, launch::chain, stopping::totals};
@@ -138,10 +138,10 @@ impl Supervisor {
                 let object = path.display().to_string();
                 Ok(Question { run, policy, object: &object }.file(&facts, &place, want))
             }
-            WhyRequest::Connect { address, port } => {
-                let object = std::net::SocketAddr::new(*address, *port).to_string();
-                Ok(Question { run, policy, object: &object }.peer(&facts, *address, *port))
-            }
+            WhyRequest::Connect(end) => Ok(why::end(&facts, run, policy, Verb::Connect, end)),
+            WhyRequest::Send(end) => Ok(why::end(&facts, run, policy, Verb::Send, end)),
+            WhyRequest::Listen(end) => Ok(why::end(&facts, run, policy, Verb::Listen, end)),
+            WhyRequest::Accept(end) => Ok(why::end(&facts, run, policy, Verb::Accept, end)),
         }
     }
 

@@ -7,12 +7,13 @@ use agentid_common::{
     file::{AnchorKey, Rights},
     instance::{Instance, NO_SLOT, State as SlotState},
     name::{self, NameKey},
+    net::Verb,
     tag::InvocationId,
 };
 
 use super::{id, launch};
 use crate::{
-    control::api::{Code, WhyReply},
+    control::api::{Code, Endpoint, Protocol, WhyReply},
     image::{Folder, HostPlace, Image, Level, MapOp, Mount, Terrain},
     instance::{Run, run::PolicyVersion},
     policy,
@@ -47,6 +48,20 @@ const POLICY: &str = r#"
     [[net]]
     to = ["10.1.0.0/16:5432"]
     allow = ["connect"]
+
+    [[net]]
+    to = ["10.1.0.53:53"]
+    proto = "udp"
+    allow = ["connect", "send"]
+
+    [[net]]
+    on = ["127.0.0.1:8000-8009", "[::]:8080"]
+    allow = ["listen"]
+
+    [[net]]
+    to = ["10.1.0.53:53"]
+    deny = ["connect"]
+    because = "names are asked for elsewhere"
 "#;
 
 fn key(path: &Path) -> AnchorKey {
@@ -122,11 +137,15 @@ impl Host {
         question.file(&self.rules.at(1), &place(path), want)
     }
 
-    fn connect(&self, address: &str) -> WhyReply {
-        let peer: std::net::SocketAddr = address.parse().unwrap();
+    fn end(&self, verb: Verb, address: &str, protocol: Protocol) -> WhyReply {
+        let end: std::net::SocketAddr = address.parse().unwrap();
+        let end = Endpoint { address: end.ip(), port: end.port(), protocol };
         let policy = self.rules.document(&self.run.policy).map(|document| &document.policy);
-        let question = Question { run: &self.run, policy, object: address };
-        question.peer(&self.rules.at(1), peer.ip(), peer.port())
+        why::end(&self.rules.at(1), &self.run, policy, verb, &end)
+    }
+
+    fn connect(&self, address: &str) -> WhyReply {
+        self.end(Verb::Connect, address, Protocol::Tcp)
     }
 }
 
@@ -160,6 +179,25 @@ fn peers_are_explained_alike() {
     assert_eq!(host().connect("[::ffff:10.1.2.3]:5432").verdict, "allow");
     let denied = host().connect("10.1.2.3:22");
     assert_eq!(denied.explanation, "no rule: missing grant connect to 10.1.2.3:22");
+}
+
+#[test]
+fn each_verb_and_protocol_is_explained() {
+    let host = host();
+    let listen = host.end(Verb::Listen, "127.0.0.1:8000", Protocol::Tcp);
+    assert_eq!(listen.rule_text.unwrap(), "allow listen on 127.0.0.1:8000-8009, [::]:8080");
+    let listen = host.end(Verb::Listen, "0.0.0.0:8000", Protocol::Tcp);
+    assert_eq!(listen.explanation, "no rule: missing grant listen on 0.0.0.0:8000");
+    let listen = host.end(Verb::Listen, "[::]:8080", Protocol::Tcp);
+    let both = "listen on [::]:8080, and on 0.0.0.0:8080, because it takes IPv4 too";
+    assert_eq!(listen.explanation, format!("no rule: missing grant {both}"));
+    let send = host.end(Verb::Send, "10.1.0.7:53", Protocol::Udp);
+    assert_eq!(send.explanation, "no rule: missing grant send to 10.1.0.7:53 by udp");
+    let send = host.end(Verb::Send, "10.1.0.7:0", Protocol::Icmp);
+    assert_eq!(send.explanation, "no rule: missing grant send to 10.1.0.7 by icmp");
+    let send = host.end(Verb::Send, "10.1.0.53:53", Protocol::Udp);
+    assert_eq!(send.rule_text.unwrap(), "deny connect to 10.1.0.53:53");
+    assert_eq!(send.because.unwrap(), "names are asked for elsewhere");
 }
 
 #[test]

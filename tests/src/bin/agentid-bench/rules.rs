@@ -74,5 +74,7 @@ fn text(count: u16) -> Result<String> {
     for port in ports(count) {
         write!(text, "[[net]]\nto = [\"127.0.0.1:{port}\"]\nallow = [\"connect\"]\n")?;
     }
+    // The listener is the worker's own.
+    text += "[[net]]\non = [\"127.0.0.1:*\"]\nallow = [\"listen\"]\n";
     Ok(text)
 }

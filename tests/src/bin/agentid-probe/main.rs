@@ -16,6 +16,7 @@ mod netlink;
 mod receive;
 mod repeat;
 mod ring;
+mod socket;
 mod start;
 mod storm;
 mod talk;
@@ -33,6 +34,7 @@ use anyhow::{Context as _, Result};
 use crate::{
     held::{Held, Mapped},
     repeat::Repeat,
+    socket::Sockets,
     talk::Talk,
 };
 
@@ -77,13 +79,14 @@ struct Holds {
     repeat: Option<Repeat>,
     kept: Option<File>,
     watch: Option<File>,
+    sockets: Sockets,
     talk: Talk,
     held: Option<Held>,
     mapped: Option<Mapped>,
 }
 
 fn perform(step: &Step, holds: &mut Holds) -> Result<Outcome> {
-    let Holds { repeat, kept, watch, talk, held, mapped } = holds;
+    let Holds { repeat, kept, watch, sockets, talk, held, mapped } = holds;
     Ok(match step {
         Step::Ping => Outcome::Errno(0),
         Step::Open { path, how } => Outcome::Errno(access::open(path, *how)),
@@ -117,6 +120,7 @@ fn perform(step: &Step, holds: &mut Holds) -> Result<Outcome> {
         Step::Fetch => receive::fetch(),
         Step::Exec(path) => inherit::execute(path),
         Step::ExecMemory => inherit::execute_memory(),
+        Step::Sockets(calls) => Outcome::Calls(sockets.perform(calls)?),
         Step::Connect { to, protocol } => Outcome::Errno(access::connect(*to, *protocol)),
         Step::ConnectShort { family, length } => {
             Outcome::Errno(access::connect_short(*family, *length))

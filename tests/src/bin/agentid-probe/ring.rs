@@ -16,9 +16,11 @@ use crate::{access, inherit::not_tried};
 /// include/uapi/linux/io_uring.h
 const OFF_SQ_RING: libc::off_t = 0;
 const OFF_SQES: libc::off_t = 0x1000_0000;
+const OP_SENDMSG: u8 = 9;
 const OP_CONNECT: u8 = 16;
 const OP_OPENAT: u8 = 18;
 const OP_SETXATTR: u8 = 42;
+const OP_SOCKET: u8 = 45;
 const REGISTER_PERSONALITY: libc::c_uint = 9;
 /// Not in the caller's own context: by a worker.
 const SQE_ASYNC: u8 = 1 << 4;
@@ -121,24 +123,6 @@ pub fn open(path: &CStr) -> Outcome {
     }
 }
 
-/// Connects a socket to an address.
-pub fn connect(socket: RawFd, address: &[u8]) -> Outcome {
-    let (ring, params) = match set_up() {
-        Ok(made) => made,
-        Err(errno) => return not_tried("io_uring_setup", errno),
-    };
-    let submission = Submission {
-        descriptor: socket,
-        offset: address.len() as u64,
-        address: address.as_ptr().addr() as u64,
-        ..Submission::new(OP_CONNECT)
-    };
-    match submit(&ring, &params, submission) {
-        Ok(result) => Outcome::Errno(-result),
-        Err(call) => not_tried(call, access::last()),
-    }
-}
-
 /// Sets an extended attribute, with credentials that are registered and then no longer the probe's own.
 pub fn set_attribute(path: &Path) -> Outcome {
     let Ok(path) = CString::new(path.as_os_str().as_bytes()) else {
@@ -174,6 +158,42 @@ pub fn set_attribute(path: &Path) -> Outcome {
         Ok(result) => Outcome::Errno(-result),
         Err(call) => not_tried(call, access::last()),
     }
+}
+
+/// Makes a socket: its descriptor, or the negative errno.
+pub fn socket(family: i32, kind: i32, protocol: i32) -> Result<i32, String> {
+    once(Submission {
+        descriptor: family,
+        offset: u64::from(kind.cast_unsigned()),
+        length: protocol.cast_unsigned(),
+        ..Submission::new(OP_SOCKET)
+    })
+}
+
+/// Connects a socket to the address of that length: 0, or the negative errno.
+pub fn connect(socket: RawFd, address: *const libc::sockaddr, length: u32) -> Result<i32, String> {
+    once(Submission {
+        descriptor: socket,
+        address: address.addr() as u64,
+        offset: u64::from(length),
+        ..Submission::new(OP_CONNECT)
+    })
+}
+
+/// Sends a message: how many bytes, or the negative errno.
+pub fn send(socket: RawFd, message: *const libc::msghdr, flags: i32) -> Result<i32, String> {
+    once(Submission {
+        descriptor: socket,
+        address: message.addr() as u64,
+        length: 1,
+        open_flags: flags.cast_unsigned(),
+        ..Submission::new(OP_SENDMSG)
+    })
+}
+
+fn once(submission: Submission) -> Result<i32, String> {
+    let (ring, params) = set_up().map_err(|errno| format!("io_uring_setup: {errno}"))?;
+    submit(&ring, &params, submission).map_err(|call| format!("{call}: {}", access::last()))
 }
 
 fn set_up() -> Result<(OwnedFd, Params), i32> {

@@ -13,6 +13,7 @@ use agentid_tests::step::{Kind, Name, Outcome, Unix};
 
 use crate::{
     access::{errno, last},
+    inherit::not_tried,
     ring,
     talk::Talk,
 };
@@ -25,7 +26,7 @@ pub fn perform(step: &Unix, talk: &mut Talk) -> Outcome {
         Unix::Connect { to, kind } => status(socket(*kind).and_then(|it| connect(&it, to))),
         Unix::ConnectByRing(to) => {
             return match socket(Kind::Stream) {
-                Ok(it) => ring::connect(it.as_raw_fd(), &address(to)),
+                Ok(it) => connect_by_ring(&it, to),
                 Err(errno) => Outcome::Errno(errno),
             };
         }
@@ -53,6 +54,14 @@ pub fn perform(step: &Unix, talk: &mut Talk) -> Outcome {
             }
         }
     })
+}
+
+fn connect_by_ring(socket: &OwnedFd, to: &Name) -> Outcome {
+    let to = address(to);
+    match ring::connect(socket.as_raw_fd(), to.as_ptr().cast(), to.len() as u32) {
+        Ok(result) => Outcome::Errno(-result),
+        Err(call) => not_tried(&call, last()),
+    }
 }
 
 fn status<T>(done: Result<T, i32>) -> i32 {

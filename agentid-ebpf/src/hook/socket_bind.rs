@@ -1,0 +1,26 @@
+//! May this run take this port of this address of its own?
+//!
+//! `int socket_bind(struct socket *sock, struct sockaddr *address, int addrlen)`, from 6.1 to 7.3.
+//! Called by net/socket.c: `__sys_bind`, which io_uring goes through as well, with the kernel's own copy of the address.
+//!
+//! Port 0 is free: the kernel chooses one, as it does for a socket that is not bound at all, and `socket_listen` is asked
+//! about what it chose. What is not INET passes.
+//! Cannot see: ports that the kernel gives without a bind.
+
+use agentid_common::verdict::Hook;
+use aya_ebpf::{macros::lsm, programs::LsmContext};
+
+use super::socket_connect::judge;
+use crate::{
+    kfield::{SockAddr, Socket},
+    object::peer,
+    settle::Allowed,
+    subject,
+};
+
+#[lsm(hook = "socket_bind")]
+pub fn socket_bind(ctx: LsmContext) -> i32 {
+    let Some(tag) = subject::run() else { return 0 };
+    let sight = peer::of_bind(Socket(ctx.arg(0)), SockAddr(ctx.arg(1)), ctx.arg(2));
+    judge(Hook::SocketBind, Allowed::Recorded, tag, sight)
+}

@@ -1,0 +1,37 @@
+//! May this run send this message?
+//!
+//! `int socket_sendmsg(struct socket *sock, struct msghdr *msg, int size)`, from 6.1 to 7.3.
+//! Called by net/socket.c: `__sock_sendmsg` (before 6.7 `sock_sendmsg`) for each message that is sent or written, by
+//! io_uring too. The address and what travels with the message are the kernel's own copies.
+//!
+//! A message that names its peer is judged by that: UDP, ICMP, and TCP that connects by it (Fast Open). Any other is
+//! judged by the peer that the socket has now, so that a socket that came from elsewhere, and one whose rules have
+//! changed, is judged at its next message.
+//!
+//! Sockets that the kernel has made for itself pass: NFS and its like send on them while a task waits, to where a mount
+//! said. No descriptor leads to them. What is not INET passes.
+//!
+//! Cannot see: of sendmmsg(2) the messages after the first that go to the same address, so that such a batch is denied;
+//! before 6.5 what sendfile(2) and splice(2) write to a connected socket; what becomes of the packet.
+
+use agentid_common::verdict::Hook;
+use aya_ebpf::{macros::lsm, programs::LsmContext};
+
+use super::socket_connect::judge;
+use crate::{
+    kfield::{Message, Socket},
+    object::peer,
+    settle::Allowed,
+    subject,
+};
+
+#[lsm(hook = "socket_sendmsg")]
+pub fn socket_sendmsg(ctx: LsmContext) -> i32 {
+    let Some(tag) = subject::run() else { return 0 };
+    let socket = Socket(ctx.arg(0));
+    if socket.file().is_null() {
+        return 0;
+    }
+    let sight = peer::of_message(socket, Message(ctx.arg(1)));
+    judge(Hook::SocketSendmsg, Allowed::Counted, tag, sight)
+}

@@ -1,0 +1,98 @@
+//! The kernel and `agentid why` give one answer about the network: every combination of family, protocol, call and peer.
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use agentid_tests::{
+    harness::{Daemon, Peer, Run, calls::Socket, run::Terms, scene::USERS},
+    step::{By, Call, Protocol},
+};
+use anyhow::{Result, ensure};
+use libc::{EACCES, EPERM};
+
+const SOCKET: Socket = Socket(0);
+
+/// What is asked of `why`: the option, the end, the protocol.
+type Question = (&'static str, SocketAddr, &'static str);
+
+/// Calls of which the last is judged as the question is.
+struct Try {
+    question: Question,
+    calls: Vec<Call>,
+}
+
+fn name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    }
+}
+
+fn to_peer(to: SocketAddr) -> Vec<Try> {
+    let mut tries = Vec::new();
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        for by in [By::Call, By::Ring] {
+            let calls = vec![SOCKET.like(to, protocol), SOCKET.connect_by(to, by)];
+            tries.push(Try { question: ("--connect", to, name(protocol)), calls });
+        }
+    }
+    for by in [By::Call, By::Ring] {
+        let calls = vec![SOCKET.like(to, Protocol::Tcp), SOCKET.open_fast(to, by)];
+        tries.push(Try { question: ("--connect", to, "tcp"), calls });
+        let calls = vec![SOCKET.like(to, Protocol::Udp), SOCKET.send_to_by(to, by)];
+        tries.push(Try { question: ("--send", to, "udp"), calls });
+    }
+    tries
+}
+
+fn at_own(at: SocketAddr) -> Vec<Try> {
+    let bind = |protocol| {
+        let calls = vec![SOCKET.like(at, protocol), SOCKET.bind(at)];
+        Try { question: ("--listen", at, name(protocol)), calls }
+    };
+    vec![bind(Protocol::Tcp), bind(Protocol::Udp)]
+}
+
+/// P8: as both users, for what is granted and for what is not.
+#[test]
+fn the_kernel_does_what_the_daemon_says_about_the_network() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let peers = [Peer::granted()?, Peer::sent_to()?, Peer::denied()?];
+    let mut tries: Vec<Try> = peers.iter().flat_map(Peer::addresses).flat_map(to_peer).collect();
+    let own: [std::net::IpAddr; 6] = [
+        Ipv4Addr::LOCALHOST.into(),
+        Ipv4Addr::new(127, 0, 0, 2).into(),
+        Ipv4Addr::UNSPECIFIED.into(),
+        Ipv6Addr::LOCALHOST.into(),
+        Ipv6Addr::UNSPECIFIED.into(),
+        Ipv4Addr::UNSPECIFIED.to_ipv6_mapped().into(),
+    ];
+    for port in [25_003, 26_003, 26_203, 41_003] {
+        tries.extend(own.into_iter().flat_map(|address| at_own((address, port).into())));
+    }
+    // Rules know no users: what is said of one run holds for another.
+    let mut said: BTreeMap<Question, bool> = BTreeMap::new();
+    let (mut allowed, mut refused) = (0, 0);
+    for uid in USERS {
+        let mut run = Run::launch(&daemon, &Terms { policy: "network", uid, ..Terms::default() })?;
+        for Try { question, calls } in &tries {
+            let (option, end, proto) = *question;
+            let passes = match said.get(question) {
+                Some(passes) => *passes,
+                None => {
+                    let why = daemon.why_end(run.id(), option, end, proto)?;
+                    ensure!(matches!(why.verdict.as_str(), "allow" | "deny"), "{why:?}");
+                    *said.entry(*question).or_insert(why.verdict == "allow")
+                }
+            };
+            let errno = run.last_call(calls.clone())?;
+            let held = matches!(errno, EACCES | EPERM);
+            ensure!(held != passes, "uid {uid}: {question:?}, {calls:?}: {errno}");
+            *(if passes { &mut allowed } else { &mut refused }) += 1;
+        }
+    }
+    ensure!(allowed >= 60 && refused >= 60, "{allowed} allowed and {refused} denied say little");
+    Ok(())
+}
