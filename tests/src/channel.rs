@@ -140,21 +140,24 @@ impl Channel {
 
     /// Says that nothing more will be asked.
     pub fn close(&self) {
-        self.memory().over.store(1, Ordering::Release);
-        wake(&self.memory().question.said);
+        let Memory { question, over, .. } = self.memory();
+        over.store(1, Ordering::Release);
+        // Who is about to wait has looked at `over` already, and must find another value.
+        question.said.fetch_add(1, Ordering::Release);
+        wake(&question.said);
     }
 
     /// Waits so long for the other end's next word.
     pub fn hear<T: DeserializeOwned>(&mut self, patience: Duration) -> Result<Heard<T>> {
         let slot = self.theirs();
         if slot.said.load(Ordering::Acquire) == self.heard {
-            if self.memory().over.load(Ordering::Acquire) != 0 {
-                return Ok(Heard::Over);
-            }
             sleep(&slot.said, self.heard, patience)?;
             if slot.said.load(Ordering::Acquire) == self.heard {
                 return Ok(Heard::Nothing);
             }
+        }
+        if self.memory().over.load(Ordering::Acquire) != 0 {
+            return Ok(Heard::Over);
         }
         let length = usize::try_from(slot.length.load(Ordering::Relaxed))?;
         let text = slot.bytes.get(..length).context("the word is longer than its room")?;

@@ -168,6 +168,7 @@ impl Daemon {
             }
         }
         wait::until("no run is left", wait::SOON, || Ok(self.ps()?.is_empty().then_some(())))
+            .with_context(|| format!("{:?}", self.ps()))
     }
 
     /// Ends every run and the daemon; unless what it leaves in the kernel is for the next one, that as well.
@@ -175,8 +176,10 @@ impl Daemon {
         if self.process.is_none() {
             self.start_again()?;
         }
-        self.end_runs()?;
+        let ended = self.end_runs();
+        // Whatever has failed: no daemon goes on behind the next test's back.
         self.stop()?;
+        ended?;
         if leave && self.scene.has_usual_pins()? { Ok(()) } else { unload(&self.scene) }
     }
 }
