@@ -98,7 +98,7 @@ layouts! {
     }
     Identity as "Identity" [32] { filesystem: u64, inode: u64, magic: u64, generation: u32, flags: u32, }
     NameKey as "NameKey" [16] { k0: u64, k1: u64, }
-    Host as "Host" [32] { abi: u32, reserved: u32, names: NameKey, filesystems: u64, }
+    Host as "Host" [40] { abi: u32, reserved: u32, names: NameKey, filesystems: u64, rename_lock: u64, }
     PeerKey as "PeerKey" [24] { scope: u64, address: Address, }
     PortKey as "PortKey" [8] { class: u32, verb: u8, protocol: u8, port: [u8; 2], }
     PortRule as "PortRule" [4] { rule: u16, deny: u16, }

@@ -37,6 +37,8 @@ pub struct Host {
     pub names: crate::name::NameKey,
     /// Last number that was given to a superblock.
     pub filesystems: u64,
+    /// The address of the kernel's lock on renames, which stays until the next boot; 0 where it is not told.
+    pub rename_lock: u64,
 }
 
 /// Mark on a folder of bpffs: entries in it, and it itself, are left alone by all but the daemon.

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use aya::{Btf, Ebpf};
 
 use super::{
-    cgroup, demand, object,
+    cgroup,
+    demand::OnDemand,
+    object,
     pins::{self, PinError, Pins},
     start::StartError,
 };
@@ -20,7 +22,9 @@ pub fn complete(
     let folders = pins.links()?;
     let [folder] = folders.as_slice() else { return Ok(None) };
     let is_there = |name: &str| folder.join(name).exists() && holds(folder, name).is_ok();
-    let whole = || object::links(hooks).all(is_there);
+    let is_loaded = |name: &str| pins::program(folder, name).exists();
+    let whole =
+        || object::links(hooks).all(is_there) && object::NOT_ALWAYS.into_iter().all(is_loaded);
     Ok((pins::is_of(folder, build) && whole()).then(|| folder.clone()))
 }
 
@@ -44,17 +48,25 @@ pub fn replace(
     hooks: &[&'static str],
     pins: &Pins,
     build: u64,
-) -> Result<PathBuf, StartError> {
+) -> Result<(PathBuf, OnDemand), StartError> {
     let old = pins.links()?;
     let new = pins.new_links(build)?;
     let attached = object::attach(ebpf, btf, hooks, &new).map_err(StartError::from);
-    let attached = attached.and_then(|()| Ok(demand::take_over(ebpf, &old, &new)?));
-    if let Err(error) = attached {
-        pins::remove_links(&new)?;
-        return Err(error);
-    }
+    let on_demand = attached.and_then(|()| {
+        object::load_to_pins(ebpf, btf, &new)?;
+        let mut on_demand = OnDemand::pinned(&new)?;
+        on_demand.take_over(&old, &new)?;
+        Ok(on_demand)
+    });
+    let on_demand = match on_demand {
+        Ok(on_demand) => on_demand,
+        Err(error) => {
+            pins::remove_links(&new)?;
+            return Err(error);
+        }
+    };
     for folder in old {
         pins::remove_links(&folder)?;
     }
-    Ok(new)
+    Ok((new, on_demand))
 }

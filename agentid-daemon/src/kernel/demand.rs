@@ -1,17 +1,22 @@
 //! The programs that every process of the host pays for, attached only while a run needs them.
 //!
 //! Their links are pinned beside the others, so that a daemon that dies leaves them where runs may still need them, and
-//! the next one finds them there. Which are attached is asked of the pins alone.
+//! the next one finds them there. Which are attached is asked of the pins alone. The programs themselves are pinned as
+//! well: the verifier looks at them once, not at each start, and not when there is no time.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
 
-use aya::{Ebpf, util::online_cpus};
+use aya::{
+    programs::{BtfTracePoint, Iter, Lsm, PerfEvent, ProgramError},
+    util::online_cpus,
+};
 
 use super::{
-    object::{self, CLOCK, DESCRIPTORS, ON_DEMAND, ObjectError, SWITCH},
+    object::{self, CLOCK, DESCRIPTORS, LIST_TASKS, ON_DEMAND, ObjectError, SWITCH},
     pins::{self, PinError, Pins},
 };
 use crate::instance::Demand;
@@ -20,6 +25,8 @@ use crate::instance::Demand;
 pub enum DemandError {
     #[error(transparent)]
     Object(Box<ObjectError>),
+    #[error("take the program pinned at {}", path.display())]
+    Program { path: PathBuf, source: Box<ProgramError> },
     #[error(transparent)]
     Pins(#[from] PinError),
     #[error("find the attached programs: {} holds no links", .0.display())]
@@ -52,6 +59,86 @@ fn all(demand: Demand) -> [(&'static str, bool); ON_DEMAND.len()] {
     [(DESCRIPTORS, descriptors), (SWITCH, kill), (CLOCK, kill)]
 }
 
+/// The programs, loaded.
+pub struct OnDemand {
+    tasks: Iter,
+    descriptors: Lsm,
+    switch: BtfTracePoint,
+    clock: PerfEvent,
+}
+
+impl OnDemand {
+    /// Those of the set in `folder`.
+    pub fn pinned(folder: &Path) -> Result<Self, DemandError> {
+        Ok(Self {
+            tasks: pinned_program(folder, LIST_TASKS, |path| Iter::from_pin(path))?,
+            descriptors: pinned_program(folder, DESCRIPTORS, |path| Lsm::from_pin(path))?,
+            switch: pinned_program(folder, SWITCH, |path| BtfTracePoint::from_pin(path))?,
+            clock: pinned_program(folder, CLOCK, |path| PerfEvent::from_pin(path))?,
+        })
+    }
+
+    /// Attaches what is needed and not attached. One that fails does not keep the others from being attached.
+    pub fn meet(&mut self, pins: &Pins, demand: Demand) -> Result<(), DemandError> {
+        let folder = newest(pins)?;
+        let mut outcome = Ok(());
+        for (name, needed) in all(demand) {
+            if needed && let Err(error) = self.attach(name, &folder) {
+                outcome = Err(error);
+            }
+        }
+        outcome
+    }
+
+    /// Attaches what earlier sets have attached to a new one, before they go.
+    pub fn take_over(&mut self, old: &[PathBuf], new: &Path) -> Result<(), DemandError> {
+        for name in ON_DEMAND {
+            for folder in old {
+                if !pinned(folder, name)?.is_empty() {
+                    self.attach(name, new)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The iterator over tasks, to be read once from the start to the end.
+    pub fn task_list(&mut self) -> Result<File, ObjectError> {
+        object::task_list(&mut self.tasks)
+    }
+
+    fn attach(&mut self, name: &'static str, folder: &Path) -> Result<(), DemandError> {
+        if name == CLOCK {
+            for cpu in processors()? {
+                let path = folder.join(clock(cpu));
+                if !path.exists() {
+                    object::attach_clock(&mut self.clock, cpu, &path)?;
+                }
+            }
+            return Ok(());
+        }
+        let path = folder.join(name);
+        if path.exists() {
+            return Ok(());
+        }
+        if name == SWITCH {
+            object::attach_tracepoint(&mut self.switch, name, &path)?;
+        } else {
+            object::attach_hook(&mut self.descriptors, name, &path)?;
+        }
+        Ok(())
+    }
+}
+
+fn pinned_program<P>(
+    folder: &Path,
+    name: &str,
+    take: impl FnOnce(&Path) -> Result<P, ProgramError>,
+) -> Result<P, DemandError> {
+    let path = pins::program(folder, name);
+    take(&path).map_err(|source| DemandError::Program { path, source: Box::new(source) })
+}
+
 /// How they stand, by the links in this folder.
 pub fn states(folder: Option<&Path>, demand: Demand) -> impl Iterator<Item = HookState> {
     let attached = move |name| {
@@ -67,18 +154,6 @@ pub fn states(folder: Option<&Path>, demand: Demand) -> impl Iterator<Item = Hoo
     })
 }
 
-/// Attaches what is needed and not attached. One that fails does not keep the others from being attached.
-pub fn meet(ebpf: &mut Ebpf, pins: &Pins, demand: Demand) -> Result<(), DemandError> {
-    let folder = newest(pins)?;
-    let mut outcome = Ok(());
-    for (name, needed) in all(demand) {
-        if needed && let Err(error) = attach(ebpf, name, &folder) {
-            outcome = Err(error);
-        }
-    }
-    outcome
-}
-
 /// Detaches what is attached and not needed.
 pub fn relent(pins: &Pins, demand: Demand) -> Result<(), DemandError> {
     let folder = newest(pins)?;
@@ -89,34 +164,6 @@ pub fn relent(pins: &Pins, demand: Demand) -> Result<(), DemandError> {
             if !kept.contains(&link) {
                 pins::remove_link(&folder.join(link))?;
             }
-        }
-    }
-    Ok(())
-}
-
-/// Attaches what earlier sets have attached to a new one, before they go.
-pub fn take_over(ebpf: &mut Ebpf, old: &[PathBuf], new: &Path) -> Result<(), DemandError> {
-    for name in ON_DEMAND {
-        for folder in old {
-            if !pinned(folder, name)?.is_empty() {
-                attach(ebpf, name, new)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn attach(ebpf: &mut Ebpf, name: &'static str, folder: &Path) -> Result<(), DemandError> {
-    if name != CLOCK {
-        if !folder.join(name).exists() {
-            object::attach_one(ebpf, name, folder)?;
-        }
-        return Ok(());
-    }
-    for cpu in processors()? {
-        let path = folder.join(clock(cpu));
-        if !path.exists() {
-            object::attach_clock(ebpf, cpu, &path)?;
         }
     }
     Ok(())

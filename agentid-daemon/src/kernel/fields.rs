@@ -31,13 +31,20 @@ pub struct Globals {
     pub rename_lock: u64,
 }
 
-/// All globals, or the names of all fields that are missing.
-pub fn globals(btf: &Btf<'_>) -> Result<Globals, FieldError> {
-    let rename_lock = symbols::address_of(RENAME_LOCK_SYMBOL).unwrap_or_else(|error| {
+/// All globals, or the names of all fields that are missing. `told`: the lock's address, as an earlier start in this
+/// boot found it.
+pub fn globals(btf: &Btf<'_>, told: Option<u64>) -> Result<Globals, FieldError> {
+    let offsets = offsets(btf)?;
+    let rename_lock = told.unwrap_or_else(rename_lock);
+    Ok(Globals { offsets, rename_lock })
+}
+
+/// The kernel's list of symbols is long: reading it takes as long as most of a start.
+fn rename_lock() -> u64 {
+    symbols::address_of(RENAME_LOCK_SYMBOL).unwrap_or_else(|error| {
         tracing::warn!(%error, "each open of a run takes a whole walk: the kernel's symbols do not tell {RENAME_LOCK_SYMBOL}");
         0
-    });
-    Ok(Globals { offsets: offsets(btf)?, rename_lock })
+    })
 }
 
 fn offsets(btf: &Btf<'_>) -> Result<Vec<(&'static str, u32)>, FieldError> {

@@ -14,16 +14,15 @@ use agentid_common::{
     net::{PeerKey, PortKey, PortRule},
     tag::{KEEPER_SLOT, Tag},
 };
-use aya::{
-    Ebpf,
-    maps::{Array, HashMap, InodeStorage, LpmTrie, Map, MapData, MapError, PerCpuArray, RingBuf},
+use aya::maps::{
+    Array, HashMap, InodeStorage, LpmTrie, Map, MapData, MapError, PerCpuArray, RingBuf,
 };
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
+use super::pins::Pins;
+
 #[derive(Debug, thiserror::Error)]
 pub enum MapsError {
-    #[error("find the map {0} in the object")]
-    Missing(&'static str),
     #[error("open the map {name}")]
     Type { name: &'static str, source: MapError },
 }
@@ -144,27 +143,24 @@ pub struct Counted<M> {
 }
 
 impl Maps {
-    /// Takes the maps out of the loaded object; the ring is taken apart.
-    pub fn take(ebpf: &mut Ebpf) -> Result<Self, MapsError> {
-        let Map::Unsupported(tags) = take(ebpf, "TAGS")? else {
-            return Err(MapsError::Missing("TAGS"));
-        };
+    /// Opens the maps at their pins; the ring is opened apart.
+    pub fn open(pins: &Pins) -> Result<Self, MapsError> {
         Ok(Self {
-            tags: Tags::new(tags)?,
-            instances: typed(ebpf, "INSTANCES")?,
-            activity: typed(ebpf, "ACTIVITY")?,
-            anchors: counted(ebpf, "ANCHORS")?,
-            entries: counted(ebpf, "ENTRIES")?,
-            edges: counted(ebpf, "EDGES")?,
-            nodes: typed(ebpf, "NODES")?,
-            globs: typed(ebpf, "GLOBS")?,
-            peers: counted(ebpf, "PEERS")?,
-            ports: counted(ebpf, "PORTS")?,
-            host: typed(ebpf, "HOST")?,
-            identities: typed(ebpf, "IDENTITIES")?,
-            guards: typed(ebpf, "GUARDS")?,
-            edition: typed(ebpf, "EDITION")?,
-            counters: typed(ebpf, "COUNTERS")?,
+            tags: Tags::pinned(&pins.map("TAGS"))?,
+            instances: typed(pins, "INSTANCES")?,
+            activity: typed(pins, "ACTIVITY")?,
+            anchors: counted(pins, "ANCHORS")?,
+            entries: counted(pins, "ENTRIES")?,
+            edges: counted(pins, "EDGES")?,
+            nodes: typed(pins, "NODES")?,
+            globs: typed(pins, "GLOBS")?,
+            peers: counted(pins, "PEERS")?,
+            ports: counted(pins, "PORTS")?,
+            host: typed(pins, "HOST")?,
+            identities: typed(pins, "IDENTITIES")?,
+            guards: typed(pins, "GUARDS")?,
+            edition: typed(pins, "EDITION")?,
+            counters: typed(pins, "COUNTERS")?,
         })
     }
 
@@ -201,27 +197,24 @@ impl Counters {
 }
 
 /// The ring of records.
-pub fn ring(ebpf: &mut Ebpf) -> Result<RingBuf<MapData>, MapsError> {
-    typed(ebpf, "EVENTS")
-}
-
-fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, MapsError> {
-    ebpf.take_map(name).ok_or(MapsError::Missing(name))
+pub fn ring(pins: &Pins) -> Result<RingBuf<MapData>, MapsError> {
+    typed(pins, "EVENTS")
 }
 
 fn typed<M: TryFrom<Map, Error = MapError>>(
-    ebpf: &mut Ebpf,
+    pins: &Pins,
     name: &'static str,
 ) -> Result<M, MapsError> {
-    M::try_from(take(ebpf, name)?).map_err(|source| MapsError::Type { name, source })
+    let map = MapData::from_pin(pins.map(name)).and_then(Map::from_map_data).and_then(M::try_from);
+    map.map_err(|source| MapsError::Type { name, source })
 }
 
 /// To be counted when the map is read as a whole.
 fn counted<M: TryFrom<Map, Error = MapError>>(
-    ebpf: &mut Ebpf,
+    pins: &Pins,
     name: &'static str,
 ) -> Result<Counted<M>, MapsError> {
-    Ok(Counted { map: typed(ebpf, name)?, elements: 0 })
+    Ok(Counted { map: typed(pins, name)?, elements: 0 })
 }
 
 /// Writes an element and keeps count of it.

@@ -41,10 +41,9 @@ use agentid_common::{
     record::TaskLine,
     tag::Tag,
 };
-use aya::Ebpf;
 use rustix::time::{ClockId, clock_gettime};
 
-use self::{canary::Canary, live::LiveCounts, maps::Maps, pins::Pins};
+use self::{canary::Canary, demand::OnDemand, live::LiveCounts, maps::Maps, pins::Pins};
 use crate::{
     image::{HostPlace, Image, MapOp, Terrain},
     instance::{Demand, Posture},
@@ -75,7 +74,7 @@ pub struct Options {
 
 /// The programs and maps, loaded and attached. Dropping it ends nothing: the pins hold.
 pub struct Kernel {
-    ebpf: Ebpf,
+    on_demand: OnDemand,
     maps: Maps,
     live: LiveCounts,
     pins: Pins,
@@ -92,7 +91,7 @@ impl Kernel {
     pub fn start(options: &Options) -> Result<(Self, Vec<Held>), StartError> {
         let started = start::start(&options.bpffs, options.anew)?;
         let kernel = Self {
-            ebpf: started.ebpf,
+            on_demand: started.on_demand,
             maps: started.maps,
             live: LiveCounts::open(&started.pins.map("ACTIVITY")).map_err(StartError::Live)?,
             pins: started.pins,
@@ -186,7 +185,7 @@ impl Kernel {
     /// Attaches what the runs need and is not attached yet. What they do not need stays.
     pub fn meet(&mut self, demand: Demand) -> Result<(), DemandError> {
         self.demand = demand;
-        demand::meet(&mut self.ebpf, &self.pins, demand)
+        self.on_demand.meet(&self.pins, demand)
     }
 
     /// Detaches what no run needs.
@@ -209,9 +208,9 @@ impl Kernel {
         states
     }
 
-    /// The ring of records; it can be taken once.
-    pub fn ring(&mut self) -> Result<Ring, ReadError> {
-        maps::ring(&mut self.ebpf).map(Ring::new).map_err(|_| ReadError::RingTaken)
+    /// The ring of records, which has one reader.
+    pub fn ring(&self) -> Result<Ring, ReadError> {
+        Ok(Ring::new(maps::ring(&self.pins)?))
     }
 
     /// The mounts, and the given paths, as the compiler of policies needs them.
@@ -250,6 +249,6 @@ impl Kernel {
     }
 
     fn task_list(&mut self) -> Result<File, ReadError> {
-        Ok(object::task_list(&mut self.ebpf)?)
+        Ok(self.on_demand.task_list()?)
     }
 }

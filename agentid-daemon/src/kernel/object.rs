@@ -14,13 +14,17 @@ use agentid_common::{
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
     programs::{
-        Program, ProgramError,
+        BtfTracePoint, Iter, Lsm, PerfEvent, Program, ProgramError,
         links::{FdLink, LinkError, PinnedLink},
         perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent},
     },
 };
 
-use super::{btf, cgroup, fields::Globals, pins::Pins};
+use super::{
+    btf, cgroup,
+    fields::Globals,
+    pins::{self, Pins},
+};
 
 /// The object that `cargo xtask` built; empty in a build without the BPF toolchain.
 pub(super) static OBJECT: &[u8] =
@@ -98,6 +102,8 @@ pub const ON_CGROUPS: &[(&str, cgroup::Kind)] = &[
 ];
 /// The iterator over tasks.
 pub const LIST_TASKS: &str = "list_tasks";
+/// The programs that are pinned themselves, not being held by a link at all times.
+pub const NOT_ALWAYS: [&str; 4] = [DESCRIPTORS, SWITCH, CLOCK, LIST_TASKS];
 
 /// Every map of the object.
 pub const MAPS: &[&str] = &[
@@ -144,7 +150,7 @@ pub enum ObjectError {
     Link { name: &'static str, source: LinkError },
     #[error("attach the program {name} to {CGROUPS}")]
     AttachToCgroups { name: &'static str, source: io::Error },
-    #[error("pin the link of {name} at {}", path.display())]
+    #[error("pin {name} at {}", path.display())]
     Pin { name: &'static str, path: PathBuf, source: aya::pin::PinError },
 }
 
@@ -217,27 +223,35 @@ pub fn attach(
 }
 
 /// Attaches one program that is loaded, to the hook or the tracepoint of its name, and pins the link in `folder`.
-pub fn attach_one(ebpf: &mut Ebpf, name: &'static str, folder: &Path) -> Result<(), ObjectError> {
+fn attach_one(ebpf: &mut Ebpf, name: &'static str, folder: &Path) -> Result<(), ObjectError> {
+    let path = folder.join(name);
+    match program(ebpf, name)? {
+        Program::Lsm(hook) => attach_hook(hook, name, &path),
+        Program::BtfTracePoint(tracepoint) => attach_tracepoint(tracepoint, name, &path),
+        _ => Err(ObjectError::NoProgram(name)),
+    }
+}
+
+/// Attaches a program to its hook, and pins the link at `path`.
+pub fn attach_hook(hook: &mut Lsm, name: &'static str, path: &Path) -> Result<(), ObjectError> {
     let failed = |source| ObjectError::Attach { name, source };
-    let link: FdLink = match program(ebpf, name)? {
-        Program::Lsm(hook) => {
-            let id = hook.attach().map_err(failed)?;
-            hook.take_link(id).map_err(failed)?.into()
-        }
-        Program::BtfTracePoint(tracepoint) => {
-            let id = tracepoint.attach().map_err(failed)?;
-            tracepoint.take_link(id).map_err(failed)?.into()
-        }
-        _ => return Err(ObjectError::NoProgram(name)),
-    };
-    pin(name, link, &folder.join(name))
+    let id = hook.attach().map_err(failed)?;
+    pin(name, hook.take_link(id).map_err(failed)?.into(), path)
+}
+
+/// Attaches a program to its tracepoint, and pins the link at `path`.
+pub fn attach_tracepoint(
+    tracepoint: &mut BtfTracePoint,
+    name: &'static str,
+    path: &Path,
+) -> Result<(), ObjectError> {
+    let failed = |source| ObjectError::Attach { name, source };
+    let id = tracepoint.attach().map_err(failed)?;
+    pin(name, tracepoint.take_link(id).map_err(failed)?.into(), path)
 }
 
 /// Attaches [`CLOCK`] to one processor, and pins the link at `path`.
-pub fn attach_clock(ebpf: &mut Ebpf, cpu: u32, path: &Path) -> Result<(), ObjectError> {
-    let Program::PerfEvent(clock) = program(ebpf, CLOCK)? else {
-        return Err(ObjectError::NoProgram(CLOCK));
-    };
+pub fn attach_clock(clock: &mut PerfEvent, cpu: u32, path: &Path) -> Result<(), ObjectError> {
     let failed = |source| ObjectError::Attach { name: CLOCK, source };
     let event = PerfEventConfig::Software(SoftwareEvent::CpuClock);
     let scope = PerfEventScope::AllProcessesOneCpu { cpu };
@@ -251,8 +265,7 @@ pub fn attach_clock(ebpf: &mut Ebpf, cpu: u32, path: &Path) -> Result<(), Object
 /// Has the verifier look at every program, without attaching any.
 pub fn load(ebpf: &mut Ebpf, btf: &Btf, hooks: &[&'static str]) -> Result<(), ObjectError> {
     load_pinned(ebpf, btf, hooks)?;
-    load_on_demand(ebpf, btf)?;
-    load_task_list(ebpf, btf)
+    NOT_ALWAYS.into_iter().try_for_each(|name| load_one(ebpf, btf, name))
 }
 
 /// Has the verifier look at every program whose link is pinned.
@@ -271,36 +284,31 @@ fn load_pinned(ebpf: &mut Ebpf, btf: &Btf, hooks: &[&'static str]) -> Result<(),
     Ok(())
 }
 
-/// Has the verifier look at the programs that are attached on demand. Done at the start: on demand there is no time.
-pub fn load_on_demand(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ObjectError> {
-    ON_DEMAND.into_iter().try_for_each(|name| load_one(ebpf, btf, name))
+/// Has the verifier look at the programs that are not always attached, and pins them in `folder`.
+pub fn load_to_pins(ebpf: &mut Ebpf, btf: &Btf, folder: &Path) -> Result<(), ObjectError> {
+    NOT_ALWAYS.into_iter().try_for_each(|name| {
+        load_one(ebpf, btf, name)?;
+        let path = pins::program(folder, name);
+        let pinned = program(ebpf, name)?.pin(&path);
+        pinned.map_err(|source| ObjectError::Pin { name, path, source })
+    })
 }
 
-/// Has the verifier look at the program for the hook or the tracepoint of its name.
+/// Has the verifier look at the program for the hook, the tracepoint or the list of its name.
 fn load_one(ebpf: &mut Ebpf, btf: &Btf, name: &'static str) -> Result<(), ObjectError> {
     let loaded = match program(ebpf, name)? {
         Program::Lsm(hook) => hook.load(name, btf),
         Program::BtfTracePoint(tracepoint) => tracepoint.load(name, btf),
         Program::PerfEvent(clock) => clock.load(),
+        Program::Iter(tasks) => tasks.load("task", btf),
         _ => return Err(ObjectError::NoProgram(name)),
     };
     loaded.map_err(|source| refused(name, source))
 }
 
-/// Has the verifier look at the iterator over tasks.
-pub fn load_task_list(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ObjectError> {
-    let Program::Iter(tasks) = program(ebpf, LIST_TASKS)? else {
-        return Err(ObjectError::NoProgram(LIST_TASKS));
-    };
-    tasks.load("task", btf).map_err(|source| refused(LIST_TASKS, source))
-}
-
-/// The iterator over tasks, to be read once from the start to the end. It needs no pin: what ends the enforcement must
+/// The iterator over tasks, to be read once from the start to the end. No link is pinned: what ends the enforcement must
 /// not end the means to stop those that were held.
-pub fn task_list(ebpf: &mut Ebpf) -> Result<File, ObjectError> {
-    let Program::Iter(tasks) = program(ebpf, LIST_TASKS)? else {
-        return Err(ObjectError::NoProgram(LIST_TASKS));
-    };
+pub fn task_list(tasks: &mut Iter) -> Result<File, ObjectError> {
     let failed = |source| ObjectError::Attach { name: LIST_TASKS, source };
     let id = tasks.attach().map_err(failed)?;
     let link = tasks.take_link(id).map_err(failed)?;

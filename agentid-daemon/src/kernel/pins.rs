@@ -3,6 +3,7 @@
 //! ```text
 //!   /sys/fs/bpf/agentid/maps/NAME              opened again by the next daemon
 //!   /sys/fs/bpf/agentid/links-N-BUILD/NAME     one folder for each set of programs; normally there is one
+//!   /sys/fs/bpf/agentid/links-N-BUILD/program-NAME    a program that is not always attached
 //! ```
 
 use std::{
@@ -21,6 +22,7 @@ use super::{object::MAPS, sys};
 /// include/uapi/linux/magic.h
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 const LINKS: &str = "links-";
+const PROGRAM: &str = "program-";
 
 #[derive(Debug, thiserror::Error)]
 pub enum PinError {
@@ -124,6 +126,11 @@ pub fn is_of(links: &Path, build: u64) -> bool {
     name.is_some_and(|name| name.ends_with(&format!("-{build:016x}")))
 }
 
+/// Where a program of a set is pinned that is not always attached.
+pub fn program(links: &Path, name: &str) -> PathBuf {
+    links.join(format!("{PROGRAM}{name}"))
+}
+
 /// Removes a pinned link, which has ended when this returns.
 ///
 /// What is only unpinned ends some time later in a worker of the kernel's, while others go on. What is held and let go
@@ -138,7 +145,13 @@ pub fn remove_link(path: &Path) -> Result<(), PinError> {
 pub fn remove_links(folder: &Path) -> Result<(), PinError> {
     let failed = |path: &Path, source| PinError::Io { action: "remove", path: path.into(), source };
     for entry in fs::read_dir(folder).map_err(|source| failed(folder, source))? {
-        remove_link(&entry.map_err(|source| failed(folder, source))?.path())?;
+        let entry = entry.map_err(|source| failed(folder, source))?;
+        let path = entry.path();
+        if entry.file_name().to_string_lossy().starts_with(PROGRAM) {
+            fs::remove_file(&path).map_err(|source| failed(&path, source))?;
+        } else {
+            remove_link(&path)?;
+        }
     }
     fs::remove_dir(folder).map_err(|source| failed(folder, source))
 }

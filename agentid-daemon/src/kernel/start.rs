@@ -22,7 +22,7 @@ use super::{
     attached,
     btf::Btf,
     canary::{Canary, CanaryError},
-    demand::DemandError,
+    demand::{DemandError, OnDemand},
     fields::{self, FieldError, Globals, KERNEL_BTF},
     maps::{Maps, MapsError, TagError, Tags},
     object::{self, ObjectError},
@@ -50,10 +50,10 @@ pub enum StartError {
     #[error(transparent)]
     Maps(#[from] MapsError),
     #[error(
-        "take over from an earlier agentid: its maps have layout {found}, this one needs {ABI_VERSION}; end all runs, \
+        "take over from an earlier agentid: the layout of its maps is of {found}, this one needs version {ABI_VERSION}; end all runs, \
          remove them with the earlier version's `agentidd unload`, and start again"
     )]
-    OtherAbi { found: u32 },
+    OtherAbi { found: String },
     #[error("read the kernel's maps")]
     Read(#[source] MapError),
     #[error("write the kernel's maps")]
@@ -78,7 +78,7 @@ pub struct Held {
 
 /// Everything that is up after a start.
 pub struct Started {
-    pub ebpf: Ebpf,
+    pub on_demand: OnDemand,
     pub maps: Maps,
     pub pins: Pins,
     pub canary: Canary,
@@ -93,17 +93,19 @@ pub fn start(folder: &Path, anew: bool) -> Result<Started, StartError> {
     let bytes = std::fs::read(KERNEL_BTF).map_err(FieldError::Unreadable)?;
     let kernel = Btf::parse(&bytes).map_err(FieldError::Malformed)?;
     preflight::check(&kernel)?;
-    let globals = fields::globals(&kernel)?;
     let hooks = object::hooks(&kernel);
 
     let pins = Pins::open(folder)?;
     let adopting = pins.are_there()?;
+    let mut earlier = Host::default();
     if adopting {
-        same_abi(&pins)?;
+        earlier = earlier_host(&pins)?;
         // The guards of the earlier programs hold against everyone but a keeper.
         Tags::pinned(&pins.map("TAGS"))?.keep_this_process()?;
     }
-    match set_up(&pins, &globals, hooks, anew) {
+    let told = (earlier.rename_lock != 0).then_some(earlier.rename_lock);
+    let globals = fields::globals(&kernel, told)?;
+    match set_up(&pins, adopting, &globals, hooks, anew) {
         Ok(started) => Ok(started),
         Err(error) if adopting => Err(error),
         Err(error) => {
@@ -118,59 +120,81 @@ pub fn start(folder: &Path, anew: bool) -> Result<Started, StartError> {
 
 fn set_up(
     pins: &Pins,
+    adopting: bool,
     globals: &Globals,
     hooks: Vec<&'static str>,
     anew: bool,
 ) -> Result<Started, StartError> {
-    let btf = aya::Btf::from_sys_fs()?;
-    let mut ebpf = object::open(&btf, globals, pins)?;
-    let mut maps = Maps::take(&mut ebpf)?;
-    let names = host(&mut maps)?;
+    // Maps that are not there yet are the loader's to make. Loading takes most of a start, and is left out where the
+    // programs of an earlier one stay.
+    let loaded = if adopting { None } else { Some(load(pins, globals)?) };
+    let mut maps = Maps::open(pins)?;
+    let names = host(&mut maps, globals.rename_lock)?;
     maps.tags.keep_this_process()?;
 
     let build = object::fingerprint(&names, globals);
     let kept = attached::complete(pins, build, &hooks)?.filter(|_| !anew);
-    object::load_task_list(&mut ebpf, &btf)?;
-    object::load_on_demand(&mut ebpf, &btf)?;
     if let Some(links) = &kept {
         guard_all(&mut maps, pins, links)?;
+        let on_demand = OnDemand::pinned(links)?;
         let mut canary = Canary::start(&mut maps)?;
         match canary.prove(&mut maps) {
             Posture::Enforcing => {
                 let held = held(&maps, pins)?;
-                return Ok(Started { ebpf, maps, pins: pins.clone(), canary, names, held, hooks });
+                let pins = pins.clone();
+                return Ok(Started { on_demand, maps, pins, canary, names, held, hooks });
             }
             posture => tracing::warn!(%posture, "the attached programs are replaced"),
         }
     }
-    let links = attached::replace(&mut ebpf, &btf, &hooks, pins, build)?;
+    let Loaded { btf, mut ebpf } = match loaded {
+        Some(loaded) => loaded,
+        None => load(pins, globals)?,
+    };
+    let (links, on_demand) = attached::replace(&mut ebpf, &btf, &hooks, pins, build)?;
     guard_all(&mut maps, pins, &links)?;
     let canary = Canary::start(&mut maps)?;
     let held = held(&maps, pins)?;
-    Ok(Started { ebpf, maps, pins: pins.clone(), canary, names, held, hooks })
+    Ok(Started { on_demand, maps, pins: pins.clone(), canary, names, held, hooks })
 }
 
-fn same_abi(pins: &Pins) -> Result<(), StartError> {
+/// The programs before the verifier has seen them; their maps are pinned.
+struct Loaded {
+    btf: aya::Btf,
+    ebpf: Ebpf,
+}
+
+fn load(pins: &Pins, globals: &Globals) -> Result<Loaded, StartError> {
+    let btf = aya::Btf::from_sys_fs()?;
+    let ebpf = object::open(&btf, globals, pins)?;
+    Ok(Loaded { btf, ebpf })
+}
+
+/// What an earlier start has written into the maps that are there, or zeros.
+fn earlier_host(pins: &Pins) -> Result<Host, StartError> {
     let failed = |source| MapsError::Type { name: "HOST", source };
     let map = MapData::from_pin(pins.map("HOST")).map_err(failed)?;
-    let host = Array::<_, Host>::try_from(Map::Array(map));
     // A map of another shape is of another layout, whatever it says.
-    let found = match host {
-        Ok(host) => host.get(&0, 0).map_err(StartError::Read)?.abi,
-        Err(_) => 0,
+    let Ok(host) = Array::<_, Host>::try_from(Map::Array(map)) else {
+        return Err(StartError::OtherAbi { found: "another size".into() });
     };
+    let host = host.get(&0, 0).map_err(StartError::Read)?;
     // 0: an earlier start ended before it wrote its number, and nothing was ever tagged under it.
-    if found == ABI_VERSION || found == 0 { Ok(()) } else { Err(StartError::OtherAbi { found }) }
+    match host.abi {
+        ABI_VERSION | 0 => Ok(host),
+        other => Err(StartError::OtherAbi { found: format!("version {other}") }),
+    }
 }
 
 /// The key of names: the maps' own, or a new one for new maps.
-fn host(maps: &mut Maps) -> Result<NameKey, StartError> {
+fn host(maps: &mut Maps, rename_lock: u64) -> Result<NameKey, StartError> {
     let host = maps.host.get(&0, 0).map_err(StartError::Read)?;
     if host.abi == ABI_VERSION {
         return Ok(host.names);
     }
     let names = NameKey { k0: random()?, k1: random()? };
-    let host = Host { abi: ABI_VERSION, reserved: 0, names, filesystems: host.filesystems };
+    let filesystems = host.filesystems;
+    let host = Host { abi: ABI_VERSION, reserved: 0, names, filesystems, rename_lock };
     maps.host.set(0, host, 0).map_err(StartError::Write)?;
     Ok(names)
 }

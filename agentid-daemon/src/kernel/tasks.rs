@@ -14,7 +14,7 @@ use agentid_common::{
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::{
-    maps::{TagError, Tags},
+    maps::{MapsError, TagError, Tags},
     object::ObjectError,
 };
 
@@ -28,8 +28,8 @@ pub enum ReadError {
     Torn(usize),
     #[error("read the kernel's maps")]
     Map(#[from] aya::maps::MapError),
-    #[error("open the ring of records: it was taken already")]
-    RingTaken,
+    #[error(transparent)]
+    Ring(#[from] MapsError),
 }
 
 #[derive(Debug, thiserror::Error)]
