@@ -79,7 +79,7 @@ use crate::{
 };
 
 layouts! {
-    Tag as "Tag" [32] { generation: u64, slot: u32, counted: u32, invocation: InvocationId, }
+    Tag as "Tag" [32] { generation: u64, slot: u32, mark: u32, invocation: InvocationId, }
     Instance as "Instance" [72] {
         generation: u64, deadline: u64, policy: u64, params: u64, parent_generation: u64, parent: u32, state: State,
         mode: Mode, ladder: Ladder, invocation: InvocationId,

@@ -14,8 +14,8 @@ pub struct InvocationId(pub [u8; 16]);
 pub struct Tag {
     pub generation: u64,
     pub slot: u32,
-    /// [`COUNTED`] while the task is part of its instance's live count; a socket never is.
-    pub counted: u32,
+    /// [`COUNTED`] or [`LISTENS`], else 0.
+    pub mark: u32,
     pub invocation: InvocationId,
 }
 
@@ -27,8 +27,12 @@ impl Tag {
     }
 }
 
-/// Value of [`Tag::counted`] for a task that the live count includes.
+/// Value of [`Tag::mark`] for a task that the live count of its instance includes.
 pub const COUNTED: u32 = 1;
+
+/// Value of [`Tag::mark`] for a socket that listens, and for one that was accepted: who is at the other end has come by
+/// himself.
+pub const LISTENS: u32 = 2;
 
 /// Value of [`Tag::slot`] for the daemon's own tasks: no run, but the one process that may handle agentid's objects.
 pub const KEEPER_SLOT: u32 = u32::MAX - 1;

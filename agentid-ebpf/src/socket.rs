@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 
 use agentid_common::{
-    tag::{KEEPER_SLOT, Tag},
+    tag::{KEEPER_SLOT, LISTENS, Tag},
     verdict::Fault,
 };
 
@@ -36,8 +36,44 @@ pub fn tag(sock: *const c_void) -> Option<*mut Tag> {
 pub fn mark(sock: Sock, maker: Tag) -> Result<(), Fault> {
     let own = SOCKETS.get_or_create(sock.0.cast()).ok_or(Fault::SocketStorage)?;
     // SAFETY: a value of socket storage lives as long as its socket.
-    unsafe { *own = Tag { counted: 0, ..maker } };
+    unsafe { *own = Tag { mark: 0, ..maker } };
     Ok(())
+}
+
+/// Says that those at the other end come to this socket of a run, and to what is accepted from it.
+#[inline(always)]
+pub fn listens(sock: Sock, tag: &Tag) {
+    set(sock, tag, LISTENS);
+}
+
+/// Says that this socket of a run goes to its peer.
+#[inline(always)]
+pub fn calls(sock: Sock, tag: &Tag) {
+    set(sock, tag, 0);
+}
+
+/// What another run has made stays as it is, and its peers are judged.
+#[inline(always)]
+fn set(sock: Sock, tag: &Tag, mark: u32) {
+    if sock.is_null() {
+        return;
+    }
+    if let Some(own) = self::tag(sock.0.cast()) {
+        // SAFETY: a value of socket storage lives as long as its socket.
+        unsafe {
+            if (*own).is_of_the_run_of(tag) {
+                (*own).mark = mark;
+            }
+        }
+    }
+}
+
+/// Whether a run has accepted this socket where it listened.
+#[inline(always)]
+pub fn was_called(sock: Sock, tag: &Tag) -> bool {
+    // SAFETY: a value of socket storage lives as long as its socket.
+    self::tag(sock.0.cast())
+        .is_some_and(|own| unsafe { (*own).mark == LISTENS && (*own).is_of_the_run_of(tag) })
 }
 
 /// The mark of what the daemon makes.

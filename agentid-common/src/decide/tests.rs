@@ -86,7 +86,7 @@ impl Facts for Tables {
 }
 
 const SLOT: u32 = 3;
-const TAG: Tag = Tag { generation: 10, slot: SLOT, counted: 0, invocation: InvocationId([1; 16]) };
+const TAG: Tag = Tag { generation: 10, slot: SLOT, mark: 0, invocation: InvocationId([1; 16]) };
 const DEADLINE: u64 = 1_000;
 /// Scopes of the run in [`SLOT`].
 const POLICY: u64 = 100;

@@ -95,7 +95,7 @@ impl Canary {
         let tag = Tag {
             generation: GENERATION,
             slot: CANARY_SLOT,
-            counted: COUNTED,
+            mark: COUNTED,
             invocation: InvocationId::default(),
         };
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);

@@ -99,7 +99,7 @@ impl Question<'_> {
         Tag {
             generation: self.run.place.generation,
             slot: self.run.place.slot,
-            counted: COUNTED,
+            mark: COUNTED,
             invocation: InvocationId(self.run.id.into_bytes()),
         }
     }

@@ -43,10 +43,10 @@ fn leave(task: *const task_struct) {
     // SAFETY: values of task storage and of arrays; the two programs never look at one task at the same time,
     // because a task is freed after it has exited.
     unsafe {
-        if (*tag).counted != COUNTED {
+        if (*tag).mark != COUNTED {
             return;
         }
-        (*tag).counted = 0;
+        (*tag).mark = 0;
         let Some(instance) = INSTANCES.get((*tag).slot) else {
             return;
         };

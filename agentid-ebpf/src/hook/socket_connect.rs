@@ -20,15 +20,21 @@ use crate::{
         peer::{self, Asked, Sight},
     },
     settle::{Allowed, conclude_apart},
-    subject,
+    socket, subject,
 };
 
 #[lsm(hook = "socket_connect")]
 pub fn socket_connect(ctx: LsmContext) -> i32 {
     let Some(tag) = subject::run() else { return 0 };
-    let sight = peer::of_connect(Socket(ctx.arg(0)), SockAddr(ctx.arg(1)), ctx.arg(2));
+    let socket = Socket(ctx.arg(0));
+    let sight = peer::of_connect(socket, SockAddr(ctx.arg(1)), ctx.arg(2));
     let allowed = if sight.asked == Asked::Unix { Allowed::Counted } else { Allowed::Recorded };
-    judge(Hook::SocketConnect, allowed, tag, sight)
+    let calls = sight.asked == Asked::Peer;
+    let errno = judge(Hook::SocketConnect, allowed, tag, sight);
+    if calls && errno == 0 {
+        socket::calls(socket.sock(), tag);
+    }
+    errno
 }
 
 /// Holds a run to its rules for what a hook has seen.

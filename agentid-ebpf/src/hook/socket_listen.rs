@@ -12,11 +12,16 @@ use agentid_common::{net::Verb, verdict::Hook};
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use super::socket_connect::judge;
-use crate::{kfield::Socket, object::peer, settle::Allowed, subject};
+use crate::{kfield::Socket, object::peer, settle::Allowed, socket, subject};
 
 #[lsm(hook = "socket_listen")]
 pub fn socket_listen(ctx: LsmContext) -> i32 {
     let Some(tag) = subject::run() else { return 0 };
-    let sight = peer::of_own(Socket(ctx.arg(0)), Verb::Listen);
-    judge(Hook::SocketListen, Allowed::Recorded, tag, sight)
+    let socket = Socket(ctx.arg(0));
+    let sight = peer::of_own(socket, Verb::Listen);
+    let errno = judge(Hook::SocketListen, Allowed::Recorded, tag, sight);
+    if errno == 0 {
+        socket::listens(socket.sock(), tag);
+    }
+    errno
 }

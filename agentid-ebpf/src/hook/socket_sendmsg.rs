@@ -6,7 +6,7 @@
 //!
 //! A message that names its peer is judged by that: UDP, ICMP, and TCP that connects by it (Fast Open). Any other is
 //! judged by the peer that the socket has now, so that a socket that came from elsewhere, and one whose rules have
-//! changed, is judged at its next message.
+//! changed, is judged at its next message. Who has come to where the run listens is answered: the accept was judged.
 //!
 //! Sockets that the kernel has made for itself pass: NFS and its like send on them while a task waits, to where a mount
 //! said. No descriptor leads to them. What is not INET passes.
@@ -32,6 +32,6 @@ pub fn socket_sendmsg(ctx: LsmContext) -> i32 {
     if socket.file().is_null() {
         return 0;
     }
-    let sight = peer::of_message(socket, Message(ctx.arg(1)));
+    let sight = peer::of_message(socket, Message(ctx.arg(1)), tag);
     judge(Hook::SocketSendmsg, Allowed::Counted, tag, sight)
 }

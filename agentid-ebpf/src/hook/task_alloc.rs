@@ -52,13 +52,13 @@ fn inherit(child: *const task_struct, tag: &Tag) -> Answer {
     // SAFETY: both are values of maps, and only programs on this hook have seen `own`.
     unsafe {
         // While a daemon takes over from another, both have a program here: the task is counted by the first.
-        if (*own).counted == COUNTED && (*own).generation == tag.generation {
+        if (*own).mark == COUNTED && (*own).generation == tag.generation {
             return Ok(0);
         }
         *own = Tag {
             generation: tag.generation,
             slot: tag.slot,
-            counted: COUNTED,
+            mark: COUNTED,
             invocation: tag.invocation,
         };
         count::add(&raw mut (*activity).live, 1);

@@ -4,11 +4,15 @@ use agentid_common::{
     net::{Address, Peer, Verb},
     record::PeerBody,
     socket::{AF_INET, AF_INET6, AF_UNIX, AF_UNSPEC, Transport, transport},
+    tag::Tag,
     verdict::{Answer, Fault, Reason, Refusal},
 };
 
 use super::ancillary;
-use crate::kfield::{Message, Sock, SockAddr, Socket, read_into};
+use crate::{
+    kfield::{Message, Sock, SockAddr, Socket, read_into},
+    socket,
+};
 
 /// include/net/tcp_states.h
 const TCP_CLOSE: u8 = 7;
@@ -43,7 +47,8 @@ struct SockAddrIn6 {
 pub enum Asked {
     /// The peer, or the run's own address, that the body shows.
     Peer,
-    /// Nothing that rules speak of: to forget a peer, to send to none, to be bound to no port, or another kind of socket.
+    /// Nothing that rules speak of: to forget a peer, to send to none, to answer who has come, to be bound to no port, or
+    /// another kind of socket.
     Nobody,
     /// A unix socket, which is judged where the kernel has found it (`hook::unix`).
     Unix,
@@ -195,7 +200,7 @@ fn read_own(socket: Socket, body: &mut PeerBody) -> Asked {
 
 /// The peer of a message: the one that it names, or the one that the socket has.
 #[inline(always)]
-pub fn of_message(socket: Socket, message: Message) -> Sight {
+pub fn of_message(socket: Socket, message: Message, tag: &Tag) -> Sight {
     let mut sight = Sight::new(Verb::Connect);
     let sock = socket.sock();
     if sock.is_null() {
@@ -213,7 +218,9 @@ pub fn of_message(socket: Socket, message: Message) -> Sight {
     if named && protocol != Transport::Tcp {
         sight.verb = Verb::Send;
     }
-    let asked = if !named {
+    let asked = if !named && socket::was_called(sock, tag) {
+        Asked::Nobody
+    } else if !named {
         read_current(sock, protocol, &mut sight.body)
     } else if flags & MSG_BATCH != 0 {
         // More come with this one, and of those to the same address the kernel does not ask (net/socket.c:

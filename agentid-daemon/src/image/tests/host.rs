@@ -162,12 +162,8 @@ pub(super) struct Run {
     pub(super) policy: CompiledPolicy,
 }
 
-pub(super) const TAG: Tag = Tag {
-    generation: 7,
-    slot: 1,
-    counted: 0,
-    invocation: agentid_common::tag::InvocationId([0; 16]),
-};
+pub(super) const TAG: Tag =
+    Tag { generation: 7, slot: 1, mark: 0, invocation: agentid_common::tag::InvocationId([0; 16]) };
 
 pub(super) fn parsed(rules: &str) -> Policy {
     let text = format!("name = 'p'\nttl = '1m'\n{rules}");

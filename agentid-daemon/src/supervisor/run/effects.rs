@@ -202,7 +202,7 @@ fn tag_of(run: &Run) -> Tag {
     Tag {
         generation: run.place.generation,
         slot: run.place.slot,
-        counted: COUNTED,
+        mark: COUNTED,
         invocation: InvocationId(run.id.into_bytes()),
     }
 }
