@@ -76,6 +76,8 @@ pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
 /// Number of ICMP in the IP header. Rules mean ICMPv6 by it too.
 pub const ICMP: u8 = 1;
+/// Number of ICMPv6 in the IP header.
+pub const ICMPV6: u8 = 58;
 
 /// An address in the 16 bytes of IPv6, IPv4 as `::ffff:a.b.c.d`.
 #[repr(transparent)]

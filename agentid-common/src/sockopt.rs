@@ -9,6 +9,7 @@
 //! | `IPV6_HOPOPTS`, `IPV6_DSTOPTS`, `IPV6_RTHDRDSTS`, `IPV6_2292*`, router alert | headers that others act upon |
 //! | `IPV6_FLOWLABEL_MGR`, `IPV6_FLOWINFO_SEND` | a label brings such headers along |
 //! | `IPV6_NEXTHOP`, `SO_DONTROUTE`, `SO_BINDTODEVICE`, `SO_MARK`, `*_UNICAST_IF`, a lasting `IPV6_PKTINFO` | another way there |
+//! | `IP_LOCAL_PORT_RANGE` | the run, and not the kernel, chooses the port of a socket that is bound to none |
 //! | `*_TRANSPARENT`, `*_FREEBIND` | an address that is not the host's |
 //! | `*_HDRINCL`, `TCP_REPAIR*`, `TCP_MD5SIG`, `TCP_AO_*`, `IP*_XFRM_POLICY` | packets or connections that are made up |
 //! | `TCP_ULP` | another protocol on the socket; which one the hook is not told, so kernel TLS is denied too |
@@ -47,9 +48,9 @@ pub const fn may_set(level: i32, option: i32) -> bool {
         level::TCP => matches!(option, 1..=10 | 12 | 18 | 23 | 25 | 30 | 36),
         // CORK: the first part's address is everyone's. SEGMENT, GRO.
         level::UDP => matches!(option, 1 | 103 | 104),
-        // TOS, TTL; PKTINFO, which tells where something came; MTU_DISCOVER, RECVERR, RECVTTL, RECVTOS;
-        // BIND_ADDRESS_NO_PORT; MULTICAST_IF, MULTICAST_TTL, MULTICAST_LOOP; MULTICAST_ALL; LOCAL_PORT_RANGE.
-        level::IP => matches!(option, 1 | 2 | 8 | 10..=13 | 24 | 32..=34 | 49 | 51),
+        // TOS, TTL; RECVOPTS, RETOPTS, which tell what came; PKTINFO, which tells where; MTU_DISCOVER, RECVERR, RECVTTL,
+        // RECVTOS; BIND_ADDRESS_NO_PORT; MULTICAST_IF, MULTICAST_TTL, MULTICAST_LOOP; MULTICAST_ALL.
+        level::IP => matches!(option, 1 | 2 | 6..=8 | 10..=13 | 24 | 32..=34 | 49),
         // UNICAST_HOPS, MULTICAST_IF, MULTICAST_HOPS, MULTICAST_LOOP; MTU_DISCOVER, MTU, RECVERR, V6ONLY; MULTICAST_ALL;
         // RECVPKTINFO; RECVHOPLIMIT; RECVPATHMTU; DONTFRAG; RECVTCLASS, TCLASS; AUTOFLOWLABEL; ADDR_PREFERENCES.
         level::IPV6 => matches!(
@@ -115,6 +116,7 @@ mod tests {
         ("IP_ADD_SOURCE_MEMBERSHIP", 0, 39),
         ("MCAST_JOIN_GROUP", 0, 42),
         ("IP_UNICAST_IF", 0, 50),
+        ("IP_LOCAL_PORT_RANGE", 0, 51),
         ("IPT_SO_SET_REPLACE", 0, 64),
         ("MRT_INIT", 0, 200),
         ("IPV6_ADDRFORM", 41, 1),

@@ -4,16 +4,24 @@
 //! net/ipv4/ip_output.c and net/ipv6/ip6_output.c, `*_finish_output`; kernel/bpf/cgroup.c, `__cgroup_bpf_run_filter_skb`.
 //! Cannot see: packets of sockets that no run has made, raw and packet sockets that write their own headers.
 //!
+//! What a socket's hooks have seen another thread may change before the kernel looks again: without the socket's lock UDP
+//! and ICMP take the peer from it (net/ipv6/udp.c, `udpv6_sendmsg`), and a listener waits for the lock after its hook. So
+//! the destination of a datagram is judged by its own header, and the place of a listener at each segment that comes to it.
+//! TCP keeps the peer that it was judged for, under its lock, and is not asked again: a host may have its own reasons to
+//! send its packets elsewhere by now (DNAT of a service's address). Options of IPv4, and headers that IPv6 has before its
+//! payload, would send packets elsewhere on behalf of the run.
+//!
 //! The current task is whoever the CPU happens to run, so the socket alone tells the run. Nothing is recorded here: a
 //! connection that ends would fill the ring. Denials are counted.
 
 use agentid_common::{
     decide::{
         lifecycle::standing,
-        packet::{Packet, may_pass},
+        packet::{Packet, Way, may_pass},
     },
     map::CANARY_SLOT,
-    net::TCP,
+    net::{Address, ICMP, ICMPV6, Peer, TCP, UDP, Verb},
+    socket::AF_INET,
     tag::Tag,
     verdict::{Hook, Verdict, settle},
 };
@@ -36,6 +44,7 @@ mod state {
     pub const TIME_WAIT: u32 = 6;
     pub const CLOSE: u32 = 7;
     pub const LAST_ACK: u32 = 9;
+    pub const LISTEN: u32 = 10;
     pub const CLOSING: u32 = 11;
 }
 
@@ -77,8 +86,11 @@ fn check(hook: Hook, buffer: *mut __sk_buff) -> i32 {
 
 #[inline(always)]
 fn judge(hook: Hook, buffer: *const __sk_buff, sock: *const bpf_sock, tag: &Tag) -> i32 {
-    // What a packet's own addresses and ports must say of a live run's rules has its place here.
-    let answer = may_pass(&Live, tag, || read(buffer, sock));
+    let way = |peer: &mut Peer| match hook {
+        Hook::SkbEgress => going(buffer, peer),
+        _ => coming(sock, peer),
+    };
+    let answer = may_pass(&Live, tag, way, || read(buffer, sock));
     if answer.is_ok() {
         return PASS;
     }
@@ -94,6 +106,79 @@ fn judge(hook: Hook, buffer: *const __sk_buff, sock: *const bpf_sock, tag: &Tag)
         count::verdict(hook, &settled);
     }
     DROP
+}
+
+/// Where a packet goes, by its own header.
+#[inline(always)]
+fn going(buffer: *const __sk_buff, peer: &mut Peer) -> Way {
+    let mut head = [0_u8; 20];
+    if !load(buffer, 0, &mut head) {
+        return Way::Unread;
+    }
+    match head[0] >> 4 {
+        4 if head[0] & 0xf == 5 => {
+            peer.protocol = head[9];
+            peer.address = Address::v4([head[16], head[17], head[18], head[19]]);
+            let fragment = u16::from_be_bytes([head[6], head[7]]) & 0x1fff;
+            if fragment == 0 { going_to(buffer, 20, peer) } else { Way::Unread }
+        }
+        6 => {
+            peer.protocol = head[6];
+            if load(buffer, 24, &mut peer.address.0) {
+                going_to(buffer, 40, peer)
+            } else {
+                Way::Unread
+            }
+        }
+        _ => Way::Detour,
+    }
+}
+
+/// The rest of it, by the header of the protocol.
+#[inline(always)]
+fn going_to(buffer: *const __sk_buff, header: u32, peer: &mut Peer) -> Way {
+    match peer.protocol {
+        TCP => Way::Free,
+        UDP => {
+            let mut ports = [0_u8; 4];
+            if !load(buffer, header, &mut ports) {
+                return Way::Unread;
+            }
+            peer.port = u16::from_be_bytes([ports[2], ports[3]]);
+            Way::Judged
+        }
+        ICMP | ICMPV6 => {
+            peer.protocol = ICMP;
+            Way::Judged
+        }
+        _ => Way::Detour,
+    }
+}
+
+/// Where a packet comes to, if that is a listener.
+#[inline(always)]
+fn coming(sock: *const bpf_sock, peer: &mut Peer) -> Way {
+    // SAFETY: the verifier checks the layout.
+    unsafe {
+        if (*sock).state != state::LISTEN {
+            return Way::Free;
+        }
+        peer.verb = Verb::Accept;
+        peer.protocol = TCP;
+        peer.port = (*sock).src_port as u16;
+        if (*sock).family == u32::from(AF_INET) {
+            peer.address = Address::v4((*sock).src_ip4.to_ne_bytes());
+        } else {
+            let mut bytes = [0; 16];
+            let words =
+                [(*sock).src_ip6[0], (*sock).src_ip6[1], (*sock).src_ip6[2], (*sock).src_ip6[3]];
+            for (place, word) in bytes.chunks_exact_mut(4).zip(words) {
+                place.copy_from_slice(&word.to_ne_bytes());
+            }
+            peer.address = Address::v6(bytes);
+        }
+    }
+    Way::Judged
 }
 
 /// What a packet carries. What cannot be read is one that carries something.
@@ -144,7 +229,7 @@ fn length_of_ip(buffer: *const __sk_buff) -> Option<u32> {
 
 /// Copies bytes of a packet, counted from the header of IP.
 #[inline(always)]
-fn load(buffer: *const __sk_buff, offset: u32, into: &mut [u8; 20]) -> bool {
+fn load<const N: usize>(buffer: *const __sk_buff, offset: u32, into: &mut [u8; N]) -> bool {
     // SAFETY: the helper writes as many bytes as there are, or none.
     unsafe {
         bpf_skb_load_bytes(buffer.cast(), offset, into.as_mut_ptr().cast(), into.len() as u32) == 0

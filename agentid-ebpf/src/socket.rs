@@ -43,28 +43,27 @@ pub fn mark(sock: Sock, maker: Tag) -> Result<(), Fault> {
 /// Says that those at the other end come to this socket of a run, and to what is accepted from it.
 #[inline(always)]
 pub fn listens(sock: Sock, tag: &Tag) {
-    set(sock, tag, LISTENS);
-}
-
-/// Says that this socket of a run goes to its peer.
-#[inline(always)]
-pub fn calls(sock: Sock, tag: &Tag) {
-    set(sock, tag, 0);
-}
-
-/// What another run has made stays as it is, and its peers are judged.
-#[inline(always)]
-fn set(sock: Sock, tag: &Tag, mark: u32) {
-    if sock.is_null() {
-        return;
-    }
-    if let Some(own) = self::tag(sock.0.cast()) {
+    if !sock.is_null()
+        && let Some(own) = self::tag(sock.0.cast())
+    {
         // SAFETY: a value of socket storage lives as long as its socket.
         unsafe {
+            // The peers of what another run has made are judged.
             if (*own).is_of_the_run_of(tag) {
-                (*own).mark = mark;
+                (*own).mark = LISTENS;
             }
         }
+    }
+}
+
+/// Says that this socket goes to its peer, whichever run has made it.
+#[inline(always)]
+pub fn calls(sock: Sock) {
+    if !sock.is_null()
+        && let Some(own) = tag(sock.0.cast())
+    {
+        // SAFETY: a value of socket storage lives as long as its socket.
+        unsafe { (*own).mark = 0 };
     }
 }
 

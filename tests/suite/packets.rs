@@ -1,9 +1,13 @@
 //! After the end of a run nothing more passes on its sockets, and those at the other end hear of it.
 
 use std::{
+    fs,
     io::{ErrorKind, Read as _, Write as _},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
-    os::fd::AsRawFd as _,
+    ops::Range,
+    os::fd::{AsRawFd, FromRawFd as _, OwnedFd},
+    path::PathBuf,
+    time::Duration,
 };
 
 use agentid_common::instance::{Instance, State};
@@ -12,6 +16,7 @@ use agentid_tests::{
     step::{Protocol, Step},
 };
 use anyhow::{Context as _, Result, bail, ensure};
+use nix::sys::socket::{Backlog, SockaddrIn, SockaddrIn6, bind, listen};
 
 /// Loopback addresses.
 fn places(port: u16) -> [SocketAddr; 2] {
@@ -25,8 +30,13 @@ fn listener(family: usize) -> Result<TcpListener> {
         .context("no port is free")
 }
 
+/// A receiver of datagrams at a port that `fixture` grants.
 fn receiver(family: usize) -> Result<UdpSocket> {
-    let found = (20_000..30_000).find_map(|port| UdpSocket::bind(places(port)[family]).ok());
+    bound(20_000..30_000, family)
+}
+
+fn bound(mut ports: Range<u16>, family: usize) -> Result<UdpSocket> {
+    let found = ports.find_map(|port| UdpSocket::bind(places(port)[family]).ok());
     let found = found.context("no port is free")?;
     found.set_nonblocking(true)?;
     Ok(found)
@@ -56,6 +66,42 @@ fn calling(run: &mut Run, family: usize) -> Result<TcpStream> {
         return Ok(stream);
     }
     bail!("no port is free")
+}
+
+/// The only socket of a run, taken from it as root may.
+fn socket_of(run: &Run) -> Result<OwnedFd> {
+    let is_socket = |path: &PathBuf| {
+        fs::read_link(path).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"))
+    };
+    let folder = fs::read_dir(format!("/proc/{}/fd", run.tgid()))?;
+    let paths = folder.map(|entry| Ok(entry?.path())).collect::<Result<Vec<PathBuf>>>()?;
+    let sockets: Vec<_> = paths.into_iter().filter(is_socket).collect();
+    let [path] = sockets.as_slice() else { bail!("{sockets:?} are not one socket") };
+    let number: libc::c_int = path.file_name().context("no name")?.to_string_lossy().parse()?;
+    // SAFETY: plain system calls; both descriptors are new and nobody else's.
+    unsafe {
+        let process = libc::syscall(libc::SYS_pidfd_open, run.tgid(), 0);
+        ensure!(process >= 0, "pidfd_open: {}", std::io::Error::last_os_error());
+        let process = OwnedFd::from_raw_fd(i32::try_from(process)?);
+        let socket = libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), number, 0);
+        ensure!(socket >= 0, "pidfd_getfd: {}", std::io::Error::last_os_error());
+        Ok(OwnedFd::from_raw_fd(i32::try_from(socket)?))
+    }
+}
+
+/// Has every packet of a socket carry an option that means nothing, or none any more.
+fn set_options(socket: &impl AsRawFd, family: usize, some: bool) -> Result<()> {
+    let (level, name, bytes): (_, _, &[u8]) = if family == 0 {
+        (libc::IPPROTO_IP, libc::IP_OPTIONS, &[1, 1, 1, 0])
+    } else {
+        (libc::IPPROTO_IPV6, libc::IPV6_DSTOPTS, &[0, 0, 1, 4, 0, 0, 0, 0])
+    };
+    let length = if some { bytes.len() as libc::socklen_t } else { 0 };
+    let (socket, bytes) = (socket.as_raw_fd(), bytes.as_ptr().cast());
+    // SAFETY: the bytes are of the given length.
+    let failed = unsafe { libc::setsockopt(socket, level, name, bytes, length) };
+    ensure!(failed == 0, "setsockopt: {}", std::io::Error::last_os_error());
+    Ok(())
 }
 
 /// Bytes that have arrived and were not read.
@@ -160,6 +206,108 @@ fn no_byte_comes_in_after_the_end() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// P2: no packet of a run is sent on from where its socket was judged for, also when somebody else has set the socket up
+/// for that; and nobody but runs is held to that.
+#[test]
+fn no_packet_takes_a_detour() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    for uid in USERS {
+        for family in [0, 1] {
+            let what = format!("uid {uid}, family {family}");
+            let mut run = Run::of(&daemon, uid)?;
+            let peer = receiver(family)?;
+            let call = Step::Call { to: peer.local_addr()?, protocol: Protocol::Udp };
+            assert_eq!(run.errno(&call)?, 0, "{what}");
+            let socket = socket_of(&run)?;
+            set_options(&socket, family, true)?;
+            assert_eq!(run.errno(&Step::Say)?, libc::EPERM, "{what}");
+            assert!(peer.recv(&mut [0; 8]).is_err(), "{what}");
+            set_options(&socket, family, false)?;
+            assert_eq!(run.errno(&Step::Say)?, 0, "{what}");
+            peer.recv(&mut [0; 8]).with_context(|| what.clone())?;
+        }
+    }
+    for family in [0, 1] {
+        let (own, peer) = (receiver(family)?, receiver(family)?);
+        set_options(&own, family, true)?;
+        own.send_to(b"x", peer.local_addr()?)?;
+        peer.recv(&mut [0; 8])?;
+    }
+    Ok(())
+}
+
+/// P2: a datagram goes where the rules let the run send it, whoever has set the socket up and sends on it: what a hook has
+/// seen of a socket may be something else by the time the kernel looks.
+#[test]
+fn no_datagram_goes_where_no_rule_lets_it() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    for uid in USERS {
+        for family in [0, 1] {
+            let what = format!("uid {uid}, family {family}");
+            let mut run = Run::of(&daemon, uid)?;
+            let (peer, stranger) = (receiver(family)?, bound(30_000..40_000, family)?);
+            let call = Step::Call { to: peer.local_addr()?, protocol: Protocol::Udp };
+            assert_eq!(run.errno(&call)?, 0, "{what}");
+            let socket = UdpSocket::from(socket_of(&run)?);
+            let denied = run.totals(&daemon)?.denied;
+            socket.connect(stranger.local_addr()?)?;
+            let refused = socket.send(b"x").map_err(|error| error.raw_os_error());
+            assert_eq!(refused, Err(Some(libc::EPERM)), "{what}");
+            assert!(stranger.recv(&mut [0; 8]).is_err(), "{what}");
+            assert_eq!(run.totals(&daemon)?.denied, denied + 1, "{what}");
+            socket.connect(peer.local_addr()?)?;
+            socket.send(b"x").with_context(|| what.clone())?;
+            peer.recv(&mut [0; 8]).with_context(|| what.clone())?;
+        }
+    }
+    Ok(())
+}
+
+/// P2: nobody gets to a listener of a run where it may not listen, however the socket has come there.
+#[test]
+fn no_connection_comes_where_the_run_may_not_listen() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    for uid in USERS {
+        for family in [0, 1] {
+            for granted in [true, false] {
+                let what = format!("uid {uid}, family {family}, granted {granted}");
+                let mut run = Run::of(&daemon, uid)?;
+                drop(called(&mut run, &listener(family)?)?);
+                let socket = socket_of(&run)?;
+                let at = listen_with(&socket, family, granted)?;
+                let denied = run.totals(&daemon)?.denied;
+                let came = TcpStream::connect_timeout(&at, Duration::from_millis(500));
+                let came = came.map(drop).map_err(|error| error.kind());
+                assert_eq!(came, if granted { Ok(()) } else { Err(ErrorKind::TimedOut) }, "{what}");
+                assert_eq!(run.totals(&daemon)?.denied > denied, !granted, "{what}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Has a socket of TCP forget its peer, and listen at a port that `fixture` grants, or at one that it does not.
+fn listen_with(socket: &OwnedFd, family: usize, granted: bool) -> Result<SocketAddr> {
+    let nobody =
+        libc::sockaddr { sa_family: libc::AF_UNSPEC as libc::sa_family_t, sa_data: [0; 14] };
+    let length = size_of_val(&nobody) as libc::socklen_t;
+    // SAFETY: the address is of the given length.
+    let failed = unsafe { libc::connect(socket.as_raw_fd(), &raw const nobody, length) };
+    ensure!(failed == 0, "connect: {}", std::io::Error::last_os_error());
+    let mut ports = if granted { 20_000..30_000 } else { 30_000..40_000 };
+    let at = ports.find_map(|port| {
+        let at = places(port)[family];
+        let bound = match at {
+            SocketAddr::V4(at) => bind(socket.as_raw_fd(), &SockaddrIn::from(at)),
+            SocketAddr::V6(at) => bind(socket.as_raw_fd(), &SockaddrIn6::from(at)),
+        };
+        bound.ok().map(|()| at)
+    });
+    let at = at.context("no port is free")?;
+    listen(socket, Backlog::new(1)?)?;
+    Ok(at)
 }
 
 /// P4: datagrams too, both ways.

@@ -3,7 +3,7 @@
 use crate::{
     decide::lifecycle::{Question, Scopes, ask_each},
     facts::Facts,
-    net::{Address, Peer, PeerKey, PortKey},
+    net::{Address, Peer, PeerKey, PortKey, Verb},
     tag::Tag,
     verdict::{Answer, Reason, Refusal},
 };
@@ -31,6 +31,25 @@ impl<F: Facts> Question for MayUse<'_, F> {
             rules_allow(self.facts, scopes, &ipv4)?;
         }
         Ok(rule)
+    }
+}
+
+/// May the packet pass, as far as its addresses go? Where it comes to is judged as taking a connection, and where it goes to
+/// as sending there: with a message that says so, or to the peer that the socket has.
+pub(super) struct MayPass<'a, F> {
+    pub facts: &'a F,
+    pub peer: &'a Peer,
+}
+
+impl<F: Facts> Question for MayPass<'_, F> {
+    #[inline(always)]
+    fn ask(&self, scopes: &Scopes) -> Answer {
+        let Self { facts, peer } = *self;
+        if peer.verb.is_local() {
+            return MayUse { facts, peer }.ask(scopes);
+        }
+        rules_allow(facts, scopes, peer)
+            .or_else(|_| rules_allow(facts, scopes, &Peer { verb: Verb::Connect, ..*peer }))
     }
 }
 

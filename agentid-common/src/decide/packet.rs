@@ -1,10 +1,11 @@
 //! May a packet of a run's socket pass?
 
 use crate::{
-    decide::lifecycle::may_go_on,
+    decide::{lifecycle::alive, net::MayPass},
     facts::Facts,
+    net::{Address, Peer, Verb},
     tag::Tag,
-    verdict::{Answer, Refusal},
+    verdict::{Answer, Fault, Reason, Refusal},
 };
 
 /// A packet, as far as it matters for a run that is over. What cannot be read of it is a packet that carries something.
@@ -26,12 +27,41 @@ impl Packet {
     }
 }
 
-/// Of a run that is over, or stands on one that is, nothing passes but what ends connections: the other end hears that
-/// there is nothing more to come, and nothing else.
+/// What a packet has to be judged for, by its socket and its own headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Nothing: whom TCP talks to cannot change once it was judged.
+    Free,
+    /// Where it goes, or comes to.
+    Judged,
+    /// Options, or headers before the one of its protocol, which may have it sent on from there.
+    Detour,
+    /// Its header cannot be read.
+    Unread,
+}
+
+/// Of a run that is alive passes what goes to a peer that its rules grant, and what comes to where they let it listen. Of one
+/// that is over, or stands on one that is, nothing passes but what ends connections: the other end hears that there is
+/// nothing more to come, and nothing else.
+///
+/// The hooks on sockets have been asked already. What they saw another thread may have changed since: a socket's address is
+/// what the packets say.
 #[inline(always)]
-pub fn may_pass<F: Facts>(facts: &F, tag: &Tag, packet: impl FnOnce() -> Packet) -> Answer {
-    match may_go_on(facts, tag) {
+pub fn may_pass<F: Facts>(
+    facts: &F,
+    tag: &Tag,
+    way: impl FnOnce(&mut Peer) -> Way,
+    packet: impl FnOnce() -> Packet,
+) -> Answer {
+    let mut peer = Peer { address: Address::ANY_V6, port: 0, protocol: 0, verb: Verb::Send };
+    match alive(facts, tag) {
+        Ok(alive) => match way(&mut peer) {
+            Way::Free => Ok(0),
+            Way::Judged => alive.each(facts, &MayPass { facts, peer: &peer }),
+            Way::Detour => Err(Refusal::denied(Reason::SocketOption)),
+            Way::Unread => Err(Refusal::Fault(Fault::AddressRead)),
+        },
         Err(Refusal::Denied { .. }) if packet().only_ends() => Ok(0),
-        answer => answer,
+        Err(refused) => Err(refused),
     }
 }

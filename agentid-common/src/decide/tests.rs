@@ -19,7 +19,7 @@ use crate::{
         file::{Search, may_access},
         lifecycle::{OnStack, Scopes, alive, may_go_on, standing},
         net::may_use,
-        packet::{Packet, may_pass},
+        packet::{Packet, Way, may_pass},
         unix::{self, may_talk},
     },
     facts::{Facts, Location, Turn, plain_loop},

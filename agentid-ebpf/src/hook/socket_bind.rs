@@ -4,7 +4,8 @@
 //! Called by net/socket.c: `__sys_bind`, which io_uring goes through as well, with the kernel's own copy of the address.
 //!
 //! Port 0 is free: the kernel chooses one, as it does for a socket that is not bound at all, and `socket_listen` is asked
-//! about what it chose. What is not INET passes.
+//! about what it chose. UDP that shares its port (`SO_REUSEADDR`) may be given one that another program shares as well.
+//! What is not INET passes.
 //! Cannot see: ports that the kernel gives without a bind.
 
 use agentid_common::verdict::Hook;

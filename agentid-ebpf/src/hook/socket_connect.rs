@@ -32,7 +32,7 @@ pub fn socket_connect(ctx: LsmContext) -> i32 {
     let calls = sight.asked == Asked::Peer;
     let errno = judge(Hook::SocketConnect, allowed, tag, sight);
     if calls && errno == 0 {
-        socket::calls(socket.sock(), tag);
+        socket::calls(socket.sock());
     }
     errno
 }

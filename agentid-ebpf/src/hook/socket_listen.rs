@@ -5,7 +5,7 @@
 //!
 //! The address and the port are those that the socket has now: what was bound to, or what the kernel chose. A socket
 //! without any gets a port of every address only after this hook, and is judged as port 0 of the address that stands for
-//! all. Should another thread give the socket another address meanwhile, `socket_accept` finds it.
+//! all. Should another thread give the socket another address meanwhile, each packet that comes finds it (`packet.rs`).
 //! Cannot see: sockets that listen already when they come to the run.
 
 use agentid_common::{net::Verb, verdict::Hook};
@@ -20,7 +20,8 @@ pub fn socket_listen(ctx: LsmContext) -> i32 {
     let socket = Socket(ctx.arg(0));
     let sight = peer::of_own(socket, Verb::Listen);
     let errno = judge(Hook::SocketListen, Allowed::Recorded, tag, sight);
-    if errno == 0 {
+    // Only what can listen: the mark would have another's messages pass without a question.
+    if errno == 0 && peer::may_listen(socket) {
         socket::listens(socket.sock(), tag);
     }
     errno

@@ -65,8 +65,7 @@ impl Turn for Pieces {
             return Flow::Stop;
         }
         if header.length < HEADER || header.length > self.left {
-            // The kernel refuses the message for it.
-            self.asked = Asked::Unread;
+            // The kernel would refuse the message for it.
             return Flow::Stop;
         }
         if !may_carry(header.level, header.kind) {

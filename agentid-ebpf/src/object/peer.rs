@@ -52,7 +52,7 @@ pub enum Asked {
     Nobody,
     /// A unix socket, which is judged where the kernel has found it (`hook::unix`).
     Unix,
-    /// An address family that no rule can name.
+    /// An address family that no rule can name, or an address that is too short for its family.
     Family,
     /// A socket of a kind that no run can make.
     Kind,
@@ -116,8 +116,11 @@ pub fn of_connect(socket: Socket, address: SockAddr, length: i32) -> Sight {
 #[inline(always)]
 fn read_connect(socket: Socket, address: SockAddr, length: i32, body: &mut PeerBody) -> Asked {
     let sock = socket.sock();
-    if length < 2 || sock.is_null() {
+    if sock.is_null() {
         return Asked::Unread;
+    }
+    if length < 2 {
+        return Asked::Family;
     }
     body.family = address.family();
     body.protocol = u8::try_from(sock.protocol()).unwrap_or(u8::MAX);
@@ -161,7 +164,7 @@ fn read_bind(socket: Socket, address: SockAddr, length: i32, body: &mut PeerBody
         Transport::Tcp | Transport::Udp => {}
     }
     if length < 2 {
-        return Asked::Unread;
+        return Asked::Family;
     }
     body.family = as_the_socket_reads(sock, address.family());
     read(address.0 as u64, length, protocol, body)
@@ -196,6 +199,17 @@ fn read_own(socket: Socket, body: &mut PeerBody) -> Asked {
         return Asked::Unread;
     }
     Asked::Peer
+}
+
+/// Whether a socket can begin to listen, or listens already.
+#[inline(always)]
+pub fn may_listen(socket: Socket) -> bool {
+    let sock = socket.sock();
+    if sock.is_null() || kind(sock) != Transport::Tcp {
+        return false;
+    }
+    let state = sock.state();
+    state == TCP_CLOSE || state == TCP_LISTEN
 }
 
 /// The peer of a message: the one that it names, or the one that the socket has.
@@ -236,7 +250,10 @@ pub fn of_message(socket: Socket, message: Message, tag: &Tag) -> Sight {
 fn read_named(sock: Sock, message: Message, protocol: Transport, body: &mut PeerBody) -> Asked {
     let (name, length) = (message.name(), message.name_length());
     let mut family = 0_u16;
-    if length < 2 || !read_into(&mut family, name) {
+    if length < 2 {
+        return Asked::Family;
+    }
+    if !read_into(&mut family, name) {
         return Asked::Unread;
     }
     body.family = as_the_socket_reads(sock, family);
@@ -283,14 +300,20 @@ fn read(at: u64, length: i32, protocol: Transport, body: &mut PeerBody) -> Asked
     let port;
     if body.family == AF_INET {
         let mut found = SockAddrIn::default();
-        if (length as usize) < size_of::<SockAddrIn>() || !read_into(&mut found, at) {
+        if (length as usize) < size_of::<SockAddrIn>() {
+            return Asked::Family;
+        }
+        if !read_into(&mut found, at) {
             return Asked::Unread;
         }
         body.address = Address::v4(found.address);
         port = found.port;
     } else if body.family == AF_INET6 {
         let mut found = SockAddrIn6::default();
-        if (length as usize) < size_of::<SockAddrIn6>() || !read_into(&mut found, at) {
+        if (length as usize) < size_of::<SockAddrIn6>() {
+            return Asked::Family;
+        }
+        if !read_into(&mut found, at) {
             return Asked::Unread;
         }
         body.address = Address::v6(found.address);

@@ -49,11 +49,20 @@ fn after_the_end_only_what_ends_a_connection_passes() {
         (false, false, false, false),
     ] {
         let packet = Packet { empty, ends, closing };
-        assert_eq!(may_pass(&tables(), &TAG, || packet), Ok(0), "{packet:?}");
-        let answer = may_pass(&over(), &TAG, || packet);
+        assert_eq!(may_pass(&tables(), &TAG, |_| Way::Free, || packet), Ok(0), "{packet:?}");
+        let answer = may_pass(&over(), &TAG, |_| Way::Free, || packet);
         assert_eq!(answer, if passes { Ok(0) } else { refused(Reason::Revoked) }, "{packet:?}");
     }
     let nobody = Tag { slot: 9, ..TAG };
     let ending = Packet { empty: true, ends: true, closing: true };
-    assert_eq!(may_pass(&tables(), &nobody, || ending), fault(Fault::InstanceLookup));
+    let answer = may_pass(&tables(), &nobody, |_| Way::Free, || ending);
+    assert_eq!(answer, fault(Fault::InstanceLookup));
+}
+
+#[test]
+fn a_packet_takes_no_detour() {
+    let answer = |way| may_pass(&tables(), &TAG, |_| way, Packet::default);
+    assert_eq!(answer(Way::Free), Ok(0));
+    assert_eq!(answer(Way::Detour), refused(Reason::SocketOption));
+    assert_eq!(answer(Way::Unread), fault(Fault::AddressRead));
 }
