@@ -55,6 +55,8 @@ pub struct Instance {
     pub policy: u64,
     /// Scope of the entries that the run's parameters add.
     pub params: u64,
+    /// Proof that both scopes were written together: see [`Self::bound_to`].
+    pub bond: u64,
     /// Generation that the parent's slot must still have.
     pub parent_generation: u64,
     /// Slot of the run that delegated to this one, or [`NO_SLOT`].
@@ -63,6 +65,21 @@ pub struct Instance {
     pub mode: Mode,
     pub ladder: Ladder,
     pub invocation: InvocationId,
+}
+
+impl Instance {
+    /// The same run, held by these rules. A live run is given others while its tasks go on: who reads a slot just then
+    /// may find one scope of before and one of after, which together are nobody's rules, and no longer fit the bond.
+    pub const fn bound_to(self, policy: u64, params: u64) -> Self {
+        Self { policy, params, bond: policy ^ params, ..self }
+    }
+
+    /// The two scopes, unless they are being written.
+    #[inline(always)]
+    pub const fn scopes(&self) -> Option<(u64, u64)> {
+        let Self { policy, params, bond, .. } = *self;
+        if policy ^ params == bond { Some((policy, params)) } else { None }
+    }
 }
 
 /// What the hooks write about a slot; read by the daemon, reset by it before a run is given the slot.

@@ -80,8 +80,8 @@ use crate::{
 
 layouts! {
     Tag as "Tag" [32] { generation: u64, slot: u32, mark: u32, invocation: InvocationId, }
-    Instance as "Instance" [72] {
-        generation: u64, deadline: u64, policy: u64, params: u64, parent_generation: u64, parent: u32, state: State,
+    Instance as "Instance" [80] {
+        generation: u64, deadline: u64, policy: u64, params: u64, bond: u64, parent_generation: u64, parent: u32, state: State,
         mode: Mode, ladder: Ladder, invocation: InvocationId,
     }
     Activity as "Activity" [56] {

@@ -213,6 +213,8 @@ closed! {
         WorkStorage = 9 => "work_storage",
         /// The tag could not be given to a new socket.
         SocketStorage = 11 => "socket_storage",
+        /// The run was given other rules at this very moment, twice.
+        Rebound = 12 => "rebound",
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use agentid_tests::{
     harness::{Daemon, Run, Scene, run::Terms, scene::USERS, wait},
-    step::{Open, Step},
+    step::{Open, Outcome, Step},
 };
 use anyhow::{Context as _, Result};
 use libc::EACCES;
@@ -15,7 +15,16 @@ fn digest(daemon: &Daemon) -> Result<String> {
     Ok(found.context("the policy is not offered")?.digest)
 }
 
-/// P9: new runs get the new version, runs that live keep theirs, and with a mistake anywhere all stays as it was.
+/// What new runs of `fixture` are to get from here on. Returns when they do, and those that live have been seen to.
+fn write(daemon: &Daemon, text: &str) -> Result<()> {
+    let before = digest(daemon)?;
+    fs::write(daemon.scene().path().join("policies/fixture.toml"), text)?;
+    daemon.reload()?;
+    let changed = || Ok((digest(daemon)? != before).then_some(()));
+    wait::until("the new version is offered", wait::SOON, changed)
+}
+
+/// P9: new runs and those that live get the new version, and with a mistake anywhere all stays as it was.
 #[test]
 fn takes_all_policies_or_none() -> Result<()> {
     let daemon = Daemon::start()?;
@@ -45,19 +54,63 @@ fn takes_all_policies_or_none() -> Result<()> {
         let mut after = Run::launch(&daemon, &Terms { uid, ..Terms::default() })?;
         assert_eq!(after.errno(&step)?, EACCES, "uid {uid}: the new version");
     }
+    let read = Step::Open { path: daemon.scene().granted(), how: Open::Read };
     for run in before.iter_mut().chain([&mut between]) {
-        assert_eq!(run.errno(&step)?, 0, "what lives is bound to its own version");
-    }
-    // The last run of the old version goes, and the new version is none the worse for it.
-    for run in before.into_iter().chain([between]) {
-        daemon.revoke(run.id())?;
-        drop(run);
+        assert_eq!(run.errno(&step)?, EACCES, "what lives is bound to the new version");
+        assert_eq!(run.errno(&read)?, 0);
+        assert!(daemon.story(run.id())?.contains("policy renewed"));
     }
     let retired = || Ok(daemon.log().contains("bound to this version any more").then_some(()));
     wait::until("the old version is taken back", wait::SOON, retired)?;
     let mut after = Run::of(&daemon, 1000)?;
     assert_eq!(after.errno(&step)?, EACCES);
-    let read = Step::Open { path: daemon.scene().granted(), how: Open::Read };
     assert_eq!(after.errno(&read)?, 0);
+    Ok(())
+}
+
+/// P2, P9: a run that cannot have the new version is held by the one that it has, and that is told.
+#[test]
+fn a_run_that_does_not_fit_the_new_version_keeps_its_own() -> Result<()> {
+    let daemon = Daemon::start()?;
+    let step = Step::Open { path: daemon.scene().granted(), how: Open::Write };
+    let denied = Step::Open { path: daemon.scene().denied(), how: Open::Read };
+    let mut run = Run::of(&daemon, 1000)?;
+    let first = run.view(&daemon)?.policy;
+    let other = Scene::POLICY
+        .replace("params = [\"workspace\"]", "params = [\"other\"]")
+        .replace("${workspace}", "${other}");
+    write(&daemon, &other)?;
+    assert_eq!(run.errno(&step)?, 0);
+    assert_eq!(run.errno(&denied)?, EACCES);
+    assert_eq!(run.view(&daemon)?.policy, first);
+    let story = daemon.story(run.id())?;
+    assert!(story.contains("policy stays") && story.contains("workspace"), "{story}");
+    Ok(())
+}
+
+/// P2, P9: while one version after another comes into force, and the daemon is started again with yet another, what all of
+/// them deny is denied and what all of them grant is granted.
+#[test]
+fn versions_change_under_load() -> Result<()> {
+    let mut daemon = Daemon::start()?;
+    let (granted, denied) = (daemon.scene().granted(), daemon.scene().denied());
+    let mut runs =
+        USERS.into_iter().map(|uid| Run::of(&daemon, uid)).collect::<Result<Vec<_>>>()?;
+    for run in &mut runs {
+        run.ask(&Step::BeginLoop(vec![granted.clone(), denied.clone()]))?;
+    }
+    for version in 0..12 {
+        write(&daemon, &format!("{}# {version}", Scene::POLICY))?;
+    }
+    daemon.stop()?;
+    let narrowed = Scene::POLICY.replace("\"read\", \"write\"", "\"read\"");
+    fs::write(daemon.scene().path().join("policies/fixture.toml"), narrowed)?;
+    daemon.start_again()?;
+    let step = Step::Open { path: granted, how: Open::Write };
+    for run in &mut runs {
+        let Outcome::Tally(tally) = run.ask(&Step::EndLoop)? else { panic!("no tally") };
+        assert!(tally.keys().eq([&0, &EACCES]), "{tally:?}");
+        assert_eq!(run.errno(&step)?, EACCES, "a start is a reload");
+    }
     Ok(())
 }

@@ -191,7 +191,13 @@ impl<F: Facts> Turn for Ascent<'_, F> {
             self.outcome = Err(Refusal::denied(reason));
             return Flow::Stop;
         }
-        let scopes = Scopes { policy: instance.policy, params: instance.params };
+        // Writing them takes no longer than a look at another slot, or else somebody is interrupted in it.
+        let again = || self.facts.instance(self.slot)?.scopes();
+        let Some((policy, params)) = instance.scopes().or_else(again) else {
+            self.outcome = Err(Fault::Rebound.into());
+            return Flow::Stop;
+        };
+        let scopes = Scopes { policy, params };
         self.alive.chain[depth as usize & (MAX_ANCESTRY as usize - 1)] = scopes;
         self.alive.length = depth + 1;
         if instance.parent == NO_SLOT {

@@ -96,12 +96,11 @@ fn instance(generation: u64) -> Instance {
     Instance {
         generation,
         deadline: DEADLINE,
-        policy: POLICY,
-        params: PARAMS,
         parent: NO_SLOT,
         state: State::ACTIVE,
         ..Instance::default()
     }
+    .bound_to(POLICY, PARAMS)
 }
 
 fn tables() -> Tables {
@@ -120,11 +119,11 @@ impl Tables {
         for depth in 0..length {
             let last = depth + 1 == length;
             let run = Instance {
-                policy: POLICY + u64::from(depth),
                 parent: if last { NO_SLOT } else { SLOT + depth + 1 },
                 parent_generation: if last { 0 } else { TAG.generation + u64::from(depth) + 1 },
                 ..instance(TAG.generation + u64::from(depth))
             };
+            let run = run.bound_to(POLICY + u64::from(depth), PARAMS);
             self.instances.insert(SLOT + depth, run);
         }
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{exit, failure::Failure};
-use crate::event::event::{Access, Event, Held, Object, What};
+use crate::event::event::{Access, Event, Held, Object, Renewed, What};
 
 /// Writes a text to standard output. Whether anybody still reads it; that nobody does is no error.
 pub fn print(text: &str) -> Result<bool, Failure> {
@@ -113,6 +113,10 @@ pub fn event(event: &Event) -> String {
         What::Extended(held) => {
             let until = format!("extended until {}", moment(held.deadline_ms));
             held_line(&until, held)
+        }
+        What::Renewed(Renewed { from, mistake: None }) => format!("policy renewed  was {from}"),
+        What::Renewed(Renewed { from, mistake: Some(mistake) }) => {
+            format!("policy stays {from}  {mistake}")
         }
         What::Ended(ended) => format!("ended  {}", ending(&ended.ending, ended.reason.as_deref())),
         What::Posture(change) => match &change.why {

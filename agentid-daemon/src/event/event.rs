@@ -40,6 +40,8 @@ pub enum What {
     Suspended(Held),
     Resumed(Held),
     Extended(Held),
+    /// Another version of the run's policy is in force.
+    Renewed(Renewed),
     /// The last task is gone.
     Ended(Ended),
     Posture(PostureChange),
@@ -125,6 +127,15 @@ pub struct Held {
     pub reason: Option<String>,
     /// Its deadline from now on, in milliseconds since 1970.
     pub deadline_ms: u64,
+}
+
+/// A version of a run's policy that is not in force any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renewed {
+    /// `NAME@DIGEST`, as the run had it; it stays in force when there is a mistake.
+    pub from: String,
+    /// Why the run could not be bound to the version that new runs get.
+    pub mistake: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,9 +2,27 @@
 
 use agentid_common::{
     file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, Node},
-    instance::{Activity, Instance, State},
+    instance::{Activity, Instance, Ladder, State},
     net::{PeerKey, PortKey, PortRule},
+    verdict::Mode,
 };
+
+/// What a policy has to say of a slot, beside the rules in the other tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotRules {
+    pub policy: u64,
+    pub params: u64,
+    pub mode: Mode,
+    pub ladder: Ladder,
+}
+
+impl SlotRules {
+    /// The instance, held by these.
+    pub fn of(self, instance: Instance) -> Instance {
+        let Self { policy, params, mode, ladder } = self;
+        Instance { mode, ladder, ..instance }.bound_to(policy, params)
+    }
+}
 
 /// One write, or the wait between writes. Lists of them are carried out in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +63,8 @@ pub enum MapOp {
     SetState(u32, State),
     /// One store into a slot that holds an instance.
     SetDeadline(u32, u64),
+    /// Other rules for the instance that a slot holds.
+    Bind(u32, SlotRules),
     /// Waits until every hook that runs now has returned, so that none still holds what was removed.
     Synchronize,
 }
@@ -71,6 +91,7 @@ impl MapOp {
             | Self::SetActivity(..)
             | Self::SetState(..)
             | Self::SetDeadline(..)
+            | Self::Bind(..)
             | Self::Synchronize => false,
         }
     }

@@ -60,6 +60,10 @@ impl Image {
             MapOp::SetDeadline(slot, deadline) => {
                 self.instances.entry(slot).or_default().deadline = deadline;
             }
+            MapOp::Bind(slot, rules) => {
+                let instance = self.instances.entry(slot).or_default();
+                *instance = rules.of(*instance);
+            }
             MapOp::Synchronize => {}
         }
     }
@@ -87,6 +91,7 @@ static FREE: Instance = Instance {
     deadline: 0,
     policy: 0,
     params: 0,
+    bond: 0,
     parent_generation: 0,
     parent: 0,
     state: agentid_common::instance::State::FREE,

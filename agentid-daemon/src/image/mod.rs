@@ -30,7 +30,7 @@ mod tests;
 
 pub use bind::{BindError, Binding};
 pub use compile::{CompileError, CompiledPolicy, compile, prefixes};
-pub use diff::MapOp;
+pub use diff::{MapOp, SlotRules};
 pub use image::{Image, View};
 pub use leftover::Leftover;
 pub use numbers::{Full, Held, Need, Numbers};

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use agentid_common::{instance::Ladder, verdict::Mode};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -68,10 +69,22 @@ pub enum RunMode {
 }
 
 impl RunMode {
+    pub fn of(mode: Mode) -> Self {
+        if mode == Mode::AUDIT { Self::Audit } else { Self::Enforce }
+    }
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Enforce => "enforce",
             Self::Audit => "audit",
+        }
+    }
+
+    /// As the kernel's table has it.
+    pub const fn in_slot(self) -> Mode {
+        match self {
+            Self::Enforce => Mode::ENFORCE,
+            Self::Audit => Mode::AUDIT,
         }
     }
 }
@@ -86,10 +99,22 @@ pub enum OnEnd {
 }
 
 impl OnEnd {
+    pub fn of(ladder: Ladder) -> Self {
+        if ladder == Ladder::DENY { Self::Deny } else { Self::Kill }
+    }
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Deny => "deny",
             Self::Kill => "kill",
+        }
+    }
+
+    /// As the kernel's table has it.
+    pub const fn in_slot(self) -> Ladder {
+        match self {
+            Self::Deny => Ladder::DENY,
+            Self::Kill => Ladder::KILL,
         }
     }
 }

@@ -96,6 +96,10 @@ fn one(maps: &mut Maps, op: &MapOp) -> Result<(), MapError> {
             let instance = maps.instances.get(&slot, 0)?;
             maps.instances.set(slot, Instance { deadline, ..instance }, 0)
         }
+        MapOp::Bind(slot, rules) => {
+            let instance = maps.instances.get(&slot, 0)?;
+            maps.instances.set(slot, rules.of(instance), 0)
+        }
         MapOp::Synchronize => Ok(()),
     }
 }

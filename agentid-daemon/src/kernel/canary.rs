@@ -79,6 +79,7 @@ impl Canary {
             deadline: NO_DEADLINE,
             policy: 0,
             params: 0,
+            bond: 0,
             parent_generation: 0,
             parent: NO_SLOT,
             state: State::ACTIVE,

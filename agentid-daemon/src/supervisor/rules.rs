@@ -35,7 +35,7 @@ pub struct Document {
 
 /// What one run's parameters occupy.
 #[derive(Debug)]
-struct Bound {
+pub struct Bound {
     removal: Vec<MapOp>,
     held: Held,
 }
@@ -52,6 +52,12 @@ pub struct Bond {
 pub struct Release {
     pub removal: Vec<MapOp>,
     held: Held,
+}
+
+impl From<Bound> for Release {
+    fn from(Bound { removal, held }: Bound) -> Self {
+        Self { removal, held }
+    }
 }
 
 /// Why a run cannot be bound to a policy.
@@ -174,14 +180,14 @@ impl Rules {
         Some(Release { removal, held })
     }
 
-    /// Binds a run to a compiled policy. Returns the scopes for its slot, and the writes that bring them about.
+    /// Binds parameters to a compiled policy. Returns the scopes for a run's slot, the writes that bring them about, and
+    /// what they occupy.
     pub fn bind(
         &mut self,
-        id: Uuid,
         version: &PolicyVersion,
         params: &BTreeMap<String, PathBuf>,
         terrain: &Terrain,
-    ) -> Result<(Bond, Vec<MapOp>), RulesError> {
+    ) -> Result<(Bond, Vec<MapOp>, Bound), RulesError> {
         let document = self.documents.get(version);
         let compiled = document.and_then(|document| document.compiled.as_ref());
         let compiled = compiled.ok_or_else(|| RulesError::NotLoaded(version.clone()))?;
@@ -189,14 +195,18 @@ impl Rules {
             .bind(params, terrain, &mut self.numbers)
             .map_err(|source| RulesError::Bind { version: version.clone(), source })?;
         let bond = Bond { policy_scope: compiled.scope, params_scope: binding.scope };
-        self.bound.insert(id, Bound { removal: binding.removal, held: binding.held });
-        Ok((bond, binding.ops))
+        Ok((bond, binding.ops, Bound { removal: binding.removal, held: binding.held }))
+    }
+
+    /// Says that this is what a run has from here on. Returns what it had before, for when its slot does not refer to that
+    /// any more.
+    pub fn keep(&mut self, id: Uuid, bound: Bound) -> Option<Release> {
+        self.bound.insert(id, bound).map(Release::from)
     }
 
     /// What a run alone has needed, once no slot refers to it.
     pub fn unbind(&mut self, id: Uuid) -> Option<Release> {
-        let Bound { removal, held } = self.bound.remove(&id)?;
-        Some(Release { removal, held })
+        self.bound.remove(&id).map(Release::from)
     }
 
     /// Makes the numbers of what was taken back free. Returns the writes that are left to do.

@@ -63,6 +63,11 @@ impl Daemon {
         text.lines().map(parse).collect()
     }
 
+    /// What has happened to a run, as people read it.
+    pub fn story(&self, id: &str) -> Result<String> {
+        output(self.agentid().args(["events", "--id", id]), &[0])
+    }
+
     /// The daemon's own answer to whether a run may open a file; `option` says what for.
     pub fn why_open(&self, id: &str, path: &Path, option: Option<&str>) -> Result<Why> {
         let mut command = self.agentid();

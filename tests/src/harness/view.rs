@@ -6,6 +6,7 @@ use serde::Deserialize;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct RunView {
     pub id: String,
+    pub policy: String,
     pub phase: String,
     pub owner: String,
     /// The runs above it, the one right above first.

@@ -25,6 +25,18 @@ fn a_slot_beyond_the_table_is_a_fault() {
 }
 
 #[test]
+fn rules_that_are_being_written_are_nobodys() {
+    let mut tables = tables();
+    // One scope is new already, and the other, or the proof that they belong together, is not yet.
+    tables.run().policy = 300;
+    assert_eq!(may_go_on(&tables, &TAG), fault(Fault::Rebound));
+    tables.run().params = 400;
+    assert_eq!(may_go_on(&tables, &TAG), fault(Fault::Rebound));
+    *tables.run() = tables.run().bound_to(300, 400);
+    assert_eq!(may_go_on(&tables, &TAG), Ok(0));
+}
+
+#[test]
 fn the_deadline_itself_is_too_late() {
     for (now, answer) in [
         (DEADLINE - 1, Ok(0)),

@@ -185,12 +185,11 @@ impl Run {
         let instance = Instance {
             generation: TAG.generation,
             deadline: NO_DEADLINE,
-            policy: self.policy.scope,
-            params,
             parent: NO_SLOT,
             state: State::ACTIVE,
             ..Instance::default()
         };
+        let instance = instance.bound_to(self.policy.scope, params);
         self.image.apply(&MapOp::SetInstance(TAG.slot, instance));
     }
 

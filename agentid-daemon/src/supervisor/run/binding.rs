@@ -30,8 +30,8 @@ pub(super) enum BindingError {
 }
 
 impl Supervisor {
-    /// Compiles the policy if need be, and binds the run's parameters to it. On an error nothing of the run remains, save
-    /// what the next collection takes back.
+    /// Compiles the policy if need be, and binds the run's parameters to it. On an error all is as it was, save what the
+    /// next collection takes back. What the run had before is taken back then as well: its slot is to be told at once.
     pub(super) fn bind(
         &mut self,
         id: Uuid,
@@ -46,11 +46,12 @@ impl Supervisor {
             self.garbage.extend(self.rules.withdraw(version));
             return Err(failure);
         }
-        let (bond, ops) = self.rules.bind(id, version, params, &terrain)?;
+        let (bond, ops, bound) = self.rules.bind(version, params, &terrain)?;
         if let Err(failure) = self.write(&ops) {
-            self.garbage.extend(self.rules.unbind(id));
+            self.garbage.push(bound.into());
             return Err(failure);
         }
+        self.garbage.extend(self.rules.keep(id, bound));
         Ok(bond)
     }
 

@@ -45,6 +45,8 @@ pub(super) enum EffectError {
     Permit(#[source] ApplyError),
     #[error("move the run's deadline")]
     Prolong(#[source] ApplyError),
+    #[error("point the run's slot at its rules")]
+    Bind(#[source] ApplyError),
     #[error("clear the slot")]
     Clear(#[source] ApplyError),
     #[error("take the run's rules up again")]
@@ -56,15 +58,15 @@ impl Supervisor {
     pub(super) fn perform(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             let rebound = match &effect {
-                Effect::Rebind(id) => Some(*id),
+                Effect::Rebind(id) | Effect::Bind { id, .. } => Some(*id),
                 _ => None,
             };
             let Err(failure) = self.carry_out(effect, None) else { continue };
             let message = chain(&failure);
             error!(%message, "an effect has failed");
             if let Some(id) = rebound {
-                // Its old rules go with the rest of the earlier daemon's; it cannot live on without any.
-                let reason = Some(format!("its rules could not be taken up again: {message}"));
+                // Its old rules go; it cannot live on without any.
+                let reason = Some(format!("its rules could not be put in force: {message}"));
                 self.input(Input::Revoke { ids: vec![id], by: Actor { uid: 0, reason } });
             }
         }
@@ -87,6 +89,9 @@ impl Supervisor {
             Effect::Tag(id) => self.tag(id, caller.ok_or(EffectError::NoCaller)?),
             Effect::Retag(id) => self.retag(id, caller.ok_or(EffectError::NoCaller)?),
             Effect::Rebind(id) => Ok(self.rebind(id)?),
+            Effect::Bind { slot, rules, .. } => {
+                self.apply(&[MapOp::Bind(slot, rules)]).map_err(EffectError::Bind)
+            }
             Effect::Deny { slot, state } => {
                 self.apply(&[MapOp::SetState(slot, state)]).map_err(EffectError::Deny)
             }

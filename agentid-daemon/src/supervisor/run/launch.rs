@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use agentid_common::{file::Rights, instance::Ladder, tag::Tag, verdict::Mode};
+use agentid_common::{file::Rights, tag::Tag};
 use thiserror::Error;
 use tracing::{error, info, warn};
 use uuid::Uuid;
@@ -25,7 +25,7 @@ use crate::{
         command::{Answer, Caller},
         delegate, launch,
         refusal::Refusal,
-        rules::{Bond, RulesError},
+        rules::RulesError,
         step::{Input, Launch, step},
         store::StoreError,
         view,
@@ -179,8 +179,7 @@ impl Supervisor {
             changes: Vec::new(),
             end: None,
         };
-        let Bond { policy_scope, params_scope } = bond;
-        let launch = Launch { run, policy_scope, params_scope, from_run };
+        let launch = Launch { run, bond, from_run };
         let effects = match step(&mut self.state, Input::Launch(Box::new(launch)), now) {
             Ok(effects) => effects,
             Err(refusal) => {
@@ -218,8 +217,8 @@ impl Supervisor {
             version: version.clone(),
             text: document.text.clone(),
             ttl_ms: launch::ttl_ms(request, policy)?,
-            mode: if policy.mode() == Mode::AUDIT { RunMode::Audit } else { RunMode::Enforce },
-            on_end: if policy.on_end() == Ladder::DENY { OnEnd::Deny } else { OnEnd::Kill },
+            mode: RunMode::of(policy.mode()),
+            on_end: OnEnd::of(policy.on_end()),
         })
     }
 }

@@ -174,6 +174,7 @@ impl Supervisor {
         };
         supervisor.offer(policies);
         supervisor.adopt(known, held, leftover)?;
+        supervisor.renew_all();
         supervisor.tick();
         Ok(supervisor)
     }

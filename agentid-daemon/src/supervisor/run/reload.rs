@@ -1,16 +1,34 @@
 //! Reading the policies again while runs live.
 //!
-//! All of them are taken, or none. Runs that live stay bound to the version that they were launched with; it is for new
-//! ones that the new version is in force.
+//! All of them are taken, or none. Each run that lives is then bound to the version that new runs get; one for which that
+//! cannot be done stays bound to its own, and so do the runs of a policy that is not there any more.
 
-use tracing::{error, info};
+use thiserror::Error;
+use tracing::{error, info, warn};
+use uuid::Uuid;
 
-use super::Supervisor;
+use super::{Supervisor, binding::BindingError, launch::chain};
 use crate::{
-    event::event::{Policies, What},
-    instance::run::PolicyVersion,
-    supervisor::folder,
+    event::event::{Policies, Renewed, What},
+    instance::run::{OnEnd, PolicyVersion, RunMode},
+    supervisor::{
+        folder,
+        refusal::Refusal,
+        step::{Input, Renewal},
+        store::StoreError,
+    },
 };
+
+/// Why a run stays bound to the version that it has.
+#[derive(Debug, Error)]
+enum RenewError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Binding(#[from] BindingError),
+}
 
 impl Supervisor {
     pub(super) fn reload(&mut self) {
@@ -31,6 +49,44 @@ impl Supervisor {
         let offered = self.rules.offered().map(|(version, _)| version.to_string()).collect();
         let policies = Policies { offered, mistakes: self.mistakes.len() as u64 };
         self.publish(None, What::Policies(policies));
+        self.renew_all();
+    }
+
+    /// Binds every run that lives to the version of its policy that new runs get.
+    pub(super) fn renew_all(&mut self) {
+        let live = self.state.registry.live().filter(|run| run.phase.ending().is_none());
+        let outdated: Vec<(Uuid, PolicyVersion)> = live
+            .filter_map(|run| Some((run, self.rules.current(&run.policy.name).ok()?.0)))
+            .filter(|(run, version)| run.policy != **version)
+            .map(|(run, version)| (run.id, version.clone()))
+            .collect();
+        for (id, version) in outdated {
+            let Some(from) = self.state.registry.get(id).map(|run| run.policy.to_string()) else {
+                continue;
+            };
+            match self.renew(id, &version) {
+                Ok(()) => info!(%id, %version, "the run is held by another version"),
+                Err(failure) => {
+                    let mistake = chain(&failure);
+                    warn!(%id, %version, %mistake, "the run stays held by the version that it has");
+                    let mistake = Some(mistake);
+                    self.publish(Some(id), What::Renewed(Renewed { from, mistake }));
+                }
+            }
+        }
+    }
+
+    fn renew(&mut self, id: Uuid, version: &PolicyVersion) -> Result<(), RenewError> {
+        let run = self.state.registry.get(id).ok_or(Refusal::Gone)?;
+        let params = run.params.clone();
+        let (_, document) = self.rules.current(&version.name)?;
+        let mode = RunMode::of(document.policy.mode());
+        let on_end = OnEnd::of(document.policy.on_end());
+        self.store.keep_policy(version, &document.text)?;
+        let bond = self.bind(id, version, &params)?;
+        let renewal = Renewal { policy: version.clone(), bond, mode, on_end };
+        self.input(Input::Renew { id, renewal });
+        Ok(())
     }
 
     /// Takes back the compiled form of versions that no new run gets and no run has.

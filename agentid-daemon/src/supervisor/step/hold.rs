@@ -86,7 +86,7 @@ impl State {
         ])
     }
 
-    fn unended(&mut self, id: Uuid) -> Result<&mut Run, Refusal> {
+    pub(super) fn unended(&mut self, id: Uuid) -> Result<&mut Run, Refusal> {
         let ending = self.registry.get(id).and_then(|run| run.phase.ending());
         match (ending, self.registry.live_mut(id)) {
             (None, Some(run)) => Ok(run),

@@ -1,25 +1,21 @@
 //! A run begins.
 
 use agentid_common::{
-    instance::{Instance, Ladder, MAX_ANCESTRY, NO_SLOT, State as SlotState},
+    instance::{Instance, MAX_ANCESTRY, NO_SLOT, State as SlotState},
     tag::InvocationId,
-    verdict::Mode,
 };
 use uuid::Uuid;
 
 use super::{Effect, Launch, State};
 use crate::{
     event::event::{Launched, What},
-    instance::{
-        Demand, Phase, Posture, Run,
-        run::{OnEnd, RunMode},
-    },
+    instance::{Demand, Phase, Posture, Run},
     supervisor::refusal::Refusal,
 };
 
 impl State {
     pub(super) fn launch(&mut self, launch: Launch) -> Result<Vec<Effect>, Refusal> {
-        let Launch { mut run, policy_scope, params_scope, from_run } = launch;
+        let Launch { mut run, bond, from_run } = launch;
         if let Posture::Off(why) = &self.posture {
             return Err(Refusal::NotEnforcing(why.clone()));
         }
@@ -39,21 +35,15 @@ impl State {
         let instance = Instance {
             generation: run.place.generation,
             deadline: run.place.deadline,
-            policy: policy_scope,
-            params: params_scope,
             parent_generation,
             parent,
             state: SlotState::ACTIVE,
-            mode: match run.mode {
-                RunMode::Enforce => Mode::ENFORCE,
-                RunMode::Audit => Mode::AUDIT,
-            },
-            ladder: match run.on_end {
-                OnEnd::Deny => Ladder::DENY,
-                OnEnd::Kill => Ladder::KILL,
-            },
+            mode: run.mode.in_slot(),
+            ladder: run.on_end.in_slot(),
             invocation: InvocationId(run.id.into_bytes()),
+            ..Instance::default()
         };
+        let instance = instance.bound_to(bond.policy_scope, bond.params_scope);
         let id = run.id;
         let launched = Launched { uid: run.uid, tgid: run.tgid, command: run.command.clone() };
         let forgotten = self.registry.insert(run).map_err(|_| Refusal::NoSlot(self.slots - 1))?;

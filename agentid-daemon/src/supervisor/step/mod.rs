@@ -7,15 +7,20 @@ mod end;
 mod hold;
 mod launch;
 mod owner;
+mod renew;
 mod take_up;
 
 use agentid_common::instance::{Instance, State as SlotState};
 use uuid::Uuid;
 
-use super::refusal::Refusal;
+use super::{refusal::Refusal, rules::Bond};
 use crate::{
     event::event::What,
-    instance::{Demand, DeniedOwners, Ending, Posture, Registry, Run, run::Totals},
+    image::SlotRules,
+    instance::{
+        Demand, DeniedOwners, Ending, Posture, Registry, Run,
+        run::{OnEnd, PolicyVersion, RunMode, Totals},
+    },
 };
 
 /// What happens to live runs when the host is found not to enforce.
@@ -61,6 +66,8 @@ pub enum Input {
     Resume { id: Uuid, by: Actor },
     /// Somebody who may do so moves a run's deadline. `max_ttl_ms` is the policy's.
     Extend { id: Uuid, by_ms: u64, max_ttl_ms: u64, by: Actor },
+    /// Another version of its policy is in force, and its rules are in the tables.
+    Renew { id: Uuid, renewal: Renewal },
     /// An operator has nothing launched for an owner any more, or has it again.
     Owner { owner: String, denied: bool, by: Actor },
     /// Time has passed.
@@ -88,10 +95,18 @@ pub struct Actor {
 #[derive(Clone, Debug)]
 pub struct Launch {
     pub run: Run,
-    pub policy_scope: u64,
-    pub params_scope: u64,
+    pub bond: Bond,
     /// Whether the process belongs to the run above already.
     pub from_run: bool,
+}
+
+/// A version of a policy as one run is bound to it.
+#[derive(Clone, Debug)]
+pub struct Renewal {
+    pub policy: PolicyVersion,
+    pub bond: Bond,
+    pub mode: RunMode,
+    pub on_end: OnEnd,
 }
 
 /// What is to be done, in this order.
@@ -113,6 +128,8 @@ pub enum Effect {
     Retag(Uuid),
     /// Give an adopted run freshly compiled rules.
     Rebind(Uuid),
+    /// One write to the slot of a run that goes on: other rules hold it from its next operation on.
+    Bind { id: Uuid, slot: u32, rules: SlotRules },
     /// One store to the slot: the kernel denies the run everything.
     Deny { slot: u32, state: SlotState },
     /// One store to the slot: the kernel asks the run's rules again.
@@ -136,6 +153,7 @@ pub fn step(state: &mut State, input: Input, now: Now) -> Result<Vec<Effect>, Re
         Input::Suspend { id, by } => state.suspend(id, by, now),
         Input::Resume { id, by } => state.resume(id, by, now),
         Input::Extend { id, by_ms, max_ttl_ms, by } => state.extend(id, by_ms, max_ttl_ms, by, now),
+        Input::Renew { id, renewal } => state.renew(id, renewal),
         Input::Owner { owner, denied, by } => state.owner(owner, denied, by, now),
         Input::Tick => Ok(state.expire(now)),
         Input::Empty { slot, generation, totals } => {

@@ -86,6 +86,10 @@ fn write(world: &mut World, state: &State, effects: &[Effect]) {
                     over.insert(held.0);
                 }
             }
+            Effect::Bind { slot, .. } => {
+                let held = table.get(slot).expect("only a held slot is given other rules");
+                assert!(!over.contains(&held.0), "an ended run is given other rules");
+            }
             Effect::Permit { slot } => {
                 let held = table.get_mut(slot).expect("only a held slot is permitted");
                 assert!(!over.contains(&held.0), "an ended run is revived");

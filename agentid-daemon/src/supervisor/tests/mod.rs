@@ -9,7 +9,10 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::step::{Launch, Now, OnLost, State};
+use super::{
+    rules::Bond,
+    step::{Launch, Now, OnLost, State},
+};
 use crate::instance::{
     Phase, Place, Posture, Registry, Run,
     run::{OnEnd, PolicyVersion, RunMode},
@@ -60,7 +63,7 @@ fn launch(number: u64) -> Box<Launch> {
         changes: Vec::new(),
         end: None,
     };
-    Box::new(Launch { run, policy_scope: 1, params_scope: 2, from_run: false })
+    Box::new(Launch { run, bond: Bond { policy_scope: 1, params_scope: 2 }, from_run: false })
 }
 
 fn child(number: u64, parent: u64) -> Box<Launch> {

@@ -5,11 +5,12 @@ use super::{child, id, launch, now, state};
 use crate::{
     instance::{
         Demand, Ending, Phase, Posture,
-        run::{End, OnEnd, Totals},
+        run::{End, OnEnd, PolicyVersion, RunMode, Totals},
     },
     supervisor::{
         refusal::Refusal,
-        step::{Actor, Effect, Input, Launch, OnLost, State, step},
+        rules::Bond,
+        step::{Actor, Effect, Input, Launch, OnLost, Renewal, State, step},
     },
 };
 
@@ -39,6 +40,7 @@ fn names(effects: &[Effect]) -> Vec<String> {
         Effect::Tag(id) => format!("tag {}", short(id)),
         Effect::Retag(id) => format!("retag {}", short(id)),
         Effect::Rebind(id) => format!("rebind {}", short(id)),
+        Effect::Bind { slot, rules, .. } => format!("bind slot {slot} to {}", rules.policy),
         Effect::Deny { slot, state } => format!("deny slot {slot} {}", state.0),
         Effect::SaveOwners => "save owners".to_owned(),
         Effect::Permit { slot } => format!("permit slot {slot}"),
@@ -126,6 +128,41 @@ fn a_revocation_denies_all_of_the_tree_before_it_stops_any() {
     assert_eq!(names(&effects), expected);
     assert_eq!(state.registry.get(id(4)).unwrap().phase, Phase::Active);
     assert_eq!(state.registry.get(id(3)).unwrap().phase, Phase::Stopping(Ending::ParentEnded));
+}
+
+fn renewal() -> Renewal {
+    Renewal {
+        policy: PolicyVersion { name: "p".to_owned(), digest: "2".to_owned() },
+        bond: Bond { policy_scope: 11, params_scope: 12 },
+        mode: RunMode::Audit,
+        on_end: OnEnd::Deny,
+    }
+}
+
+#[test]
+fn another_version_is_on_disk_before_it_is_in_force() {
+    let mut state = state();
+    launched(&mut state, launch(1));
+    let input = Input::Renew { id: id(1), renewal: renewal() };
+    let effects = step(&mut state, input, now(1)).unwrap();
+    let expected = ["save 1", "attach descriptors", "bind slot 1 to 11", "publish 1"];
+    assert_eq!(names(&effects), expected);
+    let run = state.registry.get(id(1)).unwrap();
+    assert_eq!(
+        (run.policy.digest.as_str(), run.mode, run.on_end),
+        ("2", RunMode::Audit, OnEnd::Deny)
+    );
+}
+
+#[test]
+fn what_is_over_gets_no_other_version() {
+    let mut state = state();
+    launched(&mut state, launch(1));
+    step(&mut state, revoke(1), now(1)).unwrap();
+    let input = Input::Renew { id: id(1), renewal: renewal() };
+    let refusal = step(&mut state, input, now(2)).unwrap_err();
+    assert_eq!(refusal, Refusal::Ended { id: id(1), ending: Ending::Revoked });
+    assert_ne!(state.registry.get(id(1)).unwrap().policy.digest, "2");
 }
 
 #[test]

@@ -114,18 +114,18 @@ fn host() -> Host {
     let ops = rules.compile(&version, &terrain).unwrap();
     rules.applied(&ops);
     assert!(rules.compile(&version, &terrain).unwrap().is_empty());
-    let (bond, ops) = rules.bind(run.id, &version, &run.params, &terrain).unwrap();
+    let (bond, ops, bound) = rules.bind(&version, &run.params, &terrain).unwrap();
+    assert!(rules.keep(run.id, bound).is_none());
     rules.applied(&ops);
     let instance = Instance {
         generation: run.place.generation,
         deadline: run.place.deadline,
-        policy: bond.policy_scope,
-        params: bond.params_scope,
         parent: NO_SLOT,
         state: SlotState::ACTIVE,
         invocation: InvocationId(id(1).into_bytes()),
         ..Instance::default()
     };
+    let instance = instance.bound_to(bond.policy_scope, bond.params_scope);
     rules.applied(&[MapOp::SetInstance(3, instance)]);
     Host { rules, run }
 }

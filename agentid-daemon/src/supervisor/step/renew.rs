@@ -1,0 +1,35 @@
+//! A run goes on under another version of its policy.
+
+use uuid::Uuid;
+
+use super::{Effect, Renewal, State};
+use crate::{
+    event::event::{Renewed, What},
+    image::SlotRules,
+    instance::Demand,
+    supervisor::refusal::Refusal,
+};
+
+impl State {
+    /// The file first: a daemon that dies in between finds there what is in force. What the run is held by at its end
+    /// may be another program, which is there before the run counts on it.
+    pub(super) fn renew(&mut self, id: Uuid, renewal: Renewal) -> Result<Vec<Effect>, Refusal> {
+        let run = self.unended(id)?;
+        let Renewal { policy, bond, mode, on_end } = renewal;
+        let slot = run.place.slot;
+        let rules = SlotRules {
+            policy: bond.policy_scope,
+            params: bond.params_scope,
+            mode: mode.in_slot(),
+            ladder: on_end.in_slot(),
+        };
+        let what = What::Renewed(Renewed { from: run.policy.to_string(), mistake: None });
+        (run.policy, run.mode, run.on_end) = (policy, mode, on_end);
+        Ok(vec![
+            Effect::Save(id),
+            Effect::Attach(Demand::of(&self.registry)),
+            Effect::Bind { id, slot, rules },
+            Effect::Publish { id: Some(id), what },
+        ])
+    }
+}
