@@ -99,7 +99,7 @@ fn versions_change_under_load() -> Result<()> {
     for run in &mut runs {
         run.ask(&Step::BeginLoop(vec![granted.clone(), denied.clone()]))?;
     }
-    for version in 0..12 {
+    for version in 0..4 {
         write(&daemon, &format!("{}# {version}", Scene::POLICY))?;
     }
     daemon.stop()?;
