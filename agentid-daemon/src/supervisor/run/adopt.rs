@@ -103,6 +103,7 @@ impl Supervisor {
         let instance = Instance {
             policy: bond.policy_scope,
             params: bond.params_scope,
+            capabilities: bond.capabilities,
             state: run.phase.slot_state(),
             deadline: run.place.deadline,
             ..instance

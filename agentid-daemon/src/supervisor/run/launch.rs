@@ -179,8 +179,8 @@ impl Supervisor {
             changes: Vec::new(),
             end: None,
         };
-        let Bond { policy_scope, params_scope } = bond;
-        let launch = Launch { run, policy_scope, params_scope, from_run };
+        let Bond { policy_scope, params_scope, capabilities } = bond;
+        let launch = Launch { run, policy_scope, params_scope, capabilities, from_run };
         let effects = match step(&mut self.state, Input::Launch(Box::new(launch)), now) {
             Ok(effects) => effects,
             Err(refusal) => {

@@ -19,7 +19,7 @@ use crate::{
 
 impl State {
     pub(super) fn launch(&mut self, launch: Launch) -> Result<Vec<Effect>, Refusal> {
-        let Launch { mut run, policy_scope, params_scope, from_run } = launch;
+        let Launch { mut run, policy_scope, params_scope, capabilities, from_run } = launch;
         if let Posture::Off(why) = &self.posture {
             return Err(Refusal::NotEnforcing(why.clone()));
         }
@@ -41,6 +41,7 @@ impl State {
             deadline: run.place.deadline,
             policy: policy_scope,
             params: params_scope,
+            capabilities,
             parent_generation,
             parent,
             state: SlotState::ACTIVE,

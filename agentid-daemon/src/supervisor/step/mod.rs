@@ -9,7 +9,10 @@ mod launch;
 mod owner;
 mod take_up;
 
-use agentid_common::instance::{Instance, State as SlotState};
+use agentid_common::{
+    capability::Capabilities,
+    instance::{Instance, State as SlotState},
+};
 use uuid::Uuid;
 
 use super::refusal::Refusal;
@@ -90,6 +93,7 @@ pub struct Launch {
     pub run: Run,
     pub policy_scope: u64,
     pub params_scope: u64,
+    pub capabilities: Capabilities,
     /// Whether the process belongs to the run above already.
     pub from_run: bool,
 }

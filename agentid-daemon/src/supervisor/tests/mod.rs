@@ -7,6 +7,7 @@ mod why;
 
 use std::collections::BTreeMap;
 
+use agentid_common::capability::Capabilities;
 use uuid::Uuid;
 
 use super::step::{Launch, Now, OnLost, State};
@@ -60,7 +61,8 @@ fn launch(number: u64) -> Box<Launch> {
         changes: Vec::new(),
         end: None,
     };
-    Box::new(Launch { run, policy_scope: 1, params_scope: 2, from_run: false })
+    let capabilities = Capabilities::USUAL;
+    Box::new(Launch { run, policy_scope: 1, params_scope: 2, capabilities, from_run: false })
 }
 
 fn child(number: u64, parent: u64) -> Box<Launch> {

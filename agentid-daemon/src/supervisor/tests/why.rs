@@ -121,6 +121,7 @@ fn host() -> Host {
         deadline: run.place.deadline,
         policy: bond.policy_scope,
         params: bond.params_scope,
+        capabilities: bond.capabilities,
         parent: NO_SLOT,
         state: SlotState::ACTIVE,
         invocation: InvocationId(id(1).into_bytes()),
