@@ -1,6 +1,6 @@
 //! The instance table: one slot for each run that lives on this host.
 
-use crate::{tag::InvocationId, verdict::Mode};
+use crate::{capability::Capabilities, tag::InvocationId, verdict::Mode};
 
 /// "No slot": the parent of a run that nobody delegated.
 pub const NO_SLOT: u32 = u32::MAX;
@@ -57,6 +57,8 @@ pub struct Instance {
     pub params: u64,
     /// Proof that both scopes were written together: see [`Self::bound_to`].
     pub bond: u64,
+    /// The capabilities that the policy leaves to the run; see [`crate::capability`].
+    pub capabilities: Capabilities,
     /// Generation that the parent's slot must still have.
     pub parent_generation: u64,
     /// Slot of the run that delegated to this one, or [`NO_SLOT`].

@@ -66,6 +66,7 @@ const _: () = {
 };
 
 use crate::{
+    capability::Capabilities,
     file::{
         AnchorKey, EdgeKey, Entry, EntryKey, Glob, HEADS, Identity, MAX_GLOB, Node, RIGHTS, Rights,
     },
@@ -80,9 +81,9 @@ use crate::{
 
 layouts! {
     Tag as "Tag" [32] { generation: u64, slot: u32, mark: u32, invocation: InvocationId, }
-    Instance as "Instance" [80] {
-        generation: u64, deadline: u64, policy: u64, params: u64, bond: u64, parent_generation: u64, parent: u32, state: State,
-        mode: Mode, ladder: Ladder, invocation: InvocationId,
+    Instance as "Instance" [88] {
+        generation: u64, deadline: u64, policy: u64, params: u64, bond: u64, capabilities: Capabilities,
+        parent_generation: u64, parent: u32, state: State, mode: Mode, ladder: Ladder, invocation: InvocationId,
     }
     Activity as "Activity" [56] {
         sequence: u64, live: u64, started: u64, allowed: u64, denied: u64, faults: u64, lost: u64,

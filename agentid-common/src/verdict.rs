@@ -86,6 +86,8 @@ closed! {
         SkbEgress = 46 => "skb_egress",
         FilePermission = 47 => "file_permission",
         SchedSwitch = 48 => "sched_switch",
+        Capable = 49 => "capable",
+        UsernsCreate = 50 => "userns_create",
     }
 }
 
@@ -148,6 +150,10 @@ closed! {
         ForeignSocket = 22 => "foreign_socket",
         /// A message to the kernel that does not only read, or that no run needs.
         Netlink = 23 => "netlink",
+        /// A capability that the policy does not leave to the run, or to a run above it.
+        Capability = 24 => "capability",
+        /// A user namespace, in which the run would have all capabilities.
+        UserNamespace = 25 => "user_namespace",
     }
 }
 
@@ -171,7 +177,9 @@ impl Reason {
             | Self::Protocol
             | Self::SocketOption
             | Self::ForeignSocket
-            | Self::Netlink => true,
+            | Self::Netlink
+            | Self::Capability
+            | Self::UserNamespace => true,
             Self::None
             | Self::NotLive
             | Self::Revoked
@@ -297,9 +305,14 @@ pub struct Settled {
 const fn errno(reason: Reason) -> i32 {
     match reason {
         Reason::RightsGained => EXDEV,
-        // As mknod(2), setsockopt(2) and netlink(7) say to who may not make device nodes, set the option or change the
-        // network.
-        Reason::OutsideRun | Reason::DeviceNode | Reason::SocketOption | Reason::Netlink => EPERM,
+        // As mknod(2), setsockopt(2), netlink(7), capabilities(7) and unshare(2) say to who may not make device nodes, set
+        // the option, change the network, or lacks the privilege.
+        Reason::OutsideRun
+        | Reason::DeviceNode
+        | Reason::SocketOption
+        | Reason::Netlink
+        | Reason::Capability
+        | Reason::UserNamespace => EPERM,
         _ if reason.is_policy() => EACCES,
         _ => EPERM,
     }

@@ -27,6 +27,7 @@
 //! | `netlink_send` | may this run say this to the kernel? |
 //! | `skb_ingress`, `skb_egress` | may this packet of a run's socket pass? |
 //! | `sched_switch`, `cpu_clock` | does a task outlive its run? |
+//! | `capable`, `userns_create` | may this run use this capability, or make a user namespace? |
 //! | `bpf`, `task_kill`, `ptrace_access_check` | does a run reach for agentid itself? |
 //! | `sb_umount`, `sb_mount`, `move_mount`, `inode_unlink`, `inode_rmdir`, `inode_rename` | does anyone but the daemon take the pins away? |
 //! | `sysctl` | does anyone switch the trampolines off? |

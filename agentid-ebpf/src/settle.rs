@@ -2,11 +2,11 @@
 
 use agentid_common::{
     counter,
-    decide::lifecycle,
+    decide::lifecycle::{self, Standing},
     instance::Ladder,
     map::CANARY_SLOT,
     tag::Tag,
-    verdict::{Answer, EPERM, Hook, Reason, Refusal, Verdict, settle},
+    verdict::{Answer, EPERM, Hook, Reason, Refusal, Settled, Verdict, settle},
 };
 use aya_ebpf::helpers::generated::bpf_send_signal;
 
@@ -71,12 +71,31 @@ pub fn conclude(hook: Hook, allowed: Allowed, object: &Object, tag: &Tag, answer
     if settled.verdict != Verdict::Allow || allowed == Allowed::Recorded {
         emit::decision(hook, tag, standing.owned, &settled, object);
     }
+    end(&settled, &standing);
+    settled.errno
+}
+
+/// Carries out a decision about what the kernel asks before it means it: the host's figures have it, the run's and its
+/// records do not.
+#[inline(always)]
+pub fn conclude_probe(hook: Hook, tag: &Tag, answer: Answer) -> i32 {
+    let standing = lifecycle::standing(&Live, tag);
+    let settled = settle(answer, standing.mode);
+    if tag.slot != CANARY_SLOT {
+        count::verdict(hook, &settled);
+        end(&settled, &standing);
+    }
+    settled.errno
+}
+
+/// Kills the current task when its run is over and the policy says so.
+#[inline(always)]
+fn end(settled: &Settled, standing: &Standing) {
     if settled.reason.is_final() && standing.ladder == Ladder::KILL {
         // The first rung that needs no daemon. A task that cannot be signalled now meets the next hook.
         // SAFETY: signals the current task only.
         unsafe { bpf_send_signal(SIGKILL) };
     }
-    settled.errno
 }
 
 /// Keeps everyone but the daemon from one of agentid's own objects.

@@ -4,9 +4,13 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::power::Power;
+
 /// One thing that an attacker tries. All but the last three are answered with [`Found::Errno`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Attempt {
+    /// Uses a capability.
+    Exercise(Power),
     /// Opens a file for reading.
     Read(PathBuf),
     /// Writes a text into a file that is there.

@@ -4,4 +4,5 @@
 pub mod attack;
 pub mod channel;
 pub mod harness;
+pub mod power;
 pub mod step;

@@ -6,11 +6,15 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::power::Power;
+
 /// One thing that the probe does, inside its run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
     /// Nothing: the probe is alive and answers.
     Ping,
+    /// Uses a capability.
+    Exercise(Power),
     Open {
         path: PathBuf,
         how: Open,
@@ -439,7 +443,7 @@ pub enum Way {
     Exec,
     /// A child that becomes nobody.
     Setuid,
-    /// A child in its own user, mount and process namespaces.
+    /// A child in mount and process namespaces of its own.
     Namespaces,
     /// A child with the root folder as its root folder anew.
     Chroot,
@@ -463,7 +467,7 @@ impl Way {
 
     /// Whether only root can go this way.
     pub const fn needs_root(self) -> bool {
-        matches!(self, Self::Setuid | Self::Chroot)
+        matches!(self, Self::Setuid | Self::Chroot | Self::Namespaces)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A run's tasks are its own, in whatever way they come to be.
 
 use agentid_tests::{
-    harness::{Daemon, Run, scene::USERS, wait},
+    harness::{Daemon, Run, run::Terms, scene::USERS, wait},
     step::{Outcome, Step, Way},
 };
 use anyhow::Result;
@@ -13,7 +13,7 @@ fn every_way_to_start_a_task_passes_the_tag_on() -> Result<()> {
     let daemon = Daemon::shared()?;
     let scene = daemon.scene();
     for uid in USERS {
-        let mut run = Run::of(&daemon, uid)?;
+        let mut run = Run::launch(&daemon, &Terms { policy: "unbound", uid, ..Terms::default() })?;
         for way in Way::ALL.into_iter().filter(|way| uid == 0 || !way.needs_root()) {
             for (path, errno) in [(scene.granted(), 0), (scene.denied(), EACCES)] {
                 let outcome = run.ask(&Step::Inherit { way, path })?;

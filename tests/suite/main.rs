@@ -7,6 +7,7 @@ mod boot_nobpf;
 mod boot_nocx16;
 mod boot_overlay;
 mod boot_preempt_full;
+mod capable;
 mod change;
 mod connect;
 mod control;

@@ -25,6 +25,7 @@ const POLICY: &str = r#"
     ttl = "20m"
     on_end = "deny"
     params = ["workspace"]
+    capabilities = ["dac_read_search"] # to link what it has open
     [[file]]
     paths = ["/usr/bin/agentid-probe"]
     allow = ["read", "exec"]

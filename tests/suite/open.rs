@@ -1,7 +1,7 @@
 //! Files are opened by location, and only as granted.
 
 use agentid_tests::{
-    harness::{Daemon, Run, scene::USERS},
+    harness::{Daemon, Run, run::Terms, scene::USERS},
     step::{Open, Step},
 };
 use anyhow::{Context as _, Result};
@@ -73,7 +73,7 @@ fn judges_the_place_and_not_the_path() -> Result<()> {
 fn no_watch_hands_a_file_over() -> Result<()> {
     let daemon = Daemon::shared()?;
     let scene = daemon.scene();
-    let mut run = Run::of(&daemon, 0)?;
+    let mut run = Run::launch(&daemon, &Terms { policy: "unbound", ..Terms::default() })?;
     for (path, errno) in [(scene.granted(), 0), (scene.denied(), EACCES)] {
         let folder = path.parent().context("a file without a folder")?;
         assert_eq!(run.errno(&Step::Watch(folder.into()))?, 0);

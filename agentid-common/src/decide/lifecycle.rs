@@ -3,6 +3,7 @@
 use core::ops::{Deref, DerefMut};
 
 use crate::{
+    capability::Capabilities,
     facts::{Facts, Flow, Turn},
     instance::{Instance, Ladder, MAX_ANCESTRY, NO_SLOT, State},
     tag::Tag,
@@ -24,6 +25,8 @@ pub struct Scopes {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Alive {
     pub chain: [Scopes; MAX_ANCESTRY as usize],
+    /// What every run of the chain leaves to the asking one.
+    pub capabilities: Capabilities,
     pub length: u32,
 }
 
@@ -147,6 +150,7 @@ fn ascend<F: Facts>(
     alive: &mut Alive,
     before_loop: bool,
 ) -> Result<(), Refusal> {
+    alive.capabilities = Capabilities::ALL;
     let mut ascent = Ascent {
         facts,
         now: facts.now(),
@@ -199,6 +203,7 @@ impl<F: Facts> Turn for Ascent<'_, F> {
         };
         let scopes = Scopes { policy, params };
         self.alive.chain[depth as usize & (MAX_ANCESTRY as usize - 1)] = scopes;
+        self.alive.capabilities = self.alive.capabilities.common(instance.capabilities);
         self.alive.length = depth + 1;
         if instance.parent == NO_SLOT {
             self.outcome = Ok(());

@@ -3,6 +3,7 @@
 //! Each asks first whether the run and every run above it is alive, then each of their rules. A decision that cannot
 //! be made is a fault, which [`crate::verdict::settle`] turns into a denial.
 
+pub mod capability;
 pub mod file;
 pub mod lifecycle;
 pub mod net;

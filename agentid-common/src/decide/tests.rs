@@ -3,6 +3,7 @@
 extern crate std;
 
 mod ancestry;
+mod capabilities;
 mod files;
 mod globs;
 mod leaping;

@@ -262,7 +262,7 @@ pub struct Owner {
 }
 
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("object").required(true).args(["open", "connect", "send", "listen", "accept"]))]
+#[command(group = ArgGroup::new("object").required(true).args(["open", "connect", "send", "listen", "accept", "capability"]))]
 pub struct Why {
     /// The run: its ID, or enough of the start or the end of it
     pub id: String,
@@ -287,8 +287,11 @@ pub struct Why {
     /// An address and a port where another process listens, to take connections there
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub accept: Option<SocketAddr>,
+    /// A capability, such as net_raw
+    #[arg(long, value_name = "NAME")]
+    pub capability: Option<String>,
     /// By which protocol [default: tcp, or udp for --send]
-    #[arg(long, value_enum, conflicts_with = "open")]
+    #[arg(long, value_enum, conflicts_with_all = ["open", "capability"])]
     pub proto: Option<Protocol>,
     /// For programs
     #[arg(long)]

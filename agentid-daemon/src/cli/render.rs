@@ -179,6 +179,7 @@ fn access(access: &Access) -> String {
         Some(Object::SocketOption { level, option }) => {
             format!("option {option} of level {level}")
         }
+        Some(Object::Capability { name }) => format!("capability {name}"),
         None => access.hook.clone(),
     };
     let rule = match (&access.fault, access.rule, access.reason.as_deref()) {

@@ -259,11 +259,16 @@ pub struct ChangedRun {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum WhyRequest {
-    Open { path: PathBuf, want: Vec<String> },
+    Open {
+        path: PathBuf,
+        want: Vec<String>,
+    },
     Connect(Endpoint),
     Send(Endpoint),
     Listen(Endpoint),
     Accept(Endpoint),
+    /// A capability, as policies name it.
+    Capability(String),
 }
 
 /// One end of a conversation: the peer's, or for `listen` and `accept` the run's own.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use agentid_common::{
+    capability,
     file::Rights,
     net::{Address, ICMP, TCP, UDP, Verb},
     verdict::{Fault, Hook, Reason},
@@ -50,6 +51,10 @@ pub fn enrich(record: &Record, context: &Context<'_>) -> Option<Event> {
         Body::Peer { port, level, .. } if record.hook == Hook::SocketSetsockopt => {
             Some(Object::SocketOption { level: *level, option: *port })
         }
+        Body::Peer { port, .. } if record.hook == Hook::Capable => Some(Object::Capability {
+            name: capability::name(u32::from(*port))
+                .map_or_else(|| port.to_string(), ToOwned::to_owned),
+        }),
         Body::Peer { family, protocol, .. } if record.hook == Hook::SocketCreate => {
             Some(Object::Socket { family: *family, protocol: *protocol })
         }

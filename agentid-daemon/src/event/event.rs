@@ -104,6 +104,8 @@ pub enum Object {
     Socket { family: u16, protocol: u8 },
     /// An option of a socket to be set, as the socket layer numbers it.
     SocketOption { level: u16, option: u16 },
+    /// A capability, as capabilities(7) names it without `CAP_`; a number where it has none.
+    Capability { name: String },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

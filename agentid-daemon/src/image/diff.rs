@@ -1,6 +1,7 @@
 //! One change of the kernel's maps.
 
 use agentid_common::{
+    capability::Capabilities,
     file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, Node},
     instance::{Activity, Instance, Ladder, State},
     net::{PeerKey, PortKey, PortRule},
@@ -14,13 +15,14 @@ pub struct SlotRules {
     pub params: u64,
     pub mode: Mode,
     pub ladder: Ladder,
+    pub capabilities: Capabilities,
 }
 
 impl SlotRules {
     /// The instance, held by these.
     pub fn of(self, instance: Instance) -> Instance {
-        let Self { policy, params, mode, ladder } = self;
-        Instance { mode, ladder, ..instance }.bound_to(policy, params)
+        let Self { policy, params, mode, ladder, capabilities } = self;
+        Instance { mode, ladder, capabilities, ..instance }.bound_to(policy, params)
     }
 }
 

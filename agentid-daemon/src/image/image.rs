@@ -92,6 +92,7 @@ static FREE: Instance = Instance {
     policy: 0,
     params: 0,
     bond: 0,
+    capabilities: agentid_common::capability::Capabilities::NONE,
     parent_generation: 0,
     parent: 0,
     state: agentid_common::instance::State::FREE,

@@ -14,6 +14,7 @@ use std::{
 };
 
 use agentid_common::{
+    capability::Capabilities,
     instance::{Activity, Instance, Ladder, NO_DEADLINE, NO_SLOT, State},
     map::CANARY_SLOT,
     tag::{COUNTED, InvocationId, Tag},
@@ -80,6 +81,7 @@ impl Canary {
             policy: 0,
             params: 0,
             bond: 0,
+            capabilities: Capabilities::NONE,
             parent_generation: 0,
             parent: NO_SLOT,
             state: State::ACTIVE,

@@ -73,6 +73,8 @@ pub const HOOKS: &[&str] = &[
     "unix_may_send",
     "netlink_send",
     "inode_free_security",
+    "capable",
+    "userns_create",
 ];
 
 /// LSM hooks that not every supported kernel has, and the release that brought each: what it sees is seen by another

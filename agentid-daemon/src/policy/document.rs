@@ -16,6 +16,8 @@ pub(super) struct Document {
     pub(super) params: Vec<Spanned<String>>,
     pub(super) mode: Option<Spanned<String>>,
     pub(super) on_end: Option<Spanned<String>>,
+    pub(super) capabilities: Vec<Spanned<String>>,
+    pub(super) ends_sandbox: Option<Spanned<bool>>,
     pub(super) files: Vec<FileTable>,
     pub(super) nets: Vec<NetTable>,
     pub(super) delegate: Option<DelegateTable>,
@@ -72,6 +74,8 @@ pub(super) fn read(table: &DeTable<'_>, reader: &mut Reader<'_>) -> Document {
     let mode = string("mode");
     let on_end = string("on_end");
     let params = fields.get("params").and_then(|value| reader.strings(value)).unwrap_or_default();
+    let capabilities = fields.get("capabilities").and_then(|value| reader.strings(value));
+    let ends_sandbox = fields.get("ends_sandbox").and_then(|value| reader.truth(value));
     let files = fields.get("file").map(|value| reader.tables(value)).unwrap_or_default();
     let files = files.into_iter().map(|(span, table)| file(span, table, reader)).collect();
     let nets = fields.get("net").map(|value| reader.tables(value)).unwrap_or_default();
@@ -79,7 +83,20 @@ pub(super) fn read(table: &DeTable<'_>, reader: &mut Reader<'_>) -> Document {
     let delegate = fields.get("delegate").and_then(|value| reader.table(value));
     let delegate = delegate.map(|(span, table)| self::delegate(span, table, reader));
     fields.finish(reader);
-    Document { name, description, ttl, max_ttl, params, mode, on_end, files, nets, delegate }
+    Document {
+        name,
+        description,
+        ttl,
+        max_ttl,
+        params,
+        mode,
+        on_end,
+        capabilities: capabilities.unwrap_or_default(),
+        ends_sandbox,
+        files,
+        nets,
+        delegate,
+    }
 }
 
 fn delegate(span: Span, table: &DeTable<'_>, reader: &mut Reader<'_>) -> DelegateTable {

@@ -3,6 +3,7 @@
 //! `text ──toml──▶ Document ──validate──▶ Policy`: a [`Policy`] exists only when nothing in its document is unknown,
 //! unsupported or contradictory, and all mistakes of a document are found in one pass.
 
+mod capability;
 mod document;
 mod duration;
 mod error;

@@ -2,7 +2,7 @@
 
 use std::{net::Ipv6Addr, time::Duration};
 
-use agentid_common::{file::Rights, instance::Ladder, verdict::Mode};
+use agentid_common::{capability::Capabilities, file::Rights, instance::Ladder, verdict::Mode};
 
 use super::{
     pattern::Pattern,
@@ -19,6 +19,7 @@ pub struct Policy {
     pub(super) params: Vec<String>,
     pub(super) mode: Mode,
     pub(super) on_end: Ladder,
+    pub(super) capabilities: Capabilities,
     pub(super) files: Vec<FileRule>,
     pub(super) nets: Vec<NetRule>,
     pub(super) delegate: Option<Delegate>,
@@ -56,6 +57,11 @@ impl Policy {
     /// What happens to tasks that are left when the run has ended.
     pub fn on_end(&self) -> Ladder {
         self.on_end
+    }
+
+    /// Those that its runs may use, where they have them.
+    pub fn capabilities(&self) -> Capabilities {
+        self.capabilities
     }
 
     /// In the order of the document; the number of a rule in verdicts is its index plus one.

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use agentid_common::{
+    capability::Capabilities,
     file::Rights,
     instance::Ladder,
     net::{ICMP, TCP, UDP, Verb},
@@ -267,6 +268,38 @@ fn a_rule_is_about_what_its_words_stand_for() {
     assert_eq!(about(&format!("{on}\nproto = 'udp'\nallow = ['listen']")), "udp listen, ");
     let all = "tcp listen, tcp accept, udp listen, ";
     assert_eq!(about(&format!("{on}\ndeny = 'all'")), all);
+}
+
+#[test]
+fn leaves_the_usual_capabilities_and_those_that_are_named() {
+    let capabilities = |more: &str| {
+        let text = format!("name = 'p'\nttl = '1m'\n{more}\n");
+        parse("p.toml", &text).unwrap().capabilities()
+    };
+    let number = |name| agentid_common::capability::number(name).unwrap();
+    assert_eq!(capabilities(""), Capabilities::USUAL);
+    assert_eq!(capabilities("capabilities = []"), Capabilities::USUAL);
+    let found = capabilities("capabilities = ['net_raw', 'syslog']");
+    assert_eq!(found, Capabilities::USUAL.with(number("net_raw")).with(number("syslog")));
+    let found = capabilities("ends_sandbox = true\ncapabilities = ['sys_module']");
+    assert_eq!(found, Capabilities::USUAL.with(number("sys_module")));
+}
+
+#[test]
+fn refuses_capabilities_that_nobody_means() {
+    let refused =
+        |names: &str, message| super::tests::refused(&format!("capabilities = {names}"), message);
+    refused("['net_row']", "did you mean `net_raw`?");
+    refused("['CAP_NET_RAW']", "did you mean `net_raw`?");
+    refused("['everything']", "names are those of capabilities(7)");
+    refused("['syslog', 'syslog']", "`syslog` stands here twice");
+    refused("['chown']", "leave it out");
+    refused("'syslog'", "an array of strings is expected");
+    for name in ["sys_admin", "sys_module", "sys_rawio", "sys_boot", "bpf", "perfmon"] {
+        refused(&format!("['{name}']"), "add `ends_sandbox = true` to the policy");
+    }
+    refused("['syslog']\nends_sandbox = true", "grants no capability that does");
+    refused("['bpf']\nends_sandbox = false", "add `ends_sandbox = true` to the policy");
 }
 
 #[test]

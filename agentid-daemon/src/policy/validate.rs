@@ -10,6 +10,7 @@ use agentid_common::{
 use toml::Spanned;
 
 use super::{
+    capability,
     document::{DelegateTable, Document, FileTable},
     duration,
     error::Flaw,
@@ -35,6 +36,7 @@ pub(super) fn validate(document: &Document, reader: &mut Reader<'_>) -> Option<P
     let params = params(document, reader);
     let mode = choice(document.mode.as_ref(), &MODES, Mode::ENFORCE, reader);
     let on_end = choice(document.on_end.as_ref(), &LADDERS, Ladder::KILL, reader);
+    let capabilities = capability::granted(document, reader);
     count(document, reader);
     let files: Vec<_> = document.files.iter().map(|table| file(table, &params, reader)).collect();
     let nets: Vec<_> = document.nets.iter().map(|table| net(table, reader)).collect();
@@ -49,6 +51,7 @@ pub(super) fn validate(document: &Document, reader: &mut Reader<'_>) -> Option<P
         params,
         mode,
         on_end,
+        capabilities,
         files,
         nets: nets.into_iter().flatten().collect(),
         delegate,

@@ -9,6 +9,7 @@ use std::{
 };
 
 use agentid_common::{
+    capability::Capabilities,
     name::NameKey,
     verdict::{Hook, Rule},
 };
@@ -40,11 +41,12 @@ pub struct Bound {
     held: Held,
 }
 
-/// Scopes of one run's rules, for its slot.
+/// Scopes of one run's rules, and the capabilities that its policy leaves to it, for its slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bond {
     pub policy_scope: u64,
     pub params_scope: u64,
+    pub capabilities: Capabilities,
 }
 
 /// Writes to take something back, and what becomes free when they are done.
@@ -189,12 +191,14 @@ impl Rules {
         terrain: &Terrain,
     ) -> Result<(Bond, Vec<MapOp>, Bound), RulesError> {
         let document = self.documents.get(version);
-        let compiled = document.and_then(|document| document.compiled.as_ref());
-        let compiled = compiled.ok_or_else(|| RulesError::NotLoaded(version.clone()))?;
+        let found = document.and_then(|it| Some((it.policy.capabilities(), it.compiled.as_ref()?)));
+        let (capabilities, compiled) =
+            found.ok_or_else(|| RulesError::NotLoaded(version.clone()))?;
         let binding = compiled
             .bind(params, terrain, &mut self.numbers)
             .map_err(|source| RulesError::Bind { version: version.clone(), source })?;
-        let bond = Bond { policy_scope: compiled.scope, params_scope: binding.scope };
+        let (policy_scope, params_scope) = (compiled.scope, binding.scope);
+        let bond = Bond { policy_scope, params_scope, capabilities };
         Ok((bond, binding.ops, Bound { removal: binding.removal, held: binding.held }))
     }
 

@@ -3,7 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use agentid_common::{
-    decide::{file::may_access, net::may_use},
+    capability,
+    decide::{capability::may_have, file::may_access, net::may_use},
     facts::{Facts, Location},
     file::Rights,
     net::{Address, ICMP, Peer, TCP, UDP, Verb},
@@ -68,6 +69,22 @@ pub fn end(
     };
     let peer = Peer { address, port, protocol, verb };
     Question { run, policy, object: &object }.peer(facts, &peer)
+}
+
+/// May the run use the capability of this name?
+pub fn capability(
+    facts: &impl Facts,
+    run: &Run,
+    policy: Option<&Policy>,
+    name: &str,
+) -> Result<WhyReply, ErrorReply> {
+    let number = capability::number(name).ok_or_else(|| {
+        ErrorReply::new(Code::BadRequest, format!("{name:?} is no capability"))
+            .remedy("names are those of capabilities(7), in lower case and without CAP_")
+    })?;
+    let question = Question { run, policy, object: name };
+    let answer = may_have(facts, &question.tag(), number);
+    Ok(question.reply(answer, |_| None, |_| None, &format!("capability {name}")))
 }
 
 impl Question<'_> {
@@ -162,6 +179,11 @@ fn told(reason: Reason, rule: Option<Rule>, missing: &str) -> String {
         (Reason::Completed, _) => "the run is over".to_owned(),
         (Reason::Suspended, _) => "the run is suspended".to_owned(),
         (Reason::AncestorEnded, _) => "a run above it has ended".to_owned(),
+        (Reason::Capability, _) => {
+            format!(
+                "{missing} is not among what its policy, and those of all runs above it, leave to it"
+            )
+        }
         (Reason::UnknownFilesystem, _) => {
             format!("no rule: {missing}, which lies on a filesystem that the policy does not know")
         }

@@ -1,6 +1,7 @@
 //! What a run may do. The hooks of a later day have their place here: a file each, one question each.
 
 pub mod bprm_check_security;
+pub mod capable;
 pub mod change;
 pub mod create;
 pub mod exit;
@@ -25,3 +26,4 @@ pub mod socket_sendmsg;
 pub mod socket_setsockopt;
 pub mod task_alloc;
 pub mod unix;
+pub mod userns_create;

@@ -87,24 +87,30 @@ impl Scene {
         allow = ["listen"]
     "#;
 
-    /// A scene with the policy `fixture` and four variants of it: the tasks of `killed` are killed at its end,
-    /// `audited` only records, `narrow` grants nothing but reading, and `network` has [`Self::NETWORK`].
+    /// What the policy `unbound` leaves to root: what the kernel asks of who makes namespaces, watches and links.
+    const UNBOUND: &str = "ends_sandbox = true\n        capabilities = [\"sys_admin\", \"dac_read_search\"]\n        on_end";
+
+    /// A scene with the policy `fixture` and five variants of it: the tasks of `killed` are killed at its end,
+    /// `audited` only records, `narrow` grants nothing but reading, `network` has [`Self::NETWORK`], and `unbound` leaves
+    /// out nothing that root needs in the kernel's own eyes.
     pub fn new() -> Result<Self> {
         let variant = |name: &str, from: &str, to: &str| {
             Self::POLICY.replace("\"fixture\"", &format!("\"{name}\"")).replace(from, to)
         };
         let killed = variant("killed", "\"deny\"", "\"kill\"");
         let audited = variant("audited", "on_end", "mode = \"audit\"\n        on_end");
+        let unbound = variant("unbound", "on_end", Self::UNBOUND);
         let narrow = variant("narrow", "\"read\", \"write\", \"create\", \"exec\"", "\"read\"");
         let narrow = narrow.split("[[net]]").next().unwrap_or_default();
         let files = Self::POLICY.split("[[net]]").next().unwrap_or_default();
         let network = files.replace("\"fixture\"", "\"network\"") + Self::NETWORK;
-        let texts: [(&str, &str); 5] = [
+        let texts: [(&str, &str); 6] = [
             ("fixture", Self::POLICY),
             ("killed", &killed),
             ("audited", &audited),
             ("narrow", narrow),
             ("network", &network),
+            ("unbound", &unbound),
         ];
         Self::with(&texts)
     }

@@ -117,6 +117,7 @@ pub struct Access {
 pub enum Object {
     File { path: Option<String>, want: Vec<String> },
     Peer { address: Option<String>, port: u16 },
+    Capability { name: String },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

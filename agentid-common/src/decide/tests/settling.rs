@@ -19,10 +19,13 @@ fn a_rule_denies_with_the_errno_that_programs_expect_and_audit_lets_it_pass() {
         let enforced = settle(refused(reason), Mode::ENFORCE);
         let errno = match reason {
             // kill(2) and ptrace(2) know no EACCES for a process that is not the caller's to touch, mknod(2) none for a
-            // device, and setsockopt(2) none for an option; netlink(7) knows EPERM alone.
-            Reason::OutsideRun | Reason::DeviceNode | Reason::SocketOption | Reason::Netlink => {
-                EPERM
-            }
+            // device, and setsockopt(2) none for an option; netlink(7), capabilities(7) and unshare(2) know EPERM alone.
+            Reason::OutsideRun
+            | Reason::DeviceNode
+            | Reason::SocketOption
+            | Reason::Netlink
+            | Reason::Capability
+            | Reason::UserNamespace => EPERM,
             // rename(2) and link(2): programs copy then.
             Reason::RightsGained => EXDEV,
             _ => EACCES,

@@ -35,6 +35,9 @@ fn request(arguments: Why) -> Result<WhyRequest, Failure> {
     if let Some(request) = end(&arguments) {
         return Ok(request);
     }
+    if let Some(name) = arguments.capability {
+        return Ok(WhyRequest::Capability(name));
+    }
     let path = arguments.open.unwrap_or_default();
     let path = std::path::absolute(path).map_err(|error| Failure::new(error, exit::FAILURE))?;
     let want = match (arguments.write, arguments.exec) {

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use agentid_common::{
+    capability,
     file::Rights,
     net::{Address, ICMP, Peer, Verb},
     verdict::{Answer, Reason, Refusal},
@@ -63,6 +64,10 @@ fn ask(run: &Run, question: &[&str]) -> Answer {
                 IpAddr::V6(address) => Address::v6(address.octets()),
             };
             run.uses(&Peer { address, port: end.port(), protocol: *protocol, verb })
+        }
+        ["capability", name] => {
+            let answer = run.may_have(capability::number(name).unwrap());
+            answer.map_err(|_| Refusal::denied(Reason::NoRule))
         }
         [rights @ .., path] => {
             let right = |word: &&str| Rights::NAMES.iter().find(|(_, name)| name == word);

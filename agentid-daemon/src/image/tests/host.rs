@@ -7,7 +7,8 @@ use std::{
 };
 
 use agentid_common::{
-    decide::{file::may_access, net::may_use},
+    capability::Capabilities,
+    decide::{capability::may_have, file::may_access, net::may_use},
     file::{AnchorKey, Rights},
     instance::{Instance, NO_DEADLINE, NO_SLOT, State},
     name::{self, NameKey},
@@ -160,6 +161,7 @@ pub(super) struct Run {
     pub(super) image: Image,
     pub(super) numbers: Numbers,
     pub(super) policy: CompiledPolicy,
+    capabilities: Capabilities,
 }
 
 pub(super) const TAG: Tag =
@@ -175,7 +177,9 @@ impl Run {
         let mut numbers = Numbers::new(1);
         let terrain = host.terrain(&prefixes(policy));
         let compiled = compile(policy, &terrain, &KEY, &mut numbers).unwrap();
-        let mut run = Self { host, image: Image::default(), numbers, policy: compiled };
+        let capabilities = policy.capabilities();
+        let image = Image::default();
+        let mut run = Self { host, image, numbers, policy: compiled, capabilities };
         run.image.apply_all(&run.policy.ops);
         run.start(0);
         run
@@ -185,6 +189,7 @@ impl Run {
         let instance = Instance {
             generation: TAG.generation,
             deadline: NO_DEADLINE,
+            capabilities: self.capabilities,
             parent: NO_SLOT,
             state: State::ACTIVE,
             ..Instance::default()
@@ -210,6 +215,10 @@ impl Run {
 
     pub(super) fn access(&self, path: &str, want: Rights) -> Answer {
         may_access(&self.image.at(0), &TAG, &self.host.place(path), want)
+    }
+
+    pub(super) fn may_have(&self, capability: u32) -> Answer {
+        may_have(&self.image.at(0), &TAG, capability)
     }
 
     pub(super) fn reads(&self, path: &str) -> bool {

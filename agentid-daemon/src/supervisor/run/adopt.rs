@@ -100,8 +100,12 @@ impl Supervisor {
             self.rules.load(run.policy.clone(), policy, text);
         }
         let bond = self.bind(id, &run.policy, &run.params)?;
-        let instance =
-            Instance { state: run.phase.slot_state(), deadline: run.place.deadline, ..instance };
+        let instance = Instance {
+            capabilities: bond.capabilities,
+            state: run.phase.slot_state(),
+            deadline: run.place.deadline,
+            ..instance
+        };
         let instance = instance.bound_to(bond.policy_scope, bond.params_scope);
         self.apply(&[MapOp::SetInstance(run.place.slot, instance)])?;
         Ok(())

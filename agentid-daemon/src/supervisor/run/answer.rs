@@ -142,6 +142,7 @@ impl Supervisor {
             WhyRequest::Send(end) => Ok(why::end(&facts, run, policy, Verb::Send, end)),
             WhyRequest::Listen(end) => Ok(why::end(&facts, run, policy, Verb::Listen, end)),
             WhyRequest::Accept(end) => Ok(why::end(&facts, run, policy, Verb::Accept, end)),
+            WhyRequest::Capability(name) => why::capability(&facts, run, policy, name),
         }
     }
 

@@ -35,6 +35,7 @@ impl State {
         let instance = Instance {
             generation: run.place.generation,
             deadline: run.place.deadline,
+            capabilities: bond.capabilities,
             parent_generation,
             parent,
             state: SlotState::ACTIVE,

@@ -22,6 +22,7 @@ impl State {
             params: bond.params_scope,
             mode: mode.in_slot(),
             ladder: on_end.in_slot(),
+            capabilities: bond.capabilities,
         };
         let what = What::Renewed(Renewed { from: run.policy.to_string(), mistake: None });
         (run.policy, run.mode, run.on_end) = (policy, mode, on_end);

@@ -7,6 +7,7 @@ mod why;
 
 use std::collections::BTreeMap;
 
+use agentid_common::capability::Capabilities;
 use uuid::Uuid;
 
 use super::{
@@ -63,7 +64,8 @@ fn launch(number: u64) -> Box<Launch> {
         changes: Vec::new(),
         end: None,
     };
-    Box::new(Launch { run, bond: Bond { policy_scope: 1, params_scope: 2 }, from_run: false })
+    let bond = Bond { policy_scope: 1, params_scope: 2, capabilities: Capabilities::USUAL };
+    Box::new(Launch { run, bond, from_run: false })
 }
 
 fn child(number: u64, parent: u64) -> Box<Launch> {

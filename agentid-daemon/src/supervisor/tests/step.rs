@@ -1,4 +1,7 @@
-use agentid_common::instance::{Instance, NO_SLOT, State as SlotState};
+use agentid_common::{
+    capability::Capabilities,
+    instance::{Instance, NO_SLOT, State as SlotState},
+};
 use uuid::Uuid;
 
 use super::{child, id, launch, now, state};
@@ -133,7 +136,7 @@ fn a_revocation_denies_all_of_the_tree_before_it_stops_any() {
 fn renewal() -> Renewal {
     Renewal {
         policy: PolicyVersion { name: "p".to_owned(), digest: "2".to_owned() },
-        bond: Bond { policy_scope: 11, params_scope: 12 },
+        bond: Bond { policy_scope: 11, params_scope: 12, capabilities: Capabilities::USUAL },
         mode: RunMode::Audit,
         on_end: OnEnd::Deny,
     }

@@ -31,6 +31,7 @@ const POLICY: &str = r#"
     ttl = "30m"
     max_ttl = "1h"
     params = ["workspace"]
+    capabilities = ["net_raw"]
 
     [[file]]
     paths = ["/usr/**"]
@@ -120,6 +121,7 @@ fn host() -> Host {
     let instance = Instance {
         generation: run.place.generation,
         deadline: run.place.deadline,
+        capabilities: bond.capabilities,
         parent: NO_SLOT,
         state: SlotState::ACTIVE,
         invocation: InvocationId(id(1).into_bytes()),
@@ -144,9 +146,24 @@ impl Host {
         why::end(&self.rules.at(1), &self.run, policy, verb, &end)
     }
 
+    fn capability(&self, name: &str) -> Result<WhyReply, crate::control::api::ErrorReply> {
+        why::capability(&self.rules.at(1), &self.run, None, name)
+    }
+
     fn connect(&self, address: &str) -> WhyReply {
         self.end(Verb::Connect, address, Protocol::Tcp)
     }
+}
+
+#[test]
+fn a_capability_is_had_when_it_is_usual_or_granted() {
+    for name in ["chown", "net_raw"] {
+        assert_eq!(host().capability(name).unwrap().verdict, "allow", "{name}");
+    }
+    let reply = host().capability("sys_admin").unwrap();
+    assert_eq!((reply.verdict.as_str(), reply.reason.as_deref()), ("deny", Some("capability")));
+    assert!(reply.explanation.starts_with("capability sys_admin is not among"));
+    assert_eq!(host().capability("CAP_CHOWN").unwrap_err().code, Code::BadRequest);
 }
 
 #[test]

@@ -34,6 +34,7 @@ fn say(found: &Found) -> Result<()> {
 
 fn perform(attempt: Attempt) -> Found {
     let done = match attempt {
+        Attempt::Exercise(power) => return Found::Errno(power.exercise()),
         Attempt::Read(path) => opens::read(&path),
         Attempt::Write { path, text } => write(&path, &text),
         Attempt::WriteInOwnProc { path, text } => mounts::write_in_own_proc(&path, &text),

@@ -243,7 +243,7 @@ fn become_nobody(path: &CStr) -> i32 {
 }
 
 fn leave_namespaces(path: &CStr) -> i32 {
-    let flags = libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID;
+    let flags = libc::CLONE_NEWNS | libc::CLONE_NEWPID;
     // SAFETY: a plain system call.
     if unsafe { libc::unshare(flags) } != 0 {
         return NOT_TRIED;

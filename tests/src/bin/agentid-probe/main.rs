@@ -90,6 +90,7 @@ fn perform(step: &Step, holds: &mut Holds) -> Result<Outcome> {
     Ok(match step {
         Step::Ping => Outcome::Errno(0),
         Step::Open { path, how } => Outcome::Errno(access::open(path, *how)),
+        Step::Exercise(power) => Outcome::Errno(power.exercise()),
         Step::Change(it) => Outcome::Errno(change::change(it)?),
         Step::Keep { path, how } => Outcome::Errno(alter::keep(path, *how, kept)),
         Step::Alter { what, file } => Outcome::Errno(alter::alter(what, file, kept.as_ref())?),
