@@ -22,7 +22,7 @@ pub enum Power {
     FsOpen,
     /// A copy of the root's mount, attached nowhere.
     OpenTree,
-    /// To what is not there.
+    /// To what is no mount point.
     PivotRoot,
     MountNamespace,
     /// The namespace of names that the process is in already.
@@ -153,7 +153,10 @@ impl Power {
                     let root = c"/".as_ptr();
                     libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, root, OPEN_TREE_CLONE)
                 }
-                Self::PivotRoot => libc::syscall(libc::SYS_pivot_root, nowhere, nowhere),
+                Self::PivotRoot => {
+                    let folder = c"/usr/bin".as_ptr();
+                    libc::syscall(libc::SYS_pivot_root, folder, folder)
+                }
                 Self::MountNamespace => libc::syscall(libc::SYS_unshare, libc::CLONE_NEWNS),
                 Self::EnterNamespace => {
                     let itself = libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0);
