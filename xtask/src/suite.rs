@@ -90,9 +90,10 @@ fn guests(cache: &Cache, options: &Options, rows: &mut Vec<Row>) -> Result<()> {
     let kernels: Vec<Kernel> =
         kernels.iter().map(|name| Kernel::find(cache, name)).collect::<Result<_>>()?;
     let mut jobs = Vec::new();
-    // Small boots come last, so that no processor waits long for another one.
+    // Small boots come last, and the slowest kernel, which is the newest, first, so that no processor waits long for
+    // another one.
     for (boot, tests) in &plan {
-        for kernel in &kernels {
+        for kernel in kernels.iter().rev() {
             jobs.push(Job { kernel: kernel.clone(), boot, tests: tests.clone() });
         }
     }
