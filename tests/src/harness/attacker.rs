@@ -25,11 +25,16 @@ pub struct Attacker {
 }
 
 impl Attacker {
-    /// Its policy leaves to the guards what it can. Its runs go on after their end, denied.
+    /// Its policy leaves to the guards what it can, root's capabilities above all. Its runs go on after their end, denied.
     pub const POLICY: &str = r#"
         name = "attacker"
         ttl = "20m"
         on_end = "deny"
+        ends_sandbox = true
+        capabilities = [
+            "bpf", "dac_read_search", "net_admin", "perfmon", "sys_admin", "sys_boot", "sys_module", "sys_ptrace",
+            "sys_rawio",
+        ]
         params = ["workspace"]
         [[file]]
         paths = ["/usr/**"]
