@@ -62,7 +62,7 @@ impl Guest {
                 counting: false,
                 disk: None,
             },
-            timeout: Some(Duration::from_secs(2700)),
+            timeout: Some(Duration::from_secs(3600)),
             daemon: false,
             modules: Vec::new(),
             command,
