@@ -62,7 +62,7 @@ impl Guest {
                 counting: false,
                 disk: None,
             },
-            timeout: Some(Duration::from_secs(3600)),
+            timeout: Some(Duration::from_secs(4500)),
             daemon: false,
             modules: Vec::new(),
             command,

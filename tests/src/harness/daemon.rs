@@ -22,7 +22,7 @@ use super::{Scene, scene::PINS, shared, view::RunView, wait};
 
 pub const AGENTIDD: &str = "/usr/bin/agentidd";
 /// Loading all programs takes half a minute in a slow emulator, and several times as long beside runs that never rest.
-const START: Duration = Duration::from_secs(800);
+const START: Duration = Duration::from_secs(1200);
 const CHECK: Duration = Duration::from_millis(200);
 
 /// `agentidd` in a scene of its own.
