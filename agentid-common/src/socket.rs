@@ -17,7 +17,7 @@
 //! VSOCK, ALG, KEY, XDP, TIPC and Bluetooth lead to peers that no rule can name.
 
 use crate::{
-    net::{ICMP, TCP, UDP},
+    net::{ICMP, ICMPV6, TCP, UDP},
     verdict::{Refusal, Unsupported},
 };
 
@@ -34,8 +34,6 @@ pub const SOCK_STREAM: u16 = 1;
 pub const SOCK_DGRAM: u16 = 2;
 const SOCK_RAW: u16 = 3;
 
-/// include/uapi/linux/in6.h
-pub const ICMPV6: u16 = 58;
 /// include/uapi/linux/netlink.h
 const NETLINK_ROUTE: u16 = 0;
 
@@ -94,11 +92,14 @@ pub fn transport(family: u16, kind: u16, protocol: u16) -> Transport {
     const TCP_SOCKET: u16 = TCP as u16;
     const UDP_SOCKET: u16 = UDP as u16;
     const ICMP_SOCKET: u16 = ICMP as u16;
+    const ICMPV6_SOCKET: u16 = ICMPV6 as u16;
     match (family, kind, protocol) {
         // Not TCP in another guise: MPTCP is 262, which is 6 to whoever looks at eight bits of it.
         (AF_INET | AF_INET6, SOCK_STREAM, TCP_SOCKET) => Transport::Tcp,
         (AF_INET | AF_INET6, SOCK_DGRAM, UDP_SOCKET) => Transport::Udp,
-        (AF_INET, SOCK_DGRAM, ICMP_SOCKET) | (AF_INET6, SOCK_DGRAM, ICMPV6) => Transport::Icmp,
+        (AF_INET, SOCK_DGRAM, ICMP_SOCKET) | (AF_INET6, SOCK_DGRAM, ICMPV6_SOCKET) => {
+            Transport::Icmp
+        }
         (AF_UNIX | AF_NETLINK, _, _) => Transport::Local,
         _ => Transport::Other,
     }
@@ -181,7 +182,7 @@ mod tests {
     #[test]
     fn a_socket_from_elsewhere_is_what_its_numbers_say() {
         assert_eq!(transport(AF_INET, SOCK_STREAM, 6), Transport::Tcp);
-        assert_eq!(transport(AF_INET6, SOCK_DGRAM, ICMPV6), Transport::Icmp);
+        assert_eq!(transport(AF_INET6, SOCK_DGRAM, 58), Transport::Icmp);
         assert_eq!(transport(AF_UNIX, SOCK_STREAM, 0), Transport::Local);
         for (family, kind, protocol) in [
             (AF_INET, SOCK_STREAM, 262),

@@ -50,8 +50,8 @@ pub enum StartError {
     #[error(transparent)]
     Maps(#[from] MapsError),
     #[error(
-        "take over from an earlier agentid: the layout of its maps is of {found}, this one needs version {ABI_VERSION}; end all runs, \
-         remove them with the earlier version's `agentidd unload`, and start again"
+        "take over from an earlier agentid: the layout of its maps is of {found}, this one needs version {ABI_VERSION}; \
+         end all runs, remove them with the earlier version's `agentidd unload`, and start again"
     )]
     OtherAbi { found: String },
     #[error("read the kernel's maps")]
