@@ -6,13 +6,14 @@
 //! unix socket an address leads to is seen by `unix_stream_connect` and `unix_may_send`.
 
 use agentid_common::{
-    decide::{lifecycle::may_go_on, net::may_use},
+    decide::lifecycle::may_go_on,
     tag::Tag,
     verdict::{Answer, Hook},
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
+    apart,
     facts::Live,
     kfield::{SockAddr, Socket},
     object::{
@@ -48,7 +49,7 @@ pub fn judge(hook: Hook, allowed: Allowed, tag: &Tag, sight: Sight) -> i32 {
 #[inline(always)]
 fn ask(tag: &Tag, sight: &Sight) -> Answer {
     if sight.asked == Asked::Peer {
-        return may_use(&Live, tag, &sight.peer());
+        return apart::may_use(tag, &sight.peer());
     }
     may_go_on(&Live, tag)?;
     sight.otherwise()
