@@ -308,10 +308,22 @@ impl Stride for Descend {
     }
 }
 
-/// Reads the name at a level, and its hash; false when it cannot be read. Not inlined: the hash takes registers and
-/// stack that are then free for what follows the name.
-#[inline(never)]
+/// Reads the name at a level, and its hash; false when it cannot be read.
+#[inline(always)]
 fn read_name(work: &mut Work, level: u32) -> bool {
+    agentid_name(work, level) != 0
+}
+
+/// A function of its own also because the hash takes registers and stack, that are then free for what follows the name.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn agentid_name(work: *mut Work, level: u32) -> u32 {
+    // SAFETY: the caller's own.
+    unsafe { work.as_mut() }.is_some_and(|work| name_at(work, level)).into()
+}
+
+#[inline(always)]
+fn name_at(work: &mut Work, level: u32) -> bool {
     let step = &work.steps[at(level)];
     let length = step.length;
     if length == 0 || length > MAX_NAME as u32 {
