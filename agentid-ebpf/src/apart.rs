@@ -24,7 +24,10 @@ use crate::facts::Live;
 #[inline(always)]
 pub fn ascend(tag: &Tag, alive: Option<&mut Alive>) -> Result<(), Refusal> {
     let alive = alive.map_or(core::ptr::null_mut(), core::ptr::from_mut);
-    Packed(agentid_ascend(alive, tag.slot, tag.generation)).answer().map(drop)
+    match agentid_ascend(alive, tag.slot, tag.generation) {
+        0 => Ok(()),
+        refused => Packed(refused).answer().map(drop),
+    }
 }
 
 /// What notes no chain where it is given none.
@@ -33,7 +36,10 @@ pub fn ascend(tag: &Tag, alive: Option<&mut Alive>) -> Result<(), Refusal> {
 extern "C" fn agentid_ascend(alive: *mut Alive, slot: u32, generation: u64) -> u64 {
     // SAFETY: null, or the caller's own.
     let alive = unsafe { alive.as_mut() };
-    Packed::of(lifecycle::ascend(&Live, &Tag::of_run(slot, generation), alive).map(|()| 0)).0
+    match lifecycle::ascend(&Live, &Tag::of_run(slot, generation), alive) {
+        Ok(()) => 0,
+        Err(refusal) => Packed::of(Err(refusal)).0,
+    }
 }
 
 /// See [`net::may_use`].

@@ -42,21 +42,9 @@ pub fn hold(
         None => 0,
         Some(tag) => {
             let answer = decide(tag);
-            conclude_apart(hook, allowed, &object.into(), tag, &answer)
+            conclude(hook, allowed, &object.into(), tag, answer)
         }
     }
-}
-
-/// [`conclude`] with a stack of its own: what a record needs of it is not needed while a decision walks.
-#[inline(never)]
-pub fn conclude_apart(
-    hook: Hook,
-    allowed: Allowed,
-    object: &Object,
-    tag: &Tag,
-    answer: &Answer,
-) -> i32 {
-    conclude(hook, allowed, object, tag, *answer)
 }
 
 /// Counts, records and carries out one decision about a tagged task.
@@ -64,9 +52,15 @@ pub fn conclude_apart(
 pub fn conclude(hook: Hook, allowed: Allowed, object: &Object, tag: &Tag, answer: Answer) -> i32 {
     let told = tell(hook, allowed, tag, answer);
     if told.is_recorded() {
-        emit::decision(hook, tag, told.is_owned(), &told.outcome(), object);
+        record(hook, object, tag, told);
     }
     told.errno()
+}
+
+/// Not inlined: what a record needs of the stack is not needed while a decision walks.
+#[inline(never)]
+fn record(hook: Hook, object: &Object, tag: &Tag, told: Told) {
+    emit::decision(hook, tag, told.is_owned(), &told.outcome(), object);
 }
 
 /// Carries out a decision about what the kernel asks before it means it: the host's figures have it, the run's and its
@@ -98,16 +92,19 @@ extern "C" fn agentid_settle(
     if standing.owned && !probed {
         count::activity(slot, settled.verdict);
     }
+    let told = Told::errno_of(&settled);
     if slot == CANARY_SLOT {
         // Its denials prove that we run. They are in nobody's figures and in nobody's records.
-        return Told::new(&settled, false, false).0;
+        return told.0;
     }
     if let Some(hook) = Hook::from_u32(hook) {
         count::verdict(hook, &settled);
     }
     end(&settled, &standing);
-    let recorded = settled.verdict != Verdict::Allow || allowed == Allowed::Recorded as u32;
-    Told::new(&settled, standing.owned, recorded && !probed).0
+    if probed || settled.verdict == Verdict::Allow && allowed != Allowed::Recorded as u32 {
+        return told.0;
+    }
+    told.recorded(&settled, standing.owned).0
 }
 
 /// A settled decision in one number.
@@ -123,17 +120,22 @@ impl Told {
     const OWNED: u32 = 48;
     const RECORDED: u32 = 49;
 
+    /// All that matters of what is not recorded.
     #[inline(always)]
-    fn new(settled: &Settled, owned: bool, recorded: bool) -> Self {
-        let errno = settled.errno as u64 & 0xff;
+    fn errno_of(settled: &Settled) -> Self {
+        Self((settled.errno as u64 & 0xff) << Self::ERRNO)
+    }
+
+    #[inline(always)]
+    fn recorded(self, settled: &Settled, owned: bool) -> Self {
         Self(
-            u64::from(settled.rule)
+            self.0
+                | u64::from(settled.rule)
                 | (settled.reason as u64) << Self::REASON
                 | (settled.fault as u64) << Self::FAULT
-                | errno << Self::ERRNO
                 | (settled.verdict as u64) << Self::VERDICT
                 | u64::from(owned) << Self::OWNED
-                | u64::from(recorded) << Self::RECORDED,
+                | 1 << Self::RECORDED,
         )
     }
 

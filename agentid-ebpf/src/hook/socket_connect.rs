@@ -20,7 +20,7 @@ use crate::{
         Object,
         peer::{self, Asked, Sight},
     },
-    settle::{Allowed, conclude_apart},
+    settle::{Allowed, conclude},
     socket, subject,
 };
 
@@ -42,7 +42,7 @@ pub fn socket_connect(ctx: LsmContext) -> i32 {
 #[inline(always)]
 pub fn judge(hook: Hook, allowed: Allowed, tag: &Tag, sight: Sight) -> i32 {
     let answer = ask(tag, &sight);
-    conclude_apart(hook, allowed, &Object::Peer(sight.body), tag, &answer)
+    conclude(hook, allowed, &Object::Peer(sight.body), tag, answer)
 }
 
 /// A run that is over is told so, whatever else it asks for.
