@@ -8,11 +8,12 @@ use crate::{
     decide::{
         file::{self, Search},
         lifecycle::{self, Alive, Scopes},
+        net,
     },
     file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, Node, Rights},
     glob::Spelling,
     instance::Instance,
-    net::{PeerKey, PortKey, PortRule},
+    net::{Peer, PeerKey, Pins, PortKey, PortRule},
     tag::Tag,
     verdict::{Answer, Fault, Refusal},
 };
@@ -39,6 +40,8 @@ pub trait Facts: Sized {
     fn glob(&self, index: u32) -> Option<&Glob>;
     /// Class of the longest prefix that covers the address.
     fn class(&self, key: &PeerKey) -> Option<u32>;
+    /// The names that stand for the address; the scope is that of a run's parameters.
+    fn pins(&self, key: &PeerKey) -> Option<&Pins>;
     /// Rule of the longest prefix that covers the port.
     fn port_rule(&self, key: &PortKey) -> Option<PortRule>;
 
@@ -64,6 +67,11 @@ pub trait Facts: Sized {
     #[inline(always)]
     fn next(&self, state: u32, hash: u64, name: &mut Spelling) -> Result<u32, Fault> {
         file::next(self, state, hash, name)
+    }
+    /// See [`net::may_reach`].
+    #[inline(always)]
+    fn may_reach(&self, tag: &Tag, peer: &Peer) -> Answer {
+        net::may_reach(self, tag, peer)
     }
 }
 

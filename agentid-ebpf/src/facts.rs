@@ -8,7 +8,7 @@ use agentid_common::{
     file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, Node, Rights},
     glob::Spelling,
     instance::Instance,
-    net::{PeerKey, PortKey, PortRule},
+    net::{Peer, PeerKey, Pins, PortKey, PortRule},
     tag::Tag,
     verdict::{Answer, Fault, Refusal},
 };
@@ -19,7 +19,7 @@ use aya_ebpf::{
 
 use crate::{
     apart,
-    maps::{ANCHORS, EDGES, ENTRIES, GLOBS, INSTANCES, NODES, PEERS, PORTS, WORK, Work},
+    maps::{ANCHORS, EDGES, ENTRIES, GLOBS, INSTANCES, NODES, PEERS, PINS, PORTS, WORK, Work},
     subject,
 };
 
@@ -104,6 +104,12 @@ impl Facts for Live {
     }
 
     #[inline(always)]
+    fn pins(&self, key: &PeerKey) -> Option<&Pins> {
+        // SAFETY: as for anchors.
+        unsafe { PINS.get(key) }
+    }
+
+    #[inline(always)]
     fn port_rule(&self, key: &PortKey) -> Option<PortRule> {
         PORTS.get(&Key::new(size_of::<PortKey>() as u32 * 8, *key)).copied()
     }
@@ -126,5 +132,10 @@ impl Facts for Live {
     #[inline(always)]
     fn next(&self, state: u32, hash: u64, name: &mut Spelling) -> Result<u32, Fault> {
         apart::next(state, hash, name)
+    }
+
+    #[inline(always)]
+    fn may_reach(&self, tag: &Tag, peer: &Peer) -> Answer {
+        apart::may_reach(tag, peer)
     }
 }

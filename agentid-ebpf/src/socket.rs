@@ -1,13 +1,20 @@
 //! Who has made a socket? The only file that knows how a socket is tagged.
 
-use core::ffi::c_void;
+use core::{
+    ffi::c_void,
+    intrinsics::{AtomicOrdering, atomic_and, atomic_or},
+};
 
 use agentid_common::{
-    tag::{KEEPER_SLOT, LISTENS, Tag},
+    tag::{ASKS, KEEPER_SLOT, LISTENS, Tag},
     verdict::Fault,
 };
 
-use crate::{kfield::Sock, maps::SOCKETS, subject::Subject};
+use crate::{
+    kfield::Sock,
+    maps::{RESOLVER, SOCKETS},
+    subject::Subject,
+};
 
 /// Who has made a socket, or listened where it was accepted.
 #[inline(always)]
@@ -40,6 +47,42 @@ pub fn mark(sock: Sock, maker: Tag) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Marks a socket that a run has just made where the daemon's resolver can be reached from it.
+#[inline(always)]
+pub fn may_ask(sock: Sock) {
+    if is_beside_the_daemon(sock)
+        && let Some(own) = tag(sock.0.cast())
+    {
+        set(own, ASKS);
+    }
+}
+
+/// Whether the socket is of the network namespace in which the daemon's resolver is.
+#[inline(always)]
+fn is_beside_the_daemon(sock: Sock) -> bool {
+    if sock.is_null() {
+        return false;
+    }
+    let namespace = sock.namespace();
+    !namespace.is_null()
+        && RESOLVER
+            .get(0)
+            .is_some_and(|resolver| resolver.port != 0 && resolver.namespace == namespace.cookie())
+}
+
+/// Sets a bit of a socket's mark. Two threads may set one each.
+#[inline(always)]
+pub fn set(own: *mut Tag, bit: u32) {
+    // SAFETY: a value of socket storage lives as long as its socket.
+    unsafe { atomic_or::<u32, u32, { AtomicOrdering::SeqCst }>(&raw mut (*own).mark, bit) };
+}
+
+#[inline(always)]
+fn clear(own: *mut Tag, bit: u32) {
+    // SAFETY: as above.
+    unsafe { atomic_and::<u32, u32, { AtomicOrdering::SeqCst }>(&raw mut (*own).mark, !bit) };
+}
+
 /// Says that those at the other end come to this socket of a run, and to what is accepted from it.
 #[inline(always)]
 pub fn listens(sock: Sock, tag: &Tag) {
@@ -50,7 +93,7 @@ pub fn listens(sock: Sock, tag: &Tag) {
         unsafe {
             // The peers of what another run has made are judged.
             if (*own).is_of_the_run_of(tag) {
-                (*own).mark = LISTENS;
+                set(own, LISTENS);
             }
         }
     }
@@ -62,8 +105,7 @@ pub fn calls(sock: Sock) {
     if !sock.is_null()
         && let Some(own) = tag(sock.0.cast())
     {
-        // SAFETY: a value of socket storage lives as long as its socket.
-        unsafe { (*own).mark = 0 };
+        clear(own, LISTENS);
     }
 }
 
@@ -72,7 +114,7 @@ pub fn calls(sock: Sock) {
 pub fn was_called(sock: Sock, tag: &Tag) -> bool {
     // SAFETY: a value of socket storage lives as long as its socket.
     self::tag(sock.0.cast())
-        .is_some_and(|own| unsafe { (*own).mark == LISTENS && (*own).is_of_the_run_of(tag) })
+        .is_some_and(|own| unsafe { (*own).mark & LISTENS != 0 && (*own).is_of_the_run_of(tag) })
 }
 
 /// The mark of what the daemon makes.

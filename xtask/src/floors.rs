@@ -10,7 +10,7 @@ use crate::artifacts;
 
 /// Module and floor; the longest match decides. Floor 0 is agentid-common, and a
 /// module imports what is below it. A module's own submodules on its floor are free.
-const FLOORS: [(&str, u8); 15] = [
+const FLOORS: [(&str, u8); 16] = [
     ("bin", 7),
     ("cli", 7),
     // The wiring: it holds the ends of everything on the next floor.
@@ -18,6 +18,7 @@ const FLOORS: [(&str, u8); 15] = [
     ("control", 5),
     ("event::export", 5),
     ("metrics", 5),
+    ("names", 5),
     ("kernel", 4),
     ("supervisor", 3),
     ("image", 2),

@@ -1,7 +1,6 @@
 //! May a packet of a run's socket pass?
 
 use crate::{
-    decide::{lifecycle::alive, net::MayPass},
     facts::Facts,
     net::{Address, Peer, Verb},
     tag::Tag,
@@ -32,6 +31,8 @@ impl Packet {
 pub enum Way {
     /// Nothing: whom TCP talks to cannot change once it was judged.
     Free,
+    /// Nothing: it goes to the daemon's resolver, which knows who asks.
+    Resolver,
     /// Where it goes, or comes to.
     Judged,
     /// Options, or headers before the one of its protocol, which may have it sent on from there.
@@ -54,10 +55,10 @@ pub fn may_pass<F: Facts>(
     packet: impl FnOnce() -> Packet,
 ) -> Answer {
     let mut peer = Peer { address: Address::ANY_V6, port: 0, protocol: 0, verb: Verb::Send };
-    match alive(facts, tag) {
-        Ok(alive) => match way(&mut peer) {
-            Way::Free => Ok(0),
-            Way::Judged => alive.each(facts, &MayPass { facts, peer: &peer }),
+    match facts.ascend(tag, None) {
+        Ok(()) => match way(&mut peer) {
+            Way::Free | Way::Resolver => Ok(0),
+            Way::Judged => facts.may_reach(tag, &peer),
             Way::Detour => Err(Refusal::denied(Reason::SocketOption)),
             Way::Unread => Err(Refusal::Fault(Fault::AddressRead)),
         },

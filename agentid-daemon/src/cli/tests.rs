@@ -55,7 +55,10 @@ fn why_asks_for_one_thing() {
     assert!(parse("agentid why abcd").is_err());
     assert!(parse("agentid why abcd --open /etc/passwd --connect 10.0.0.1:1").is_err());
     assert!(parse("agentid why abcd --open /etc/passwd --write --exec").is_err());
-    assert!(parse("agentid why abcd --connect example.org:443").is_err());
+    assert!(parse("agentid why abcd --connect example.org:443").is_ok());
+    for whom in ["example.org", "example.org:https", "example.org/24:1", "1.2.3:4"] {
+        assert!(parse(&format!("agentid why abcd --connect {whom}")).is_err(), "{whom}");
+    }
     assert!(parse("agentid why abcd --connect 10.0.0.1:443").is_ok());
     assert!(parse("agentid why abcd --connect /run/x.sock").is_ok());
     assert!(parse("agentid why abcd --connect run/x.sock").is_err());
@@ -180,6 +183,7 @@ fn view() -> RunView {
         launched_ms: 0,
         deadline_ms: 1_800_000,
         tasks: 3,
+        names: Vec::new(),
         changes: Vec::new(),
         totals: Some(TotalsView {
             started: 5,
@@ -360,6 +364,7 @@ fn why_shows_verdict_rule_and_reason() {
         rule_text: Some("deny read on **/.env".to_owned()),
         because: Some("secrets are not part of it".to_owned()),
         explanation: "rule 3 denies it".to_owned(),
+        names: Vec::new(),
     };
     let expected = "\
 deny: rule 3 denies it

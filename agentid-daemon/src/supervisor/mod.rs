@@ -4,10 +4,12 @@
 
 #![forbid(unsafe_code)]
 
+mod budget;
 pub mod command;
 pub mod delegate;
 pub mod folder;
 pub mod launch;
+mod pinned;
 pub mod refusal;
 pub mod rules;
 pub mod run;

@@ -11,7 +11,7 @@ use agentid_common::{
 use super::ancillary;
 use crate::{
     kfield::{Message, Sock, SockAddr, Socket, read_into},
-    socket,
+    names, socket,
 };
 
 /// include/net/tcp_states.h
@@ -50,6 +50,8 @@ pub enum Asked {
     /// Nothing that rules speak of: to forget a peer, to send to none, to answer who has come, to be bound to no port, or
     /// another kind of socket.
     Nobody,
+    /// A name: the daemon is asked, and gives no answer that the rules do not grant.
+    Name,
     /// A unix socket, which is judged where the kernel has found it (`hook::unix`).
     Unix,
     /// An address family that no rule can name, or an address that is too short for its family.
@@ -58,6 +60,8 @@ pub enum Asked {
     Kind,
     /// Something by which the message would get elsewhere.
     Denied,
+    /// What is the daemon's.
+    Guarded,
     /// What cannot be read.
     Unread,
     /// The kernel refused the loop.
@@ -69,18 +73,29 @@ pub struct Sight {
     pub body: PeerBody,
     pub verb: Verb,
     pub asked: Asked,
+    /// The socket is connected to that peer already.
+    pub stands: bool,
 }
 
 impl Sight {
     #[inline(always)]
     fn new(verb: Verb) -> Self {
-        Self { body: PeerBody::default(), verb, asked: Asked::Unread }
+        Self { body: PeerBody::default(), verb, asked: Asked::Unread, stands: false }
     }
 
     #[inline(always)]
     fn asking(mut self, asked: Asked) -> Self {
         self.body.verb = self.verb as u8;
         self.asked = asked;
+        self
+    }
+
+    /// Leaves it to the daemon which names the run may know.
+    #[inline(always)]
+    pub fn with_names(mut self, sock: Sock, tag: &Tag) -> Self {
+        if self.asked == Asked::Peer && names::are_asked(sock, tag, &self.peer()) {
+            self.asked = Asked::Name;
+        }
         self
     }
 
@@ -95,10 +110,11 @@ impl Sight {
     #[inline(always)]
     pub fn otherwise(&self) -> Answer {
         match self.asked {
-            Asked::Peer | Asked::Nobody | Asked::Unix => Ok(0),
+            Asked::Peer | Asked::Nobody | Asked::Name | Asked::Unix => Ok(0),
             Asked::Family => Err(Refusal::denied(Reason::AddressFamily)),
             Asked::Kind => Err(Refusal::denied(Reason::Protocol)),
             Asked::Denied => Err(Refusal::denied(Reason::SocketOption)),
+            Asked::Guarded => Err(Refusal::denied(Reason::Guarded)),
             Asked::Unread => Err(Refusal::Fault(Fault::AddressRead)),
             Asked::Unlooped => Err(Refusal::Fault(Fault::Loop)),
         }
@@ -232,6 +248,7 @@ pub fn of_message(socket: Socket, message: Message, tag: &Tag) -> Sight {
     if named && protocol != Transport::Tcp {
         sight.verb = Verb::Send;
     }
+    sight.stands = !named && protocol == Transport::Tcp;
     let asked = if !named && socket::was_called(sock, tag) {
         Asked::Nobody
     } else if !named {
@@ -243,7 +260,15 @@ pub fn of_message(socket: Socket, message: Message, tag: &Tag) -> Sight {
     } else {
         read_named(sock, message, protocol, &mut sight.body)
     };
-    sight.asking(ancillary::with_what_travels(message, asked))
+    let sight = sight.asking(asked).with_names(sock, tag);
+    let asked = ancillary::with_what_travels(message, sight.asked);
+    sight.asking(asked)
+}
+
+/// Whether a socket of TCP is connected by this message.
+#[inline(always)]
+pub fn connects(message: Message) -> bool {
+    message.name() != 0 && message.flags() & MSG_FASTOPEN != 0
 }
 
 #[inline(always)]
