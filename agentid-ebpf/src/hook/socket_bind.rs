@@ -28,5 +28,7 @@ pub fn socket_bind(ctx: LsmContext) -> i32 {
     if sight.asked == Asked::Peer && sight.body.port == names::resolver() {
         sight.asked = Asked::Guarded;
     }
-    judge(Hook::SocketBind, Allowed::Recorded, tag, sight)
+    // To be bound to nothing that rules speak of is not worth a record.
+    let allowed = if sight.asked == Asked::Nobody { Allowed::Counted } else { Allowed::Recorded };
+    judge(Hook::SocketBind, allowed, tag, sight)
 }
