@@ -1,6 +1,7 @@
 //! `cargo xtask dist`: what is installed on a host, as one archive.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -41,6 +42,7 @@ pub fn run() -> Result<u8> {
             shell::run_quiet(Command::new("cp").arg("-r").arg(dist.join(from)).arg(&to))?;
         }
     }
+    for_readers(&tree)?;
     fs::copy(artifacts::root().join("LICENSE"), tree.join("LICENSE"))?;
     let archive = folder.join(format!("{name}.tar.gz"));
     let mut tar = Command::new("tar");
@@ -50,4 +52,22 @@ pub fn run() -> Result<u8> {
     shell::run_quiet(tar.arg("-C").arg(&folder).arg(&name))?;
     shell::say(format_args!("dist: {}", archive.display()));
     Ok(0)
+}
+
+/// What the command says of itself: pages of the manual, and what shells need to complete its command lines.
+fn for_readers(tree: &Path) -> Result<()> {
+    let agentid = tree.join("usr/bin/agentid");
+    let manual = tree.join("usr/share/man/man1");
+    fs::create_dir_all(&manual)?;
+    shell::run_quiet(Command::new(&agentid).arg("manual").arg(&manual))?;
+    for (name, file) in [
+        ("bash", "usr/share/bash-completion/completions/agentid"),
+        ("zsh", "usr/share/zsh/site-functions/_agentid"),
+        ("fish", "usr/share/fish/vendor_completions.d/agentid.fish"),
+    ] {
+        let file = tree.join(file);
+        fs::create_dir_all(file.parent().context("the file lies nowhere")?)?;
+        fs::write(&file, shell::run_quiet(Command::new(&agentid).args(["completions", name]))?)?;
+    }
+    Ok(())
 }

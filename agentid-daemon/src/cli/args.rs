@@ -39,6 +39,12 @@ pub enum Verb {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Write the pages of the manual into a folder: one for the command, and one for each verb
+    #[command(hide = true)]
+    Manual {
+        /// An existing folder
+        folder: PathBuf,
+    },
     /// Show all of one run
     Show(Show),
     /// End runs and all below them, for good

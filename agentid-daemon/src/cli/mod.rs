@@ -48,6 +48,7 @@ fn dispatch(arguments: Arguments) -> Result<u8, failure::Failure> {
         Verb::DenyOwner(owner) => verb::owner::run(&client()?, owner, true),
         Verb::AllowOwner(owner) => verb::owner::run(&client()?, owner, false),
         Verb::Completions { shell } => verb::completions::run(shell),
+        Verb::Manual { folder } => verb::manual::run(&folder),
         Verb::Show(show) => verb::show::run(&client()?, &show),
         Verb::Revoke(revoke) => verb::revoke::run(&client()?, revoke),
         Verb::Suspend(change) => verb::change::run(&client()?, Kind::Suspend, &change, None),

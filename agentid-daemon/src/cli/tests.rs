@@ -403,3 +403,15 @@ fn an_event_is_one_line_that_says_who_what_and_why() {
                     grants it  [123456789abc reviewer for alice, T-1]\n";
     assert_eq!(render::event(&event), expected);
 }
+
+#[test]
+fn every_verb_has_a_page_of_the_manual() {
+    let folder = tempfile::tempdir().unwrap();
+    verb::manual::write(folder.path()).unwrap();
+    let page = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    for verb in Arguments::command().get_subcommands().filter(|verb| !verb.is_hide_set()) {
+        assert!(page(&format!("agentid-{}.1", verb.get_name())).contains(verb.get_name()));
+    }
+    assert!(page("agentid.1").contains("agentid\\-run"));
+    assert!(page("agentid-why.1").contains("capability"));
+}

@@ -13,6 +13,7 @@
 //! question goes to the host's servers, which have a memory of their own.
 
 pub mod answer;
+mod reply;
 pub mod server;
 pub mod upstream;
 

@@ -1,3 +1,4 @@
+use agentid_common::net::UDP;
 use hickory_proto::rr::{RData, rdata::A};
 use proptest::prelude::*;
 
@@ -22,12 +23,8 @@ async fn answered(question: &Message, verdict: Verdict) -> Message {
             }
         }
     });
-    let handler = Handler {
-        upstream: Upstream::new(vec!["127.0.0.1:1".parse().unwrap()]),
-        requests,
-        questions: Arc::new(Semaphore::new(1)),
-        runs: Runs::default(),
-    };
+    let upstream = Upstream::new(vec!["127.0.0.1:1".parse().unwrap()]);
+    let handler = Handler::new(upstream, requests, 1);
     let answer = handler.answer(question, UDP, "127.0.0.1:5".parse().unwrap()).await;
     drop(handler);
     supervisor.await.unwrap();
