@@ -11,7 +11,7 @@ use crate::{
     },
     file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, Node},
     instance::Instance,
-    net::{PeerKey, PortKey, PortRule},
+    net::{PeerKey, Pins, PortKey, PortRule},
     verdict::{Answer, Fault},
 };
 
@@ -37,6 +37,8 @@ pub trait Facts {
     fn glob(&self, index: u32) -> Option<&Glob>;
     /// Class of the longest prefix that covers the address.
     fn class(&self, key: &PeerKey) -> Option<u32>;
+    /// The names that stand for the address; the scope is that of a run's parameters.
+    fn pins(&self, key: &PeerKey) -> Option<&Pins>;
     /// Rule of the longest prefix that covers the port.
     fn port_rule(&self, key: &PortKey) -> Option<PortRule>;
 }

@@ -67,6 +67,9 @@ pub struct Instance {
     pub mode: Mode,
     pub ladder: Ladder,
     pub invocation: InvocationId,
+    /// 1 when the policy grants host names, so that the daemon is asked for them; else 0.
+    pub names: u32,
+    pub reserved: u32,
 }
 
 impl Instance {

@@ -71,9 +71,9 @@ use crate::{
         AnchorKey, EdgeKey, Entry, EntryKey, Glob, HEADS, Identity, MAX_GLOB, Node, RIGHTS, Rights,
     },
     instance::{Activity, Instance, Ladder, State},
-    map::Host,
+    map::{Host, Resolver},
     name::NameKey,
-    net::{Address, PeerKey, PortKey, PortRule},
+    net::{Address, Asker, PINS_EACH, PeerKey, Pin, Pins, PortKey, PortRule},
     record::{FileBody, FileRecord, Header, MAX_PATH, PeerBody, PeerRecord, PlainRecord, TaskLine},
     tag::{InvocationId, Tag},
     verdict::Mode,
@@ -81,9 +81,10 @@ use crate::{
 
 layouts! {
     Tag as "Tag" [32] { generation: u64, slot: u32, mark: u32, invocation: InvocationId, }
-    Instance as "Instance" [88] {
+    Instance as "Instance" [96] {
         generation: u64, deadline: u64, policy: u64, params: u64, bond: u64, capabilities: Capabilities,
         parent_generation: u64, parent: u32, state: State, mode: Mode, ladder: Ladder, invocation: InvocationId,
+        names: u32, reserved: u32,
     }
     Activity as "Activity" [56] {
         sequence: u64, live: u64, started: u64, allowed: u64, denied: u64, faults: u64, lost: u64,
@@ -100,9 +101,13 @@ layouts! {
     Identity as "Identity" [32] { filesystem: u64, inode: u64, magic: u64, generation: u32, flags: u32, }
     NameKey as "NameKey" [16] { k0: u64, k1: u64, }
     Host as "Host" [40] { abi: u32, reserved: u32, names: NameKey, filesystems: u64, rename_lock: u64, }
+    Resolver as "Resolver" [16] { namespace: u64, port: u32, reserved: u32, }
     PeerKey as "PeerKey" [24] { scope: u64, address: Address, }
     PortKey as "PortKey" [8] { class: u32, verb: u8, protocol: u8, port: [u8; 2], }
     PortRule as "PortRule" [4] { rule: u16, deny: u16, }
+    Pin as "Pin" [24] { until: u64, pattern: u64, class: u32, reserved: u32, }
+    Pins as "Pins" [96] { list: [Pin; PINS_EACH as usize], }
+    Asker as "Asker" [32] { generation: u64, slot: u32, reserved: u32, address: Address, }
     Header as "Header" [96] {
         time: u64, sequence: u64, generation: u64, invocation: InvocationId, slot: u32, kind: u32, hook: u32,
         verdict: u32, reason: u32, fault: u32, rule: u32, tgid: u32, tid: u32, uid: u32, comm: [u8; 16],

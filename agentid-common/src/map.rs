@@ -19,6 +19,8 @@ pub const GLOBS: u32 = 16_384;
 pub const PEERS: u32 = 131_072;
 /// Prefixes of ports of all classes.
 pub const PORTS: u32 = 131_072;
+/// Addresses of all runs that names stand for.
+pub const PINS: u32 = 131_072;
 /// Folders that the kernel programs remember a search for; one that falls on another's place takes it.
 pub const KNOWN: u32 = 1 << KNOWN_BITS;
 pub const KNOWN_BITS: u32 = 15;
@@ -39,6 +41,17 @@ pub struct Host {
     pub filesystems: u64,
     /// The address of the kernel's lock on renames, which stays until the next boot; 0 where it is not told.
     pub rename_lock: u64,
+}
+
+/// Where the daemon answers questions for names; the one value of its map.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resolver {
+    /// Cookie of the network namespace that it can be reached in.
+    pub namespace: u64,
+    /// Its port on the loopback addresses there, 0 while there has never been one.
+    pub port: u32,
+    pub reserved: u32,
 }
 
 /// Mark on a folder of bpffs: entries in it, and it itself, are left alone by all but the daemon.

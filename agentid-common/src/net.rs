@@ -22,6 +22,9 @@
 //!   [::]:8000       is asked for twice, as `::` and as 0.0.0.0, because Linux takes IPv4 there too
 //! ```
 //!
+//! A host name is a class as well. When a run has asked the daemon for a name that its policy grants, each address of the
+//! answer is pinned: for this run, for a time, it is in the class of the name as well as in its own.
+//!
 //! Rules are about addresses. Through which interface a packet leaves (a zone such as `fe80::1%eth0`) is not asked.
 //! Port 0 is a port like any other here, and only "every port" covers it; ICMP, which has none, is asked for with it.
 
@@ -99,6 +102,11 @@ impl Address {
         Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d])
     }
 
+    /// 127.0.0.1
+    pub const LOOPBACK_V4: Self = Self::v4([127, 0, 0, 1]);
+    /// `::1`
+    pub const LOOPBACK_V6: Self = Self::v6([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+
     /// An IPv6 address; a mapped one is the IPv4 address already in this form.
     #[inline(always)]
     pub const fn v6(octets: [u8; 16]) -> Self {
@@ -116,6 +124,23 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// Whether this is where programs ask for names, before the daemon is asked in its place.
+    #[inline(always)]
+    pub const fn asks_for_names(&self) -> bool {
+        !self.verb.is_local()
+            && self.port == DNS_PORT
+            && (self.protocol == UDP || self.protocol == TCP)
+    }
+
+    /// Whether this is the daemon's resolver, at its port of the loopback addresses.
+    #[inline(always)]
+    pub fn is_resolver(&self, port: u16) -> bool {
+        port != 0
+            && self.port == port
+            && (self.protocol == UDP || self.protocol == TCP)
+            && (self.address == Address::LOOPBACK_V4 || self.address == Address::LOOPBACK_V6)
+    }
+
     /// Whether Linux takes IPv4 here as well as IPv6. It does not where the socket says so (`IPV6_V6ONLY`), but a socket
     /// may take that back until it has its port, so that it is not asked.
     #[inline(always)]
@@ -157,3 +182,53 @@ pub struct PortRule {
     /// 1 when the rule denies, 0 when it allows.
     pub deny: u16,
 }
+
+/// The port at which names are asked for (RFC 1035 section 4.2).
+pub const DNS_PORT: u16 = 53;
+
+/// Most names of a run that can stand for one address at a time; of more, those that end first give way.
+pub const PINS_EACH: u32 = 4;
+
+/// A name has been asked for, and this address was the answer: until then the peer is in the name's class.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pin {
+    /// In nanoseconds of `CLOCK_BOOTTIME`; 0 where there is none.
+    pub until: u64,
+    /// Hash of the pattern by which the policy names it, for the daemon.
+    pub pattern: u64,
+    /// Class of that pattern, as addresses have one.
+    pub class: u32,
+    pub reserved: u32,
+}
+
+/// All names of a run that stand for one address. The key's scope is that of the run's parameters, which is the run's own,
+/// and another one with each version of its policy.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pins {
+    pub list: [Pin; PINS_EACH as usize],
+}
+
+/// Who has sent the daemon's resolver something from a port of this host.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asker {
+    pub generation: u64,
+    pub slot: u32,
+    pub reserved: u32,
+    /// From which address; the port says where this stands.
+    pub address: Address,
+}
+
+impl Asker {
+    /// Where it stands in its table.
+    #[inline(always)]
+    pub const fn index(protocol: u8, port: u16) -> u32 {
+        let half = if protocol == TCP { ASKERS / 2 } else { 0 };
+        half + port as u32
+    }
+}
+
+/// Every port, of UDP and then of TCP.
+pub const ASKERS: u32 = 2 << 16;

@@ -54,6 +54,8 @@ fields! {
     TASK_TID: "task_struct"."pid";
     SOCKET_SK: "socket"."sk";
     SOCKET_FILE: "socket"."file";
+    SOCK_NET: "sock"."__sk_common"."skc_net"."net";
+    NET_COOKIE: "net"."net_cookie";
     SOCK_TYPE: "sock"."sk_type";
     SOCK_PROTOCOL: "sock"."sk_protocol";
     SOCK_FAMILY: "sock"."__sk_common"."skc_family";

@@ -14,7 +14,7 @@ pub struct InvocationId(pub [u8; 16]);
 pub struct Tag {
     pub generation: u64,
     pub slot: u32,
-    /// [`COUNTED`] or [`LISTENS`], else 0.
+    /// [`COUNTED`] for tasks; [`LISTENS`] and [`ASKS`] for sockets.
     pub mark: u32,
     pub invocation: InvocationId,
 }
@@ -30,7 +30,11 @@ impl Tag {
 /// Value of [`Tag::mark`] for a task that the live count of its instance includes.
 pub const COUNTED: u32 = 1;
 
-/// Value of [`Tag::mark`] for a socket that listens, and for one that was accepted: who is at the other end has come by
+/// Bit of [`Tag::mark`] for a socket from which the daemon's resolver can be reached, as it was made in the daemon's network
+/// namespace. It stays.
+pub const ASKS: u32 = 4;
+
+/// Bit of [`Tag::mark`] for a socket that listens, and for one that was accepted: who is at the other end has come by
 /// himself.
 pub const LISTENS: u32 = 2;
 

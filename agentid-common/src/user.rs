@@ -21,7 +21,10 @@ pod! {
     crate::file::Node,
     crate::file::Identity,
     crate::map::Host,
+    crate::map::Resolver,
     crate::net::PeerKey,
     crate::net::PortKey,
     crate::net::PortRule,
+    crate::net::Pins,
+    crate::net::Asker,
 }

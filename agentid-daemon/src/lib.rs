@@ -9,6 +9,7 @@ pub mod control;
 pub mod event;
 pub mod instance;
 pub mod metrics;
+pub mod names;
 pub mod supervisor;
 
 pub mod kernel;

@@ -1,11 +1,19 @@
 //! What the service is told by `/etc/agentid/agentid.toml`. Every field has a default; an unknown one is an error.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
+use agentid_common::net::DNS_PORT;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 #[cfg(test)]
 mod tests;
+
+/// Longest time for which a name can stand for an address.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Settings of `agentidd`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -31,6 +39,15 @@ pub struct Settings {
     pub operators_group: Option<String>,
     /// What happens to live runs when the kernel is found not to enforce.
     pub on_enforcement_lost: OnEnforcementLost,
+    /// The servers that are asked for the names that runs may know; without any, those of `/etc/resolv.conf`.
+    #[serde(deserialize_with = "servers")]
+    pub name_servers: Vec<SocketAddr>,
+    /// How long an address can be used at least after its name was asked for, whatever the answer says.
+    #[serde(deserialize_with = "duration")]
+    pub pin_at_least: Duration,
+    /// How long it can be used at most; a program that goes on asks again.
+    #[serde(deserialize_with = "duration")]
+    pub pin_at_most: Duration,
 }
 
 /// What happens to live runs when the kernel is found not to enforce.
@@ -54,6 +71,9 @@ impl Default for Settings {
             metrics: Some(SocketAddr::from(([127, 0, 0, 1], 9187))),
             operators_group: None,
             on_enforcement_lost: OnEnforcementLost::default(),
+            name_servers: Vec::new(),
+            pin_at_least: Duration::from_secs(5 * 60),
+            pin_at_most: Duration::from_secs(60 * 60),
         }
     }
 }
@@ -95,6 +115,25 @@ fn listen<'de, D: Deserializer<'de>>(input: D) -> Result<Option<SocketAddr>, D::
     }
     let wrong = || format!("`{text}` is neither an address with a port nor \"off\"");
     text.parse().map(Some).map_err(|_| D::Error::custom(wrong()))
+}
+
+/// Addresses, with or without a port.
+fn servers<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<SocketAddr>, D::Error> {
+    let server = |text: &String| {
+        let usual = |address: IpAddr| SocketAddr::new(address, DNS_PORT);
+        let found = text.parse().or_else(|_| text.parse().map(usual));
+        found.map_err(|_| D::Error::custom(format!("`{text}` is not an address of a server")))
+    };
+    Vec::<String>::deserialize(input)?.iter().map(server).collect()
+}
+
+fn duration<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(input)?;
+    let found = humantime::parse_duration(&text).map_err(D::Error::custom)?;
+    if found.is_zero() || found > LONGEST {
+        return Err(D::Error::custom(format!("`{text}` is not between 1s and 7d")));
+    }
+    Ok(found)
 }
 
 fn group<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {

@@ -7,7 +7,7 @@ use agentid_common::{
     facts::{Facts, Flow, Turn},
     file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, Node},
     instance::Instance,
-    net::{PeerKey, PortKey, PortRule},
+    net::{PeerKey, Pins, PortKey, PortRule},
     verdict::Fault,
 };
 use aya_ebpf::{
@@ -16,7 +16,7 @@ use aya_ebpf::{
 };
 
 use crate::{
-    maps::{ANCHORS, EDGES, ENTRIES, GLOBS, INSTANCES, NODES, PEERS, PORTS, WORK},
+    maps::{ANCHORS, EDGES, ENTRIES, GLOBS, INSTANCES, NODES, PEERS, PINS, PORTS, WORK},
     subject,
 };
 
@@ -95,6 +95,12 @@ impl Facts for Live {
     #[inline(always)]
     fn class(&self, key: &PeerKey) -> Option<u32> {
         PEERS.get(&Key::new(size_of::<PeerKey>() as u32 * 8, *key)).copied()
+    }
+
+    #[inline(always)]
+    fn pins(&self, key: &PeerKey) -> Option<&Pins> {
+        // SAFETY: as for anchors.
+        unsafe { PINS.get(key) }
     }
 
     #[inline(always)]

@@ -26,6 +26,7 @@
 //! | `unix_stream_connect`, `unix_may_send`, `socket_socketpair` | may this run talk to this unix socket? |
 //! | `netlink_send` | may this run say this to the kernel? |
 //! | `skb_ingress`, `skb_egress` | may this packet of a run's socket pass? |
+//! | `names_*` | where does a run's question for a name go? |
 //! | `sched_switch`, `cpu_clock` | does a task outlive its run? |
 //! | `capable`, `userns_create` | may this run use this capability, or make a user namespace? |
 //! | `bpf`, `task_kill`, `ptrace_access_check` | does a run reach for agentid itself? |
@@ -51,6 +52,7 @@ mod guard;
 mod hook;
 mod kfield;
 mod maps;
+mod names;
 mod object;
 mod packet;
 mod settle;

@@ -12,7 +12,7 @@ use agentid_common::{
     glob::Spelling,
     instance::{Activity, Instance},
     map,
-    net::{PeerKey, PortKey, PortRule},
+    net::{self, Address, Asker, PeerKey, Pins, PortKey, PortRule},
     record::{FileRecord, MAX_PATH, PeerRecord, PlainRecord, TaskLine},
     tag::Tag,
 };
@@ -269,6 +269,10 @@ pub static PEERS: LpmTrie<PeerKey, u32, { map::PEERS as usize }> = LpmTrie::new(
 #[btf_map]
 pub static PORTS: LpmTrie<PortKey, PortRule, { map::PORTS as usize }> = LpmTrie::new();
 
+/// A run's own scope and an address to the names that stand for it.
+#[btf_map]
+pub static PINS: HashMap<PeerKey, Pins, { map::PINS as usize }, ON_DEMAND> = HashMap::new();
+
 /// See `agentid_common::counter`.
 #[btf_map]
 pub static COUNTERS: PerCpuArray<u64, { counter::COUNT as usize }> = PerCpuArray::new();
@@ -319,3 +323,24 @@ pub static GUARDS: InodeStorage<u32> = InodeStorage::new();
 /// there is no memory for it.
 #[btf_map]
 pub static SOCKETS: SocketStorage<Tag> = SocketStorage::new();
+
+/// Which server a socket has asked for a name, before the question was turned to the daemon.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Asked {
+    pub address: Address,
+    /// As `struct bpf_sock_addr` holds it.
+    pub port: u32,
+    pub reserved: u32,
+}
+
+#[btf_map]
+pub static ASKED: SocketStorage<Asked> = SocketStorage::new();
+
+/// Who has sent the daemon's resolver something last from a port; see [`Asker::index`].
+#[btf_map]
+pub static ASKERS: Array<Asker, { net::ASKERS as usize }> = Array::new();
+
+/// Where the daemon answers questions for names.
+#[btf_map]
+pub static RESOLVER: Array<map::Resolver, 1> = Array::new();

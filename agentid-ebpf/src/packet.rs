@@ -20,9 +20,9 @@ use agentid_common::{
         packet::{Packet, Way, may_pass},
     },
     map::CANARY_SLOT,
-    net::{Address, ICMP, ICMPV6, Peer, TCP, UDP, Verb},
+    net::{Address, DNS_PORT, ICMP, ICMPV6, Peer, TCP, UDP, Verb},
     socket::AF_INET,
-    tag::Tag,
+    tag::{ASKS, LISTENS, Tag},
     verdict::{Hook, Verdict, settle},
 };
 use aya_ebpf::{
@@ -32,7 +32,7 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 
-use crate::{count, facts::Live, socket};
+use crate::{count, facts::Live, names, socket};
 
 const DROP: i32 = 0;
 const PASS: i32 = 1;
@@ -87,7 +87,7 @@ fn check(hook: Hook, buffer: *mut __sk_buff) -> i32 {
 #[inline(always)]
 fn judge(hook: Hook, buffer: *const __sk_buff, sock: *const bpf_sock, tag: &Tag) -> i32 {
     let way = |peer: &mut Peer| match hook {
-        Hook::SkbEgress => going(buffer, peer),
+        Hook::SkbEgress => going(buffer, sock, tag, peer),
         _ => coming(sock, peer),
     };
     let answer = may_pass(&Live, tag, way, || read(buffer, sock));
@@ -110,7 +110,7 @@ fn judge(hook: Hook, buffer: *const __sk_buff, sock: *const bpf_sock, tag: &Tag)
 
 /// Where a packet goes, by its own header.
 #[inline(always)]
-fn going(buffer: *const __sk_buff, peer: &mut Peer) -> Way {
+fn going(buffer: *const __sk_buff, sock: *const bpf_sock, tag: &Tag, peer: &mut Peer) -> Way {
     let mut head = [0_u8; 20];
     if !load(buffer, 0, &mut head) {
         return Way::Unread;
@@ -120,15 +120,19 @@ fn going(buffer: *const __sk_buff, peer: &mut Peer) -> Way {
             peer.protocol = head[9];
             peer.address = Address::v4([head[16], head[17], head[18], head[19]]);
             let fragment = u16::from_be_bytes([head[6], head[7]]) & 0x1fff;
-            if fragment == 0 { going_to(buffer, 20, peer) } else { Way::Unread }
+            if fragment != 0 {
+                return Way::Unread;
+            }
+            let from = Address::v4([head[12], head[13], head[14], head[15]]);
+            going_to(buffer, 20, sock, tag, from, peer)
         }
         6 => {
             peer.protocol = head[6];
-            if load(buffer, 24, &mut peer.address.0) {
-                going_to(buffer, 40, peer)
-            } else {
-                Way::Unread
+            let mut from = [0; 16];
+            if !load(buffer, 8, &mut from) || !load(buffer, 24, &mut peer.address.0) {
+                return Way::Unread;
             }
+            going_to(buffer, 40, sock, tag, Address::v6(from), peer)
         }
         _ => Way::Detour,
     }
@@ -136,15 +140,28 @@ fn going(buffer: *const __sk_buff, peer: &mut Peer) -> Way {
 
 /// The rest of it, by the header of the protocol.
 #[inline(always)]
-fn going_to(buffer: *const __sk_buff, header: u32, peer: &mut Peer) -> Way {
+fn going_to(
+    buffer: *const __sk_buff,
+    header: u32,
+    sock: *const bpf_sock,
+    tag: &Tag,
+    from: Address,
+    peer: &mut Peer,
+) -> Way {
     match peer.protocol {
-        TCP => Way::Free,
-        UDP => {
+        // SAFETY: the verifier checks the layout.
+        TCP if !is_about_names(tag, u16::from_be(unsafe { (*sock).dst_port })) => Way::Free,
+        TCP | UDP => {
             let mut ports = [0_u8; 4];
             if !load(buffer, header, &mut ports) {
                 return Way::Unread;
             }
             peer.port = u16::from_be_bytes([ports[2], ports[3]]);
+            if tag.mark & ASKS != 0 && peer.is_resolver(names::resolver()) {
+                let port = u16::from_be_bytes([ports[0], ports[1]]);
+                names::note(tag, peer.protocol, port, from);
+                return Way::Resolver;
+            }
             Way::Judged
         }
         ICMP | ICMPV6 => {
@@ -153,6 +170,13 @@ fn going_to(buffer: *const __sk_buff, header: u32, peer: &mut Peer) -> Way {
         }
         _ => Way::Detour,
     }
+}
+
+/// Whether a connection that the run has made is to the resolver, or should be: one to a server of names is turned to it
+/// (`names`), so that no packet goes there unless the rules grant that.
+#[inline(always)]
+fn is_about_names(tag: &Tag, port: u16) -> bool {
+    tag.mark & LISTENS == 0 && (port == DNS_PORT || port == names::resolver())
 }
 
 /// Where a packet comes to, if that is a listener.

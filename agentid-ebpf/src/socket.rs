@@ -3,11 +3,11 @@
 use core::ffi::c_void;
 
 use agentid_common::{
-    tag::{KEEPER_SLOT, LISTENS, Tag},
+    tag::{ASKS, KEEPER_SLOT, LISTENS, Tag},
     verdict::Fault,
 };
 
-use crate::{kfield::Sock, maps::SOCKETS, subject::Subject};
+use crate::{kfield::Sock, maps::{RESOLVER, SOCKETS}, subject::Subject};
 
 /// Who has made a socket, or listened where it was accepted.
 #[inline(always)]
@@ -40,6 +40,30 @@ pub fn mark(sock: Sock, maker: Tag) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Marks a socket that a run has just made where the daemon's resolver can be reached from it.
+#[inline(always)]
+pub fn may_ask(sock: Sock) {
+    if is_beside_the_daemon(sock)
+        && let Some(own) = tag(sock.0.cast())
+    {
+        // SAFETY: a value of socket storage lives as long as its socket.
+        unsafe { (*own).mark |= ASKS };
+    }
+}
+
+/// Whether the socket is of the network namespace in which the daemon's resolver is.
+#[inline(always)]
+fn is_beside_the_daemon(sock: Sock) -> bool {
+    if sock.is_null() {
+        return false;
+    }
+    let namespace = sock.namespace();
+    !namespace.is_null()
+        && RESOLVER.get(0).is_some_and(|resolver| {
+            resolver.port != 0 && resolver.namespace == namespace.cookie()
+        })
+}
+
 /// Says that those at the other end come to this socket of a run, and to what is accepted from it.
 #[inline(always)]
 pub fn listens(sock: Sock, tag: &Tag) {
@@ -50,7 +74,7 @@ pub fn listens(sock: Sock, tag: &Tag) {
         unsafe {
             // The peers of what another run has made are judged.
             if (*own).is_of_the_run_of(tag) {
-                (*own).mark = LISTENS;
+                (*own).mark |= LISTENS;
             }
         }
     }
@@ -63,7 +87,7 @@ pub fn calls(sock: Sock) {
         && let Some(own) = tag(sock.0.cast())
     {
         // SAFETY: a value of socket storage lives as long as its socket.
-        unsafe { (*own).mark = 0 };
+        unsafe { (*own).mark &= ASKS };
     }
 }
 
@@ -72,7 +96,7 @@ pub fn calls(sock: Sock) {
 pub fn was_called(sock: Sock, tag: &Tag) -> bool {
     // SAFETY: a value of socket storage lives as long as its socket.
     self::tag(sock.0.cast())
-        .is_some_and(|own| unsafe { (*own).mark == LISTENS && (*own).is_of_the_run_of(tag) })
+        .is_some_and(|own| unsafe { (*own).mark & LISTENS != 0 && (*own).is_of_the_run_of(tag) })
 }
 
 /// The mark of what the daemon makes.

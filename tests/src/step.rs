@@ -2,7 +2,11 @@
 //!
 //! The probe does nothing between two questions, so a test decides what happens before, while and after.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -99,6 +103,8 @@ pub enum Step {
     NetlinkTorn(u32),
     /// Asks the C library for the addresses of this host.
     Interfaces,
+    /// Asks a server for a name.
+    Resolve(Question),
     /// Connects, and keeps the socket in place of the one that was kept before.
     Call {
         to: SocketAddr,
@@ -346,6 +352,30 @@ pub enum Protocol {
     Udp,
 }
 
+/// A question for the addresses of a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Question {
+    pub name: String,
+    /// IPv6 addresses, else those of IPv4.
+    pub v6: bool,
+    pub server: SocketAddr,
+    pub transport: Transport,
+    /// Whether the question carries the extension by which errors are explained.
+    pub edns: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Transport {
+    Udp,
+    /// Each message carries the server's address.
+    UdpUnconnected,
+    Tcp,
+}
+
+impl Transport {
+    pub const ALL: [Self; 3] = [Self::Udp, Self::UdpUnconnected, Self::Tcp];
+}
+
 /// A call on a socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
@@ -482,6 +512,19 @@ pub enum Outcome {
     Calls(Vec<i32>),
     /// So many descriptors came with a message, and whether there were more.
     Received { descriptors: usize, truncated: bool },
+    /// What a server has answered.
+    Named {
+        /// The code of the response, such as 3 for a name that does not exist.
+        code: u16,
+        addresses: Vec<IpAddr>,
+        /// How many seconds the answers are good for at most.
+        longest: Option<u32>,
+        truncated: bool,
+        /// The code of the extended error, if there is one.
+        extended: Option<u16>,
+        /// Where the answer came from, as far as the probe can see.
+        from: SocketAddr,
+    },
     /// How often each errno came; 0 is success.
     Tally(BTreeMap<i32, u64>),
     /// A process was started, and has this number.

@@ -19,6 +19,7 @@ mod fault;
 mod globs;
 mod guards;
 mod hold;
+mod host_names;
 mod inherit;
 mod ioctl;
 mod known;

@@ -2,8 +2,8 @@
 
 use crate::{
     decide::lifecycle::{Question, Scopes, ask_each},
-    facts::Facts,
-    net::{Address, Peer, PeerKey, PortKey, Verb},
+    facts::{Facts, Flow, Turn},
+    net::{Address, PINS_EACH, Peer, PeerKey, Pins, PortKey, Verb},
     tag::Tag,
     verdict::{Answer, Reason, Refusal},
 };
@@ -53,10 +53,28 @@ impl<F: Facts> Question for MayPass<'_, F> {
     }
 }
 
+/// Rules that name addresses come first. Where they say nothing, a name that stands for the address may.
 #[inline(always)]
 fn rules_allow<F: Facts>(facts: &F, scopes: &Scopes, peer: &Peer) -> Answer {
+    let answer = by_address(facts, scopes, peer);
+    match answer {
+        Err(Refusal::Denied { reason: Reason::NoRule, .. }) if !peer.verb.is_local() => {
+            by_name(facts, scopes, peer)
+        }
+        _ => answer,
+    }
+}
+
+#[inline(always)]
+fn by_address<F: Facts>(facts: &F, scopes: &Scopes, peer: &Peer) -> Answer {
     let key = PeerKey { scope: scopes.policy, address: peer.address };
     let class = facts.class(&key).ok_or(Refusal::denied(Reason::NoRule))?;
+    of_class(facts, class, peer)
+}
+
+/// What the rules of a class say of the port.
+#[inline(always)]
+fn of_class<F: Facts>(facts: &F, class: u32, peer: &Peer) -> Answer {
     let key = PortKey {
         class,
         verb: peer.verb as u8,
@@ -67,5 +85,48 @@ fn rules_allow<F: Facts>(facts: &F, scopes: &Scopes, peer: &Peer) -> Answer {
         Some(found) if found.deny == 0 => Ok(found.rule),
         Some(found) => Err(Refusal::Denied { reason: Reason::DenyRule, rule: found.rule }),
         None => Err(Refusal::denied(Reason::NoRule)),
+    }
+}
+
+/// Of several names that stand for one address, one that denies the port beats those that allow it.
+#[inline(always)]
+fn by_name<F: Facts>(facts: &F, scopes: &Scopes, peer: &Peer) -> Answer {
+    let key = PeerKey { scope: scopes.params, address: peer.address };
+    let Some(pins) = facts.pins(&key) else {
+        return Err(Refusal::denied(Reason::NoRule));
+    };
+    let answer = Err(Refusal::denied(Reason::NoRule));
+    let mut named = Named { facts, pins, peer, now: facts.now(), answer };
+    facts.repeat(PINS_EACH, &mut named)?;
+    named.answer
+}
+
+/// The names of one address, one after the other.
+struct Named<'a, F> {
+    facts: &'a F,
+    pins: &'a Pins,
+    peer: &'a Peer,
+    now: u64,
+    answer: Answer,
+}
+
+impl<F: Facts> Turn for Named<'_, F> {
+    #[inline(always)]
+    fn turn(&mut self, index: u32) -> Flow {
+        let pin = &self.pins.list[index as usize & (PINS_EACH as usize - 1)];
+        if pin.until <= self.now {
+            return Flow::GoOn;
+        }
+        match of_class(self.facts, pin.class, self.peer) {
+            Err(Refusal::Denied { reason: Reason::NoRule, .. }) => Flow::GoOn,
+            Ok(rule) => {
+                self.answer = Ok(rule);
+                Flow::GoOn
+            }
+            refused => {
+                self.answer = refused;
+                Flow::Stop
+            }
+        }
     }
 }

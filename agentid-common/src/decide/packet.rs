@@ -32,6 +32,8 @@ impl Packet {
 pub enum Way {
     /// Nothing: whom TCP talks to cannot change once it was judged.
     Free,
+    /// Nothing: it goes to the daemon's resolver, which knows who asks.
+    Resolver,
     /// Where it goes, or comes to.
     Judged,
     /// Options, or headers before the one of its protocol, which may have it sent on from there.
@@ -56,7 +58,7 @@ pub fn may_pass<F: Facts>(
     let mut peer = Peer { address: Address::ANY_V6, port: 0, protocol: 0, verb: Verb::Send };
     match alive(facts, tag) {
         Ok(alive) => match way(&mut peer) {
-            Way::Free => Ok(0),
+            Way::Free | Way::Resolver => Ok(0),
             Way::Judged => alive.each(facts, &MayPass { facts, peer: &peer }),
             Way::Detour => Err(Refusal::denied(Reason::SocketOption)),
             Way::Unread => Err(Refusal::Fault(Fault::AddressRead)),

@@ -27,7 +27,7 @@ use crate::{
     file::{AnchorKey, DEAD, EdgeKey, Entry, EntryKey, Glob, HEADS, Node, RIGHTS, Rights},
     glob::Spelling,
     instance::{Instance, Ladder, MAX_ANCESTRY, NO_SLOT, State},
-    net::{Address, Peer, PeerKey, PortKey, PortRule, TCP, Verb},
+    net::{Address, Peer, PeerKey, Pin, Pins, PortKey, PortRule, TCP, Verb},
     tag::{InvocationId, Tag},
     verdict::{Answer, EACCES, EPERM, Fault, Mode, Reason, Refusal, Settled, Verdict, settle},
 };
@@ -43,6 +43,7 @@ struct Tables {
     nodes: BTreeMap<u32, Node>,
     globs: BTreeMap<u32, Glob>,
     classes: BTreeMap<PeerKey, u32>,
+    pins: BTreeMap<PeerKey, Pins>,
     ports: BTreeMap<PortKey, PortRule>,
 }
 
@@ -80,6 +81,9 @@ impl Facts for Tables {
     }
     fn class(&self, key: &PeerKey) -> Option<u32> {
         self.classes.get(key).copied()
+    }
+    fn pins(&self, key: &PeerKey) -> Option<&Pins> {
+        self.pins.get(key)
     }
     fn port_rule(&self, key: &PortKey) -> Option<PortRule> {
         self.ports.get(key).copied()

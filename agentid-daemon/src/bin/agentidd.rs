@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Write as _,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -11,6 +11,7 @@ use agentid_daemon::{
     control::server::Server as Control,
     kernel::{self, Options},
     metrics::http::Server as Metrics,
+    names::{self, server::Server as Resolver, upstream::Upstream},
     settings::{self, Settings},
     supervisor::{
         command, folder,
@@ -153,10 +154,14 @@ fn serve(settings: &Settings, options: &Options) -> Result<(), Failure> {
             Some(address) => Some(Metrics::bind(address, scrapes.clone()).await?),
             None => None,
         };
-        let supervisor = Supervisor::start(settings, options, store, policies)?;
+        let mut supervisor = Supervisor::start(settings, options, store, policies)?;
+        let resolver = Resolver::bind(supervisor.resolver()?).await.map_err(no_port)?;
+        supervisor.set_resolver(resolver.port())?;
+        let (requests, names) = mpsc::channel(names::QUEUE);
         let control = Control::bind(&settings.control, operators, commands.clone())?;
         let mut servers = tokio::task::JoinSet::new();
         servers.spawn(control.serve());
+        servers.spawn(resolver.serve(Upstream::new(settings.name_servers.clone()), requests));
         if let Some(metrics) = metrics {
             servers.spawn(metrics.serve());
         }
@@ -164,7 +169,7 @@ fn serve(settings: &Settings, options: &Options) -> Result<(), Failure> {
         notify(&[NotifyState::Ready]);
         info!(control = %settings.control.display(), "serving");
         let reloads = reloads()?;
-        let inbox = Inbox { commands: waiting, scrapes: waiting_scrapes, reloads };
+        let inbox = Inbox { commands: waiting, scrapes: waiting_scrapes, reloads, names };
         // Who has not asked for a sign of life may not be reading either, and a full socket would hold the daemon up.
         let watched = sd_notify::watchdog_enabled().is_some();
         let sign_of_life = || {
@@ -177,6 +182,10 @@ fn serve(settings: &Settings, options: &Options) -> Result<(), Failure> {
         info!("stopping; what runs stays held to its policy");
         Ok(())
     })
+}
+
+fn no_port(source: io::Error) -> Failure {
+    format!("listen for the names that runs ask for: no port from 1002 to 1009 is free: {source}").into()
 }
 
 /// Ready when the service manager or an operator wants the daemon to go.
@@ -229,7 +238,7 @@ fn notify(state: &[NotifyState<'_>]) {
 
 fn log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("AGENTID_LOG");
-    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,hickory_net=error"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

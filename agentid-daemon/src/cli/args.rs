@@ -275,8 +275,8 @@ pub struct Why {
     /// Execute it
     #[arg(long, requires = "open", conflicts_with = "write")]
     pub exec: bool,
-    /// A peer to connect to, such as 10.1.0.7:443, [::1]:8080 or /run/x.sock
-    #[arg(long, value_name = "ADDRESS:PORT|PATH")]
+    /// A peer to connect to, such as 10.1.0.7:443, [::1]:8080, api.example.org:443 or /run/x.sock
+    #[arg(long, value_name = "ADDRESS:PORT|NAME:PORT|PATH")]
     pub connect: Option<Whom>,
     /// A peer to send a message to that carries the address
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -319,18 +319,29 @@ fn pair(text: &str) -> Result<(String, String), String> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whom {
     Peer(SocketAddr),
+    /// A host name and a port.
+    Name(String, u16),
     /// A unix socket.
     Socket(PathBuf),
 }
 
 impl std::str::FromStr for Whom {
-    type Err = std::net::AddrParseError;
+    type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.starts_with('/') {
-            Ok(Self::Socket(text.into()))
-        } else {
-            text.parse().map(Self::Peer)
+            return Ok(Self::Socket(text.into()));
+        }
+        if let Ok(peer) = text.parse() {
+            return Ok(Self::Peer(peer));
+        }
+        let is_name = |name: &str| name.contains(|sign: char| sign.is_ascii_alphabetic());
+        match text.rsplit_once(':') {
+            Some((name, port)) if is_name(name) && !name.contains([':', '/', '[']) => port
+                .parse()
+                .map(|port| Self::Name(name.to_owned(), port))
+                .map_err(|_| format!("`{port}` is not a port")),
+            _ => Err("expected an address or a name with a port, or the path of a socket".to_owned()),
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{exit, failure::Failure};
-use crate::event::event::{Access, Event, Held, Object, Renewed, What};
+use crate::event::event::{Access, Event, Held, Name, Object, Renewed, What};
 
 /// Writes a text to standard output. Whether anybody still reads it; that nobody does is no error.
 pub fn print(text: &str) -> Result<bool, Failure> {
@@ -102,6 +102,7 @@ pub fn now_ms() -> u64 {
 pub fn event(event: &Event) -> String {
     let what = match &event.what {
         What::Access(access) => self::access(access),
+        What::Name(name) => self::name(name),
         What::Launched(launched) => {
             format!("launched  uid {} executes {}", launched.uid, launched.command.join(" "))
         }
@@ -149,6 +150,26 @@ fn ending(ending: &str, reason: Option<&str>) -> String {
         Some(reason) => format!("{ending}: {reason}"),
         None => ending.to_owned(),
     }
+}
+
+fn name(name: &Name) -> String {
+    let mut line = format!("name {}  {} {}", name.verdict, name.record, name.name);
+    if !name.addresses.is_empty() {
+        line += &format!("  {}", name.addresses.join(" "));
+    }
+    if let Some(reason) = &name.reason {
+        line += &format!("  {reason}");
+    }
+    if let Some(rule) = name.rule {
+        line += &format!("  rule {rule}");
+    }
+    if let Some(because) = &name.because {
+        line += &format!("  ({because})");
+    }
+    if name.unrecorded > 0 {
+        line += &format!("  {} before it are not shown", name.unrecorded);
+    }
+    line
 }
 
 fn access(access: &Access) -> String {

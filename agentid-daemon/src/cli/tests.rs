@@ -180,6 +180,7 @@ fn view() -> RunView {
         launched_ms: 0,
         deadline_ms: 1_800_000,
         tasks: 3,
+        names: Vec::new(),
         changes: Vec::new(),
         totals: Some(TotalsView {
             started: 5,
@@ -360,6 +361,7 @@ fn why_shows_verdict_rule_and_reason() {
         rule_text: Some("deny read on **/.env".to_owned()),
         because: Some("secrets are not part of it".to_owned()),
         explanation: "rule 3 denies it".to_owned(),
+        names: Vec::new(),
     };
     let expected = "\
 deny: rule 3 denies it

@@ -118,6 +118,9 @@ pub struct RunView {
     /// Tasks alive.
     pub tasks: u64,
     pub totals: Option<TotalsView>,
+    /// The addresses that names stand for now.
+    #[serde(default)]
+    pub names: Vec<NameView>,
     /// What was done to it since its launch.
     pub changes: Vec<ChangeView>,
     pub end: Option<EndView>,
@@ -132,6 +135,15 @@ pub struct ChangeView {
     pub what: String,
     /// By how much, where it was extended.
     pub by_ms: Option<u64>,
+}
+
+/// An address that the run may use because it has asked for a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameView {
+    /// As it was asked for; after a restart of the daemon, the pattern of the policy that means it.
+    pub name: String,
+    pub address: String,
+    pub until_ms: u64,
 }
 
 /// What the kernel has counted of a run.
@@ -264,6 +276,8 @@ pub enum WhyRequest {
         want: Vec<String>,
     },
     Connect(Endpoint),
+    /// A peer that is known by a name.
+    ConnectName(NamedEndpoint),
     Send(Endpoint),
     Listen(Endpoint),
     Accept(Endpoint),
@@ -277,6 +291,16 @@ pub enum WhyRequest {
 pub struct Endpoint {
     pub address: std::net::IpAddr,
     /// Means nothing for ICMP.
+    pub port: u16,
+    #[serde(default)]
+    pub protocol: Protocol,
+}
+
+/// A peer by its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamedEndpoint {
+    pub name: String,
     pub port: u16,
     #[serde(default)]
     pub protocol: Protocol,
@@ -305,6 +329,9 @@ pub struct WhyReply {
     pub because: Option<String>,
     /// One sentence for people.
     pub explanation: String,
+    /// The addresses that the asked name stands for now.
+    #[serde(default)]
+    pub names: Vec<NameView>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -33,6 +33,8 @@ pub struct RunName {
 pub enum What {
     /// The kernel was asked and has answered.
     Access(Access),
+    /// The run has asked the daemon for a name, or for what the name's records lead to.
+    Name(Name),
     Launched(Launched),
     /// The run is denied everything from here on.
     Stopped(Stopped),
@@ -106,6 +108,25 @@ pub enum Object {
     SocketOption { level: u16, option: u16 },
     /// A capability, as capabilities(7) names it without `CAP_`; a number where it has none.
     Capability { name: String },
+}
+
+/// A name that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Name {
+    /// In lower case, without the dot at its end.
+    pub name: String,
+    /// The type of the record that was asked for, such as `A`.
+    pub record: String,
+    /// `allow`, `audit` or `deny`.
+    pub verdict: String,
+    /// `no_rule`, `deny_rule`, `long_name`, or `special_address` when the name is granted and these addresses are not.
+    pub reason: Option<String>,
+    pub rule: Option<u32>,
+    /// What the rule's author said of it.
+    pub because: Option<String>,
+    pub addresses: Vec<String>,
+    /// How many of the run's names had no record before this one, because there were too many.
+    pub unrecorded: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -209,6 +209,7 @@ fn run() -> Run {
         params: BTreeMap::new(),
         mode: RunMode::Enforce,
         on_end: OnEnd::Kill,
+        names: false,
         parent: None,
         above: Vec::new(),
         command: Vec::new(),

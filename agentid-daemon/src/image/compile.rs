@@ -16,6 +16,7 @@ use super::{
     emit::Emit,
     file::Space,
     globs,
+    hosts::Hosts,
     net::{self, Table},
     numbers::{Full, Held, Need, Numbers},
     tail::{Store, Tails, Verdict, steps},
@@ -57,6 +58,8 @@ pub struct CompiledPolicy {
     pub held: Held,
     /// By hash: the names in its patterns, for people.
     pub names: BTreeMap<u64, String>,
+    /// What its rules say of host names.
+    pub hosts: Hosts,
     pub(super) params: Vec<(String, State)>,
     pub(super) automaton: Automaton,
     pub(super) nodes: Vec<u32>,
@@ -88,7 +91,8 @@ pub fn compile(
     let mut emit = Emit::new(numbers, need);
     let nodes = emit.automaton(&files.automaton, names);
     emit.entries(files.anchored(), &nodes);
-    emit.nets(&nets);
+    let classes = emit.nets(&nets);
+    let hosts = Hosts::of(policy.net_rules(), &nets, &classes, names);
     let Emit { scope, ops, removal, held, .. } = emit;
     Ok(CompiledPolicy {
         scope,
@@ -96,6 +100,7 @@ pub fn compile(
         removal: removal.into_ops(),
         held,
         names: known_names(&files.automaton, names),
+        hosts,
         params: files.params,
         automaton: files.automaton,
         nodes,

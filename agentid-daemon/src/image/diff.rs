@@ -4,7 +4,7 @@ use agentid_common::{
     capability::Capabilities,
     file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, Node},
     instance::{Activity, Instance, Ladder, State},
-    net::{PeerKey, PortKey, PortRule},
+    net::{PeerKey, Pins, PortKey, PortRule},
     verdict::Mode,
 };
 
@@ -16,13 +16,16 @@ pub struct SlotRules {
     pub mode: Mode,
     pub ladder: Ladder,
     pub capabilities: Capabilities,
+    /// Whether the policy grants host names.
+    pub names: bool,
 }
 
 impl SlotRules {
     /// The instance, held by these.
     pub fn of(self, instance: Instance) -> Instance {
-        let Self { policy, params, mode, ladder, capabilities } = self;
-        Instance { mode, ladder, capabilities, ..instance }.bound_to(policy, params)
+        let Self { policy, params, mode, ladder, capabilities, names } = self;
+        let names = u32::from(names);
+        Instance { mode, ladder, capabilities, names, ..instance }.bound_to(policy, params)
     }
 }
 
@@ -59,6 +62,9 @@ pub enum MapOp {
         key: PortKey,
         bits: u32,
     },
+    /// The scope is that of a run's parameters.
+    SetPins(PeerKey, Pins),
+    RemovePins(PeerKey),
     SetInstance(u32, Instance),
     SetActivity(u32, Activity),
     /// One store into a slot that holds an instance.
@@ -89,6 +95,8 @@ impl MapOp {
             | Self::RemovePeer { .. }
             | Self::SetPort { .. }
             | Self::RemovePort { .. }
+            | Self::SetPins(..)
+            | Self::RemovePins(_)
             | Self::SetInstance(..)
             | Self::SetActivity(..)
             | Self::SetState(..)

@@ -119,7 +119,8 @@ impl<'n> Emit<'n> {
         }
     }
 
-    pub(super) fn nets(&mut self, table: &Table) {
+    /// Gives each class its number; the result is indexed as the table's.
+    pub(super) fn nets(&mut self, table: &Table) -> Vec<u32> {
         let mut classes = Vec::new();
         for lines in &table.classes {
             let class = self.numbers.class(&mut self.held);
@@ -137,6 +138,7 @@ impl<'n> Emit<'n> {
             let set = MapOp::SetPeer { key, bits, class: classes[class] };
             self.set_root(set, MapOp::RemovePeer { key, bits });
         }
+        classes
     }
 
     fn peer(&self, prefix: &Prefix) -> (PeerKey, u32) {

@@ -8,7 +8,7 @@ use agentid_common::{
     file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, Node},
     instance::{Activity, Instance},
     map::SLOTS,
-    net::{Address, PEER_SCOPE_BITS, PORT_CLASS_BITS, PeerKey, PortKey, PortRule},
+    net::{Address, PEER_SCOPE_BITS, PORT_CLASS_BITS, PeerKey, Pins, PortKey, PortRule},
     verdict::Fault,
 };
 
@@ -26,6 +26,7 @@ pub struct Image {
     pub(super) edges: BTreeMap<EdgeKey, u32>,
     pub(super) peers: BTreeMap<(PeerKey, u32), u32>,
     pub(super) ports: BTreeMap<(PortKey, u32), PortRule>,
+    pub(super) pins: BTreeMap<PeerKey, Pins>,
 }
 
 impl Image {
@@ -54,6 +55,8 @@ impl Image {
             MapOp::RemovePort { key, bits } => {
                 self.ports.remove(&(port_prefix(key, bits), bits));
             }
+            MapOp::SetPins(key, pins) => drop(self.pins.insert(key, pins)),
+            MapOp::RemovePins(key) => drop(self.pins.remove(&key)),
             MapOp::SetInstance(slot, instance) => drop(self.instances.insert(slot, instance)),
             MapOp::SetActivity(slot, activity) => drop(self.activities.insert(slot, activity)),
             MapOp::SetState(slot, state) => self.instances.entry(slot).or_default().state = state,
@@ -70,6 +73,13 @@ impl Image {
 
     pub fn apply_all(&mut self, ops: &[MapOp]) {
         ops.iter().for_each(|op| self.apply(op));
+    }
+
+    /// The pins of a run, by the scope of its parameters.
+    pub fn pins_of(&self, scope: u64) -> impl Iterator<Item = (Address, &Pins)> {
+        let first = PeerKey { scope, address: Address::default() };
+        let of_run = self.pins.range(first..).take_while(move |(key, _)| key.scope == scope);
+        of_run.map(|(key, pins)| (key.address, pins))
     }
 
     /// The image at a moment, in nanoseconds of `CLOCK_BOOTTIME`.
@@ -99,6 +109,8 @@ static FREE: Instance = Instance {
     mode: agentid_common::verdict::Mode::ENFORCE,
     ladder: agentid_common::instance::Ladder::DENY,
     invocation: agentid_common::tag::InvocationId([0; 16]),
+    names: 0,
+    reserved: 0,
 };
 
 impl Facts for View<'_> {
@@ -145,6 +157,10 @@ impl Facts for View<'_> {
         let bits = (PEER_SCOPE_BITS..=PEER_SCOPE_BITS + 128).rev();
         bits.map(|bits| (peer_prefix(*key, bits), bits))
             .find_map(|prefix| self.image.peers.get(&prefix).copied())
+    }
+
+    fn pins(&self, key: &PeerKey) -> Option<&Pins> {
+        self.image.pins.get(key)
     }
 
     fn port_rule(&self, key: &PortKey) -> Option<PortRule> {

@@ -49,6 +49,7 @@ fn removal(image: &Image) -> Removal {
     removal.roots.extend(image.entries.keys().map(|key| MapOp::RemoveEntry(*key)));
     let peers = image.peers.keys().map(|&(key, bits)| MapOp::RemovePeer { key, bits });
     removal.roots.extend(peers);
+    removal.roots.extend(image.pins.keys().map(|key| MapOp::RemovePins(*key)));
     removal.rest.extend(image.nodes.keys().map(|state| MapOp::RemoveNode(*state)));
     removal.rest.extend(image.edges.keys().map(|key| MapOp::RemoveEdge(*key)));
     removal.rest.extend(image.globs.keys().map(|index| MapOp::RemoveGlob(*index)));

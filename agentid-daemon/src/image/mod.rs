@@ -14,6 +14,7 @@ mod diff;
 mod emit;
 mod file;
 mod globs;
+mod hosts;
 #[allow(clippy::module_inception, reason = "the module is about its main type")]
 mod image;
 mod leftover;
@@ -31,6 +32,7 @@ mod tests;
 pub use bind::{BindError, Binding};
 pub use compile::{CompileError, CompiledPolicy, compile, prefixes};
 pub use diff::{MapOp, SlotRules};
+pub use hosts::{HostRules, Hosts, is_public};
 pub use image::{Image, View};
 pub use leftover::Leftover;
 pub use numbers::{Full, Held, Need, Numbers};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use agentid_common::net::{PortRule, Verb};
 
-use crate::policy::{Effect, NetRule, Prefix, Side, Target};
+use crate::policy::{Effect, Host, Named, NetRule, Prefix, Side, Target};
 
 /// Blocks of peers that a wider block does not grant, because they lead elsewhere than their neighbours: one has to name them,
 /// or a part of them. A denial covers them all the same.
@@ -58,6 +58,8 @@ impl Line {
 pub(super) struct Table {
     /// Each prefix with the index of its class.
     pub(super) peers: BTreeMap<Prefix, usize>,
+    /// Each host name of the rules with the index of its class.
+    pub(super) names: BTreeMap<Host, usize>,
     /// Lines of each class; they do not overlap.
     pub(super) classes: Vec<Vec<Line>>,
 }
@@ -70,25 +72,33 @@ impl Table {
     }
 }
 
-/// One target of one rule.
-struct Grant<'r> {
+/// One address or name of one rule, with ports.
+struct Grant<'r, W> {
     number: u16,
     rule: &'r NetRule,
-    target: &'r Target,
+    whom: &'r W,
+    first: u16,
+    last: u16,
 }
 
 pub(super) fn table(rules: &[NetRule]) -> Table {
-    let grants: Vec<Grant<'_>> = (1..)
+    let grants: Vec<Grant<'_, Prefix>> = (1..)
         .zip(rules)
         .flat_map(|(number, rule)| {
-            rule.targets.iter().map(move |target| Grant { number, rule, target })
+            rule.targets.iter().map(move |Target { prefix: whom, first, last }| Grant {
+                number,
+                rule,
+                whom,
+                first: *first,
+                last: *last,
+            })
         })
         .collect();
     let apart = apart();
     let mut table = Table::default();
     let mut known: BTreeMap<Vec<Line>, usize> = BTreeMap::new();
     for prefix in prefixes(&grants, &apart) {
-        let here: Vec<&Grant<'_>> =
+        let here: Vec<&Grant<'_, _>> =
             grants.iter().filter(|grant| grant.reaches(&prefix, &apart)).collect();
         let lines = lines(&here);
         let around = table.around(&prefix);
@@ -100,10 +110,36 @@ pub(super) fn table(rules: &[NetRule]) -> Table {
         let class = *known.entry(lines).or_insert(next);
         table.peers.insert(prefix, class);
     }
+    table.names = names(rules, &mut known);
     let mut classes: Vec<_> = known.into_iter().collect();
     classes.sort_by_key(|(_, class)| *class);
     table.classes = classes.into_iter().map(|(lines, _)| lines).collect();
     table
+}
+
+/// Each name stands for what all rules say that mean it.
+fn names(rules: &[NetRule], known: &mut BTreeMap<Vec<Line>, usize>) -> BTreeMap<Host, usize> {
+    let grants: Vec<Grant<'_, Host>> = (1..)
+        .zip(rules)
+        .flat_map(|(number, rule)| {
+            rule.names.iter().map(move |Named { host: whom, first, last }| Grant {
+                number,
+                rule,
+                whom,
+                first: *first,
+                last: *last,
+            })
+        })
+        .collect();
+    let mut names = BTreeMap::new();
+    for host in grants.iter().map(|grant| grant.whom) {
+        let here: Vec<&Grant<'_, _>> =
+            grants.iter().filter(|grant| grant.whom.covers(host)).collect();
+        let next = known.len();
+        let class = *known.entry(lines(&here)).or_insert(next);
+        names.insert(host.clone(), class);
+    }
+    names
 }
 
 fn apart() -> Vec<Prefix> {
@@ -111,22 +147,24 @@ fn apart() -> Vec<Prefix> {
 }
 
 /// Every prefix at which the answer can change.
-fn prefixes(grants: &[Grant<'_>], apart: &[Prefix]) -> BTreeSet<Prefix> {
-    let mut prefixes: BTreeSet<Prefix> = grants.iter().map(|grant| grant.target.prefix).collect();
+fn prefixes(grants: &[Grant<'_, Prefix>], apart: &[Prefix]) -> BTreeSet<Prefix> {
+    let mut prefixes: BTreeSet<Prefix> = grants.iter().map(|grant| *grant.whom).collect();
     prefixes.extend(
-        apart.iter().filter(|block| grants.iter().any(|grant| grant.target.prefix.covers(block))),
+        apart.iter().filter(|block| grants.iter().any(|grant| grant.whom.covers(block))),
     );
     prefixes
 }
 
-impl Grant<'_> {
+impl<W> Grant<'_, W> {
     fn denies(&self) -> bool {
         matches!(self.rule.effect, Effect::Deny(_))
     }
+}
 
+impl Grant<'_, Prefix> {
     /// Whether the rule speaks of the addresses for which `prefix` is the longest.
     fn reaches(&self, prefix: &Prefix, apart: &[Prefix]) -> bool {
-        let own = &self.target.prefix;
+        let own = self.whom;
         let apart = match self.rule.side {
             Side::Peer => apart,
             Side::Own => apart.get(..1).unwrap_or_default(),
@@ -138,14 +176,14 @@ impl Grant<'_> {
 }
 
 /// What these rules together say of each port, as prefixes that do not overlap.
-fn lines(grants: &[&Grant<'_>]) -> Vec<Line> {
+fn lines<W>(grants: &[&Grant<'_, W>]) -> Vec<Line> {
     let protocols: BTreeSet<u8> =
         grants.iter().flat_map(|grant| grant.rule.protocols.iter().copied()).collect();
     let mut lines = Vec::new();
     for (verb, protocol) in
         Verb::ALL.into_iter().flat_map(|verb| protocols.iter().map(move |it| (verb, *it)))
     {
-        let here: Vec<&Grant<'_>> =
+        let here: Vec<&Grant<'_, W>> =
             grants.iter().copied().filter(|it| it.rule.is_about(verb, protocol)).collect();
         for (first, last, rule, deny) in intervals(&here) {
             for (port, bits) in cut(first, last) {
@@ -157,11 +195,11 @@ fn lines(grants: &[&Grant<'_>]) -> Vec<Line> {
 }
 
 /// Ranges of ports of equal answer, which no two share a port: first, last, rule, whether it denies.
-fn intervals(grants: &[&Grant<'_>]) -> Vec<(u16, u16, u16, bool)> {
+fn intervals<W>(grants: &[&Grant<'_, W>]) -> Vec<(u16, u16, u16, bool)> {
     let mut starts = BTreeSet::new();
     for grant in grants {
-        starts.insert(u32::from(grant.target.first));
-        starts.insert(u32::from(grant.target.last) + 1);
+        starts.insert(u32::from(grant.first));
+        starts.insert(u32::from(grant.last) + 1);
     }
     let starts: Vec<u32> = starts.into_iter().collect();
     let mut intervals: Vec<(u16, u16, u16, bool)> = Vec::new();
@@ -185,10 +223,10 @@ fn intervals(grants: &[&Grant<'_>]) -> Vec<(u16, u16, u16, bool)> {
 }
 
 /// The first rule that denies the port, else the first that allows it.
-fn answer(grants: &[&Grant<'_>], port: u16) -> Option<(u16, bool)> {
+fn answer<W>(grants: &[&Grant<'_, W>], port: u16) -> Option<(u16, bool)> {
     grants
         .iter()
-        .filter(|grant| grant.target.first <= port && port <= grant.target.last)
+        .filter(|grant| grant.first <= port && port <= grant.last)
         .map(|grant| (!grant.denies(), grant.number))
         .min()
         .map(|(allows, number)| (number, !allows))

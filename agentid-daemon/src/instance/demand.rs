@@ -12,6 +12,8 @@ pub struct Demand {
     pub descriptors: bool,
     /// A run's tasks are to be killed at its end, also those that never meet a hook.
     pub kill: bool,
+    /// A run asks for names, and its questions go to the daemon.
+    pub names: bool,
 }
 
 impl Demand {
@@ -26,10 +28,15 @@ impl Demand {
         Self {
             descriptors: run.on_end == OnEnd::Deny || run.phase != Phase::Active,
             kill: run.on_end == OnEnd::Kill,
+            names: run.names,
         }
     }
 
     const fn and(self, other: Self) -> Self {
-        Self { descriptors: self.descriptors || other.descriptors, kill: self.kill || other.kill }
+        Self {
+            descriptors: self.descriptors || other.descriptors,
+            kill: self.kill || other.kill,
+            names: self.names || other.names,
+        }
     }
 }

@@ -22,6 +22,9 @@ pub struct Run {
     pub params: BTreeMap<String, PathBuf>,
     pub mode: RunMode,
     pub on_end: OnEnd,
+    /// Whether the policy grants host names.
+    #[serde(default)]
+    pub names: bool,
     pub parent: Option<Uuid>,
     /// All runs above it, the one right above first.
     #[serde(default)]

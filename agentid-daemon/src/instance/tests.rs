@@ -20,6 +20,7 @@ fn run(number: u128, slot: u32) -> Run {
         params: BTreeMap::new(),
         mode: RunMode::Enforce,
         on_end: OnEnd::Kill,
+        names: false,
         parent: None,
         above: Vec::new(),
         command: vec!["true".to_owned()],

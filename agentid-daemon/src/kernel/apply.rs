@@ -86,6 +86,10 @@ fn one(maps: &mut Maps, op: &MapOp) -> Result<(), MapError> {
         MapOp::RemovePort { key, bits } => {
             remove(&mut maps.ports, |map| map.remove(&Key::new(bits, key)))
         }
+        MapOp::SetPins(key, pins) => {
+            put(&mut maps.pins, |map, flags| map.insert(key, pins, flags))
+        }
+        MapOp::RemovePins(key) => remove(&mut maps.pins, |map| map.remove(&key)),
         MapOp::SetInstance(slot, instance) => maps.instances.set(slot, instance, 0),
         MapOp::SetActivity(slot, activity) => maps.activity.set(slot, activity, 0),
         MapOp::SetState(slot, state) => {
@@ -146,6 +150,11 @@ pub fn image(maps: &mut Maps, pins: &Pins) -> Result<Image, MapError> {
         maps.ports.elements += 1;
         let (key, rule): (Key<PortKey>, _) = element?;
         image.apply(&MapOp::SetPort { key: key.data(), bits: key.prefix_len(), rule });
+    }
+    for element in maps.pins.map.iter() {
+        maps.pins.elements += 1;
+        let (key, pins) = element?;
+        image.apply(&MapOp::SetPins(key, pins));
     }
     Ok(image)
 }

@@ -24,13 +24,14 @@ pub fn complete(
     let is_there = |name: &str| folder.join(name).exists() && holds(folder, name).is_ok();
     let is_loaded = |name: &str| pins::program(folder, name).exists();
     let whole =
-        || object::links(hooks).all(is_there) && object::NOT_ALWAYS.into_iter().all(is_loaded);
+        || object::links(hooks).all(is_there) && object::not_always().all(is_loaded);
     Ok((pins::is_of(folder, build) && whole()).then(|| folder.clone()))
 }
 
 /// Whether a link that is there still has its program attached. Only one to a cgroup may not.
 pub fn holds(folder: &Path, name: &str) -> Result<(), String> {
-    if object::ON_CGROUPS.iter().all(|(of_cgroups, _)| *of_cgroups != name) {
+    let mut on_cgroups = object::ON_CGROUPS.iter().chain(&object::NAMES);
+    if on_cgroups.all(|(of_cgroups, _)| *of_cgroups != name) {
         return Ok(());
     }
     match cgroup::is_attached(&folder.join(name)) {

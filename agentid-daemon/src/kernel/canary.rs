@@ -88,6 +88,8 @@ impl Canary {
             mode: Mode::ENFORCE,
             ladder: Ladder::DENY,
             invocation: InvocationId::default(),
+            names: 0,
+            reserved: 0,
         };
         maps.activity.set(
             CANARY_SLOT,

@@ -19,7 +19,19 @@ pub enum Kind {
     Ingress = 0,
     /// Packets that go out.
     Egress = 1,
+    /// The address that a socket is to be connected to.
+    Connect4 = 10,
+    Connect6 = 11,
+    /// The address that a message of UDP goes to.
+    Send4 = 14,
+    Send6 = 15,
     Sysctl = 18,
+    /// The address that a message of UDP has come from.
+    Receive4 = 19,
+    Receive6 = 20,
+    /// The address that a socket is connected to, as it is told.
+    PeerName4 = 29,
+    PeerName6 = 30,
 }
 
 /// The part of `union bpf_attr` for `BPF_LINK_CREATE`.

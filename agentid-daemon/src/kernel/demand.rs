@@ -7,6 +7,7 @@
 use std::{
     fs::{self, File},
     io,
+    os::fd::{AsFd as _, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -16,8 +17,10 @@ use aya::{
 };
 
 use super::{
-    object::{self, CLOCK, DESCRIPTORS, LIST_TASKS, ON_DEMAND, ObjectError, SWITCH},
+    attached,
+    object::{self, CLOCK, DESCRIPTORS, LIST_TASKS, NAMES, ON_DEMAND, ObjectError, SWITCH},
     pins::{self, PinError, Pins},
+    sys,
 };
 use crate::instance::Demand;
 
@@ -27,6 +30,8 @@ pub enum DemandError {
     Object(Box<ObjectError>),
     #[error("take the program pinned at {}", path.display())]
     Program { path: PathBuf, source: Box<ProgramError> },
+    #[error("take the program pinned at {}", path.display())]
+    Pin { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Pins(#[from] PinError),
     #[error("find the attached programs: {} holds no links", .0.display())]
@@ -55,8 +60,12 @@ pub struct HookState {
 
 /// The programs that are attached on demand, and whether this demand is for them.
 fn all(demand: Demand) -> [(&'static str, bool); ON_DEMAND.len()] {
-    let Demand { descriptors, kill } = demand;
-    [(DESCRIPTORS, descriptors), (SWITCH, kill), (CLOCK, kill)]
+    let Demand { descriptors, kill, names } = demand;
+    ON_DEMAND.map(|name| match name {
+        DESCRIPTORS => (name, descriptors),
+        SWITCH | CLOCK => (name, kill),
+        _ => (name, names),
+    })
 }
 
 /// The programs, loaded.
@@ -65,6 +74,7 @@ pub struct OnDemand {
     descriptors: Lsm,
     switch: BtfTracePoint,
     clock: PerfEvent,
+    names: Vec<OwnedFd>,
 }
 
 impl OnDemand {
@@ -75,6 +85,13 @@ impl OnDemand {
             descriptors: pinned_program(folder, DESCRIPTORS, |path| Lsm::from_pin(path))?,
             switch: pinned_program(folder, SWITCH, |path| BtfTracePoint::from_pin(path))?,
             clock: pinned_program(folder, CLOCK, |path| PerfEvent::from_pin(path))?,
+            names: NAMES
+                .iter()
+                .map(|(name, _)| {
+                    let path = pins::program(folder, name);
+                    sys::open_pin(&path).map_err(|source| DemandError::Pin { path, source })
+                })
+                .collect::<Result<_, _>>()?,
         })
     }
 
@@ -121,7 +138,10 @@ impl OnDemand {
         if path.exists() {
             return Ok(());
         }
-        if name == SWITCH {
+        let of_names = NAMES.iter().zip(&self.names).find(|((known, _), _)| *known == name);
+        if let Some(((name, kind), program)) = of_names {
+            object::attach_to_cgroups(program.as_fd(), name, *kind, &path)?;
+        } else if name == SWITCH {
             object::attach_tracepoint(&mut self.switch, name, &path)?;
         } else {
             object::attach_hook(&mut self.descriptors, name, &path)?;
@@ -145,7 +165,10 @@ pub fn states(folder: Option<&Path>, demand: Demand) -> impl Iterator<Item = Hoo
         let missing = || "no pinned link is there".to_owned();
         let links = links_of(name).map_err(|error| error.to_string())?;
         let folder = folder.ok_or_else(missing)?;
-        if links.iter().all(|link| folder.join(link).exists()) { Ok(()) } else { Err(missing()) }
+        if !links.iter().all(|link| folder.join(link).exists()) {
+            return Err(missing());
+        }
+        attached::holds(folder, name)
     };
     all(demand).into_iter().map(move |(name, needed)| HookState {
         name,

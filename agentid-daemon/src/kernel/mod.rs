@@ -12,6 +12,7 @@ mod fields;
 mod live;
 mod maps;
 mod mounts;
+mod namespace;
 mod object;
 mod pins;
 mod preflight;
@@ -36,7 +37,8 @@ use std::{
 
 use agentid_common::{
     instance::Activity,
-    map::{ANCHORS, EDGES, ENTRIES, PEERS, PORTS},
+    map::{ANCHORS, EDGES, ENTRIES, PEERS, PINS, PORTS, Resolver},
+    net::Asker,
     name::NameKey,
     record::TaskLine,
     tag::Tag,
@@ -62,6 +64,15 @@ pub use self::{
     unload::{UnloadError, unload},
     verify::{VerifyError, verify},
 };
+
+/// Why the kernel programs do not know the resolver.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolverError {
+    #[error("tell this network namespace from others")]
+    Namespace(#[source] std::io::Error),
+    #[error("write the kernel's maps")]
+    Map(#[from] aya::maps::MapError),
+}
 
 /// Where the kernel's side of a host lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,6 +173,25 @@ impl Kernel {
         sockets::hang_up(processes, &self.pins, slot, generation)
     }
 
+    /// Port of the resolver that an earlier daemon had, or 0.
+    pub fn resolver(&self) -> Result<u16, ReadError> {
+        let resolver = self.maps.resolver.get(&0, 0)?;
+        Ok(u16::try_from(resolver.port).unwrap_or_default())
+    }
+
+    /// Says that the resolver is at this port of this network namespace from now on.
+    pub fn set_resolver(&mut self, port: u16) -> Result<(), ResolverError> {
+        let namespace = namespace::cookie().map_err(ResolverError::Namespace)?;
+        let resolver = Resolver { namespace, port: port.into(), reserved: 0 };
+        Ok(self.maps.resolver.set(0, resolver, 0)?)
+    }
+
+    /// Who has sent the resolver something last from a port of this host, if anyone has.
+    pub fn asker(&self, protocol: u8, port: u16) -> Result<Option<Asker>, ReadError> {
+        let asker = self.maps.askers.get(&Asker::index(protocol, port), 0)?;
+        Ok((asker.generation != 0).then_some(asker))
+    }
+
     /// All tagged tasks of the host, the canary included.
     pub fn tasks(&mut self) -> Result<Vec<TaskLine>, ReadError> {
         tasks::list(self.task_list()?)
@@ -179,6 +209,7 @@ impl Kernel {
             ("EDGES", self.maps.edges.elements, u64::from(EDGES)),
             ("PEERS", self.maps.peers.elements, u64::from(PEERS)),
             ("PORTS", self.maps.ports.elements, u64::from(PORTS)),
+            ("PINS", self.maps.pins.elements, u64::from(PINS)),
         ]
     }
 

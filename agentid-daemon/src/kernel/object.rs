@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io,
-    os::fd::AsFd,
+    os::fd::{AsFd, BorrowedFd},
     path::{Path, PathBuf},
 };
 
@@ -88,8 +88,31 @@ pub const DESCRIPTORS: &str = "file_permission";
 pub const SWITCH: &str = "sched_switch";
 /// The program that looks at every processor a few times in a second; attached on demand.
 pub const CLOCK: &str = "cpu_clock";
+/// The programs on the root of the cgroup hierarchy that turn questions for names to the daemon; attached on demand.
+pub const NAMES: [(&str, cgroup::Kind); 8] = [
+    ("names_connect4", cgroup::Kind::Connect4),
+    ("names_connect6", cgroup::Kind::Connect6),
+    ("names_sendmsg4", cgroup::Kind::Send4),
+    ("names_sendmsg6", cgroup::Kind::Send6),
+    ("names_recvmsg4", cgroup::Kind::Receive4),
+    ("names_recvmsg6", cgroup::Kind::Receive6),
+    ("names_peer4", cgroup::Kind::PeerName4),
+    ("names_peer6", cgroup::Kind::PeerName6),
+];
 /// The programs that are loaded from the start and attached on demand ([`super::demand`]).
-pub const ON_DEMAND: [&str; 3] = [DESCRIPTORS, SWITCH, CLOCK];
+pub const ON_DEMAND: [&str; 11] = [
+    DESCRIPTORS,
+    SWITCH,
+    CLOCK,
+    NAMES[0].0,
+    NAMES[1].0,
+    NAMES[2].0,
+    NAMES[3].0,
+    NAMES[4].0,
+    NAMES[5].0,
+    NAMES[6].0,
+    NAMES[7].0,
+];
 
 /// How often a second: what goes on for a quarter of it after its end has outlived its run by no more than a bit.
 const CLOCK_RATE: u64 = 4;
@@ -105,7 +128,9 @@ pub const ON_CGROUPS: &[(&str, cgroup::Kind)] = &[
 /// The iterator over tasks.
 pub const LIST_TASKS: &str = "list_tasks";
 /// The programs that are pinned themselves, not being held by a link at all times.
-pub const NOT_ALWAYS: [&str; 4] = [DESCRIPTORS, SWITCH, CLOCK, LIST_TASKS];
+pub fn not_always() -> impl Iterator<Item = &'static str> {
+    ON_DEMAND.into_iter().chain([LIST_TASKS])
+}
 
 /// Every map of the object.
 pub const MAPS: &[&str] = &[
@@ -120,6 +145,10 @@ pub const MAPS: &[&str] = &[
     "GLOBS",
     "PEERS",
     "PORTS",
+    "PINS",
+    "ASKED",
+    "ASKERS",
+    "RESOLVER",
     "COUNTERS",
     "EVENTS",
     "HOST",
@@ -206,7 +235,6 @@ pub fn attach(
     folder: &Path,
 ) -> Result<(), ObjectError> {
     load_pinned(ebpf, btf, hooks)?;
-    let cgroups = File::open(CGROUPS).map_err(ObjectError::Cgroups)?;
     for name in hooks.iter().copied().chain([TRACEPOINT]) {
         attach_one(ebpf, name, folder)?;
     }
@@ -218,10 +246,21 @@ pub fn attach(
             _ => return Err(ObjectError::NoProgram(name)),
         };
         let descriptor = descriptor.map_err(|source| ObjectError::Attach { name, source })?;
-        cgroup::attach(descriptor.as_fd(), kind, cgroups.as_fd(), &folder.join(name))
-            .map_err(|source| ObjectError::AttachToCgroups { name, source })?;
+        attach_to_cgroups(descriptor.as_fd(), name, kind, &folder.join(name))?;
     }
     Ok(())
+}
+
+/// Attaches a program to the root of the cgroup hierarchy, and pins the link at `path`.
+pub fn attach_to_cgroups(
+    program: BorrowedFd<'_>,
+    name: &'static str,
+    kind: cgroup::Kind,
+    path: &Path,
+) -> Result<(), ObjectError> {
+    let cgroups = File::open(CGROUPS).map_err(ObjectError::Cgroups)?;
+    cgroup::attach(program, kind, cgroups.as_fd(), path)
+        .map_err(|source| ObjectError::AttachToCgroups { name, source })
 }
 
 /// Attaches one program that is loaded, to the hook or the tracepoint of its name, and pins the link in `folder`.
@@ -267,7 +306,7 @@ pub fn attach_clock(clock: &mut PerfEvent, cpu: u32, path: &Path) -> Result<(), 
 /// Has the verifier look at every program, without attaching any.
 pub fn load(ebpf: &mut Ebpf, btf: &Btf, hooks: &[&'static str]) -> Result<(), ObjectError> {
     load_pinned(ebpf, btf, hooks)?;
-    NOT_ALWAYS.into_iter().try_for_each(|name| load_one(ebpf, btf, name))
+    not_always().try_for_each(|name| load_one(ebpf, btf, name))
 }
 
 /// Has the verifier look at every program whose link is pinned.
@@ -288,7 +327,7 @@ fn load_pinned(ebpf: &mut Ebpf, btf: &Btf, hooks: &[&'static str]) -> Result<(),
 
 /// Has the verifier look at the programs that are not always attached, and pins them in `folder`.
 pub fn load_to_pins(ebpf: &mut Ebpf, btf: &Btf, folder: &Path) -> Result<(), ObjectError> {
-    NOT_ALWAYS.into_iter().try_for_each(|name| {
+    not_always().try_for_each(|name| {
         load_one(ebpf, btf, name)?;
         let path = pins::program(folder, name);
         let pinned = program(ebpf, name)?.pin(&path);
@@ -302,6 +341,7 @@ fn load_one(ebpf: &mut Ebpf, btf: &Btf, name: &'static str) -> Result<(), Object
         Program::Lsm(hook) => hook.load(name, btf),
         Program::BtfTracePoint(tracepoint) => tracepoint.load(name, btf),
         Program::PerfEvent(clock) => clock.load(),
+        Program::CgroupSockAddr(names) => names.load(),
         Program::Iter(tasks) => tasks.load("task", btf),
         _ => return Err(ObjectError::NoProgram(name)),
     };

@@ -7,6 +7,8 @@ use prometheus::{
 
 /// Results of a request or a launch.
 pub const RESULTS: [&str; 3] = ["ok", "refused", "failed"];
+/// What became of a question for a name.
+pub const NAMES: [&str; 5] = ["granted", "denied", "limited", "stranger", "rebound"];
 /// Who can lose events.
 pub const SINKS: [&str; 1] = ["follower"];
 
@@ -37,6 +39,7 @@ pub struct Metrics {
     pub revocation_denied: Histogram,
     pub revocation_stopped: Histogram,
     pub requests: IntCounterVec,
+    pub names: IntCounterVec,
     pub undecoded: IntCounter,
     pub dropped: IntCounterVec,
     pub kernel: Kernel,
@@ -87,6 +90,11 @@ impl Metrics {
                 "Requests on the control socket.",
                 &["verb", "result"],
             )?,
+            names: list.counters(
+                "names_total",
+                "Questions of runs for names, and answers that were no addresses for them.",
+                &["result"],
+            )?,
             undecoded: list
                 .counter("records_undecoded_total", "Records that could not be read.")?,
             dropped: list.counters(
@@ -128,6 +136,9 @@ impl Metrics {
             for verb in &labels.verbs {
                 self.requests.with_label_values(&[*verb, result]).reset();
             }
+        }
+        for result in NAMES {
+            self.names.with_label_values(&[result]).reset();
         }
         for sink in SINKS {
             self.dropped.with_label_values(&[sink]).reset();

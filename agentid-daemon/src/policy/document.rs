@@ -45,6 +45,7 @@ pub(super) struct NetTable {
     pub(super) span: Span,
     pub(super) to: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) on: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) resolves_to: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) proto: Option<Spanned<Words>>,
     pub(super) effect: EffectFields,
     pub(super) because: Option<Spanned<String>>,
@@ -120,19 +121,18 @@ fn file(span: Span, table: &DeTable<'_>, reader: &mut Reader<'_>) -> FileTable {
 
 fn net(span: Span, table: &DeTable<'_>, reader: &mut Reader<'_>) -> NetTable {
     let mut fields = Fields::new(table);
-    fields.planned("host", "host names are");
     fields
         .planned("unix", "a unix socket is a file, see `connect` in [[file]]; abstract names are");
     let mut ends = |name| {
         let value = fields.get(name)?;
         Some(Spanned::new(value.span(), reader.strings(value).unwrap_or_default()))
     };
-    let (to, on) = (ends("to"), ends("on"));
+    let (to, on, resolves_to) = (ends("to"), ends("on"), ends("resolves_to"));
     let proto = fields.get("proto").map(|value| words(value, reader));
     let effect = effect(&mut fields, reader);
     let because = fields.get("because").and_then(|value| reader.string(value));
     fields.finish(reader);
-    NetTable { span, to, on, proto, effect, because }
+    NetTable { span, to, on, resolves_to, proto, effect, because }
 }
 
 fn effect(fields: &mut Fields<'_, '_>, reader: &mut Reader<'_>) -> EffectFields {

@@ -7,6 +7,7 @@ mod capability;
 mod document;
 mod duration;
 mod error;
+mod host;
 mod nearest;
 mod net;
 mod pattern;
@@ -25,9 +26,10 @@ pub(crate) mod golden;
 mod tests;
 
 pub use error::PolicyError;
+pub use host::Host;
 pub use nearest::nearest;
 pub use pattern::{Component, Pattern, Root};
-pub use policy::{Delegate, Effect, FileRule, NetRule, Policy, Prefix, Target};
+pub use policy::{Delegate, Effect, FileRule, Named, NetRule, Policy, Prefix, Target};
 use toml::de::DeTable;
 pub use verbs::{PROTOCOLS, Side, Verbs, meaning};
 

@@ -7,9 +7,10 @@ use super::{
     document::{NetTable, Words},
     error::Flaw,
     nearest::nearest,
-    policy::{Effect, NetRule, Target},
+    policy::{Effect, Named, NetRule, Prefix},
     reader::Reader,
-    rights, target,
+    rights,
+    target::{self, End},
     validate::list,
     verbs::{PROTOCOLS, Side, Verbs, meaning},
 };
@@ -21,13 +22,44 @@ pub(super) fn net(table: &NetTable, reader: &mut Reader<'_>) -> Option<NetRule> 
         Side::Peer => table.to.as_ref(),
         Side::Own => table.on.as_ref(),
     });
-    let targets = field.and_then(|field| {
+    let ends = field.and_then(|field| {
         list(side?.key(), Some(field.get_ref()), &field.span(), reader, target::parse)
     });
     let because = table.because.as_ref().map(|text| text.get_ref().clone());
-    let (side, effect, targets) = (side?, effect?, targets?);
-    let protocols = protocols(table, side, &effect, &targets, reader)?;
-    Some(NetRule { side, targets, protocols, effect, because })
+    let (side, effect, ends) = (side?, effect?, ends?);
+    let (mut targets, mut names) = (Vec::new(), Vec::new());
+    for end in ends {
+        match end {
+            End::Address(target) => targets.push(target),
+            End::Name(named) => names.push(named),
+        }
+    }
+    if side == Side::Own && !names.is_empty() {
+        let flaw = Flaw::new("`on` names addresses of the run's own, and a host name is a peer's");
+        reader.flaw(&table.span, flaw.help("write the address, or `to`"));
+        return None;
+    }
+    let resolves_to = resolves_to(table, &effect, &names, reader)?;
+    let ports = targets.iter().map(|it| (it.first, it.last));
+    let ports: Vec<_> = ports.chain(names.iter().map(|it| (it.first, it.last))).collect();
+    let protocols = protocols(table, side, &effect, &ports, reader)?;
+    Some(NetRule { side, targets, names, resolves_to, protocols, effect, because })
+}
+
+/// Addresses that the names of a rule may have although they are no public ones.
+fn resolves_to(
+    table: &NetTable,
+    effect: &Effect<Verbs>,
+    names: &[Named],
+    reader: &mut Reader<'_>,
+) -> Option<Vec<Prefix>> {
+    let Some(field) = &table.resolves_to else { return Some(Vec::new()) };
+    if names.is_empty() || matches!(effect, Effect::Deny(_)) {
+        let flaw = Flaw::new("`resolves_to` is about host names that the rule allows, and there are none");
+        reader.flaw(&field.span(), flaw);
+        return None;
+    }
+    list("resolves_to", Some(field.get_ref()), &field.span(), reader, target::block)
 }
 
 fn side(table: &NetTable, reader: &mut Reader<'_>) -> Option<Side> {
@@ -53,7 +85,7 @@ fn protocols(
     table: &NetTable,
     side: Side,
     effect: &Effect<Verbs>,
-    targets: &[Target],
+    ports: &[(u16, u16)],
     reader: &mut Reader<'_>,
 ) -> Option<Vec<u8>> {
     let (named, span) = match (&table.proto, effect) {
@@ -68,7 +100,7 @@ fn protocols(
         Effect::Allow(verbs) | Effect::Deny(verbs) => verbs,
     };
     for &protocol in &named {
-        if let Some(flaw) = missing(protocol, *verbs, targets) {
+        if let Some(flaw) = missing(protocol, *verbs, ports) {
             reader.flaw(&span, flaw);
             return None;
         }
@@ -108,7 +140,7 @@ fn named(field: &Spanned<Words>, reader: &mut Reader<'_>) -> Option<Vec<u8>> {
 }
 
 /// What of the rule this protocol does not have.
-fn missing(protocol: u8, verbs: Verbs, targets: &[Target]) -> Option<Flaw> {
+fn missing(protocol: u8, verbs: Verbs, ports: &[(u16, u16)]) -> Option<Flaw> {
     let lacking = verbs.iter().find(|verb| meaning(*verb, protocol).is_empty());
     match (lacking, protocol) {
         (Some(Verb::Send), _) => Some(
@@ -122,7 +154,7 @@ fn missing(protocol: u8, verbs: Verbs, targets: &[Target]) -> Option<Flaw> {
             Flaw::new(format!("`{}` is about connections, and udp has none", verb.name()))
                 .help("write `listen`"),
         ),
-        (None, ICMP) if targets.iter().any(|it| (it.first, it.last) != (0, u16::MAX)) => {
+        (None, ICMP) if ports.iter().any(|it| *it != (0, u16::MAX)) => {
             let flaw = Flaw::new("rule names ports, and icmp has none");
             Some(flaw.help("make it a rule of its own, with addresses such as `192.0.2.7:*`"))
         }

@@ -5,6 +5,7 @@ use std::{net::Ipv6Addr, time::Duration};
 use agentid_common::{capability::Capabilities, file::Rights, instance::Ladder, verdict::Mode};
 
 use super::{
+    host::Host,
     pattern::Pattern,
     verbs::{Side, Verbs},
 };
@@ -74,6 +75,12 @@ impl Policy {
         &self.nets
     }
 
+    /// Whether a rule grants a host name, so that its runs ask the daemon for names.
+    pub fn grants_names(&self) -> bool {
+        let mut allowing = self.nets.iter().filter(|rule| matches!(rule.effect, Effect::Allow(_)));
+        allowing.any(|rule| !rule.names.is_empty())
+    }
+
     /// What its runs may start below themselves; nothing without it.
     pub fn delegate(&self) -> Option<&Delegate> {
         self.delegate.as_ref()
@@ -140,6 +147,10 @@ pub struct FileRule {
 pub struct NetRule {
     pub side: Side,
     pub targets: Vec<Target>,
+    /// Host names, only of peers.
+    pub names: Vec<Named>,
+    /// Addresses that the names may have although they are no public ones.
+    pub resolves_to: Vec<Prefix>,
     /// Numbers of IP protocols, in the order of [`super::PROTOCOLS`].
     pub protocols: Vec<u8>,
     /// Verbs of the rule's side, as they are written; [`super::meaning`] says what they stand for.
@@ -151,6 +162,15 @@ pub struct NetRule {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     pub prefix: Prefix,
+    /// First port, at most `last`.
+    pub first: u16,
+    pub last: u16,
+}
+
+/// A host name and ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    pub host: Host,
     /// First port, at most `last`.
     pub first: u16,
     pub last: u16,

@@ -1,6 +1,8 @@
 //! Whom, or which addresses of the run's own, a `[[net]]` rule names.
 //!
 //! ```text
+//!   api.example.org:443       one port of a host
+//!   *.example.org:443         the same of every host below
 //!   10.1.0.0/16:5432          one port of a block
 //!   [2001:db8::]/32:443       the same in IPv6
 //!   127.0.0.1:8000-8999       a range of ports of one address
@@ -13,20 +15,62 @@ use agentid_common::net::V4_PREFIX;
 
 use super::{
     error::Flaw,
-    policy::{Prefix, Target},
+    host::Host,
+    policy::{Named, Prefix, Target},
 };
 
-pub(super) fn parse(text: &str) -> Result<Target, Flaw> {
+/// An address or a name, with ports.
+pub(super) enum End {
+    Address(Target),
+    Name(Named),
+}
+
+pub(super) fn parse(text: &str) -> Result<End, Flaw> {
     if text.starts_with("unix:") || text.starts_with('/') || text.starts_with('@') {
         return Err(Flaw::new(format!("`{text}` is no address: a unix socket is a file"))
             .help("grant it in [[file]]: allow = [\"connect\"]"));
+    }
+    if let Some((host, rest)) = name(text) {
+        let host = Host::parse(host)?;
+        if let (Some(bits), _) = split(text, rest)? {
+            return Err(Flaw::new(format!("`/{bits}` belongs to an address, and {host} is a name")));
+        }
+        let (_, ports) = split(text, rest)?;
+        let (first, last) = self::ports(ports)?;
+        return Ok(End::Name(Named { host, first, last }));
     }
     let (prefix, ports) = match text.strip_prefix('[') {
         Some(rest) => v6(text, rest)?,
         None => v4(text)?,
     };
     let (first, last) = self::ports(ports)?;
-    Ok(Target { prefix, first, last })
+    Ok(End::Address(Target { prefix, first, last }))
+}
+
+/// A block of addresses without ports.
+pub(super) fn block(text: &str) -> Result<Prefix, Flaw> {
+    // What is said of a port that is missing would be of no help.
+    if text.contains("]:") || text.matches(':').count() == 1 {
+        return Err(Flaw::new(format!("`{text}` names a port, and only addresses are meant here")));
+    }
+    let text = format!("{text}:*");
+    match parse(&text)? {
+        End::Address(Target { prefix, .. }) => Ok(prefix),
+        End::Name(_) => {
+            Err(Flaw::new(format!("`{}` is not an address", text.trim_end_matches(":*"))))
+        }
+    }
+}
+
+/// Splits a host name off, if what stands there can only be one.
+fn name(text: &str) -> Option<(&str, &str)> {
+    if text.starts_with('[') || text.matches(':').count() > 1 {
+        return None;
+    }
+    let end = text.find(['/', ':']).unwrap_or(text.len());
+    let (host, rest) = text.split_at(end);
+    let is_address = host.chars().all(|sign| sign.is_ascii_digit() || sign == '.');
+    (!host.is_empty() && host != "*" && !is_address).then_some((host, rest))
 }
 
 fn v6<'t>(text: &str, rest: &'t str) -> Result<(Prefix, &'t str), Flaw> {
@@ -66,10 +110,7 @@ fn not_an_address(host: &str) -> Flaw {
         return Flaw::new("address is missing")
             .help("write `0.0.0.0/0` or `[::]/0` for all of them");
     }
-    if host.chars().all(|sign| sign.is_ascii_digit() || sign == '.') {
-        return Flaw::new(format!("`{host}` is not an IPv4 address"));
-    }
-    Flaw::new(format!("`{host}`: host names are not supported yet")).help("write its addresses")
+    Flaw::new(format!("`{host}` is not an IPv4 address"))
 }
 
 /// Splits `/BITS:PORTS` or `:PORTS`.

@@ -4,16 +4,19 @@
 
 #![forbid(unsafe_code)]
 
+mod budget;
 pub mod command;
 pub mod delegate;
 pub mod folder;
 pub mod launch;
+mod pinned;
 pub mod refusal;
 pub mod rules;
 pub mod run;
 pub mod select;
 pub mod step;
 pub mod store;
+mod supposed;
 pub mod view;
 pub mod why;
 

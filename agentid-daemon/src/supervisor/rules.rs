@@ -11,6 +11,7 @@ use std::{
 use agentid_common::{
     capability::Capabilities,
     name::NameKey,
+    net::PeerKey,
     verdict::{Hook, Rule},
 };
 use thiserror::Error;
@@ -19,7 +20,7 @@ use uuid::Uuid;
 use super::refusal::Refusal;
 use crate::{
     image::{
-        self, BindError, CompileError, CompiledPolicy, Held, Image, Leftover, MapOp, Numbers,
+        self, BindError, CompileError, CompiledPolicy, Held, Hosts, Image, Leftover, MapOp, Numbers,
         Terrain, View,
     },
     instance::run::PolicyVersion,
@@ -37,6 +38,7 @@ pub struct Document {
 /// What one run's parameters occupy.
 #[derive(Debug)]
 pub struct Bound {
+    scope: u64,
     removal: Vec<MapOp>,
     held: Held,
 }
@@ -47,6 +49,8 @@ pub struct Bond {
     pub policy_scope: u64,
     pub params_scope: u64,
     pub capabilities: Capabilities,
+    /// Whether the policy grants host names.
+    pub names: bool,
 }
 
 /// Writes to take something back, and what becomes free when they are done.
@@ -57,8 +61,16 @@ pub struct Release {
 }
 
 impl From<Bound> for Release {
-    fn from(Bound { removal, held }: Bound) -> Self {
+    fn from(Bound { removal, held, scope: _ }: Bound) -> Self {
         Self { removal, held }
+    }
+}
+
+impl Release {
+    /// Of addresses that names stood for.
+    pub fn of_pins(keys: impl IntoIterator<Item = PeerKey>) -> Self {
+        let removal = keys.into_iter().map(MapOp::RemovePins).collect();
+        Self { removal, held: Held::default() }
     }
 }
 
@@ -191,15 +203,25 @@ impl Rules {
         terrain: &Terrain,
     ) -> Result<(Bond, Vec<MapOp>, Bound), RulesError> {
         let document = self.documents.get(version);
-        let found = document.and_then(|it| Some((it.policy.capabilities(), it.compiled.as_ref()?)));
-        let (capabilities, compiled) =
-            found.ok_or_else(|| RulesError::NotLoaded(version.clone()))?;
+        let found = document.and_then(|it| Some((&it.policy, it.compiled.as_ref()?)));
+        let (policy, compiled) = found.ok_or_else(|| RulesError::NotLoaded(version.clone()))?;
+        let (capabilities, names) = (policy.capabilities(), policy.grants_names());
         let binding = compiled
             .bind(params, terrain, &mut self.numbers)
             .map_err(|source| RulesError::Bind { version: version.clone(), source })?;
         let (policy_scope, params_scope) = (compiled.scope, binding.scope);
-        let bond = Bond { policy_scope, params_scope, capabilities };
-        Ok((bond, binding.ops, Bound { removal: binding.removal, held: binding.held }))
+        let bond = Bond { policy_scope, params_scope, capabilities, names };
+        Ok((bond, binding.ops, Bound { scope: params_scope, removal: binding.removal, held: binding.held }))
+    }
+
+    /// What a policy says of host names; nothing while it is not compiled.
+    pub fn hosts(&self, version: &PolicyVersion) -> Option<&Hosts> {
+        Some(&self.documents.get(version)?.compiled.as_ref()?.hosts)
+    }
+
+    /// The scope of a run's parameters, which is its own.
+    pub fn scope_of(&self, id: Uuid) -> Option<u64> {
+        self.bound.get(&id).map(|bound| bound.scope)
     }
 
     /// Says that this is what a run has from here on. Returns what it had before, for when its slot does not refer to that

@@ -33,6 +33,7 @@ pub fn run(run: &Run, tasks: u64, live: Option<Totals>, now: Now) -> RunView {
         deadline_ms: wall_of(run.place.deadline, now),
         tasks,
         totals: totals.map(totals_view),
+        names: Vec::new(),
         changes: run.changes.iter().map(change_view).collect(),
         end: run.end.as_ref().map(end_view),
     }

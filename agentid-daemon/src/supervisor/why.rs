@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use agentid_common::{
     capability,
-    decide::{capability::may_have, file::may_access, net::may_use},
+    decide::{capability::may_have, file::may_access, lifecycle::may_go_on, net::may_use},
     facts::{Facts, Location},
     file::Rights,
     net::{Address, ICMP, Peer, TCP, UDP, Verb},
@@ -13,10 +13,11 @@ use agentid_common::{
 };
 
 use crate::{
-    control::api::{Code, Endpoint, ErrorReply, Protocol, WhyReply},
+    control::api::{Code, Endpoint, ErrorReply, NameView, NamedEndpoint, Protocol, WhyReply},
     event::enrich,
     instance::{Run, run::RunMode},
-    policy::{Effect, FileRule, Policy, Side, Target},
+    policy::{Effect, FileRule, Named, Policy, Side, Target},
+    supervisor::supposed::Supposed,
 };
 
 /// What a run would be allowed, with its object as people name it.
@@ -71,6 +72,43 @@ pub fn end(
     Question { run, policy, object: &object }.peer(facts, &peer)
 }
 
+/// May the run connect to this peer of that name? `known` is what the name stands for now, as its rules see it.
+pub fn named<F: Facts + Clone>(
+    facts: &F,
+    run: &Run,
+    policy: Option<&Policy>,
+    end: &NamedEndpoint,
+    known: Vec<NameView>,
+    classes: impl IntoIterator<Item = (u64, u32)>,
+) -> WhyReply {
+    let (name, port, protocol) = (&end.name, end.port, end.protocol);
+    for it in &known {
+        let Ok(address) = it.address.parse() else { continue };
+        let endpoint = Endpoint { address, port, protocol };
+        let mut reply = self::end(facts, run, policy, Verb::Connect, &endpoint);
+        if reply.verdict == "allow" {
+            reply.explanation += &format!(": {name} is {address}");
+            return WhyReply { names: known, ..reply };
+        }
+    }
+    let (protocol, port, suffix) = match protocol {
+        Protocol::Tcp => (TCP, port, ""),
+        Protocol::Udp => (UDP, port, " by udp"),
+        Protocol::Icmp => (ICMP, 0, " by icmp"),
+    };
+    let object = match protocol {
+        ICMP => format!("{name}{suffix}"),
+        _ => format!("{name}:{port}{suffix}"),
+    };
+    let question = Question { run, policy, object: &object };
+    let peer = Peer { address: Address::ANY_V6, port, protocol, verb: Verb::Connect };
+    let mut reply = question.peer(&Supposed::new(facts.clone(), classes), &peer);
+    if reply.verdict == "allow" {
+        reply.explanation += ", once the run has asked for the name";
+    }
+    WhyReply { names: known, ..reply }
+}
+
 /// May the run use the capability of this name?
 pub fn capability(
     facts: &impl Facts,
@@ -102,6 +140,13 @@ impl Question<'_> {
     /// May the run talk to this peer so, or listen at this address of its own?
     fn peer(&self, facts: &impl Facts, peer: &Peer) -> WhyReply {
         let answer = may_use(facts, &self.tag(), peer);
+        if self.run.names && peer.asks_for_names() && may_go_on(facts, &self.tag()).is_ok() {
+            let text = "the daemon answers it, with the names that the policy grants";
+            return WhyReply {
+                explanation: text.to_owned(),
+                ..self.reply(Ok(0), |_| None, |_| None, "")
+            };
+        }
         let rule = |number| self.policy.and_then(|policy| net_rule(policy, number));
         let because = |number| self.policy.and_then(|policy| policy.because_net(number));
         let (verb, side) = (peer.verb.name(), Side::of(peer.verb).key());
@@ -155,6 +200,7 @@ impl Question<'_> {
             rule_text: rule.and_then(&rule_text),
             because: rule.and_then(&because).map(ToOwned::to_owned),
             explanation,
+            names: Vec::new(),
         }
     }
 }
@@ -209,7 +255,8 @@ fn net_rule(policy: &Policy, number: Rule) -> Option<String> {
         Effect::Deny(_) => "deny",
     };
     let verbs: Vec<&str> = rule.words().iter().map(Verb::name).collect();
-    let targets: Vec<String> = rule.targets.iter().map(target).collect();
+    let named = rule.names.iter().map(|Named { host, first, last }| ports(&host.to_string(), *first, *last));
+    let targets: Vec<String> = rule.targets.iter().map(target).chain(named).collect();
     let by = rule.unusual_protocols().map(|names| format!(" by {}", names.join(", ")));
     Some(format!(
         "{word} {} {} {}{}",
@@ -228,7 +275,11 @@ fn target(target: &Target) -> String {
         _ if bits == 128 => format!("[{address}]"),
         _ => format!("[{address}]/{bits}"),
     };
-    match (target.first, target.last) {
+    ports(&block, target.first, target.last)
+}
+
+fn ports(block: &str, first: u16, last: u16) -> String {
+    match (first, last) {
         (0, u16::MAX) => format!("{block}:*"),
         (first, last) if first == last => format!("{block}:{first}"),
         (first, last) => format!("{block}:{first}-{last}"),

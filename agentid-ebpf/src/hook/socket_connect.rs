@@ -28,8 +28,9 @@ pub fn socket_connect(ctx: LsmContext) -> i32 {
     let Some(tag) = subject::run() else { return 0 };
     let socket = Socket(ctx.arg(0));
     let sight = peer::of_connect(socket, SockAddr(ctx.arg(1)), ctx.arg(2));
+    let sight = sight.with_names(socket.sock(), tag);
     let allowed = if sight.asked == Asked::Unix { Allowed::Counted } else { Allowed::Recorded };
-    let calls = sight.asked == Asked::Peer;
+    let calls = sight.asked == Asked::Peer || sight.asked == Asked::Name;
     let errno = judge(Hook::SocketConnect, allowed, tag, sight);
     if calls && errno == 0 {
         socket::calls(socket.sock());

@@ -9,7 +9,7 @@
 
 use agentid_common::{
     decide::lifecycle::may_go_on,
-    socket::AF_UNIX,
+    socket::{AF_INET, AF_INET6, AF_UNIX},
     tag::Tag,
     verdict::{Fault, Hook},
 };
@@ -39,8 +39,13 @@ pub fn socket_post_create(ctx: LsmContext) -> i32 {
         Subject::Agent(tag) => {
             // SAFETY: a value of task storage lives as long as its task.
             let tag = unsafe { &*tag };
+            let new = Socket(ctx.arg(0));
             let answer = may_go_on(&Live, tag)
-                .and_then(|rule| mark(Socket(ctx.arg(0)), *tag).map(|()| rule).map_err(Into::into));
+                .and_then(|rule| mark(new, *tag).map(|()| rule).map_err(Into::into));
+            let family = ctx.arg::<u32>(1) as u16;
+            if answer.is_ok() && (family == AF_INET || family == AF_INET6) {
+                socket::may_ask(new.sock());
+            }
             conclude(Hook::SocketPostCreate, Allowed::Counted, &Object::None, tag, answer)
         }
     }

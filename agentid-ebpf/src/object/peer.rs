@@ -11,7 +11,7 @@ use agentid_common::{
 use super::ancillary;
 use crate::{
     kfield::{Message, Sock, SockAddr, Socket, read_into},
-    socket,
+    names, socket,
 };
 
 /// include/net/tcp_states.h
@@ -50,6 +50,8 @@ pub enum Asked {
     /// Nothing that rules speak of: to forget a peer, to send to none, to answer who has come, to be bound to no port, or
     /// another kind of socket.
     Nobody,
+    /// A name: the daemon is asked, and gives no answer that the rules do not grant.
+    Name,
     /// A unix socket, which is judged where the kernel has found it (`hook::unix`).
     Unix,
     /// An address family that no rule can name, or an address that is too short for its family.
@@ -84,6 +86,15 @@ impl Sight {
         self
     }
 
+    /// Leaves it to the daemon which names the run may know.
+    #[inline(always)]
+    pub fn with_names(mut self, sock: Sock, tag: &Tag) -> Self {
+        if self.asked == Asked::Peer && names::are_asked(sock, tag, &self.peer()) {
+            self.asked = Asked::Name;
+        }
+        self
+    }
+
     /// What rules are asked about.
     #[inline(always)]
     pub fn peer(&self) -> Peer {
@@ -95,7 +106,7 @@ impl Sight {
     #[inline(always)]
     pub fn otherwise(&self) -> Answer {
         match self.asked {
-            Asked::Peer | Asked::Nobody | Asked::Unix => Ok(0),
+            Asked::Peer | Asked::Nobody | Asked::Name | Asked::Unix => Ok(0),
             Asked::Family => Err(Refusal::denied(Reason::AddressFamily)),
             Asked::Kind => Err(Refusal::denied(Reason::Protocol)),
             Asked::Denied => Err(Refusal::denied(Reason::SocketOption)),
@@ -243,7 +254,9 @@ pub fn of_message(socket: Socket, message: Message, tag: &Tag) -> Sight {
     } else {
         read_named(sock, message, protocol, &mut sight.body)
     };
-    sight.asking(ancillary::with_what_travels(message, asked))
+    let sight = sight.asking(asked).with_names(sock, tag);
+    let asked = ancillary::with_what_travels(message, sight.asked);
+    sight.asking(asked)
 }
 
 #[inline(always)]

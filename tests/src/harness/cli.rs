@@ -76,6 +76,16 @@ impl Daemon {
         parse(&output(&mut command, &[0, 3])?)
     }
 
+    /// What `agentid show` prints.
+    pub fn show_text(&self, id: &str) -> Result<String> {
+        output(self.agentid().args(["show", id]), &[0])
+    }
+
+    /// What `agentid why` prints.
+    pub fn why_text(&self, id: &str, question: &[&str]) -> Result<String> {
+        output(self.agentid().args(["why", id]).args(question), &[0, 3])
+    }
+
     /// The daemon's own answer to whether a run may connect.
     pub fn why_connect(&self, id: &str, to: std::net::SocketAddr) -> Result<Why> {
         self.why_end(id, "--connect", to, "tcp")

@@ -11,9 +11,11 @@ pub mod run;
 pub mod scene;
 pub mod shared;
 pub mod table;
+pub mod upstream;
 pub mod view;
 pub mod wait;
 
 pub use self::{
     attacker::Attacker, daemon::Daemon, peer::Peer, run::Run, scene::Scene, shared::Shared,
+    upstream::Upstream,
 };

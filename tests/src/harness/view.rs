@@ -144,6 +144,14 @@ pub struct Status {
     #[serde(default)]
     pub policies: Vec<PolicyView>,
     pub hooks: Vec<Hook>,
+    pub maps: Vec<Table>,
+}
+
+/// A table of the kernel programs.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Table {
+    pub name: String,
+    pub entries: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

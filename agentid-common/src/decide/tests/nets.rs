@@ -61,3 +61,88 @@ fn listening_everywhere_is_asked_for_in_both_families() {
         assert_eq!(may_use(&tables, &TAG, &everywhere), if both { denied } else { Ok(2) });
     }
 }
+
+/// Class of a name, with one rule for port 443.
+fn name(tables: &mut Tables, class: u32, rule: PortRule) -> Pin {
+    let port = 443_u16.to_be_bytes();
+    let key = PortKey { class, verb: Verb::Connect as u8, protocol: TCP, port };
+    tables.ports.insert(key, rule);
+    Pin { until: 501, class, ..Pin::default() }
+}
+
+/// Has these names stand for the peer's address, for the run whose parameters have this scope.
+fn pin(tables: &mut Tables, scope: u64, pins: &[Pin]) {
+    let mut list = Pins::default();
+    list.list[..pins.len()].copy_from_slice(pins);
+    tables.pins.insert(PeerKey { scope, address: PEER.address }, list);
+}
+
+const ALLOW: PortRule = PortRule { rule: 6, deny: 0 };
+const DENY: PortRule = PortRule { rule: 7, deny: 1 };
+
+#[test]
+fn a_name_grants_its_address_to_the_run_that_asked_until_its_time() {
+    let mut tables = tables();
+    let granted = name(&mut tables, 9, ALLOW);
+    assert_eq!(may_use(&tables, &TAG, &PEER), refused(Reason::NoRule));
+    pin(&mut tables, PARAMS + 1, &[granted]);
+    assert_eq!(may_use(&tables, &TAG, &PEER), refused(Reason::NoRule));
+    pin(&mut tables, PARAMS, &[Pin::default(), granted]);
+    assert_eq!(may_use(&tables, &TAG, &PEER), Ok(6));
+    let other = Peer { port: 80, ..PEER };
+    assert_eq!(may_use(&tables, &TAG, &other), refused(Reason::NoRule));
+    tables.now = 501;
+    assert_eq!(may_use(&tables, &TAG, &PEER), refused(Reason::NoRule));
+}
+
+#[test]
+fn a_name_says_nothing_of_the_runs_own_addresses() {
+    let mut tables = tables();
+    let mut granted = name(&mut tables, 9, ALLOW);
+    for verb in [Verb::Listen, Verb::Accept] {
+        let port = 443_u16.to_be_bytes();
+        tables.ports.insert(PortKey { class: 9, verb: verb as u8, protocol: TCP, port }, ALLOW);
+        granted.class = 9;
+        pin(&mut tables, PARAMS, &[granted]);
+        assert_eq!(may_use(&tables, &TAG, &Peer { verb, ..PEER }), refused(Reason::NoRule));
+    }
+}
+
+#[test]
+fn a_denied_address_stays_denied_whatever_its_name() {
+    let mut tables = with(Some(4), Some(DENY));
+    let granted = name(&mut tables, 9, ALLOW);
+    pin(&mut tables, PARAMS, &[granted]);
+    let denied = Err(Refusal::Denied { reason: Reason::DenyRule, rule: 7 });
+    assert_eq!(may_use(&tables, &TAG, &PEER), denied);
+}
+
+#[test]
+fn of_several_names_the_one_that_denies_beats_the_others() {
+    let mut tables = tables();
+    let granted = name(&mut tables, 9, ALLOW);
+    let denied = name(&mut tables, 10, DENY);
+    let answer = Err(Refusal::Denied { reason: Reason::DenyRule, rule: 7 });
+    for pins in [[granted, denied], [denied, granted]] {
+        pin(&mut tables, PARAMS, &pins);
+        assert_eq!(may_use(&tables, &TAG, &PEER), answer);
+    }
+    let past = Pin { until: 500, ..denied };
+    pin(&mut tables, PARAMS, &[granted, past]);
+    assert_eq!(may_use(&tables, &TAG, &PEER), Ok(6));
+}
+
+#[test]
+fn a_run_below_another_needs_the_name_from_both() {
+    let mut tables = tables();
+    tables.chain(2);
+    for slot in [SLOT, SLOT + 1] {
+        let run = tables.instances.get_mut(&slot).unwrap();
+        *run = run.bound_to(POLICY, PARAMS + u64::from(slot));
+    }
+    let granted = name(&mut tables, 9, ALLOW);
+    pin(&mut tables, PARAMS + u64::from(SLOT), &[granted]);
+    assert_eq!(may_use(&tables, &TAG, &PEER), refused(Reason::NoRule));
+    pin(&mut tables, PARAMS + u64::from(SLOT) + 1, &[granted]);
+    assert_eq!(may_use(&tables, &TAG, &PEER), Ok(6));
+}

@@ -59,6 +59,10 @@ pub fn text(run: &RunView) -> String {
         lines.push(("verdicts", verdicts));
         lines.push(("records", format!("{}, {} lost", totals.records, totals.lost)));
     }
+    for it in &run.names {
+        let until = render::moment(it.until_ms);
+        lines.push(("name", format!("{} is {} until {until}", it.name, it.address)));
+    }
     for change in &run.changes {
         lines.push(("change", self::change(change)));
     }

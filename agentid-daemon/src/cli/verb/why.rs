@@ -10,7 +10,7 @@ use crate::{
         render,
     },
     control::{
-        api::{Endpoint, Protocol, WhyReply, WhyRequest},
+        api::{Endpoint, NamedEndpoint, Protocol, WhyReply, WhyRequest},
         client::{Client, segment},
     },
 };
@@ -31,6 +31,10 @@ pub fn run(client: &Client, arguments: Why) -> Result<u8, Failure> {
 fn request(arguments: Why) -> Result<WhyRequest, Failure> {
     if let Some(Whom::Socket(path)) = arguments.connect {
         return Ok(WhyRequest::Open { path, want: vec!["connect".to_owned()] });
+    }
+    if let Some(Whom::Name(name, port)) = arguments.connect {
+        let protocol = arguments.proto.unwrap_or(Protocol::Tcp);
+        return Ok(WhyRequest::ConnectName(NamedEndpoint { name, port, protocol }));
     }
     if let Some(request) = end(&arguments) {
         return Ok(request);
@@ -53,7 +57,7 @@ fn end(arguments: &Why) -> Option<WhyRequest> {
     type Ask = fn(Endpoint) -> WhyRequest;
     let peer = match arguments.connect {
         Some(Whom::Peer(peer)) => Some(peer),
-        Some(Whom::Socket(_)) | None => None,
+        Some(Whom::Name(..) | Whom::Socket(_)) | None => None,
     };
     let asked: [(Option<SocketAddr>, Ask, Protocol); 4] = [
         (peer, WhyRequest::Connect, Protocol::Tcp),
@@ -76,6 +80,10 @@ pub fn text(reply: &WhyReply) -> String {
     }
     if let Some(because) = &reply.because {
         text += &format!("  because: {}\n", render::clean(because));
+    }
+    for it in &reply.names {
+        let (name, address) = (render::clean(&it.name), render::clean(&it.address));
+        text += &format!("  {name} is {address} until {}\n", render::moment(it.until_ms));
     }
     text
 }

@@ -99,9 +99,13 @@ impl Supervisor {
                 .map_err(|_| RebindError::Policy(run.policy.clone()))?;
             self.rules.load(run.policy.clone(), policy, text);
         }
+        let before = instance.params;
         let bond = self.bind(id, &run.policy, &run.params)?;
+        self.adopt_names(id, &run.policy, before);
+        self.carry_names(id, &run.policy, before, bond.params_scope);
         let instance = Instance {
             capabilities: bond.capabilities,
+            names: u32::from(bond.names),
             state: run.phase.slot_state(),
             deadline: run.place.deadline,
             ..instance
@@ -138,6 +142,7 @@ fn stranger(slot: u32, instance: &Instance, at_ms: u64) -> Run {
         params: Default::default(),
         mode: RunMode::Enforce,
         on_end: OnEnd::Kill,
+        names: false,
         parent: None,
         above: Vec::new(),
         command: Vec::new(),

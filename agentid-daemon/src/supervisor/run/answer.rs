@@ -121,7 +121,8 @@ impl Supervisor {
         let holds = run.phase.holds_slot();
         let activity = if holds { self.activity(run.place.slot) } else { None };
         let tasks = activity.map_or(0, |activity| activity.live);
-        view::run(run, tasks, activity.map(|activity| totals(&activity)), self.now())
+        let view = view::run(run, tasks, activity.map(|activity| totals(&activity)), self.now());
+        RunView { names: self.names_of(run.id), ..view }
     }
 
     fn why(&self, standing: &Standing, id: &str, request: &WhyRequest) -> Answer<WhyReply> {
@@ -139,6 +140,7 @@ impl Supervisor {
                 Ok(Question { run, policy, object: &object }.file(&facts, &place, want))
             }
             WhyRequest::Connect(end) => Ok(why::end(&facts, run, policy, Verb::Connect, end)),
+            WhyRequest::ConnectName(end) => Ok(self.why_name(run, end)),
             WhyRequest::Send(end) => Ok(why::end(&facts, run, policy, Verb::Send, end)),
             WhyRequest::Listen(end) => Ok(why::end(&facts, run, policy, Verb::Listen, end)),
             WhyRequest::Accept(end) => Ok(why::end(&facts, run, policy, Verb::Accept, end)),

@@ -147,6 +147,7 @@ impl Supervisor {
         }
         // Rules that a slot may still name stay where they are.
         cleared.map_err(EffectError::Clear)?;
+        self.forget_names(id);
         self.garbage.extend(self.rules.unbind(id));
         Ok(())
     }

@@ -162,6 +162,7 @@ impl Supervisor {
             params: request.params,
             mode: terms.mode,
             on_end: terms.on_end,
+            names: bond.names,
             parent,
             above: Vec::new(),
             command: launch::shortened(&request.command),

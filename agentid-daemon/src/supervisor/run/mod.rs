@@ -9,6 +9,7 @@ mod binding;
 mod effects;
 mod hold;
 mod launch;
+pub mod names;
 mod owner;
 mod records;
 mod reload;
@@ -34,10 +35,16 @@ use tokio::{
 use tracing::{debug, error, warn};
 use uuid::Uuid;
 
-use self::{launch::chain, revoke::Waiter, stopping::Stopping};
+use self::{
+    launch::chain,
+    names::{Allowance, Lifetimes},
+    revoke::Waiter,
+    stopping::Stopping,
+};
 use super::{
     command::{Command, Envelope, Scrape},
     folder::Text,
+    pinned::Pinned,
     rules::{Release, Rules},
     step::{Input, Now, OnLost, State, step},
     store::{Store, StoreError},
@@ -45,8 +52,9 @@ use super::{
 use crate::{
     event::{export::Hub, sight::Sight},
     instance::{Demand, Ending, Phase, Posture, Registry},
-    kernel::{ApplyError, Kernel, Options, ReadError, Ring, StartError},
+    kernel::{ApplyError, Kernel, Options, ReadError, ResolverError, Ring, StartError},
     metrics::series::{Labels, Metrics},
+    names::{Request, Requests},
     settings::{OnEnforcementLost, Settings},
 };
 
@@ -72,6 +80,10 @@ pub enum RunError {
     Image(#[source] ReadError),
     #[error("replace what an earlier daemon has left in the kernel")]
     Adopt(#[source] ApplyError),
+    #[error("find out where the resolver was")]
+    Resolver(#[source] ReadError),
+    #[error("tell the kernel programs where the resolver is")]
+    SetResolver(#[from] ResolverError),
     #[error("open the ring of records")]
     Ring(#[source] ReadError),
     #[error("wait for records")]
@@ -88,6 +100,10 @@ pub struct Supervisor {
     store: Store,
     hub: Hub,
     metrics: Metrics,
+    /// The names that runs have asked for, and what each may still ask.
+    pinned: Pinned,
+    allowances: BTreeMap<Uuid, Allowance>,
+    lifetimes: Lifetimes,
     /// Where filesystems could be seen at the last survey, for records.
     sights: Vec<Sight>,
     /// Slots as an earlier daemon left them, until their runs have rules again.
@@ -111,6 +127,8 @@ pub struct Inbox {
     pub scrapes: mpsc::Receiver<Scrape>,
     /// The policies are to be read again.
     pub reloads: mpsc::Receiver<()>,
+    /// Runs ask for names.
+    pub names: Requests,
 }
 
 /// What the loop has waited for.
@@ -118,6 +136,7 @@ enum Woken {
     Command(Box<Envelope>),
     Scrape(Scrape),
     Reload,
+    Name(Request),
     Pass,
     Tick,
     Records,
@@ -161,6 +180,12 @@ impl Supervisor {
             store,
             hub: Hub::new(HISTORY),
             metrics,
+            pinned: Pinned::default(),
+            allowances: BTreeMap::new(),
+            lifetimes: Lifetimes {
+                least: settings.pin_at_least,
+                most: settings.pin_at_most.max(settings.pin_at_least),
+            },
             sights: Vec::new(),
             adopted: BTreeMap::new(),
             stopping: Vec::new(),
@@ -177,6 +202,16 @@ impl Supervisor {
         supervisor.renew_all();
         supervisor.tick();
         Ok(supervisor)
+    }
+
+    /// Port of the resolver that an earlier daemon had, or 0.
+    pub fn resolver(&self) -> Result<u16, RunError> {
+        self.kernel.resolver().map_err(RunError::Resolver)
+    }
+
+    /// Says where the resolver is from now on.
+    pub fn set_resolver(&mut self, port: u16) -> Result<(), RunError> {
+        Ok(self.kernel.set_resolver(port)?)
     }
 
     /// Serves until `stop` is ready. Enforcement goes on after that.
@@ -203,6 +238,7 @@ impl Supervisor {
                 () = &mut stop => return Ok(()),
                 Some(envelope) = inbox.commands.recv() => Woken::Command(Box::new(envelope)),
                 Some(()) = inbox.reloads.recv() => Woken::Reload,
+                Some(request) = inbox.names.recv() => Woken::Name(request),
                 Some(scrape) = inbox.scrapes.recv() => Woken::Scrape(scrape),
                 () = sleep_until(pass), if pass.is_some() => Woken::Pass,
                 _ = tick.tick() => Woken::Tick,
@@ -219,6 +255,7 @@ impl Supervisor {
                 Woken::Command(envelope) => self.answer(*envelope),
                 Woken::Scrape(scrape) => self.scrape(scrape),
                 Woken::Reload => self.reload(),
+                Woken::Name(request) => self.name(request),
                 Woken::Pass => self.pass(),
                 Woken::Tick => {
                     self.tick();
@@ -243,6 +280,7 @@ impl Supervisor {
         if !self.stopping.is_empty() || self.ticks.is_multiple_of(RECONCILE) {
             self.reconcile();
         }
+        self.expire_names();
         self.retire();
         self.collect();
         self.settle_demand();

@@ -83,7 +83,11 @@ impl Supervisor {
         let mode = RunMode::of(document.policy.mode());
         let on_end = OnEnd::of(document.policy.on_end());
         self.store.keep_policy(version, &document.text)?;
+        let before = self.rules.scope_of(id);
         let bond = self.bind(id, version, &params)?;
+        if let Some(before) = before {
+            self.carry_names(id, version, before, bond.params_scope);
+        }
         let renewal = Renewal { policy: version.clone(), bond, mode, on_end };
         self.input(Input::Renew { id, renewal });
         Ok(())

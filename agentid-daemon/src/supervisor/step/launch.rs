@@ -36,6 +36,7 @@ impl State {
             generation: run.place.generation,
             deadline: run.place.deadline,
             capabilities: bond.capabilities,
+            names: u32::from(bond.names),
             parent_generation,
             parent,
             state: SlotState::ACTIVE,

@@ -23,9 +23,10 @@ impl State {
             mode: mode.in_slot(),
             ladder: on_end.in_slot(),
             capabilities: bond.capabilities,
+            names: bond.names,
         };
         let what = What::Renewed(Renewed { from: run.policy.to_string(), mistake: None });
-        (run.policy, run.mode, run.on_end) = (policy, mode, on_end);
+        (run.policy, run.mode, run.on_end, run.names) = (policy, mode, on_end, bond.names);
         Ok(vec![
             Effect::Save(id),
             Effect::Attach(Demand::of(&self.registry)),

@@ -52,6 +52,7 @@ fn launch(number: u64) -> Box<Launch> {
         params: BTreeMap::new(),
         mode: RunMode::Enforce,
         on_end: OnEnd::Kill,
+        names: false,
         parent: None,
         above: Vec::new(),
         command: vec!["true".to_owned()],
@@ -64,7 +65,7 @@ fn launch(number: u64) -> Box<Launch> {
         changes: Vec::new(),
         end: None,
     };
-    let bond = Bond { policy_scope: 1, params_scope: 2, capabilities: Capabilities::USUAL };
+    let bond = Bond { policy_scope: 1, params_scope: 2, capabilities: Capabilities::USUAL, names: false };
     Box::new(Launch { run, bond, from_run: false })
 }
 

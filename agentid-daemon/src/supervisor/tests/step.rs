@@ -35,7 +35,7 @@ fn names(effects: &[Effect]) -> Vec<String> {
     let name = |effect: &Effect| match effect {
         Effect::Save(id) => format!("save {}", short(id)),
         Effect::Forget(id) => format!("forget {}", short(id)),
-        Effect::Attach(Demand { descriptors, kill }) => {
+        Effect::Attach(Demand { descriptors, kill, names: _ }) => {
             let word = |wanted: &bool, word| if *wanted { word } else { "" };
             format!("attach{}{}", word(descriptors, " descriptors"), word(kill, " kill"))
         }
@@ -136,7 +136,7 @@ fn a_revocation_denies_all_of_the_tree_before_it_stops_any() {
 fn renewal() -> Renewal {
     Renewal {
         policy: PolicyVersion { name: "p".to_owned(), digest: "2".to_owned() },
-        bond: Bond { policy_scope: 11, params_scope: 12, capabilities: Capabilities::USUAL },
+        bond: Bond { policy_scope: 11, params_scope: 12, capabilities: Capabilities::USUAL, names: false },
         mode: RunMode::Audit,
         on_end: OnEnd::Deny,
     }
@@ -182,7 +182,7 @@ fn descriptors_are_held_while_a_run_needs_it_and_no_longer() {
     let mut state = state();
     let demand = |state: &State| Demand::of(&state.registry);
     let none = Demand::default();
-    let (kill, both) = (Demand { kill: true, ..none }, Demand { descriptors: true, kill: true });
+    let (kill, both) = (Demand { kill: true, ..none }, Demand { descriptors: true, kill: true, names: false });
     assert_eq!(demand(&state), none);
     launched(&mut state, launch(1));
     assert_eq!(demand(&state), kill);

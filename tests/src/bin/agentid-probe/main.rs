@@ -15,6 +15,7 @@ mod mapping;
 mod netlink;
 mod receive;
 mod repeat;
+mod resolve;
 mod ring;
 mod socket;
 mod start;
@@ -130,6 +131,7 @@ fn perform(step: &Step, holds: &mut Holds) -> Result<Outcome> {
         Step::Netlink { protocol, kinds } => Outcome::Errno(netlink::send(*protocol, kinds)),
         Step::NetlinkTorn(length) => Outcome::Errno(netlink::send_torn(*length)),
         Step::Interfaces => Outcome::Errno(netlink::interfaces()),
+        Step::Resolve(question) => resolve::resolve(question)?,
         Step::Call { to, protocol } => Outcome::Errno(talk.call(*to, *protocol)),
         Step::Answer(at) => Outcome::Errno(talk.answer(*at)),
         Step::PickUp => Outcome::Errno(talk.pick_up()),

@@ -1,0 +1,362 @@
+//! Names: whose question is it, is the name granted, and which addresses are pinned for it.
+
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use agentid_common::net::{Address, PeerKey};
+use tracing::{error, warn};
+use uuid::Uuid;
+
+use super::{Supervisor, launch::chain};
+use crate::{
+    control::api::{NameView, NamedEndpoint, WhyReply},
+    event::event::{Name, What},
+    image::{HostRules, MapOp},
+    instance::{
+        Phase, Run,
+        run::{PolicyVersion, RunMode},
+    },
+    names::{Ask, Found, Pinned as Outcome, Request, Verdict},
+    supervisor::{budget::Budget, pinned::Answer, rules::Release, view, why},
+};
+
+/// Questions of one run at once, and in each second after that. More than a build asks, less than it takes to carry much
+/// out of the host in names.
+const QUESTIONS: (u32, u32) = (500, 50);
+/// Records of one run's names in the same way; what is left out is counted in the next one.
+const RECORDS: (u32, u32) = (200, 5);
+
+/// What one run may still ask.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    questions: Budget,
+    records: Budget,
+    unrecorded: u64,
+}
+
+impl Allowance {
+    fn new(now: Instant) -> Self {
+        let ((most, each), (records, each_record)) = (QUESTIONS, RECORDS);
+        Self {
+            questions: Budget::new(most, each, now),
+            records: Budget::new(records, each_record, now),
+            unrecorded: 0,
+        }
+    }
+}
+
+/// How long an address stays pinned, whatever the answer says.
+#[derive(Clone, Copy, Debug)]
+pub struct Lifetimes {
+    pub least: Duration,
+    pub most: Duration,
+}
+
+impl Lifetimes {
+    fn of(self, seconds: u32) -> Duration {
+        Duration::from_secs(seconds.into()).clamp(self.least, self.most)
+    }
+}
+
+impl Supervisor {
+    pub(super) fn name(&mut self, request: Request) {
+        match request {
+            Request::Ask(ask) => self.asked(ask),
+            Request::Found(found) => self.found(found),
+        }
+    }
+
+    fn asked(&mut self, ask: Ask) {
+        let verdict = self.verdict(&ask);
+        let result = match &verdict {
+            Verdict::Granted(_) => "granted",
+            Verdict::Denied => "denied",
+            Verdict::Limited => "limited",
+            Verdict::Nobody => "stranger",
+        };
+        self.metrics.names.with_label_values(&[result]).inc();
+        // Who has asked may not wait any more.
+        ask.reply.send(verdict).unwrap_or(());
+    }
+
+    fn verdict(&mut self, ask: &Ask) -> Verdict {
+        let Some(run) = self.asker(ask) else { return Verdict::Nobody };
+        if run.phase != Phase::Active {
+            return Verdict::Nobody;
+        }
+        let (id, audits) = (run.id, run.mode == RunMode::Audit);
+        let now = Instant::now();
+        let allowance = self.allowances.entry(id).or_insert_with(|| Allowance::new(now));
+        if !allowance.questions.take(now) {
+            return Verdict::Limited;
+        }
+        let refused = match self.granted(id, &ask.name) {
+            Ok(()) if ask.long => Refused { reason: "long_name", rule: None },
+            Ok(()) => return Verdict::Granted(id),
+            Err(refused) => refused,
+        };
+        let verdict = if audits { "audit" } else { "deny" };
+        self.tell(id, &ask.name, &ask.kind, verdict, Some(&refused), &[]);
+        if audits { Verdict::Granted(id) } else { Verdict::Denied }
+    }
+
+    /// The run that has sent the question, by what the kernel programs saw of it.
+    fn asker(&self, ask: &Ask) -> Option<&Run> {
+        let asker = match self.kernel.asker(ask.protocol, ask.from.port()) {
+            Ok(asker) => asker?,
+            Err(failure) => {
+                error!(message = %chain(&failure), "who asks for a name is unknown");
+                return None;
+            }
+        };
+        if asker.address != address(ask.from.ip()) {
+            return None;
+        }
+        self.state.registry.holder(asker.slot, asker.generation)
+    }
+
+    /// Whether the rules of the run, and of every run above it, grant the name.
+    fn granted(&self, id: Uuid, name: &str) -> Result<(), Refused> {
+        let run = self.state.registry.get(id).ok_or(Refused { reason: "not_live", rule: None })?;
+        for (depth, id) in std::iter::once(&run.id).chain(&run.above).enumerate() {
+            let rules = self.host_rules(*id, name);
+            match rules {
+                Some(HostRules { allows: Some(_), .. }) => {}
+                Some(HostRules { denies, .. }) => {
+                    let rule = denies.filter(|_| depth == 0);
+                    return Err(Refused { reason: "deny_rule", rule });
+                }
+                None => return Err(Refused { reason: "no_rule", rule: None }),
+            }
+        }
+        Ok(())
+    }
+
+    fn host_rules(&self, id: Uuid, name: &str) -> Option<&HostRules> {
+        let run = self.state.registry.get(id)?;
+        self.rules.hosts(&run.policy)?.find(name)
+    }
+
+    fn found(&mut self, found: Found) {
+        let Found { run, name, kind, addresses, reply } = found;
+        let outcome = self.pin(run, &name, &kind, &addresses);
+        reply.send(outcome).unwrap_or(());
+    }
+
+    /// Pins what the rules let the name be. In audit mode all of it passes, and needs no pin.
+    fn pin(&mut self, id: Uuid, name: &str, kind: &str, addresses: &[(IpAddr, u32)]) -> Outcome {
+        let Some(run) = self.state.registry.get(id).filter(|run| run.phase == Phase::Active) else {
+            return Outcome::Over;
+        };
+        let chain_of: Vec<Uuid> = std::iter::once(run.id).chain(run.above.iter().copied()).collect();
+        let most = u32::try_from(self.lifetimes.most.as_secs()).unwrap_or(u32::MAX);
+        if self.granted(id, name).is_err() {
+            let all = addresses.iter().map(|(address, _)| *address).collect();
+            // The rules have changed since, or it is an audit.
+            return if run.mode == RunMode::Audit { Outcome::These(all, most) } else { Outcome::Over };
+        }
+        let boot_ns = self.kernel.boot_ns();
+        let (mut kept, mut refused) = (Vec::new(), Vec::new());
+        for &(address, ttl) in addresses {
+            if self.may_be(&chain_of, name, address) {
+                let life = u64::try_from(self.lifetimes.of(ttl).as_nanos()).unwrap_or(u64::MAX);
+                kept.push((address, boot_ns.saturating_add(life)));
+            } else {
+                refused.push(address);
+            }
+        }
+        for id in &chain_of {
+            if !self.write_answers(*id, name, &kept) {
+                return Outcome::Full;
+            }
+        }
+        if !refused.is_empty() {
+            let reason = Refused { reason: "special_address", rule: None };
+            self.tell(id, name, kind, "deny", Some(&reason), &refused);
+            self.metrics.names.with_label_values(&["rebound"]).inc();
+        }
+        let kept: Vec<IpAddr> = kept.into_iter().map(|(address, _)| address).collect();
+        if !kept.is_empty() || refused.is_empty() {
+            self.tell(id, name, kind, "allow", None, &kept);
+        }
+        Outcome::These(kept, most)
+    }
+
+    /// Whether every run of the chain lets the name stand for the address.
+    fn may_be(&self, chain: &[Uuid], name: &str, address: IpAddr) -> bool {
+        let address = match address {
+            IpAddr::V4(address) => address.to_ipv6_mapped(),
+            IpAddr::V6(address) => address,
+        };
+        chain.iter().all(|id| self.host_rules(*id, name).is_some_and(|rules| rules.may_be(address)))
+    }
+
+    fn write_answers(&mut self, id: Uuid, name: &str, addresses: &[(IpAddr, u64)]) -> bool {
+        for &(ip, until) in addresses {
+            let answer = Answer { name: name.to_owned(), until };
+            if !self.pinned.add(id, address(ip), answer) {
+                warn!(%id, "a run has as many addresses of names as one may have");
+                return false;
+            }
+        }
+        let ops: Vec<MapOp> =
+            addresses.iter().filter_map(|&(ip, _)| self.pins_now(id, address(ip))).collect();
+        match self.apply(&ops) {
+            Ok(()) => true,
+            Err(failure) => {
+                error!(message = %chain(&failure), "an address is not pinned");
+                false
+            }
+        }
+    }
+
+    /// The write that has the kernel's table say of an address what is known of it.
+    fn pins_now(&self, id: Uuid, address: Address) -> Option<MapOp> {
+        let run = self.state.registry.get(id)?;
+        let key = PeerKey { scope: self.rules.scope_of(id)?, address };
+        let hosts = self.rules.hosts(&run.policy)?;
+        Some(match self.pinned.pins(id, address, hosts) {
+            Some(pins) => MapOp::SetPins(key, pins),
+            None => MapOp::RemovePins(key),
+        })
+    }
+
+    /// Takes away what has come to its time. The kernel programs have not heeded it since.
+    pub(super) fn expire_names(&mut self) {
+        let changed = self.pinned.expire(self.kernel.boot_ns());
+        let ops: Vec<MapOp> =
+            changed.into_iter().filter_map(|(id, address)| self.pins_now(id, address)).collect();
+        if let Err(failure) = self.apply(&ops) {
+            error!(message = %chain(&failure), "addresses of names stay beyond their time, of no use to anyone");
+        }
+    }
+
+    /// Gives a run's addresses to the rules that it is about to be bound to, before any hook asks those.
+    pub(super) fn carry_names(&mut self, id: Uuid, version: &PolicyVersion, from: u64, to: u64) {
+        let (Some(hosts), addresses) = (self.rules.hosts(version), self.pinned.addresses(id)) else {
+            return;
+        };
+        self.pinned.keep_granted(id, hosts);
+        let ops: Vec<MapOp> = addresses
+            .iter()
+            .filter_map(|&address| {
+                let pins = self.pinned.pins(id, address, hosts)?;
+                Some(MapOp::SetPins(PeerKey { scope: to, address }, pins))
+            })
+            .collect();
+        if let Err(failure) = self.apply(&ops) {
+            error!(%id, message = %chain(&failure), "the run has to ask for its names again");
+        }
+        let old = addresses.iter().map(|&address| PeerKey { scope: from, address });
+        self.garbage.push(Release::of_pins(old));
+    }
+
+    /// Finds in the kernel's tables what an earlier daemon has pinned for a run.
+    pub(super) fn adopt_names(&mut self, id: Uuid, version: &PolicyVersion, from: u64) {
+        let Some(hosts) = self.rules.hosts(version) else { return };
+        for (address, pins) in self.rules.image().pins_of(from) {
+            for pin in pins.list.iter().filter(|pin| pin.until != 0) {
+                if let Some(rules) = hosts.by_pattern(pin.pattern) {
+                    let answer = Answer { name: rules.host.to_string(), until: pin.until };
+                    self.pinned.add(id, address, answer);
+                }
+            }
+        }
+    }
+
+    /// Forgets the names of a run that has left its slot.
+    pub(super) fn forget_names(&mut self, id: Uuid) {
+        self.allowances.remove(&id);
+        let addresses = self.pinned.forget(id);
+        if let Some(scope) = self.rules.scope_of(id) {
+            let keys = addresses.into_iter().map(|address| PeerKey { scope, address });
+            self.garbage.push(Release::of_pins(keys));
+        }
+    }
+
+    fn tell(
+        &mut self,
+        id: Uuid,
+        name: &str,
+        kind: &str,
+        verdict: &str,
+        refused: Option<&Refused>,
+        addresses: &[IpAddr],
+    ) {
+        let now = Instant::now();
+        let allowance = self.allowances.entry(id).or_insert_with(|| Allowance::new(now));
+        if !allowance.records.take(now) {
+            allowance.unrecorded += 1;
+            return;
+        }
+        let unrecorded = std::mem::take(&mut allowance.unrecorded);
+        let policy = self.state.registry.get(id).map(|run| &run.policy);
+        let document = policy.and_then(|version| self.rules.document(version));
+        let granting = match refused {
+            Some(refused) => refused.rule,
+            None => self.host_rules(id, name).and_then(|rules| rules.allows),
+        };
+        let because = granting.and_then(|rule| document?.policy.because_net(rule));
+        let event = Name {
+            name: name.to_owned(),
+            record: kind.to_owned(),
+            verdict: verdict.to_owned(),
+            reason: refused.map(|refused| refused.reason.to_owned()),
+            rule: granting.map(u32::from),
+            because: because.map(ToOwned::to_owned),
+            addresses: addresses.iter().map(ToString::to_string).collect(),
+            unrecorded,
+        };
+        self.publish(Some(id), What::Name(event));
+    }
+
+    /// May the run connect to a peer of that name?
+    pub(super) fn why_name(&self, run: &Run, end: &NamedEndpoint) -> WhyReply {
+        let name = end.name.trim_end_matches('.').to_ascii_lowercase();
+        let mut known = self.names_of(run.id);
+        // After a restart of the daemon only the pattern is known.
+        let pattern = self.host_rules(run.id, &name).map(|rules| rules.host.to_string());
+        known.retain(|it| it.name == name || Some(&it.name) == pattern.as_ref());
+        let classes = std::iter::once(&run.id).chain(&run.above).filter_map(|id| {
+            Some((self.rules.scope_of(*id)?, self.host_rules(*id, &name)?.class))
+        });
+        let policy = self.rules.document(&run.policy).map(|document| &document.policy);
+        let facts = self.rules.at(self.kernel.boot_ns());
+        let end = NamedEndpoint { name: name.clone(), ..end.clone() };
+        why::named(&facts, run, policy, &end, known, classes)
+    }
+
+    /// The names of a run as the protocol shows them.
+    pub(super) fn names_of(&self, id: Uuid) -> Vec<NameView> {
+        let now = self.now();
+        self.pinned
+            .of(id)
+            .map(|(address, answer)| NameView {
+                name: answer.name.clone(),
+                address: ip(address).to_string(),
+                until_ms: view::wall_of(answer.until, now),
+            })
+            .collect()
+    }
+}
+
+/// Why a name is not told.
+struct Refused {
+    reason: &'static str,
+    rule: Option<u16>,
+}
+
+/// As the kernel's tables have it.
+pub fn address(ip: IpAddr) -> Address {
+    match ip {
+        IpAddr::V4(address) => Address::v4(address.octets()),
+        IpAddr::V6(address) => Address::v6(address.octets()),
+    }
+}
+
+/// As people have it.
+pub fn ip(address: Address) -> IpAddr {
+    IpAddr::from(address.0).to_canonical()
+}
