@@ -115,9 +115,11 @@ async fn over_udp(server: SocketAddr, asked: &Asked) -> Result<Message, Upstream
 
 async fn over_tcp(server: SocketAddr, asked: &Asked) -> Result<Message, UpstreamError> {
     let failed = |source| UpstreamError::Silent { server, source };
+    // What goes on behind the exchange ends with the last of its providers.
     let provider = TokioRuntimeProvider::new();
-    let exchange = TcpClientStream::exchange(server, None, PATIENCE, None, provider);
+    let exchange = TcpClientStream::exchange(server, None, PATIENCE, None, provider.clone());
     let answer = exchange.await.map_err(failed)?.send(request(asked)).next().await;
+    drop(provider);
     let answer = answer.ok_or(UpstreamError::Empty { server })?;
     Ok(answer.map_err(failed)?.into_message())
 }
