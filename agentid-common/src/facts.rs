@@ -6,16 +6,19 @@ use core::ops::DerefMut;
 
 use crate::{
     decide::{
-        file::Search,
-        lifecycle::{Alive, Scopes},
+        file::{self, Search},
+        lifecycle::{self, Alive, Scopes},
+        net,
     },
-    file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, Node},
+    file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, Node, Rights},
+    glob::Spelling,
     instance::Instance,
-    net::{PeerKey, Pins, PortKey, PortRule},
-    verdict::{Answer, Fault},
+    net::{Peer, PeerKey, Pins, PortKey, PortRule},
+    tag::Tag,
+    verdict::{Answer, Fault, Refusal},
 };
 
-pub trait Facts {
+pub trait Facts: Sized {
     /// Takes turns until one says stop, `count` at most.
     ///
     /// Every loop of a decision goes through here: the host has a plain loop, the kernel programs have `bpf_loop`,
@@ -41,6 +44,35 @@ pub trait Facts {
     fn pins(&self, key: &PeerKey) -> Option<&Pins>;
     /// Rule of the longest prefix that covers the port.
     fn port_rule(&self, key: &PortKey) -> Option<PortRule>;
+
+    // Steps of a decision that are the same for everyone. The kernel programs have each as a function of its own, which the
+    // verifier goes through once, and not once for each way that leads there.
+
+    /// See [`lifecycle::ascend`].
+    #[inline(always)]
+    fn ascend(&self, tag: &Tag, alive: Option<&mut Alive>) -> Result<(), Refusal> {
+        lifecycle::ascend(self, tag, alive)
+    }
+    /// See [`Search::judge`].
+    #[inline(always)]
+    fn judge(&self, search: &Search, want: Rights) -> Answer {
+        search.judge(self, want)
+    }
+    /// See [`Search::granted`].
+    #[inline(always)]
+    fn granted(&self, search: &Search) -> Result<Rights, Fault> {
+        search.granted(self)
+    }
+    /// See [`file::next`].
+    #[inline(always)]
+    fn next(&self, state: u32, hash: u64, name: &mut Spelling) -> Result<u32, Fault> {
+        file::next(self, state, hash, name)
+    }
+    /// See [`net::may_reach`].
+    #[inline(always)]
+    fn may_reach(&self, alive: &Alive, peer: &Peer) -> Answer {
+        net::may_reach(self, alive, peer)
+    }
 }
 
 /// The body of a loop.

@@ -85,9 +85,7 @@ impl Spelling {
 }
 
 /// The globs of the list that begins at `first` which the name fits: bit 0 is the first of them.
-///
-/// Not inlined: one copy of the two loops serves all heads of a search.
-#[inline(never)]
+#[inline(always)]
 pub fn fitting<F: Facts>(facts: &F, first: u32, name: &mut Spelling) -> Result<u32, Fault> {
     name.cursor.glob = first;
     name.cursor.fits = 0;

@@ -20,6 +20,12 @@ pub struct Tag {
 }
 
 impl Tag {
+    /// As much of a tag as tells of which run it is.
+    #[inline(always)]
+    pub const fn of_run(slot: u32, generation: u64) -> Self {
+        Self { generation, slot, mark: 0, invocation: InvocationId([0; 16]) }
+    }
+
     /// Whether both are of one run.
     #[inline(always)]
     pub const fn is_of_the_run_of(&self, other: &Self) -> bool {

@@ -261,6 +261,17 @@ pub enum Unsupported {
     Privilege,
 }
 
+impl Unsupported {
+    const fn from_u32(value: u32) -> Option<Self> {
+        match value {
+            0 => Some(Self::Family),
+            1 => Some(Self::Protocol),
+            2 => Some(Self::Privilege),
+            _ => None,
+        }
+    }
+}
+
 impl Refusal {
     pub const fn denied(reason: Reason) -> Self {
         Self::Denied { reason, rule: 0 }
@@ -275,6 +286,55 @@ impl From<Fault> for Refusal {
 
 /// A decision: the rule that allows, or why not.
 pub type Answer = Result<Rule, Refusal>;
+
+/// An answer in one number: as such the kernel's verifier knows nothing about it, and follows all answers as one.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packed(pub u64);
+
+impl Packed {
+    const ALLOWED: u64 = 0;
+    const DENIED: u64 = 1;
+    const UNSUPPORTED: u64 = 2;
+    const FAULT: u64 = 3;
+
+    #[inline(always)]
+    const fn new(kind: u64, member: u32, rule: Rule) -> Self {
+        Self(kind << 48 | (member as u64) << 16 | rule as u64)
+    }
+
+    #[inline(always)]
+    pub const fn of(answer: Answer) -> Self {
+        match answer {
+            Ok(rule) => Self::new(Self::ALLOWED, 0, rule),
+            Err(Refusal::Denied { reason, rule }) => Self::new(Self::DENIED, reason as u32, rule),
+            Err(Refusal::Unsupported(what)) => Self::new(Self::UNSUPPORTED, what as u32, 0),
+            Err(Refusal::Fault(fault)) => Self::new(Self::FAULT, fault as u32, 0),
+        }
+    }
+
+    /// A number that no answer has is a fault.
+    #[inline(always)]
+    pub const fn answer(self) -> Answer {
+        let (member, rule) = ((self.0 >> 16) as u32, self.0 as Rule);
+        let refusal = match self.0 >> 48 {
+            Self::ALLOWED => return Ok(rule),
+            Self::DENIED => match Reason::from_u32(member) {
+                Some(reason) => Refusal::Denied { reason, rule },
+                None => Refusal::Fault(Fault::None),
+            },
+            Self::UNSUPPORTED => match Unsupported::from_u32(member) {
+                Some(what) => Refusal::Unsupported(what),
+                None => Refusal::Fault(Fault::None),
+            },
+            _ => match Fault::from_u32(member) {
+                Some(fault) => Refusal::Fault(fault),
+                None => Refusal::Fault(Fault::None),
+            },
+        };
+        Err(refusal)
+    }
+}
 
 /// Errno of a denial by rule: what programs expect of a file or a peer that is not theirs.
 pub const EACCES: i32 = 13;

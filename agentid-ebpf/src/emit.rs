@@ -8,7 +8,7 @@ use agentid_common::{
         PeerRecord, PlainRecord,
     },
     tag::Tag,
-    verdict::{Hook, Settled},
+    verdict::Hook,
 };
 use aya_ebpf::helpers::generated::{
     bpf_d_path, bpf_get_current_comm, bpf_get_current_uid_gid, bpf_ktime_get_boot_ns,
@@ -27,30 +27,39 @@ use crate::{
 const NO_WAKEUP: u64 = 1;
 const FORCE_WAKEUP: u64 = 2;
 
+/// What a record says of a decision.
+#[derive(Clone, Copy, Default)]
+pub struct Outcome {
+    pub verdict: u32,
+    pub reason: u32,
+    pub fault: u32,
+    pub rule: u32,
+}
+
 /// Records a decision.
 #[inline(always)]
-pub fn decision(hook: Hook, tag: &Tag, owned: bool, settled: &Settled, object: &Object) {
+pub fn decision(hook: Hook, tag: &Tag, owned: bool, outcome: &Outcome, object: &Object) {
     let sequence = sequence(tag, owned);
     match object {
-        Object::None => plain(KIND_PLAIN, hook, tag, owned, sequence, settled, NO_WAKEUP),
-        Object::File(asked) => file(hook, tag, owned, sequence, settled, asked),
+        Object::None => plain(KIND_PLAIN, hook, tag, owned, sequence, outcome, NO_WAKEUP),
+        Object::File(asked) => file(hook, tag, owned, sequence, outcome, asked),
         Object::Spelled(Asked { file, want }) => {
             let place = (file.dentry(), file.superblock());
-            name(hook, tag, owned, sequence, settled, *want, place);
+            name(hook, tag, owned, sequence, outcome, *want, place);
         }
         Object::Name(Named { dentry, want }) => {
             let place = (*dentry, dentry.superblock());
-            name(hook, tag, owned, sequence, settled, *want, place);
+            name(hook, tag, owned, sequence, outcome, *want, place);
         }
-        Object::Peer(body) => peer(hook, tag, owned, sequence, settled, body),
+        Object::Peer(body) => peer(hook, tag, owned, sequence, outcome, body),
     }
 }
 
 /// Records that the last task of a run is gone.
 #[inline(always)]
-pub fn empty(tag: &Tag, settled: &Settled) {
+pub fn empty(tag: &Tag, outcome: &Outcome) {
     let sequence = sequence(tag, true);
-    plain(KIND_EMPTY, Hook::Exit, tag, true, sequence, settled, FORCE_WAKEUP);
+    plain(KIND_EMPTY, Hook::Exit, tag, true, sequence, outcome, FORCE_WAKEUP);
 }
 
 #[inline(always)]
@@ -60,12 +69,12 @@ fn plain(
     tag: &Tag,
     owned: bool,
     sequence: u64,
-    settled: &Settled,
+    outcome: &Outcome,
     wake: u64,
 ) {
     match EVENTS.reserve_untyped::<PlainRecord>(0) {
         Some(mut entry) => {
-            header(unsafe_header(entry.as_mut_ptr().cast()), kind, hook, tag, sequence, settled);
+            header(unsafe_header(entry.as_mut_ptr().cast()), kind, hook, tag, sequence, outcome);
             entry.submit(wake);
         }
         None => lost(tag, owned),
@@ -73,11 +82,11 @@ fn plain(
 }
 
 #[inline(always)]
-fn file(hook: Hook, tag: &Tag, owned: bool, sequence: u64, settled: &Settled, asked: &Asked) {
+fn file(hook: Hook, tag: &Tag, owned: bool, sequence: u64, outcome: &Outcome, asked: &Asked) {
     match EVENTS.reserve_untyped::<FileRecord>(0) {
         Some(mut entry) => {
             let record = entry.as_mut_ptr();
-            header(unsafe_header(record.cast()), KIND_FILE, hook, tag, sequence, settled);
+            header(unsafe_header(record.cast()), KIND_FILE, hook, tag, sequence, outcome);
             // SAFETY: `record` is the reserved room; the helper writes at most `MAX_PATH` bytes.
             unsafe {
                 (*record).body.want = asked.want.0;
@@ -99,14 +108,14 @@ fn name(
     tag: &Tag,
     owned: bool,
     sequence: u64,
-    settled: &Settled,
+    outcome: &Outcome,
     want: Rights,
     (dentry, superblock): (Dentry, SuperBlock),
 ) {
     match EVENTS.reserve_untyped::<FileRecord>(0) {
         Some(mut entry) => {
             let record = entry.as_mut_ptr();
-            header(unsafe_header(record.cast()), KIND_FILE, hook, tag, sequence, settled);
+            header(unsafe_header(record.cast()), KIND_FILE, hook, tag, sequence, outcome);
             // SAFETY: `record` is the reserved room.
             let body = unsafe { &mut (*record).body };
             body.want = want.0;
@@ -118,11 +127,11 @@ fn name(
 }
 
 #[inline(always)]
-fn peer(hook: Hook, tag: &Tag, owned: bool, sequence: u64, settled: &Settled, body: &PeerBody) {
+fn peer(hook: Hook, tag: &Tag, owned: bool, sequence: u64, outcome: &Outcome, body: &PeerBody) {
     match EVENTS.reserve_untyped::<PeerRecord>(0) {
         Some(mut entry) => {
             let record = entry.as_mut_ptr();
-            header(unsafe_header(record.cast()), KIND_PEER, hook, tag, sequence, settled);
+            header(unsafe_header(record.cast()), KIND_PEER, hook, tag, sequence, outcome);
             // SAFETY: `record` is the reserved room.
             unsafe { (*record).body = *body };
             entry.submit(NO_WAKEUP);
@@ -139,7 +148,7 @@ fn unsafe_header<'a>(record: *mut Header) -> &'a mut Header {
 }
 
 #[inline(always)]
-fn header(header: &mut Header, kind: u32, hook: Hook, tag: &Tag, sequence: u64, settled: &Settled) {
+fn header(header: &mut Header, kind: u32, hook: Hook, tag: &Tag, sequence: u64, outcome: &Outcome) {
     let task = subject::current_task();
     // SAFETY: both helpers take nothing and cannot fail.
     let (time, ids) = unsafe { (bpf_ktime_get_boot_ns(), bpf_get_current_uid_gid()) };
@@ -150,10 +159,10 @@ fn header(header: &mut Header, kind: u32, hook: Hook, tag: &Tag, sequence: u64, 
     header.slot = tag.slot;
     header.kind = kind;
     header.hook = hook as u32;
-    header.verdict = settled.verdict as u32;
-    header.reason = settled.reason as u32;
-    header.fault = settled.fault as u32;
-    header.rule = u32::from(settled.rule);
+    header.verdict = outcome.verdict;
+    header.reason = outcome.reason;
+    header.fault = outcome.fault;
+    header.rule = outcome.rule;
     header.tgid = kfield::tgid(task);
     header.tid = kfield::tid(task);
     header.uid = ids as u32;

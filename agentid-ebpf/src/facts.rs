@@ -3,12 +3,14 @@
 use core::ffi::c_void;
 
 use agentid_common::{
-    decide::lifecycle::Alive,
+    decide::{file::Search, lifecycle::Alive},
     facts::{Facts, Flow, Turn},
-    file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, Node},
+    file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, Node, Rights},
+    glob::Spelling,
     instance::Instance,
-    net::{PeerKey, Pins, PortKey, PortRule},
-    verdict::Fault,
+    net::{Peer, PeerKey, Pins, PortKey, PortRule},
+    tag::Tag,
+    verdict::{Answer, Fault, Refusal},
 };
 use aya_ebpf::{
     btf_maps::lpm_trie::Key,
@@ -16,6 +18,7 @@ use aya_ebpf::{
 };
 
 use crate::{
+    apart,
     maps::{ANCHORS, EDGES, ENTRIES, GLOBS, INSTANCES, NODES, PEERS, PINS, PORTS, WORK},
     subject,
 };
@@ -106,5 +109,30 @@ impl Facts for Live {
     #[inline(always)]
     fn port_rule(&self, key: &PortKey) -> Option<PortRule> {
         PORTS.get(&Key::new(size_of::<PortKey>() as u32 * 8, *key)).copied()
+    }
+
+    #[inline(always)]
+    fn ascend(&self, tag: &Tag, alive: Option<&mut Alive>) -> Result<(), Refusal> {
+        apart::ascend(tag, alive)
+    }
+
+    #[inline(always)]
+    fn judge(&self, search: &Search, want: Rights) -> Answer {
+        apart::judge(search, want)
+    }
+
+    #[inline(always)]
+    fn granted(&self, search: &Search) -> Result<Rights, Fault> {
+        apart::granted(search)
+    }
+
+    #[inline(always)]
+    fn next(&self, state: u32, hash: u64, name: &mut Spelling) -> Result<u32, Fault> {
+        apart::next(state, hash, name)
+    }
+
+    #[inline(always)]
+    fn may_reach(&self, alive: &Alive, peer: &Peer) -> Answer {
+        apart::may_reach(alive, peer)
     }
 }

@@ -45,6 +45,7 @@
 #![feature(core_intrinsics)]
 #![allow(internal_features, reason = "the atomic read-modify-writes of BPF have no stable name")]
 
+mod apart;
 mod count;
 mod emit;
 mod facts;

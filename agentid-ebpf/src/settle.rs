@@ -6,12 +6,13 @@ use agentid_common::{
     instance::Ladder,
     map::CANARY_SLOT,
     tag::Tag,
-    verdict::{Answer, EPERM, Hook, Reason, Refusal, Settled, Verdict, settle},
+    verdict::{Answer, EPERM, Hook, Packed, Reason, Refusal, Settled, Verdict, settle},
 };
 use aya_ebpf::helpers::generated::bpf_send_signal;
 
 use crate::{
-    count, emit,
+    count,
+    emit::{self, Outcome},
     facts::Live,
     object::Object,
     subject::{self, Subject},
@@ -19,11 +20,14 @@ use crate::{
 
 const SIGKILL: u32 = 9;
 
-/// Whether allowed operations of a hook are recorded, or only counted.
+/// What is told of operations that a hook allows.
+#[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Allowed {
     Counted,
     Recorded,
+    /// They are counted for the host alone, and so are those that are denied.
+    Probed,
 }
 
 /// Holds the current task to its run: nothing for an untagged task and for the daemon, else the decision.
@@ -38,54 +42,132 @@ pub fn hold(
         None => 0,
         Some(tag) => {
             let answer = decide(tag);
-            conclude_apart(hook, allowed, &object.into(), tag, &answer)
+            conclude(hook, allowed, &object.into(), tag, answer)
         }
     }
-}
-
-/// [`conclude`] with a stack of its own: what a record needs of it is not needed while a decision walks.
-#[inline(never)]
-pub fn conclude_apart(
-    hook: Hook,
-    allowed: Allowed,
-    object: &Object,
-    tag: &Tag,
-    answer: &Answer,
-) -> i32 {
-    conclude(hook, allowed, object, tag, *answer)
 }
 
 /// Counts, records and carries out one decision about a tagged task.
 #[inline(always)]
 pub fn conclude(hook: Hook, allowed: Allowed, object: &Object, tag: &Tag, answer: Answer) -> i32 {
-    let standing = lifecycle::standing(&Live, tag);
-    let settled = settle(answer, standing.mode);
-    if standing.owned {
-        count::activity(tag.slot, settled.verdict);
+    let told = tell(hook, allowed, tag, answer);
+    if told.is_recorded() {
+        record(hook, object, tag, told);
     }
-    if tag.slot == CANARY_SLOT {
-        // Its denials prove that we run. They are in nobody's figures and in nobody's records.
-        return settled.errno;
-    }
-    count::verdict(hook, &settled);
-    if settled.verdict != Verdict::Allow || allowed == Allowed::Recorded {
-        emit::decision(hook, tag, standing.owned, &settled, object);
-    }
-    end(&settled, &standing);
-    settled.errno
+    told.errno()
+}
+
+/// Not inlined: what a record needs of the stack is not needed while a decision walks.
+#[inline(never)]
+fn record(hook: Hook, object: &Object, tag: &Tag, told: Told) {
+    emit::decision(hook, tag, told.is_owned(), &told.outcome(), object);
 }
 
 /// Carries out a decision about what the kernel asks before it means it: the host's figures have it, the run's and its
 /// records do not.
 #[inline(always)]
 pub fn conclude_probe(hook: Hook, tag: &Tag, answer: Answer) -> i32 {
-    let standing = lifecycle::standing(&Live, tag);
-    let settled = settle(answer, standing.mode);
-    if tag.slot != CANARY_SLOT {
-        count::verdict(hook, &settled);
-        end(&settled, &standing);
+    tell(hook, Allowed::Probed, tag, answer).errno()
+}
+
+#[inline(always)]
+fn tell(hook: Hook, allowed: Allowed, tag: &Tag, answer: Answer) -> Told {
+    let answer = Packed::of(answer).0;
+    Told(agentid_settle(answer, tag.slot, tag.generation, hook as u32, allowed as u32))
+}
+
+/// All but the record, which shows what only the hook knows. A function of its own for the verifier; see `apart`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn agentid_settle(
+    answer: u64,
+    slot: u32,
+    generation: u64,
+    hook: u32,
+    allowed: u32,
+) -> u64 {
+    let standing = lifecycle::standing(&Live, &Tag::of_run(slot, generation));
+    let settled = settle(Packed(answer).answer(), standing.mode);
+    let probed = allowed == Allowed::Probed as u32;
+    if standing.owned && !probed {
+        count::activity(slot, settled.verdict);
     }
-    settled.errno
+    let told = Told::errno_of(&settled);
+    if slot == CANARY_SLOT {
+        // Its denials prove that we run. They are in nobody's figures and in nobody's records.
+        return told.0;
+    }
+    if let Some(hook) = Hook::from_u32(hook) {
+        count::verdict(hook, &settled);
+    }
+    end(&settled, &standing);
+    if probed || settled.verdict == Verdict::Allow && allowed != Allowed::Recorded as u32 {
+        return told.0;
+    }
+    told.recorded(&settled, standing.owned).0
+}
+
+/// A settled decision in one number.
+#[derive(Clone, Copy)]
+struct Told(u64);
+
+impl Told {
+    /// Numbers of bits. The lowest 16 are the rule.
+    const REASON: u32 = 16;
+    const FAULT: u32 = 24;
+    const ERRNO: u32 = 32;
+    const VERDICT: u32 = 40;
+    const OWNED: u32 = 48;
+    const RECORDED: u32 = 49;
+
+    /// All that matters of what is not recorded.
+    #[inline(always)]
+    fn errno_of(settled: &Settled) -> Self {
+        Self((settled.errno as u64 & 0xff) << Self::ERRNO)
+    }
+
+    #[inline(always)]
+    fn recorded(self, settled: &Settled, owned: bool) -> Self {
+        Self(
+            self.0
+                | u64::from(settled.rule)
+                | (settled.reason as u64) << Self::REASON
+                | (settled.fault as u64) << Self::FAULT
+                | (settled.verdict as u64) << Self::VERDICT
+                | u64::from(owned) << Self::OWNED
+                | 1 << Self::RECORDED,
+        )
+    }
+
+    #[inline(always)]
+    fn is_owned(self) -> bool {
+        self.0 >> Self::OWNED & 1 != 0
+    }
+
+    #[inline(always)]
+    fn is_recorded(self) -> bool {
+        self.0 >> Self::RECORDED & 1 != 0
+    }
+
+    /// What the hook returns. The verifier wants to see that it is no positive number.
+    #[inline(always)]
+    fn errno(self) -> i32 {
+        match (self.0 >> Self::ERRNO & 0xff) as i32 {
+            0 => 0,
+            low => low | !0xff,
+        }
+    }
+
+    #[inline(always)]
+    fn outcome(self) -> Outcome {
+        let byte = |bit: u32| (self.0 >> bit) as u32 & 0xff;
+        Outcome {
+            verdict: byte(Self::VERDICT),
+            reason: byte(Self::REASON),
+            fault: byte(Self::FAULT),
+            rule: self.0 as u32 & 0xffff,
+        }
+    }
 }
 
 /// Kills the current task when its run is over and the policy says so.

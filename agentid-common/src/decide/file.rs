@@ -115,7 +115,7 @@ impl Search {
     ) -> Result<(), Fault> {
         for head in &mut self.heads {
             if head.state != DEAD && head.level > level {
-                head.state = next(facts, head.state, hash, name)?;
+                head.state = facts.next(head.state, hash, name)?;
                 head.level = level;
             }
         }
@@ -204,18 +204,18 @@ impl<F: Facts, L: Location> Question for MayMove<'_, F, L> {
         let (mut states, mut here) = ([DEAD; HEADS], Rights::NONE);
         self.moved.from.search(self.facts, scopes, |search| {
             states = search.states();
-            here = search.granted(self.facts)?;
+            here = self.facts.granted(search)?;
             Ok(0)
         })?;
         self.moved.to.search(self.facts, scopes, |search| {
-            let rule = search.judge(self.facts, self.moved.want)?;
+            let rule = self.facts.judge(search, self.moved.want)?;
             let gains = if self.moved.folder {
                 // The rules say the same of both places and of all below them only where each head is in the same state.
                 differ(&states, &search.states())
             } else {
                 let of_name = Rights::CREATE.union(Rights::DELETE);
                 let here = here.minus(of_name);
-                let there = search.granted(self.facts)?.minus(of_name);
+                let there = self.facts.granted(search)?.minus(of_name);
                 !here.contains(there) || self.moved.exchange && !there.contains(here)
             };
             if gains { Err(Refusal::denied(Reason::RightsGained)) } else { Ok(rule) }
@@ -260,12 +260,13 @@ impl<F: Facts, L: Location, const BEFORE_LOOP: bool> Question for MayAccess<'_, 
 
     #[inline(always)]
     fn ask(&self, scopes: &Scopes) -> Answer {
-        self.place.search(self.facts, scopes, |search| search.judge(self.facts, self.want))
+        self.place.search(self.facts, scopes, |search| self.facts.judge(search, self.want))
     }
 }
 
+/// Where a name leads from a state.
 #[inline(always)]
-fn next<F: Facts>(facts: &F, state: u32, hash: u64, name: &mut Spelling) -> Result<u32, Fault> {
+pub fn next<F: Facts>(facts: &F, state: u32, hash: u64, name: &mut Spelling) -> Result<u32, Fault> {
     let node = node(facts, state)?;
     if node.edges != 0
         && let Some(target) = of_name(facts, state, hash)

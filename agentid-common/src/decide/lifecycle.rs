@@ -111,7 +111,8 @@ pub struct Standing {
 /// May a task of this run do what no rule speaks of, such as starting another task?
 #[inline(always)]
 pub fn may_go_on<F: Facts>(facts: &F, tag: &Tag) -> Result<Rule, Refusal> {
-    alive(facts, tag).map(|_| 0)
+    facts.ascend(tag, None)?;
+    Ok(0)
 }
 
 /// How the tag's own run is to be treated, whatever the decision.
@@ -129,7 +130,7 @@ pub fn standing<F: Facts>(facts: &F, tag: &Tag) -> Standing {
 #[inline(always)]
 pub fn alive<F: Facts>(facts: &F, tag: &Tag) -> Result<Alive, Refusal> {
     let mut alive = Alive::default();
-    ascend(facts, tag, &mut alive, true)?;
+    facts.ascend(tag, Some(&mut alive))?;
     Ok(alive)
 }
 
@@ -138,19 +139,21 @@ pub fn alive<F: Facts>(facts: &F, tag: &Tag) -> Result<Alive, Refusal> {
 pub fn ask_each<F: Facts, Q: Question>(facts: &F, tag: &Tag, question: &Q) -> Answer {
     let mut room = facts.room()?;
     let alive: &mut Alive = &mut room;
-    ascend(facts, tag, alive, Q::BEFORE_LOOP)?;
+    facts.ascend(tag, Some(&mut *alive))?;
     alive.each(facts, question)
 }
 
-/// Walks from the run up to the one that nobody delegated, and refuses at the first that is not alive.
+/// Walks from the run up to the one that nobody delegated, and refuses at the first that is not alive. Notes the chain,
+/// where it is wanted.
 #[inline(always)]
-fn ascend<F: Facts>(
+pub fn ascend<F: Facts>(
     facts: &F,
     tag: &Tag,
-    alive: &mut Alive,
-    before_loop: bool,
+    mut alive: Option<&mut Alive>,
 ) -> Result<(), Refusal> {
-    alive.capabilities = Capabilities::ALL;
+    if let Some(alive) = &mut alive {
+        alive.capabilities = Capabilities::ALL;
+    }
     let mut ascent = Ascent {
         facts,
         now: facts.now(),
@@ -159,9 +162,7 @@ fn ascend<F: Facts>(
         alive,
         outcome: Err(Fault::Ancestry.into()),
     };
-    if !before_loop {
-        facts.repeat(MAX_ANCESTRY, &mut ascent)?;
-    } else if ascent.turn(0) == Flow::GoOn {
+    if ascent.turn(0) == Flow::GoOn {
         facts.repeat(MAX_ANCESTRY - 1, &mut Others(&mut ascent))?;
     }
     ascent.outcome
@@ -173,7 +174,7 @@ struct Ascent<'a, F> {
     now: u64,
     slot: u32,
     generation: u64,
-    alive: &'a mut Alive,
+    alive: Option<&'a mut Alive>,
     /// A fault until the last run of the chain has been seen.
     outcome: Result<(), Refusal>,
 }
@@ -201,10 +202,12 @@ impl<F: Facts> Turn for Ascent<'_, F> {
             self.outcome = Err(Fault::Rebound.into());
             return Flow::Stop;
         };
-        let scopes = Scopes { policy, params };
-        self.alive.chain[depth as usize & (MAX_ANCESTRY as usize - 1)] = scopes;
-        self.alive.capabilities = self.alive.capabilities.common(instance.capabilities);
-        self.alive.length = depth + 1;
+        if let Some(alive) = &mut self.alive {
+            let scopes = Scopes { policy, params };
+            alive.chain[depth as usize & (MAX_ANCESTRY as usize - 1)] = scopes;
+            alive.capabilities = alive.capabilities.common(instance.capabilities);
+            alive.length = depth + 1;
+        }
         if instance.parent == NO_SLOT {
             self.outcome = Ok(());
             return Flow::Stop;

@@ -1,7 +1,7 @@
 //! May a run use this peer, or this address of its own?
 
 use crate::{
-    decide::lifecycle::{Question, Scopes, ask_each},
+    decide::lifecycle::{Alive, Question, Scopes, ask_each},
     facts::{Facts, Flow, Turn},
     net::{Address, PINS_EACH, Peer, PeerKey, Pins, PortKey, Verb},
     tag::Tag,
@@ -34,11 +34,17 @@ impl<F: Facts> Question for MayUse<'_, F> {
     }
 }
 
+/// May a packet of the run pass, as far as its addresses go?
+#[inline(always)]
+pub fn may_reach<F: Facts>(facts: &F, alive: &Alive, peer: &Peer) -> Answer {
+    alive.each(facts, &MayPass { facts, peer })
+}
+
 /// May the packet pass, as far as its addresses go? Where it comes to is judged as taking a connection, and where it goes to
 /// as sending there: with a message that says so, or to the peer that the socket has.
-pub(super) struct MayPass<'a, F> {
-    pub facts: &'a F,
-    pub peer: &'a Peer,
+struct MayPass<'a, F> {
+    facts: &'a F,
+    peer: &'a Peer,
 }
 
 impl<F: Facts> Question for MayPass<'_, F> {

@@ -1,7 +1,7 @@
 //! May a packet of a run's socket pass?
 
 use crate::{
-    decide::{lifecycle::alive, net::MayPass},
+    decide::lifecycle::alive,
     facts::Facts,
     net::{Address, Peer, Verb},
     tag::Tag,
@@ -59,7 +59,7 @@ pub fn may_pass<F: Facts>(
     match alive(facts, tag) {
         Ok(alive) => match way(&mut peer) {
             Way::Free | Way::Resolver => Ok(0),
-            Way::Judged => alive.each(facts, &MayPass { facts, peer: &peer }),
+            Way::Judged => facts.may_reach(&alive, &peer),
             Way::Detour => Err(Refusal::denied(Reason::SocketOption)),
             Way::Unread => Err(Refusal::Fault(Fault::AddressRead)),
         },

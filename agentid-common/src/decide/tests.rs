@@ -29,7 +29,9 @@ use crate::{
     instance::{Instance, Ladder, MAX_ANCESTRY, NO_SLOT, State},
     net::{Address, Peer, PeerKey, Pin, Pins, PortKey, PortRule, TCP, Verb},
     tag::{InvocationId, Tag},
-    verdict::{Answer, EACCES, EPERM, Fault, Mode, Reason, Refusal, Settled, Verdict, settle},
+    verdict::{
+        Answer, EACCES, EPERM, Fault, Mode, Packed, Reason, Refusal, Rule, Settled, Verdict, settle,
+    },
 };
 
 /// A table of slots, and for each map what a test puts there.

@@ -27,7 +27,7 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 use crate::{
     facts::Live,
     object::Object,
-    settle::{Allowed, conclude_apart, conclude_probe},
+    settle::{Allowed, conclude, conclude_probe},
     subject,
 };
 
@@ -49,5 +49,5 @@ pub fn capable(ctx: LsmContext) -> i32 {
         return conclude_probe(Hook::Capable, tag, answer);
     }
     let object = Object::Peer(PeerBody { port: capability as u16, ..PeerBody::default() });
-    conclude_apart(Hook::Capable, Allowed::Counted, &object, tag, &answer)
+    conclude(Hook::Capable, Allowed::Counted, &object, tag, answer)
 }

@@ -6,10 +6,7 @@
 //! tracepoint did not: a task whose creation failed later, and one whose tracepoint was skipped because the program
 //! was running on that CPU already.
 
-use agentid_common::{
-    tag::COUNTED,
-    verdict::{Fault, Reason, Settled, Verdict},
-};
+use agentid_common::tag::COUNTED;
 use aya_ebpf::{
     bindings::task_struct,
     macros::{btf_tracepoint, lsm},
@@ -17,7 +14,8 @@ use aya_ebpf::{
 };
 
 use crate::{
-    count, emit,
+    count,
+    emit::{self, Outcome},
     maps::INSTANCES,
     subject::{self, Subject},
 };
@@ -59,14 +57,7 @@ fn leave(task: *const task_struct) {
         // Adding the largest number is subtracting one.
         let before = count::add(&raw mut (*activity).live, u64::MAX);
         if before == 1 {
-            let settled = Settled {
-                verdict: Verdict::Allow,
-                reason: Reason::None,
-                fault: Fault::None,
-                rule: 0,
-                errno: 0,
-            };
-            emit::empty(&*tag, &settled);
+            emit::empty(&*tag, &Outcome::default());
         }
     }
 }

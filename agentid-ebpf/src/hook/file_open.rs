@@ -21,7 +21,7 @@ use crate::{
         place::{self, Place},
         rights,
     },
-    settle::{Allowed, conclude_apart},
+    settle::{Allowed, conclude},
     subject::{self, Subject},
 };
 
@@ -48,7 +48,7 @@ pub fn file_open(ctx: LsmContext) -> i32 {
             let want = rights::wanted(file);
             let answer = may_use(tag, &Place::of_file(file), want);
             let object = Object::File(Asked { file, want });
-            conclude_apart(Hook::FileOpen, Allowed::Counted, &object, tag, &answer)
+            conclude(Hook::FileOpen, Allowed::Counted, &object, tag, answer)
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     facts::Live,
     kfield::File,
     object::{Asked, Object},
-    settle::{Allowed, conclude_apart},
+    settle::{Allowed, conclude},
     subject,
 };
 
@@ -43,5 +43,5 @@ pub fn file_permission(ctx: LsmContext) -> i32 {
 fn refuse(ctx: &LsmContext, tag: &Tag, answer: &Answer) -> i32 {
     let want = if ctx.arg::<u64>(1) & MAY_WRITE != 0 { Rights::WRITE } else { Rights::READ };
     let object = Object::Spelled(Asked { file: File(ctx.arg(0)), want });
-    conclude_apart(Hook::FilePermission, Allowed::Counted, &object, tag, answer)
+    conclude(Hook::FilePermission, Allowed::Counted, &object, tag, *answer)
 }

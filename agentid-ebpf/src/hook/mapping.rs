@@ -29,7 +29,7 @@ use crate::{
     facts::Live,
     kfield::{Area, File, nullable_file},
     object::{Asked, Object, place::Place},
-    settle::{Allowed, conclude_apart, hold},
+    settle::{Allowed, conclude, hold},
     subject,
 };
 
@@ -78,7 +78,7 @@ fn read(ctx: &LsmContext, tag: &Tag) -> i32 {
     if answer.is_ok() {
         return 0;
     }
-    conclude_apart(Hook::MmapFile, Allowed::Counted, &object, tag, &answer)
+    conclude(Hook::MmapFile, Allowed::Counted, &object, tag, answer)
 }
 
 /// Asked first, because most mappings of the host have their answer here.

@@ -6,20 +6,21 @@
 //! unix socket an address leads to is seen by `unix_stream_connect` and `unix_may_send`.
 
 use agentid_common::{
-    decide::{lifecycle::may_go_on, net::may_use},
+    decide::lifecycle::may_go_on,
     tag::Tag,
     verdict::{Answer, Hook},
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
+    apart,
     facts::Live,
     kfield::{SockAddr, Socket},
     object::{
         Object,
         peer::{self, Asked, Sight},
     },
-    settle::{Allowed, conclude_apart},
+    settle::{Allowed, conclude},
     socket, subject,
 };
 
@@ -42,14 +43,14 @@ pub fn socket_connect(ctx: LsmContext) -> i32 {
 #[inline(always)]
 pub fn judge(hook: Hook, allowed: Allowed, tag: &Tag, sight: Sight) -> i32 {
     let answer = ask(tag, &sight);
-    conclude_apart(hook, allowed, &Object::Peer(sight.body), tag, &answer)
+    conclude(hook, allowed, &Object::Peer(sight.body), tag, answer)
 }
 
 /// A run that is over is told so, whatever else it asks for.
 #[inline(always)]
 fn ask(tag: &Tag, sight: &Sight) -> Answer {
     if sight.asked == Asked::Peer {
-        return may_use(&Live, tag, &sight.peer());
+        return apart::may_use(tag, &sight.peer());
     }
     may_go_on(&Live, tag)?;
     sight.otherwise()

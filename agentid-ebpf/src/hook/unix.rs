@@ -30,7 +30,7 @@ use crate::{
     facts::Live,
     kfield::{Dentry, Sock, Socket},
     object::{Named, Object, place::Place},
-    settle::{Allowed, conclude_apart, hold},
+    settle::{Allowed, conclude, hold},
     socket,
     subject::{self, Subject},
 };
@@ -74,7 +74,7 @@ fn talk(hook: Hook, whom: Whom, other: Sock) -> i32 {
     } else {
         Object::Name(Named { dentry: file, want: Rights::CONNECT })
     };
-    conclude_apart(hook, Allowed::Counted, &object, tag, &answer)
+    conclude(hook, Allowed::Counted, &object, tag, answer)
 }
 
 #[inline(always)]

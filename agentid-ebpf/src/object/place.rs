@@ -77,7 +77,7 @@ impl Location for Place {
         let work = room(scopes)?;
         let spared = match recall(self.dentry, work) {
             recalled::FILE => true,
-            recalled::FOLDER => walk::leaf(),
+            recalled::FOLDER => walk::leaf(work),
             _ => false,
         };
         if !spared {

@@ -8,8 +8,8 @@
 //! fault.
 //!
 //! The walk is a function of its own for the verifier, which goes through it once, whatever a hook does before and
-//! behind it. Such a function takes numbers only. So it knows dentries by their addresses, and copies what it reads of
-//! them.
+//! behind it (see `apart`). To such a function nothing of the kernel's can be handed over. So it knows dentries by their
+//! addresses, and copies what it reads of them.
 
 use core::marker::PhantomData;
 
@@ -26,8 +26,7 @@ use super::known;
 use crate::{
     facts::Live,
     kfield::{number_and_generation_at, read, renames, sequence_at},
-    maps::{HOST, WORK, Work},
-    subject,
+    maps::{HOST, Work},
 };
 
 /// include/linux/dcache.h: names below are compared by the filesystem's own idea of equality.
@@ -45,13 +44,13 @@ mod outcome {
 
 /// Searches for what is laid out in the task's own room, and leaves what it finds there.
 #[inline(always)]
-pub fn search(work: &Work) -> Result<(), Refusal> {
-    let mut outcome = agentid_walk();
+pub fn search(work: &mut Work) -> Result<(), Refusal> {
+    let mut outcome = agentid_walk(work);
     if outcome == outcome::MOVED {
-        outcome = agentid_walk();
+        outcome = agentid_walk(work);
     }
     if outcome == outcome::MOVED {
-        outcome = agentid_walk();
+        outcome = agentid_walk(work);
     }
     match outcome {
         outcome::FOUND => Ok(()),
@@ -70,16 +69,12 @@ fn refusal(work: &Work) -> Refusal {
     Fault::from_u32(work.failed).unwrap_or(Fault::StateLookup).into()
 }
 
-/// One walk. The kernel's verifier takes it for a function that may be called from anywhere, so it is known by a name.
+/// One walk.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn agentid_walk() -> u32 {
-    let Some(work) = WORK.get_or_create(subject::current_task()) else {
-        // Whoever asked has been given it a moment ago.
-        return outcome::REFUSED;
-    };
-    // SAFETY: `work` is this task's own.
-    let work = unsafe { &mut *work };
+extern "C" fn agentid_walk(work: *mut Work) -> u32 {
+    // SAFETY: the caller's own.
+    let Some(work) = (unsafe { work.as_mut() }) else { return outcome::REFUSED };
     work.search = Search::new(work.search.scopes);
     work.top = 0;
     work.folding = 0;
@@ -165,19 +160,16 @@ fn walk(work: &mut Work) -> Result<(), Refusal> {
 /// Goes from the folder, whose heads are known, to the file whose name is laid out as step 0; false when it cannot be done,
 /// or something was renamed since the folder's heads were found.
 #[inline(always)]
-pub fn leaf() -> bool {
-    agentid_leaf() == outcome::FOUND
+pub fn leaf(work: &mut Work) -> bool {
+    agentid_leaf(work) == outcome::FOUND
 }
 
 /// The last step of a search alone. A function of its own for the verifier, as the walk is.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn agentid_leaf() -> u32 {
-    let Some(work) = WORK.get_or_create(subject::current_task()) else {
-        return outcome::REFUSED;
-    };
-    // SAFETY: `work` is this task's own.
-    let work = unsafe { &mut *work };
+extern "C" fn agentid_leaf(work: *mut Work) -> u32 {
+    // SAFETY: the caller's own.
+    let Some(work) = (unsafe { work.as_mut() }) else { return outcome::REFUSED };
     if !read_name(work, 0) || renames() != work.circumstances.renames {
         return outcome::MOVED;
     }
@@ -308,10 +300,22 @@ impl Stride for Descend {
     }
 }
 
-/// Reads the name at a level, and its hash; false when it cannot be read. Not inlined: the hash takes registers and
-/// stack that are then free for what follows the name.
-#[inline(never)]
+/// Reads the name at a level, and its hash; false when it cannot be read.
+#[inline(always)]
 fn read_name(work: &mut Work, level: u32) -> bool {
+    agentid_name(work, level) != 0
+}
+
+/// A function of its own also because the hash takes registers and stack, that are then free for what follows the name.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn agentid_name(work: *mut Work, level: u32) -> u32 {
+    // SAFETY: the caller's own.
+    unsafe { work.as_mut() }.is_some_and(|work| name_at(work, level)).into()
+}
+
+#[inline(always)]
+fn name_at(work: &mut Work, level: u32) -> bool {
     let step = &work.steps[at(level)];
     let length = step.length;
     if length == 0 || length > MAX_NAME as u32 {

@@ -89,3 +89,27 @@ fn audit_mode_never_passes_a_dead_run() {
         assert_eq!(settle(tables.access(Rights::READ), mode).errno, -EPERM, "{state:?}");
     }
 }
+
+#[test]
+fn an_answer_is_the_same_after_it_was_one_number() {
+    let unsupported = [Unsupported::Family, Unsupported::Protocol, Unsupported::Privilege];
+    let mut answers: Vec<Answer> = [0, 1, Rule::MAX].map(Ok).to_vec();
+    for rule in [0, 1, Rule::MAX] {
+        answers.extend(Reason::ALL.iter().map(|&reason| Err(Refusal::Denied { reason, rule })));
+    }
+    answers.extend(unsupported.map(|what| Err(Refusal::Unsupported(what))));
+    answers.extend(Fault::ALL.iter().map(|&kind| Err(Refusal::Fault(kind))));
+    for answer in answers {
+        assert_eq!(Packed::of(answer).answer(), answer);
+    }
+}
+
+#[test]
+fn a_number_that_no_answer_has_is_a_fault() {
+    for kind in 1..=u64::from(u16::MAX) {
+        for member in [u64::from(Reason::END), 0xff, 0xffff, 0xffff_ffff] {
+            let answer = Packed(kind << 48 | member << 16 | 7).answer();
+            assert!(matches!(answer, Err(Refusal::Fault(_))), "{kind} {member}: {answer:?}");
+        }
+    }
+}
