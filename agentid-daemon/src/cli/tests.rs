@@ -55,7 +55,10 @@ fn why_asks_for_one_thing() {
     assert!(parse("agentid why abcd").is_err());
     assert!(parse("agentid why abcd --open /etc/passwd --connect 10.0.0.1:1").is_err());
     assert!(parse("agentid why abcd --open /etc/passwd --write --exec").is_err());
-    assert!(parse("agentid why abcd --connect example.org:443").is_err());
+    assert!(parse("agentid why abcd --connect example.org:443").is_ok());
+    for whom in ["example.org", "example.org:https", "example.org/24:1", "1.2.3:4"] {
+        assert!(parse(&format!("agentid why abcd --connect {whom}")).is_err(), "{whom}");
+    }
     assert!(parse("agentid why abcd --connect 10.0.0.1:443").is_ok());
     assert!(parse("agentid why abcd --connect /run/x.sock").is_ok());
     assert!(parse("agentid why abcd --connect run/x.sock").is_err());

@@ -378,3 +378,81 @@ proptest! {
         }
     }
 }
+
+fn named(text: &str) -> (String, u16, u16) {
+    let super::target::End::Name(named) = super::target::parse(text).unwrap() else {
+        panic!("{text} is an address");
+    };
+    (named.host.to_string(), named.first, named.last)
+}
+
+#[test]
+fn names_are_names_with_ports() {
+    assert_eq!(named("API.Example.org:443"), ("api.example.org".into(), 443, 443));
+    assert_eq!(named("*.example.org:8000-8999"), ("*.example.org".into(), 8000, 8999));
+    assert_eq!(named("localhost:*"), ("localhost".into(), 0, u16::MAX));
+    assert_eq!(named("_x.xn--bcher-kva.example:1"), ("_x.xn--bcher-kva.example".into(), 1, 1));
+    assert_eq!(named("3com.example:1"), ("3com.example".into(), 1, 1));
+}
+
+#[test]
+fn refuses_what_is_no_name() {
+    refused_peer("api.example.org", "`api.example.org` names no port");
+    refused_peer("api.example.org.:443", "it ends with a dot");
+    refused_peer("bücher.example:443", "it has letters that DNS has not");
+    refused_peer("api..example.org:443", "between two dots is nothing");
+    refused_peer("api.*.example.org:443", "`*` stands for all names below a domain");
+    refused_peer("api*.example.org:443", "`*` stands for all names below a domain");
+    refused_peer("*:443", "address is missing");
+    refused_peer("a b.example:443", "` ` is in no name");
+    refused_peer("http://example.org:443", "IPv6 address without brackets");
+    refused_peer("example.org/24:443", "`/24` belongs to an address");
+    refused_peer(&format!("{}.example:1", "a".repeat(64)), "a part of it is longer than 63 letters");
+    refused_peer(&format!("{}example:1", "abc.".repeat(64)), "it is longer than 253 letters");
+    refused_peer("example.org:0", "port 0 is no port");
+}
+
+#[test]
+fn names_are_of_peers_and_may_have_addresses_of_their_own() {
+    let rule = |more: &str| format!("[[net]]\nto = ['db.example:1']\nallow = ['connect']\n{more}");
+    let on = "[[net]]\non = ['db.example:1']\nallow = ['listen']";
+    refused(on, "a host name is a peer's");
+    refused(&rule("resolves_to = ['10.0.0.0/8:1']"), "names a port");
+    refused(&rule("resolves_to = ['db.example']"), "is not an address");
+    refused(&rule("resolves_to = []"), "rule has no `resolves_to`");
+    let address = "[[net]]\nto = ['10.0.0.1:1']\nallow = ['connect']\nresolves_to = ['10.0.0.0/8']";
+    refused(address, "is about host names that the rule allows");
+    let denied = "[[net]]\nto = ['db.example:1']\ndeny = 'all'\nresolves_to = ['10.0.0.0/8']";
+    refused(denied, "is about host names that the rule allows");
+    let text = format!("name = 'p'\nttl = '1m'\n{}", rule("resolves_to = ['10.0.0.0/8', '[fd00::]/8']"));
+    let policy = parse("p.toml", &text).unwrap();
+    assert!(policy.grants_names());
+    assert_eq!(policy.net_rules()[0].resolves_to.len(), 2);
+    assert!(!parse("p.toml", "name = 'p'\nttl = '1m'\n[[net]]\nto = ['db.example:1']\ndeny = 'all'").unwrap().grants_names());
+}
+
+#[test]
+fn a_name_means_itself_or_all_below() {
+    let host = |text: &str| super::Host::parse(text).unwrap();
+    for (pattern, name, means) in [
+        ("a.example", "a.example", true),
+        ("a.example", "b.a.example", false),
+        ("*.example", "a.example", true),
+        ("*.example", "b.a.example", true),
+        ("*.example", "example", false),
+        ("*.example", "anexample", false),
+        ("*.example", ".example", false),
+    ] {
+        assert_eq!(host(pattern).means(name), means, "{pattern} {name}");
+        let covers = means && super::Host::parse(name).is_ok();
+        if let Ok(name) = super::Host::parse(name) {
+            assert_eq!(host(pattern).covers(&name), covers, "{pattern} {name}");
+        }
+    }
+    assert!(host("*.example").covers(&host("*.a.example")));
+    assert!(host("*.example").covers(&host("*.example")));
+    assert!(!host("*.a.example").covers(&host("*.example")));
+    assert!(!host("a.example").covers(&host("*.a.example")));
+    let around: Vec<String> = super::Host::around("b.a.example").map(|it| it.to_string()).collect();
+    assert_eq!(around, ["b.a.example", "*.a.example", "*.example"]);
+}

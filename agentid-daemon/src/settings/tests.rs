@@ -26,12 +26,18 @@ bpffs = "/sys/fs/bpf/other"
 metrics = "off"
 operators_group = "wheel"
 on_enforcement_lost = "deny"
+name_servers = ["192.0.2.53", "[2001:db8::53]:5353", "2001:db8::54"]
+pin_at_least = "90s"
+pin_at_most = "1h 30m"
 "#;
     let settings = parse("agentid.toml", text).unwrap();
     assert_eq!(settings.metrics, None);
     assert_eq!(settings.control, PathBuf::from("/tmp/c.sock"));
     assert_eq!(settings.operators_group.as_deref(), Some("wheel"));
     assert_eq!(settings.on_enforcement_lost, OnEnforcementLost::Deny);
+    let servers: Vec<String> = settings.name_servers.iter().map(ToString::to_string).collect();
+    assert_eq!(servers, ["192.0.2.53:53", "[2001:db8::53]:5353", "[2001:db8::54]:53"]);
+    assert_eq!((settings.pin_at_least.as_secs(), settings.pin_at_most.as_secs()), (90, 5400));
 }
 
 #[track_caller]
@@ -47,6 +53,9 @@ fn names_the_place_of_a_mistake() {
     refused("state = \"/a\"\nmetric = \"off\"\n", "2:1", "unknown field `metric`");
     refused("\nstate = \"var\"\n", "2:9", "var is not an absolute path");
     refused("metrics = \"everywhere\"", "1:11", "neither an address with a port");
+    refused("name_servers = [\"dns.example\"]", "1:16", "is not an address of a server");
+    refused("pin_at_least = \"0s\"", "1:16", "is not between 1s and 7d");
+    refused("pin_at_most = \"8d\"", "1:15", "is not between 1s and 7d");
     refused("on_enforcement_lost = \"ignore\"", "1:23", "unknown variant `ignore`");
     refused("operators_group = \"\"", "1:19", "leave the field out");
     refused("control = \n", "1:11", "");

@@ -16,7 +16,6 @@ pub mod run;
 pub mod select;
 pub mod step;
 pub mod store;
-mod supposed;
 pub mod view;
 pub mod why;
 

@@ -15,9 +15,9 @@ use agentid_common::{
 use crate::{
     control::api::{Code, Endpoint, ErrorReply, NameView, NamedEndpoint, Protocol, WhyReply},
     event::enrich,
+    image::Supposed,
     instance::{Run, run::RunMode},
     policy::{Effect, FileRule, Named, Policy, Side, Target},
-    supervisor::supposed::Supposed,
 };
 
 /// What a run would be allowed, with its object as people name it.

@@ -49,12 +49,23 @@ fn expected(words: &[&str]) -> (usize, Answer) {
     }
 }
 
+/// A host name in lower case and a port, if that is what stands there; ICMP has none.
+fn named(peer: &str) -> Option<(String, u16)> {
+    let (name, port) = peer.split_once(':').unwrap_or((peer, "0"));
+    let is_name = peer.parse::<IpAddr>().is_err() && name.ends_with(char::is_alphabetic);
+    Some((name.to_ascii_lowercase(), port.parse().ok().filter(|_| is_name)?))
+}
+
 fn ask(run: &Run, question: &[&str]) -> Answer {
     match question {
         [verb, protocol, peer] if PROTOCOLS.iter().any(|(name, _)| name == protocol) => {
             let verb = Verb::ALL.into_iter().find(|known| known.name() == *verb).unwrap();
             let (_, protocol) = PROTOCOLS.iter().find(|(name, _)| name == protocol).unwrap();
             // ICMP has no ports, and is asked for with 0.
+            if let Some((name, port)) = named(peer) {
+                let peer = Peer { address: Address::ANY_V6, port, protocol: *protocol, verb };
+                return run.uses_name(&name, &peer);
+            }
             let end: SocketAddr = match *protocol {
                 ICMP => (peer.parse::<IpAddr>().unwrap(), 0).into(),
                 _ => peer.parse().unwrap(),
@@ -122,7 +133,8 @@ fn the_reference_has_every_right_and_key() {
     let protocols = PROTOCOLS.iter().map(|(name, _)| *name);
     let rights = Rights::NAMES.iter().map(|(_, name)| *name).chain(verbs).chain(protocols);
     let keys = ["name", "ttl", "max_ttl", "description", "params", "mode", "on_end", "[[file]]"];
-    let more = ["[[net]]", "paths", "allow", "deny", "because", "to", "on", "proto"];
+    let more =
+        ["[[net]]", "paths", "allow", "deny", "because", "to", "on", "proto", "resolves_to"];
     for word in rights.chain(keys).chain(more) {
         assert!(
             REFERENCE.contains(&format!("`{word}`"))

@@ -229,6 +229,13 @@ impl Run {
         self.uses(&Peer { address, port, protocol, verb: Verb::Connect })
     }
 
+    /// The same of a peer that is known by its name.
+    pub(super) fn uses_name(&self, name: &str, peer: &Peer) -> Answer {
+        let params = self.image.instances.get(&TAG.slot).unwrap().params;
+        let class = self.policy.hosts.find(name).map(|rules| (params, rules.class));
+        may_use(&Supposed::new(self.image.at(0), class), &TAG, peer)
+    }
+
     pub(super) fn uses(&self, peer: &Peer) -> Answer {
         may_use(&self.image.at(0), &TAG, peer)
     }
