@@ -60,18 +60,18 @@ extern "C" fn agentid_may_use(peer: *const Peer, slot: u32, generation: u64) -> 
 
 /// See [`net::may_reach`].
 #[inline(always)]
-pub fn may_reach(alive: &Alive, peer: &Peer) -> Answer {
-    Packed(agentid_may_reach(alive, peer)).answer()
+pub fn may_reach(tag: &Tag, peer: &Peer) -> Answer {
+    Packed(agentid_may_reach(peer, tag.slot, tag.generation)).answer()
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn agentid_may_reach(alive: *const Alive, peer: *const Peer) -> u64 {
+extern "C" fn agentid_may_reach(peer: *const Peer, slot: u32, generation: u64) -> u64 {
     // SAFETY: the caller's own.
-    let (Some(alive), Some(peer)) = (unsafe { (alive.as_ref(), peer.as_ref()) }) else {
+    let Some(peer) = (unsafe { peer.as_ref() }) else {
         return Packed::of(Err(Refusal::Fault(Fault::AddressRead))).0;
     };
-    Packed::of(net::may_reach(&Live, alive, peer)).0
+    Packed::of(net::may_reach(&Live, &Tag::of_run(slot, generation), peer)).0
 }
 
 /// See [`Search::judge`].

@@ -132,7 +132,7 @@ impl Facts for Live {
     }
 
     #[inline(always)]
-    fn may_reach(&self, alive: &Alive, peer: &Peer) -> Answer {
-        apart::may_reach(alive, peer)
+    fn may_reach(&self, tag: &Tag, peer: &Peer) -> Answer {
+        apart::may_reach(tag, peer)
     }
 }

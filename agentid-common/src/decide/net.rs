@@ -1,7 +1,7 @@
 //! May a run use this peer, or this address of its own?
 
 use crate::{
-    decide::lifecycle::{Alive, Question, Scopes, ask_each},
+    decide::lifecycle::{Question, Scopes, alive, ask_each},
     facts::{Facts, Flow, Turn},
     net::{Address, PINS_EACH, Peer, PeerKey, Pins, PortKey, Verb},
     tag::Tag,
@@ -36,8 +36,9 @@ impl<F: Facts> Question for MayUse<'_, F> {
 
 /// May a packet of the run pass, as far as its addresses go?
 #[inline(always)]
-pub fn may_reach<F: Facts>(facts: &F, alive: &Alive, peer: &Peer) -> Answer {
-    alive.each(facts, &MayPass { facts, peer })
+pub fn may_reach<F: Facts>(facts: &F, tag: &Tag, peer: &Peer) -> Answer {
+    // No room but the stack: what the current task has is not the run's.
+    alive(facts, tag)?.each(facts, &MayPass { facts, peer })
 }
 
 /// May the packet pass, as far as its addresses go? Where it comes to is judged as taking a connection, and where it goes to
@@ -48,6 +49,9 @@ struct MayPass<'a, F> {
 }
 
 impl<F: Facts> Question for MayPass<'_, F> {
+    // The stack is short.
+    const BEFORE_LOOP: bool = false;
+
     #[inline(always)]
     fn ask(&self, scopes: &Scopes) -> Answer {
         let Self { facts, peer } = *self;

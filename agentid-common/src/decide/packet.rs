@@ -1,7 +1,6 @@
 //! May a packet of a run's socket pass?
 
 use crate::{
-    decide::lifecycle::alive,
     facts::Facts,
     net::{Address, Peer, Verb},
     tag::Tag,
@@ -56,10 +55,10 @@ pub fn may_pass<F: Facts>(
     packet: impl FnOnce() -> Packet,
 ) -> Answer {
     let mut peer = Peer { address: Address::ANY_V6, port: 0, protocol: 0, verb: Verb::Send };
-    match alive(facts, tag) {
-        Ok(alive) => match way(&mut peer) {
+    match facts.ascend(tag, None) {
+        Ok(()) => match way(&mut peer) {
             Way::Free | Way::Resolver => Ok(0),
-            Way::Judged => facts.may_reach(&alive, &peer),
+            Way::Judged => facts.may_reach(tag, &peer),
             Way::Detour => Err(Refusal::denied(Reason::SocketOption)),
             Way::Unread => Err(Refusal::Fault(Fault::AddressRead)),
         },
