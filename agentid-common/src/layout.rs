@@ -106,8 +106,8 @@ layouts! {
     PortKey as "PortKey" [8] { class: u32, verb: u8, protocol: u8, port: [u8; 2], }
     PortRule as "PortRule" [4] { rule: u16, deny: u16, }
     Pin as "Pin" [24] { until: u64, pattern: u64, class: u32, reserved: u32, }
-    Pins as "Pins" [96] { list: [Pin; PINS_EACH as usize], }
-    Asker as "Asker" [32] { generation: u64, slot: u32, reserved: u32, address: Address, }
+    Pins as "Pins" [120] { key: PeerKey, list: [Pin; PINS_EACH as usize], }
+    Asker as "Asker" [32] { generation: u64, slot: u32, at: u32, address: Address, }
     Header as "Header" [96] {
         time: u64, sequence: u64, generation: u64, invocation: InvocationId, slot: u32, kind: u32, hook: u32,
         verdict: u32, reason: u32, fault: u32, rule: u32, tgid: u32, tid: u32, uid: u32, comm: [u8; 16],

@@ -207,6 +207,8 @@ pub struct Pin {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pins {
+    /// Under which it stands, for those who read it while it is taken away.
+    pub key: PeerKey,
     pub list: [Pin; PINS_EACH as usize],
 }
 
@@ -216,7 +218,8 @@ pub struct Pins {
 pub struct Asker {
     pub generation: u64,
     pub slot: u32,
-    pub reserved: u32,
+    /// When, in seconds of `CLOCK_BOOTTIME`.
+    pub at: u32,
     /// From which address; the port says where this stands.
     pub address: Address,
 }

@@ -14,7 +14,7 @@ pub struct InvocationId(pub [u8; 16]);
 pub struct Tag {
     pub generation: u64,
     pub slot: u32,
-    /// [`COUNTED`] for tasks; [`LISTENS`] and [`ASKS`] for sockets.
+    /// [`COUNTED`] for tasks; [`LISTENS`], [`ASKS`] and [`ASKED`] for sockets.
     pub mark: u32,
     pub invocation: InvocationId,
 }
@@ -39,6 +39,10 @@ pub const COUNTED: u32 = 1;
 /// Bit of [`Tag::mark`] for a socket from which the daemon's resolver can be reached, as it was made in the daemon's network
 /// namespace. It stays.
 pub const ASKS: u32 = 4;
+
+/// Bit of [`Tag::mark`] for a socket of TCP that was let go to a server of names: it is the daemon's resolver that it has to
+/// get to. It stays.
+pub const ASKED: u32 = 8;
 
 /// Bit of [`Tag::mark`] for a socket that listens, and for one that was accepted: who is at the other end has come by
 /// himself.

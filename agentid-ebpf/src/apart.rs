@@ -42,20 +42,26 @@ extern "C" fn agentid_ascend(alive: *mut Alive, slot: u32, generation: u64) -> u
     }
 }
 
-/// See [`net::may_use`].
+/// See [`net::may_use`] and, for a conversation that stands, [`net::may_go_on_with`].
 #[inline(always)]
-pub fn may_use(tag: &Tag, peer: &Peer) -> Answer {
-    Packed(agentid_may_use(peer, tag.slot, tag.generation)).answer()
+pub fn may_use(tag: &Tag, peer: &Peer, stands: bool) -> Answer {
+    Packed(agentid_may_use(peer, tag.slot, tag.generation, u32::from(stands))).answer()
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn agentid_may_use(peer: *const Peer, slot: u32, generation: u64) -> u64 {
+extern "C" fn agentid_may_use(peer: *const Peer, slot: u32, generation: u64, stands: u32) -> u64 {
     // SAFETY: the caller's own.
     let Some(peer) = (unsafe { peer.as_ref() }) else {
         return Packed::of(Err(Refusal::Fault(Fault::AddressRead))).0;
     };
-    Packed::of(net::may_use(&Live, &Tag::of_run(slot, generation), peer)).0
+    let tag = Tag::of_run(slot, generation);
+    let answer = if stands == 0 {
+        net::may_use(&Live, &tag, peer)
+    } else {
+        net::may_go_on_with(&Live, &tag, peer)
+    };
+    Packed::of(answer).0
 }
 
 /// See [`net::may_reach`].

@@ -12,10 +12,11 @@
 
 use agentid_common::{
     net::{Address, Asker, DNS_PORT, Peer, TCP, UDP},
-    tag::{ASKS, Tag},
+    tag::{ASKED as ASKED_NAMES, ASKS, Tag},
 };
 use aya_ebpf::{
-    bindings::bpf_sock_addr, macros::cgroup_sock_addr, programs::sock_addr::SockAddrContext,
+    bindings::bpf_sock_addr, helpers::generated::bpf_ktime_get_boot_ns, macros::cgroup_sock_addr,
+    programs::sock_addr::SockAddrContext,
 };
 
 use crate::{
@@ -69,18 +70,29 @@ pub fn are_asked(sock: Sock, tag: &Tag, peer: &Peer) -> bool {
         return false;
     };
     // SAFETY: a value of socket storage lives as long as its socket.
-    let own = unsafe { &*own };
-    if own.mark & ASKS == 0 || !own.is_of_the_run_of(tag) {
-        return false;
+    let (marked, is_own) = unsafe { ((*own).mark & ASKS != 0, (*own).is_of_the_run_of(tag)) };
+    let asked = peer.asks_for_names() || peer.is_resolver(resolver());
+    let asked = asked && marked && is_own && is_granted_names(tag);
+    if asked && peer.protocol == TCP {
+        // Whatever becomes of the socket meanwhile, its packets get there or nowhere (`packet`).
+        socket::set(own, ASKED_NAMES);
     }
-    if peer.asks_for_names() { is_granted_names(tag) } else { peer.is_resolver(resolver()) }
+    asked
+}
+
+/// Whether this run may send something to the resolver.
+#[inline(always)]
+pub fn may_ask(tag: &Tag) -> bool {
+    tag.mark & ASKS != 0 && is_granted_names(tag)
 }
 
 /// Remembers who sends something to the resolver, for the daemon.
 #[inline(always)]
 pub fn note(tag: &Tag, protocol: u8, port: u16, address: Address) {
     if let Some(place) = ASKERS.get_ptr_mut(Asker::index(protocol, port)) {
-        let asker = Asker { generation: tag.generation, slot: tag.slot, reserved: 0, address };
+        // SAFETY: takes nothing and cannot fail.
+        let at = (unsafe { bpf_ktime_get_boot_ns() } / 1_000_000_000) as u32;
+        let asker = Asker { generation: tag.generation, slot: tag.slot, at, address };
         // SAFETY: an array's value never moves or goes away. The daemon compares all of it with what it knows.
         unsafe { *place = asker };
     }

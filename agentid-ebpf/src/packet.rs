@@ -20,9 +20,9 @@ use agentid_common::{
         packet::{Packet, Way, may_pass},
     },
     map::CANARY_SLOT,
-    net::{Address, DNS_PORT, ICMP, ICMPV6, Peer, TCP, UDP, Verb},
+    net::{Address, ICMP, ICMPV6, Peer, TCP, UDP, Verb},
     socket::AF_INET,
-    tag::{ASKS, LISTENS, Tag},
+    tag::{ASKED, Tag},
     verdict::{Hook, Verdict, settle},
 };
 use aya_ebpf::{
@@ -33,6 +33,9 @@ use aya_ebpf::{
 };
 
 use crate::{count, facts::Live, names, socket};
+
+/// The number of the loopback device in every network namespace (net/core/dev.c: `LOOPBACK_IFINDEX`).
+const LOOPBACK: u32 = 1;
 
 const DROP: i32 = 0;
 const PASS: i32 = 1;
@@ -87,7 +90,7 @@ fn check(hook: Hook, buffer: *mut __sk_buff) -> i32 {
 #[inline(always)]
 fn judge(hook: Hook, buffer: *const __sk_buff, sock: *const bpf_sock, tag: &Tag) -> i32 {
     let way = |peer: &mut Peer| match hook {
-        Hook::SkbEgress => going(buffer, sock, tag, peer),
+        Hook::SkbEgress => going(buffer, tag, peer),
         _ => coming(sock, peer),
     };
     let answer = may_pass(&Live, tag, way, || read(buffer, sock));
@@ -110,7 +113,7 @@ fn judge(hook: Hook, buffer: *const __sk_buff, sock: *const bpf_sock, tag: &Tag)
 
 /// Where a packet goes, by its own header.
 #[inline(always)]
-fn going(buffer: *const __sk_buff, sock: *const bpf_sock, tag: &Tag, peer: &mut Peer) -> Way {
+fn going(buffer: *const __sk_buff, tag: &Tag, peer: &mut Peer) -> Way {
     let mut head = [0_u8; 20];
     if !load(buffer, 0, &mut head) {
         return Way::Unread;
@@ -124,7 +127,7 @@ fn going(buffer: *const __sk_buff, sock: *const bpf_sock, tag: &Tag, peer: &mut 
                 return Way::Unread;
             }
             let from = Address::v4([head[12], head[13], head[14], head[15]]);
-            going_to(buffer, 20, sock, tag, from, peer)
+            going_to(buffer, 20, tag, from, peer)
         }
         6 => {
             peer.protocol = head[6];
@@ -132,7 +135,7 @@ fn going(buffer: *const __sk_buff, sock: *const bpf_sock, tag: &Tag, peer: &mut 
             if !load(buffer, 8, &mut from) || !load(buffer, 24, &mut peer.address.0) {
                 return Way::Unread;
             }
-            going_to(buffer, 40, sock, tag, Address::v6(from), peer)
+            going_to(buffer, 40, tag, Address::v6(from), peer)
         }
         _ => Way::Detour,
     }
@@ -143,21 +146,23 @@ fn going(buffer: *const __sk_buff, sock: *const bpf_sock, tag: &Tag, peer: &mut 
 fn going_to(
     buffer: *const __sk_buff,
     header: u32,
-    sock: *const bpf_sock,
     tag: &Tag,
     from: Address,
     peer: &mut Peer,
 ) -> Way {
     match peer.protocol {
-        // SAFETY: the verifier checks the layout.
-        TCP if !is_about_names(tag, u16::from_be(unsafe { (*sock).dst_port })) => Way::Free,
+        // Whom it was judged for, unless that was a server of names: then it is turned to the resolver (`names`), or else is
+        // judged here.
+        TCP if tag.mark & ASKED == 0 => Way::Free,
         TCP | UDP => {
             let mut ports = [0_u8; 4];
             if !load(buffer, header, &mut ports) {
                 return Way::Unread;
             }
             peer.port = u16::from_be_bytes([ports[2], ports[3]]);
-            if tag.mark & ASKS != 0 && peer.is_resolver(names::resolver()) {
+            // SAFETY: the verifier checks the layout.
+            let device = unsafe { (*buffer).ifindex };
+            if device == LOOPBACK && peer.is_resolver(names::resolver()) && names::may_ask(tag) {
                 let port = u16::from_be_bytes([ports[0], ports[1]]);
                 names::note(tag, peer.protocol, port, from);
                 return Way::Resolver;
@@ -170,13 +175,6 @@ fn going_to(
         }
         _ => Way::Detour,
     }
-}
-
-/// Whether a connection that the run has made is to the resolver, or should be: one to a server of names is turned to it
-/// (`names`), so that no packet goes there unless the rules grant that.
-#[inline(always)]
-fn is_about_names(tag: &Tag, port: u16) -> bool {
-    tag.mark & LISTENS == 0 && (port == DNS_PORT || port == names::resolver())
 }
 
 /// Where a packet comes to, if that is a listener.

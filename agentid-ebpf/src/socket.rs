@@ -1,6 +1,9 @@
 //! Who has made a socket? The only file that knows how a socket is tagged.
 
-use core::ffi::c_void;
+use core::{
+    ffi::c_void,
+    intrinsics::{AtomicOrdering, atomic_and, atomic_or},
+};
 
 use agentid_common::{
     tag::{ASKS, KEEPER_SLOT, LISTENS, Tag},
@@ -46,8 +49,7 @@ pub fn may_ask(sock: Sock) {
     if is_beside_the_daemon(sock)
         && let Some(own) = tag(sock.0.cast())
     {
-        // SAFETY: a value of socket storage lives as long as its socket.
-        unsafe { (*own).mark |= ASKS };
+        set(own, ASKS);
     }
 }
 
@@ -64,6 +66,19 @@ fn is_beside_the_daemon(sock: Sock) -> bool {
         })
 }
 
+/// Sets a bit of a socket's mark. Two threads may set one each.
+#[inline(always)]
+pub fn set(own: *mut Tag, bit: u32) {
+    // SAFETY: a value of socket storage lives as long as its socket.
+    unsafe { atomic_or::<u32, u32, { AtomicOrdering::SeqCst }>(&raw mut (*own).mark, bit) };
+}
+
+#[inline(always)]
+fn clear(own: *mut Tag, bit: u32) {
+    // SAFETY: as above.
+    unsafe { atomic_and::<u32, u32, { AtomicOrdering::SeqCst }>(&raw mut (*own).mark, !bit) };
+}
+
 /// Says that those at the other end come to this socket of a run, and to what is accepted from it.
 #[inline(always)]
 pub fn listens(sock: Sock, tag: &Tag) {
@@ -74,7 +89,7 @@ pub fn listens(sock: Sock, tag: &Tag) {
         unsafe {
             // The peers of what another run has made are judged.
             if (*own).is_of_the_run_of(tag) {
-                (*own).mark |= LISTENS;
+                set(own, LISTENS);
             }
         }
     }
@@ -86,8 +101,7 @@ pub fn calls(sock: Sock) {
     if !sock.is_null()
         && let Some(own) = tag(sock.0.cast())
     {
-        // SAFETY: a value of socket storage lives as long as its socket.
-        unsafe { (*own).mark &= ASKS };
+        clear(own, LISTENS);
     }
 }
 

@@ -17,9 +17,9 @@ use agentid_tests::{
         upstream::{address, alias},
         wait,
     },
-    step::{Outcome, Protocol, Question, Step, Transport},
+    step::{Act, By, Call, Outcome, Protocol, Question, Step, Transport},
 };
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use hickory_proto::rr::Record;
 use libc::{EACCES, ECONNREFUSED, EPERM};
 use nix::sched::{CloneFlags, unshare};
@@ -255,7 +255,7 @@ fn a_public_name_is_no_private_address() -> Result<()> {
     Ok(())
 }
 
-/// P2: an address can be used until its time and no longer, unless the run asks again.
+/// P2: an address can be used until its time and no longer, unless the run asks again. What stands then goes on.
 #[test]
 fn an_address_ends_with_its_time() -> Result<()> {
     let upstream = Upstream::start(records())?;
@@ -266,15 +266,15 @@ fn an_address_ends_with_its_time() -> Result<()> {
         let outcome = run.ask(&Step::Resolve(question("granted.example")))?;
         let Outcome::Named { longest, .. } = outcome else { panic!("{outcome:?}") };
         assert_eq!(longest, Some(2), "the run is told to ask again in time");
-        assert_eq!(reach(&mut run, "127.1.0.1:20000")?, 0);
+        let call = Step::Call { to: "127.1.0.1:20000".parse()?, protocol: Protocol::Tcp };
+        assert_eq!(run.errno(&call)?, 0);
         let address = Step::Connect { to: "127.1.0.1:20000".parse()?, protocol: Protocol::Udp };
         wait::until("the address has come to its time", wait::SOON, || {
             Ok((run.errno(&address)? == EACCES).then_some(()))
         })?;
         assert_eq!(reach(&mut run, "127.1.0.1:20000")?, EACCES);
-        wait::until("nothing of it is left", wait::SOON, || {
-            Ok((pins(&daemon)? == 0).then_some(()))
-        })?;
+        assert_eq!(run.errno(&Step::Say)?, 0, "a conversation that stands goes on");
+        assert!(!daemon.show_text(run.id())?.contains("granted.example"));
     }
     Ok(())
 }
@@ -385,16 +385,44 @@ fn only_runs_are_answered_by_the_daemon() -> Result<()> {
     datagrams.set_read_timeout(Some(wait::SOON))?;
     assert_eq!(datagrams.recv(&mut [0; 64])?, 18);
     // Who is no run is answered nothing at the daemon's own port.
-    let port = (1002..1010).find(|port| UdpSocket::bind(("127.0.0.1", *port)).is_err());
+    let port = resolver()?;
     let question = hickory_proto::op::Message::query().to_vec()?;
     let ours = UdpSocket::bind("127.0.0.1:0")?;
     ours.set_read_timeout(Some(wait::SOON))?;
-    ours.send_to(&question, ("127.0.0.1", port.unwrap_or_default()))?;
+    ours.send_to(&question, ("127.0.0.1", port))?;
     let mut room = [0; 512];
     let length = ours.recv(&mut room)?;
     let answer = hickory_proto::op::Message::from_vec(&room[..length])?;
     assert!(answer.answers.is_empty());
     assert_ne!(answer.metadata.response_code.low(), 0);
+    Ok(())
+}
+
+/// The port of the daemon's resolver.
+fn resolver() -> Result<u16> {
+    let taken = |port: &u16| UdpSocket::bind(("127.0.0.1", *port)).is_err();
+    (1002..1010).find(taken).context("the daemon has no resolver")
+}
+
+/// P6: the resolver's port is no run's, with the daemon or without.
+#[test]
+fn no_run_takes_the_place_of_the_daemon() -> Result<()> {
+    let upstream = Upstream::start(records())?;
+    let listening = NAMES.to_owned() + "[[net]]\non = [\"127.0.0.1:*\"]\nproto = [\"tcp\", \"udp\"]\nallow = [\"listen\"]\n";
+    let listening = policy("listening", &listening);
+    let mut daemon = daemon(&upstream, "", &[("listening", &listening)])?;
+    let mut run = Run::launch(&daemon, &Terms { policy: "listening", ..Terms::default() })?;
+    let port = resolver()?;
+    daemon.kill9()?;
+    let bind = |port: u16, kind| {
+        let at: SocketAddr = ([127, 0, 0, 1], port).into();
+        let make = Act::Make { family: libc::AF_INET, kind, protocol: 0, by: By::Call };
+        vec![Call { on: 0, what: make }, Call { on: 0, what: Act::Bind(at.into()) }]
+    };
+    for kind in [libc::SOCK_STREAM, libc::SOCK_DGRAM] {
+        assert_eq!(run.last_call(bind(port, kind))?, EPERM);
+        assert_eq!(run.last_call(bind(port + 100, kind))?, 0);
+    }
     Ok(())
 }
 
@@ -407,8 +435,11 @@ fn a_run_without_names_asks_nobody() -> Result<()> {
     for uid in USERS {
         let mut run = Run::of(&daemon, uid)?;
         for transport in Transport::ALL {
-            let asked = Step::Resolve(Question { transport, ..question("granted.example") });
-            assert_eq!(run.errno(&asked)?, EACCES, "uid {uid}: {transport:?}");
+            for server in [SERVER.parse()?, ([127, 0, 0, 1], resolver()?).into()] {
+                let asked = Question { server, transport, ..question("granted.example") };
+                let errno = run.errno(&Step::Resolve(asked))?;
+                assert_eq!(errno, EACCES, "uid {uid}: {transport:?} {server}");
+            }
         }
     }
     assert_eq!(upstream.heard(), [""; 0]);
@@ -525,7 +556,7 @@ fn a_port_that_is_taken_is_left_alone() -> Result<()> {
     let all = (1003..1010).map(|port| UdpSocket::bind(("127.0.0.1", port)));
     let all = all.collect::<std::io::Result<Vec<_>>>()?;
     let said = daemon.scene().refused_start()?;
-    assert!(said.contains("no port from 1002 to 1009 is free"), "{said}");
+    assert!(said.contains("at a port from 1002 to 1009"), "{said}");
     drop(all);
     daemon.start_again()?;
     assert_eq!(resolve(&mut run, question("granted.example"))?.1, [ip("127.1.0.1")]);

@@ -12,9 +12,9 @@ use crate::{shell, wire};
 
 const SUITE: &str = "trixie";
 /// Renamed when the list below or the recipe changes, so that the disk is made anew.
-const DISK: &str = "debian-trixie-1";
+const DISK: &str = "debian-trixie-2";
 const PACKAGES: &str = "systemd-sysv,dbus,bash,python3,git,curl,iproute2,procps,ca-certificates,\
-                        openssh-client,less,vim-tiny,strace";
+                        openssh-client,less,vim-tiny,strace,openssl,knot,bind9-dnsutils,nodejs";
 const SIZE: &str = "3G";
 /// Without the first three systemd waits 90 s for a serial device that no udev
 /// announces; the rest wants modules or a network that the guest has not.

@@ -11,12 +11,19 @@ use crate::{
 /// May this run, and every run above it, use the peer or the address so?
 #[inline(always)]
 pub fn may_use<F: Facts>(facts: &F, tag: &Tag, peer: &Peer) -> Answer {
-    ask_each(facts, tag, &MayUse { facts, peer })
+    ask_each(facts, tag, &MayUse { facts, peer, stands: false })
+}
+
+/// The same of a conversation that stands: a name that has led to the peer before need not do so any more.
+#[inline(always)]
+pub fn may_go_on_with<F: Facts>(facts: &F, tag: &Tag, peer: &Peer) -> Answer {
+    ask_each(facts, tag, &MayUse { facts, peer, stands: true })
 }
 
 struct MayUse<'a, F> {
     facts: &'a F,
     peer: &'a Peer,
+    stands: bool,
 }
 
 impl<F: Facts> Question for MayUse<'_, F> {
@@ -25,10 +32,10 @@ impl<F: Facts> Question for MayUse<'_, F> {
 
     #[inline(always)]
     fn ask(&self, scopes: &Scopes) -> Answer {
-        let rule = rules_allow(self.facts, scopes, self.peer)?;
+        let rule = rules_allow(self.facts, scopes, self.peer, self.stands)?;
         if self.peer.takes_ipv4_too() {
             let ipv4 = Peer { address: Address::ANY_V4, ..*self.peer };
-            rules_allow(self.facts, scopes, &ipv4)?;
+            rules_allow(self.facts, scopes, &ipv4, false)?;
         }
         Ok(rule)
     }
@@ -56,20 +63,22 @@ impl<F: Facts> Question for MayPass<'_, F> {
     fn ask(&self, scopes: &Scopes) -> Answer {
         let Self { facts, peer } = *self;
         if peer.verb.is_local() {
-            return MayUse { facts, peer }.ask(scopes);
+            return MayUse { facts, peer, stands: false }.ask(scopes);
         }
-        rules_allow(facts, scopes, peer)
-            .or_else(|_| rules_allow(facts, scopes, &Peer { verb: Verb::Connect, ..*peer }))
+        rules_allow(facts, scopes, peer, false).or_else(|_| {
+            let peer = Peer { verb: Verb::Connect, ..*peer };
+            rules_allow(facts, scopes, &peer, false)
+        })
     }
 }
 
 /// Rules that name addresses come first. Where they say nothing, a name that stands for the address may.
 #[inline(always)]
-fn rules_allow<F: Facts>(facts: &F, scopes: &Scopes, peer: &Peer) -> Answer {
+fn rules_allow<F: Facts>(facts: &F, scopes: &Scopes, peer: &Peer, stands: bool) -> Answer {
     let answer = by_address(facts, scopes, peer);
     match answer {
         Err(Refusal::Denied { reason: Reason::NoRule, .. }) if !peer.verb.is_local() => {
-            by_name(facts, scopes, peer)
+            by_name(facts, scopes, peer, stands)
         }
         _ => answer,
     }
@@ -100,15 +109,18 @@ fn of_class<F: Facts>(facts: &F, class: u32, peer: &Peer) -> Answer {
 
 /// Of several names that stand for one address, one that denies the port beats those that allow it.
 #[inline(always)]
-fn by_name<F: Facts>(facts: &F, scopes: &Scopes, peer: &Peer) -> Answer {
+fn by_name<F: Facts>(facts: &F, scopes: &Scopes, peer: &Peer, stands: bool) -> Answer {
     let key = PeerKey { scope: scopes.params, address: peer.address };
     let Some(pins) = facts.pins(&key) else {
         return Err(Refusal::denied(Reason::NoRule));
     };
     let answer = Err(Refusal::denied(Reason::NoRule));
-    let mut named = Named { facts, pins, peer, now: facts.now(), answer };
+    let now = if stands { 0 } else { facts.now() };
+    let mut named = Named { facts, pins, peer, now, answer };
     facts.repeat(PINS_EACH, &mut named)?;
-    named.answer
+    let answer = named.answer;
+    // Its place may have been given to another run's address while it was read.
+    if pins.key == key { answer } else { Err(Refusal::denied(Reason::NoRule)) }
 }
 
 /// The names of one address, one after the other.

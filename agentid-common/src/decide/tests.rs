@@ -19,7 +19,7 @@ use crate::{
     decide::{
         file::{Search, may_access},
         lifecycle::{OnStack, Scopes, alive, may_go_on, standing},
-        net::may_use,
+        net::{may_go_on_with, may_use},
         packet::{Packet, Way, may_pass},
         unix::{self, may_talk},
     },

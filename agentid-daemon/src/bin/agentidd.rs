@@ -185,7 +185,7 @@ fn serve(settings: &Settings, options: &Options) -> Result<(), Failure> {
 }
 
 fn no_port(source: io::Error) -> Failure {
-    format!("listen for the names that runs ask for: no port from 1002 to 1009 is free: {source}").into()
+    format!("listen for the names that runs ask for, at a port from 1002 to 1009: {source}").into()
 }
 
 /// Ready when the service manager or an operator wants the daemon to go.

@@ -10,7 +10,9 @@ use crate::policy::{Effect, Host, NetRule, Prefix};
 /// Blocks of addresses that are not on the public network (IANA's registries of special-purpose addresses; RFC 6890), among
 /// them the forms of IPv6 that carry an IPv4 address. A name does not stand for one of them unless its rule says so: an
 /// answer of somebody else's server must not lead into the host's own networks.
-const SPECIAL: [(&str, u8); 24] = [
+const SPECIAL: [(&str, u8); 25] = [
+    // The metadata service of a cloud, at an address like others.
+    ("::ffff:168.63.129.16", 128),
     ("::ffff:0.0.0.0", 104),
     ("::ffff:10.0.0.0", 104),
     ("::ffff:100.64.0.0", 106),
@@ -96,7 +98,9 @@ impl Hosts {
 
     /// What is said of this name, which is in lower case and has no dot at its end. The narrowest pattern has it all.
     pub fn find(&self, name: &str) -> Option<&HostRules> {
-        Host::around(name).find_map(|host| self.0.get(&host))
+        // A label that has a dot in it is written with a backslash, and is no name of a host.
+        let plain = !name.contains('\\');
+        Host::around(name).find_map(|host| self.0.get(&host)).filter(|_| plain)
     }
 
     /// The pattern of this hash.

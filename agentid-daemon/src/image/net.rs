@@ -8,7 +8,7 @@ use crate::policy::{Effect, Host, Named, NetRule, Prefix, Side, Target};
 
 /// Blocks of peers that a wider block does not grant, because they lead elsewhere than their neighbours: one has to name them,
 /// or a part of them. A denial covers them all the same.
-const APART: [(&str, u8); 17] = [
+const APART: [(&str, u8); 18] = [
     // The whole of IPv4, within IPv6. Of a run's own addresses this one alone stands apart: who may listen on all
     // addresses may listen on each.
     ("::ffff:0:0", 96),
@@ -18,10 +18,11 @@ const APART: [(&str, u8); 17] = [
     // Loopback: what listens there trusts its neighbours.
     ("::ffff:127.0.0.0", 104),
     ("::1", 128),
-    // Link-local, among them the metadata services of clouds; and one of those that lies elsewhere.
+    // Link-local, among them the metadata services of clouds; and two of those that lie elsewhere.
     ("::ffff:169.254.0.0", 112),
     ("fe80::", 10),
     ("fd00:ec2::254", 128),
+    ("::ffff:168.63.129.16", 128),
     // Multicast and broadcast.
     ("::ffff:224.0.0.0", 100),
     ("::ffff:255.255.255.255", 128),

@@ -52,10 +52,10 @@ pub struct Ask {
 pub enum Verdict {
     /// It is, for this run.
     Granted(uuid::Uuid),
-    /// The run's rules do not grant the name.
-    Denied,
-    /// The run has asked too often.
-    Limited,
+    /// The rules of this run do not grant the name.
+    Denied(uuid::Uuid),
+    /// This run has asked too often.
+    Limited(uuid::Uuid),
     /// No run that lives has asked.
     Nobody,
 }

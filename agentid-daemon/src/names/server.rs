@@ -1,10 +1,11 @@
 //! Answers questions for names at the loopback addresses, for runs alone.
 
 use std::{
+    collections::BTreeMap,
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     ops::RangeInclusive,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -36,10 +37,16 @@ use super::{
 const PORTS: RangeInclusive<u16> = 1002..=1009;
 /// How long a connection may say nothing, and how long it may take to read an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a connection may take to ask its first question.
+const FIRST: Duration = Duration::from_secs(2);
 /// Connections at a time, of all runs; those that come while there are as many are closed.
-const CONNECTIONS: usize = 128;
+const CONNECTIONS: usize = 512;
+/// Questions in one connection; a program that has more makes another.
+const QUESTIONS: usize = 64;
 /// Questions that are worked on at a time; of more nothing is heard.
-const AT_ONCE: usize = 512;
+const AT_ONCE: usize = 2048;
+/// Questions of one run that wait for the host's servers at a time.
+const EACH: u32 = 32;
 /// Longest question over UDP, in bytes.
 const LONGEST: usize = 4096;
 /// Bytes of an answer over UDP: what every resolver takes, and what none of ours is given.
@@ -92,7 +99,7 @@ impl Server {
     /// Answers for as long as the daemon lives.
     pub async fn serve(self, upstream: Upstream, requests: mpsc::Sender<Request>) {
         let questions = Arc::new(Semaphore::new(AT_ONCE));
-        let handler = Arc::new(Handler { upstream, requests, questions });
+        let handler = Arc::new(Handler { upstream, requests, questions, runs: Runs::default() });
         let connections = Arc::new(Semaphore::new(CONNECTIONS));
         let mut sockets = JoinSet::new();
         for socket in self.datagrams {
@@ -160,8 +167,9 @@ async fn connected(listener: TcpListener, handler: Arc<Handler>, connections: Ar
 
 /// One question after the other (RFC 7766 section 8: two bytes of length before each message).
 async fn converse(mut stream: TcpStream, from: SocketAddr, handler: &Handler) -> io::Result<()> {
-    loop {
-        let length = timeout(PATIENCE, stream.read_u16()).await??;
+    for number in 0..QUESTIONS {
+        let patience = if number == 0 { FIRST } else { PATIENCE };
+        let length = timeout(patience, stream.read_u16()).await??;
         let mut bytes = vec![0; usize::from(length)];
         timeout(PATIENCE, stream.read_exact(&mut bytes)).await??;
         let Some(question) = read(&bytes) else { return Ok(()) };
@@ -173,7 +181,12 @@ async fn converse(mut stream: TcpStream, from: SocketAddr, handler: &Handler) ->
         let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_be_bytes();
         bytes.splice(..0, length);
         timeout(PATIENCE, stream.write_all(&bytes)).await??;
+        if answer.metadata.response_code == ResponseCode::Refused {
+            // Nobody's, or one that asks too much.
+            return Ok(());
+        }
     }
+    Ok(())
 }
 
 /// A message that asks; what is no message, or answers, gets no answer.
@@ -200,6 +213,42 @@ struct Handler {
     upstream: Upstream,
     requests: mpsc::Sender<Request>,
     questions: Arc<Semaphore>,
+    runs: Runs,
+}
+
+/// How many questions of each run are under way.
+#[derive(Debug, Default)]
+struct Runs(Mutex<BTreeMap<uuid::Uuid, u32>>);
+
+impl Runs {
+    /// One more, unless there are enough.
+    fn take(&self, run: uuid::Uuid) -> Option<Turn<'_>> {
+        let mut runs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = runs.entry(run).or_default();
+        if *count >= EACH {
+            return None;
+        }
+        *count += 1;
+        Some(Turn { runs: self, run })
+    }
+}
+
+/// One question that is under way.
+struct Turn<'a> {
+    runs: &'a Runs,
+    run: uuid::Uuid,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut runs = self.runs.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = runs.get_mut(&self.run) {
+            *count -= 1;
+            if *count == 0 {
+                runs.remove(&self.run);
+            }
+        }
+    }
 }
 
 /// An answer, before it is a message.
@@ -281,11 +330,11 @@ impl Handler {
         let run = match self.ask(query, &name, protocol, from).await {
             Some(Verdict::Granted(run)) => run,
             // To the run it is a name that does not exist, which is what programs know how to take.
-            Some(Verdict::Denied) => {
+            Some(Verdict::Denied(_)) => {
                 let text = "no rule of the run's policy grants this name";
                 return Reply::refusing(ResponseCode::NXDomain, extended::PROHIBITED, text);
             }
-            Some(Verdict::Limited) => {
+            Some(Verdict::Limited(_)) => {
                 return Reply::refusing(ResponseCode::Refused, extended::OTHER, "too many questions");
             }
             Some(Verdict::Nobody) => {
@@ -297,7 +346,10 @@ impl Handler {
         let asked = Asked {
             query: query.clone(),
             dnssec_ok: question.edns.as_ref().is_some_and(|edns| edns.flags().dnssec_ok),
-            checking_disabled: question.metadata.checking_disabled,
+        };
+        // Servers that do not answer hold up this run and no other.
+        let Some(_turn) = self.runs.take(run) else {
+            return Reply::failed(extended::OTHER, "too many questions at once");
         };
         match self.upstream.ask(&asked).await {
             Ok(message) => self.pass_on(run, name, query, message).await,

@@ -1,23 +1,26 @@
 //! Which addresses stand for which names, for which run, and until when.
 //!
 //! The kernel's tables are made from this. It is kept in memory alone: a daemon that is started again finds the addresses in
-//! those tables, under the patterns that had granted their names.
+//! those tables, under the patterns that had granted their names. What has come to its time stays, for conversations that
+//! stand, until the run ends or the room is needed.
 
 use std::collections::BTreeMap;
 
-use agentid_common::net::{Address, PINS_EACH, Pin, Pins};
+use agentid_common::net::{Address, PINS_EACH, PeerKey, Pin, Pins};
 use uuid::Uuid;
 
 use crate::image::Hosts;
 
 /// Most addresses of one run at a time.
-pub const MOST: usize = 2048;
+pub const MOST: usize = 512;
 
 /// A name and one of its addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The name that was asked for; after a restart of the daemon, the pattern of the policy that means it.
+    /// The name that was asked for last; after a restart of the daemon, the pattern of the policy that means it.
     pub name: String,
+    /// Hash of the pattern, of which an address has one answer: all names of a pattern say the same.
+    pub pattern: u64,
     /// In nanoseconds of `CLOCK_BOOTTIME`.
     pub until: u64,
 }
@@ -29,18 +32,47 @@ pub struct Pinned {
 }
 
 impl Pinned {
-    /// Notes an answer. False when the run has too many addresses.
-    pub fn add(&mut self, run: Uuid, address: Address, answer: Answer) -> bool {
+    /// Whether the run can have these addresses beside those that it has, after it has given up some that have come to their
+    /// time; these are told.
+    pub fn make_room(
+        &mut self,
+        run: Uuid,
+        more: &[Address],
+        now: u64,
+    ) -> Result<Vec<Address>, Full> {
         let addresses = self.runs.entry(run).or_default();
-        if addresses.len() >= MOST && !addresses.contains_key(&address) {
-            return false;
+        let new = more.iter().filter(|address| !addresses.contains_key(address)).count();
+        let excess = (addresses.len() + new).saturating_sub(MOST);
+        if excess == 0 {
+            return Ok(Vec::new());
         }
-        let answers = addresses.entry(address).or_default();
-        match answers.iter_mut().find(|known| known.name == answer.name) {
-            Some(known) => known.until = known.until.max(answer.until),
+        let last = |answers: &[Answer]| answers.iter().map(|it| it.until).max().unwrap_or(0);
+        let mut past: Vec<(u64, Address)> = addresses
+            .iter()
+            .map(|(address, answers)| (last(answers), *address))
+            .filter(|(until, address)| *until <= now && !more.contains(address))
+            .collect();
+        if past.len() < excess {
+            return Err(Full);
+        }
+        past.sort_unstable();
+        let past: Vec<Address> = past.into_iter().take(excess).map(|(_, address)| address).collect();
+        for address in &past {
+            addresses.remove(address);
+        }
+        Ok(past)
+    }
+
+    /// Notes an answer.
+    pub fn add(&mut self, run: Uuid, address: Address, answer: Answer) {
+        let answers = self.runs.entry(run).or_default().entry(address).or_default();
+        match answers.iter_mut().find(|known| known.pattern == answer.pattern) {
+            Some(known) => {
+                known.until = known.until.max(answer.until);
+                known.name = answer.name;
+            }
             None => answers.push(answer),
         }
-        true
     }
 
     /// The answers of a run by address.
@@ -54,56 +86,87 @@ impl Pinned {
         self.runs.get(&run).into_iter().flat_map(BTreeMap::keys).copied().collect()
     }
 
-    /// What the kernel's table has to say of an address; nothing when no name stands for it any more.
-    pub fn pins(&self, run: Uuid, address: Address, hosts: &Hosts) -> Option<Pins> {
-        let answers = self.runs.get(&run)?.get(&address)?;
+    /// What the kernel's table has to say of an address under this key; nothing when no name stands for it.
+    pub fn pins(&self, run: Uuid, key: PeerKey, hosts: &Hosts) -> Option<Pins> {
+        let answers = self.runs.get(&run)?.get(&key.address)?;
         let mut pins: Vec<Pin> = answers
             .iter()
             .filter_map(|answer| {
-                let rules = hosts.find(&answer.name)?;
-                let Answer { until, .. } = *answer;
-                Some(Pin { until, pattern: rules.pattern, class: rules.class, reserved: 0 })
+                let class = hosts.by_pattern(answer.pattern)?.class;
+                Some(Pin { until: answer.until, pattern: answer.pattern, class, reserved: 0 })
             })
             .collect();
-        // Names of one pattern say the same.
-        pins.sort_by_key(|pin| (pin.class, std::cmp::Reverse(pin.until)));
-        pins.dedup_by_key(|pin| pin.class);
         pins.sort_by_key(|pin| std::cmp::Reverse(pin.until));
-        let mut list = Pins::default();
+        let mut list = Pins { key, ..Pins::default() };
         for (place, pin) in list.list.iter_mut().take(PINS_EACH as usize).zip(&pins) {
             *place = *pin;
         }
         (!pins.is_empty()).then_some(list)
     }
 
-    /// Forgets what these rules do not grant.
-    pub fn keep_granted(&mut self, run: Uuid, hosts: &Hosts) {
+    /// Has the answers be those of other rules, and forgets what these do not grant.
+    pub fn rebase(&mut self, run: Uuid, hosts: &Hosts) {
         let Some(addresses) = self.runs.get_mut(&run) else { return };
         for answers in addresses.values_mut() {
-            answers.retain(|it| hosts.find(&it.name).is_some_and(|rules| rules.allows.is_some()));
+            answers.retain_mut(|answer| {
+                // After a restart of the daemon what is known is a pattern.
+                let rules = hosts.find(&answer.name).or_else(|| hosts.by_pattern(answer.pattern));
+                let rules = rules.filter(|rules| rules.allows.is_some());
+                if let Some(rules) = rules {
+                    answer.pattern = rules.pattern;
+                }
+                rules.is_some()
+            });
         }
         addresses.retain(|_, answers| !answers.is_empty());
-    }
-
-    /// Forgets what has come to its time, and says whose addresses have become others.
-    pub fn expire(&mut self, now: u64) -> Vec<(Uuid, Address)> {
-        let mut changed = Vec::new();
-        for (run, addresses) in &mut self.runs {
-            for (address, answers) in addresses.iter_mut() {
-                let before = answers.len();
-                answers.retain(|answer| answer.until > now);
-                if answers.len() < before {
-                    changed.push((*run, *address));
-                }
-            }
-            addresses.retain(|_, answers| !answers.is_empty());
-        }
-        self.runs.retain(|_, addresses| !addresses.is_empty());
-        changed
     }
 
     /// Forgets a run, and says which addresses it had.
     pub fn forget(&mut self, run: Uuid) -> Vec<Address> {
         self.runs.remove(&run).into_iter().flat_map(BTreeMap::into_keys).collect()
+    }
+}
+
+/// The run has as many addresses as one may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RUN: Uuid = Uuid::from_u128(7);
+
+    fn address(number: usize) -> Address {
+        Address::v4(u32::try_from(number).unwrap().to_be_bytes())
+    }
+
+    fn answer(pattern: u64, until: u64) -> Answer {
+        Answer { name: format!("n{pattern}.example"), pattern, until }
+    }
+
+    #[test]
+    fn an_address_has_one_answer_of_each_pattern() {
+        let mut pinned = Pinned::default();
+        pinned.add(RUN, address(1), answer(1, 10));
+        pinned.add(RUN, address(1), Answer { name: "other.example".into(), ..answer(1, 5) });
+        pinned.add(RUN, address(1), answer(2, 20));
+        let answers: Vec<_> = pinned.of(RUN).map(|(_, it)| (it.name.as_str(), it.until)).collect();
+        assert_eq!(answers, [("other.example", 10), ("n2.example", 20)]);
+        assert_eq!(pinned.forget(RUN), [address(1)]);
+        assert_eq!(pinned.of(RUN).count(), 0);
+    }
+
+    #[test]
+    fn room_is_made_by_what_has_come_to_its_time_and_by_nothing_else() {
+        let mut pinned = Pinned::default();
+        for number in 0..MOST {
+            pinned.add(RUN, address(number), answer(1, 10 + number as u64));
+        }
+        assert_eq!(pinned.make_room(RUN, &[address(3)], 0), Ok(vec![]));
+        assert_eq!(pinned.make_room(RUN, &[address(MOST)], 9), Err(Full));
+        let more = [address(0), address(MOST), address(MOST + 1)];
+        assert_eq!(pinned.make_room(RUN, &more, 12), Ok(vec![address(1), address(2)]));
+        assert_eq!(pinned.addresses(RUN).len(), MOST - 2);
     }
 }

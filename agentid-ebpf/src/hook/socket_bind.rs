@@ -14,7 +14,8 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 use super::socket_connect::judge;
 use crate::{
     kfield::{SockAddr, Socket},
-    object::peer,
+    names,
+    object::peer::{self, Asked},
     settle::Allowed,
     subject,
 };
@@ -22,6 +23,10 @@ use crate::{
 #[lsm(hook = "socket_bind")]
 pub fn socket_bind(ctx: LsmContext) -> i32 {
     let Some(tag) = subject::run() else { return 0 };
-    let sight = peer::of_bind(Socket(ctx.arg(0)), SockAddr(ctx.arg(1)), ctx.arg(2));
+    let mut sight = peer::of_bind(Socket(ctx.arg(0)), SockAddr(ctx.arg(1)), ctx.arg(2));
+    // The port of the daemon's resolver stays its own while no daemon is there.
+    if sight.asked == Asked::Peer && sight.body.port == names::resolver() {
+        sight.asked = Asked::Guarded;
+    }
     judge(Hook::SocketBind, Allowed::Recorded, tag, sight)
 }

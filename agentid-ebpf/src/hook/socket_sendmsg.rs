@@ -22,7 +22,7 @@ use crate::{
     kfield::{Message, Socket},
     object::peer,
     settle::Allowed,
-    subject,
+    socket, subject,
 };
 
 #[lsm(hook = "socket_sendmsg")]
@@ -32,6 +32,11 @@ pub fn socket_sendmsg(ctx: LsmContext) -> i32 {
     if socket.file().is_null() {
         return 0;
     }
-    let sight = peer::of_message(socket, Message(ctx.arg(1)), tag);
-    judge(Hook::SocketSendmsg, Allowed::Counted, tag, sight)
+    let message = Message(ctx.arg(1));
+    let sight = peer::of_message(socket, message, tag);
+    let errno = judge(Hook::SocketSendmsg, Allowed::Counted, tag, sight);
+    if errno == 0 && peer::connects(message) {
+        socket::calls(socket.sock());
+    }
+    errno
 }

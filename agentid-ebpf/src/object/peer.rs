@@ -60,6 +60,8 @@ pub enum Asked {
     Kind,
     /// Something by which the message would get elsewhere.
     Denied,
+    /// What is the daemon's.
+    Guarded,
     /// What cannot be read.
     Unread,
     /// The kernel refused the loop.
@@ -71,12 +73,14 @@ pub struct Sight {
     pub body: PeerBody,
     pub verb: Verb,
     pub asked: Asked,
+    /// The socket is connected to that peer already.
+    pub stands: bool,
 }
 
 impl Sight {
     #[inline(always)]
     fn new(verb: Verb) -> Self {
-        Self { body: PeerBody::default(), verb, asked: Asked::Unread }
+        Self { body: PeerBody::default(), verb, asked: Asked::Unread, stands: false }
     }
 
     #[inline(always)]
@@ -110,6 +114,7 @@ impl Sight {
             Asked::Family => Err(Refusal::denied(Reason::AddressFamily)),
             Asked::Kind => Err(Refusal::denied(Reason::Protocol)),
             Asked::Denied => Err(Refusal::denied(Reason::SocketOption)),
+            Asked::Guarded => Err(Refusal::denied(Reason::Guarded)),
             Asked::Unread => Err(Refusal::Fault(Fault::AddressRead)),
             Asked::Unlooped => Err(Refusal::Fault(Fault::Loop)),
         }
@@ -243,6 +248,7 @@ pub fn of_message(socket: Socket, message: Message, tag: &Tag) -> Sight {
     if named && protocol != Transport::Tcp {
         sight.verb = Verb::Send;
     }
+    sight.stands = !named && protocol == Transport::Tcp;
     let asked = if !named && socket::was_called(sock, tag) {
         Asked::Nobody
     } else if !named {
@@ -257,6 +263,12 @@ pub fn of_message(socket: Socket, message: Message, tag: &Tag) -> Sight {
     let sight = sight.asking(asked).with_names(sock, tag);
     let asked = ancillary::with_what_travels(message, sight.asked);
     sight.asking(asked)
+}
+
+/// Whether a socket of TCP is connected by this message.
+#[inline(always)]
+pub fn connects(message: Message) -> bool {
+    message.name() != 0 && message.flags() & MSG_FASTOPEN != 0
 }
 
 #[inline(always)]

@@ -87,6 +87,7 @@ fn run_boot(common: &Common<'_>, job: &Job) -> Result<Tally> {
     let mut command = vec![IN_GUEST.to_owned()];
     command.extend(super::arguments(&job.tests));
     let mut guest = Guest::bare(job.kernel.clone(), command);
+    guest.root = job.boot.root;
     guest.append = job.boot.append.to_owned();
     guest.modules = job.boot.load.iter().map(|&name| name.to_owned()).collect();
     guest.added.push(Added::new(common.suite, IN_GUEST));

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
+use crate::guest::Root;
 use crate::shell;
 
 /// A way to boot a guest, and the modules of the suite that run in it.
@@ -16,20 +17,22 @@ pub struct Boot {
     pub append: &'static str,
     /// Kernel modules to load first, in load order.
     pub load: &'static [&'static str],
+    pub root: Root,
 }
 
 /// Tests outside these modules share [`DEFAULT`]. Long ones are a boot of their own, for boots run side by side.
-static BOOTS: [Boot; 5] = [
+static BOOTS: [Boot; 6] = [
     Boot { name: "long", modules: LONG, ..PLAIN },
     Boot { name: "nobpf", modules: &["boot_nobpf"], append: "lsm=landlock,yama", ..PLAIN },
     Boot { name: "nocx16", modules: &["boot_nocx16"], append: "clearcpuid=cx16", ..PLAIN },
     Boot { name: "preempt_full", modules: &["boot_preempt_full"], append: "preempt=full", ..PLAIN },
+    Boot { name: "debian", modules: &["boot_debian"], root: Root::Debian, ..PLAIN },
     Boot { name: "overlay", modules: &["boot_overlay"], load: &["overlay"], ..PLAIN },
 ];
 const LONG: &[&str] = &["many", "metrics", "preemption", "rename_race", "storm"];
 pub static DEFAULT: Boot = Boot { name: "default", ..PLAIN };
 /// Nothing out of the ordinary.
-const PLAIN: Boot = Boot { name: "", modules: &[], append: "", load: &[] };
+const PLAIN: Boot = Boot { name: "", modules: &[], append: "", load: &[], root: Root::Mini };
 /// Modules with this prefix must be in the table.
 const SPECIAL: &str = "boot_";
 
@@ -51,7 +54,7 @@ pub fn plan(names: &[String], filter: Option<&str>) -> Result<Vec<(&'static Boot
     if let Some(stranger) = modules.iter().find(|module| !known(module)) {
         bail!("no boot for the tests in {stranger}: give it one in xtask/src/suite/plan.rs");
     }
-    let wanted = |name: &&String| filter.is_none_or(|filter| name.contains(filter));
+    let wanted = |name: &&String| filter.is_none_or(|filter| filter.split(',').any(|one| name.contains(one)));
     let is_in = |name: &str, boot: &Boot| name.split("::").any(|part| boot.modules.contains(&part));
     let mut plan = Vec::new();
     for boot in std::iter::once(&DEFAULT).chain(&BOOTS) {

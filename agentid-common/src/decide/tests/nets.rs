@@ -72,9 +72,10 @@ fn name(tables: &mut Tables, class: u32, rule: PortRule) -> Pin {
 
 /// Has these names stand for the peer's address, for the run whose parameters have this scope.
 fn pin(tables: &mut Tables, scope: u64, pins: &[Pin]) {
-    let mut list = Pins::default();
+    let key = PeerKey { scope, address: PEER.address };
+    let mut list = Pins { key, ..Pins::default() };
     list.list[..pins.len()].copy_from_slice(pins);
-    tables.pins.insert(PeerKey { scope, address: PEER.address }, list);
+    tables.pins.insert(key, list);
 }
 
 const ALLOW: PortRule = PortRule { rule: 6, deny: 0 };
@@ -145,4 +146,26 @@ fn a_run_below_another_needs_the_name_from_both() {
     assert_eq!(may_use(&tables, &TAG, &PEER), refused(Reason::NoRule));
     pin(&mut tables, PARAMS + u64::from(SLOT) + 1, &[granted]);
     assert_eq!(may_use(&tables, &TAG, &PEER), Ok(6));
+}
+
+#[test]
+fn a_conversation_that_stands_outlives_its_name() {
+    let mut tables = tables();
+    let granted = name(&mut tables, 9, ALLOW);
+    assert_eq!(may_go_on_with(&tables, &TAG, &PEER), refused(Reason::NoRule));
+    pin(&mut tables, PARAMS, &[Pin { until: 1, ..granted }]);
+    assert_eq!(may_use(&tables, &TAG, &PEER), refused(Reason::NoRule));
+    assert_eq!(may_go_on_with(&tables, &TAG, &PEER), Ok(6));
+    tables.run().state = State::REVOKED;
+    assert_eq!(may_go_on_with(&tables, &TAG, &PEER), refused(Reason::Revoked));
+}
+
+#[test]
+fn what_is_another_addresss_by_now_says_nothing() {
+    let mut tables = tables();
+    let granted = name(&mut tables, 9, ALLOW);
+    pin(&mut tables, PARAMS, &[granted]);
+    let key = PeerKey { scope: PARAMS, address: PEER.address };
+    tables.pins.get_mut(&key).unwrap().key.scope = PARAMS + 1;
+    assert_eq!(may_use(&tables, &TAG, &PEER), refused(Reason::NoRule));
 }

@@ -280,7 +280,6 @@ impl Supervisor {
         if !self.stopping.is_empty() || self.ticks.is_multiple_of(RECONCILE) {
             self.reconcile();
         }
-        self.expire_names();
         self.retire();
         self.collect();
         self.settle_demand();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use agentid_common::net::{Address, PeerKey};
-use tracing::{error, warn};
+use tracing::{debug, error};
 use uuid::Uuid;
 
 use super::{Supervisor, launch::chain};
@@ -24,7 +24,11 @@ use crate::{
 
 /// Questions of one run at once, and in each second after that. More than a build asks, less than it takes to carry much
 /// out of the host in names.
-const QUESTIONS: (u32, u32) = (500, 50);
+const QUESTIONS: (u32, u32) = (300, 20);
+/// Most addresses in one answer; of more the first are told.
+const ADDRESSES: usize = 256;
+/// How long after a question was sent it is taken for that of the run that sent it, in seconds.
+const FRESH: u64 = 5;
 /// Records of one run's names in the same way; what is left out is counted in the next one.
 const RECORDS: (u32, u32) = (200, 5);
 
@@ -72,8 +76,8 @@ impl Supervisor {
         let verdict = self.verdict(&ask);
         let result = match &verdict {
             Verdict::Granted(_) => "granted",
-            Verdict::Denied => "denied",
-            Verdict::Limited => "limited",
+            Verdict::Denied(_) => "denied",
+            Verdict::Limited(_) => "limited",
             Verdict::Nobody => "stranger",
         };
         self.metrics.names.with_label_values(&[result]).inc();
@@ -88,9 +92,8 @@ impl Supervisor {
         }
         let (id, audits) = (run.id, run.mode == RunMode::Audit);
         let now = Instant::now();
-        let allowance = self.allowances.entry(id).or_insert_with(|| Allowance::new(now));
-        if !allowance.questions.take(now) {
-            return Verdict::Limited;
+        if !self.allowance(id, now).questions.take(now) {
+            return Verdict::Limited(id);
         }
         let refused = match self.granted(id, &ask.name) {
             Ok(()) if ask.long => Refused { reason: "long_name", rule: None },
@@ -99,7 +102,13 @@ impl Supervisor {
         };
         let verdict = if audits { "audit" } else { "deny" };
         self.tell(id, &ask.name, &ask.kind, verdict, Some(&refused), &[]);
-        if audits { Verdict::Granted(id) } else { Verdict::Denied }
+        if audits { Verdict::Granted(id) } else { Verdict::Denied(id) }
+    }
+
+    /// What the run may still ask, with all that stand on the same first run: delegating gives no more.
+    fn allowance(&mut self, id: Uuid, now: Instant) -> &mut Allowance {
+        let first = self.state.registry.get(id).and_then(|run| run.above.last().copied());
+        self.allowances.entry(first.unwrap_or(id)).or_insert_with(|| Allowance::new(now))
     }
 
     /// The run that has sent the question, by what the kernel programs saw of it.
@@ -111,7 +120,8 @@ impl Supervisor {
                 return None;
             }
         };
-        if asker.address != address(ask.from.ip()) {
+        let since = (self.kernel.boot_ns() / 1_000_000_000).saturating_sub(asker.at.into());
+        if asker.address != address(ask.from.ip()) || since > FRESH {
             return None;
         }
         self.state.registry.holder(asker.slot, asker.generation)
@@ -159,7 +169,7 @@ impl Supervisor {
         }
         let boot_ns = self.kernel.boot_ns();
         let (mut kept, mut refused) = (Vec::new(), Vec::new());
-        for &(address, ttl) in addresses {
+        for &(address, ttl) in addresses.iter().take(ADDRESSES) {
             if self.may_be(&chain_of, name, address) {
                 let life = u64::try_from(self.lifetimes.of(ttl).as_nanos()).unwrap_or(u64::MAX);
                 kept.push((address, boot_ns.saturating_add(life)));
@@ -167,10 +177,8 @@ impl Supervisor {
                 refused.push(address);
             }
         }
-        for id in &chain_of {
-            if !self.write_answers(*id, name, &kept) {
-                return Outcome::Full;
-            }
+        if !self.write_answers(&chain_of, name, &kept, boot_ns) {
+            return Outcome::Full;
         }
         if !refused.is_empty() {
             let reason = Refused { reason: "special_address", rule: None };
@@ -193,20 +201,37 @@ impl Supervisor {
         chain.iter().all(|id| self.host_rules(*id, name).is_some_and(|rules| rules.may_be(address)))
     }
 
-    fn write_answers(&mut self, id: Uuid, name: &str, addresses: &[(IpAddr, u64)]) -> bool {
-        for &(ip, until) in addresses {
-            let answer = Answer { name: name.to_owned(), until };
-            if !self.pinned.add(id, address(ip), answer) {
-                warn!(%id, "a run has as many addresses of names as one may have");
+    /// Pins them for each run of the chain, or for none.
+    fn write_answers(
+        &mut self,
+        chain_of: &[Uuid],
+        name: &str,
+        addresses: &[(IpAddr, u64)],
+        now: u64,
+    ) -> bool {
+        let more: Vec<Address> = addresses.iter().map(|(ip, _)| address(*ip)).collect();
+        let mut ops = Vec::new();
+        for id in chain_of {
+            let Ok(past) = self.pinned.make_room(*id, &more, now) else {
+                debug!(%id, "a run has as many addresses of names as one may have");
                 return false;
+            };
+            ops.extend(past.iter().filter_map(|address| self.pins_now(*id, *address)));
+        }
+        for id in chain_of {
+            let Some(pattern) = self.host_rules(*id, name).map(|rules| rules.pattern) else {
+                return false;
+            };
+            for &(ip, until) in addresses {
+                let answer = Answer { name: name.to_owned(), pattern, until };
+                self.pinned.add(*id, address(ip), answer);
+                ops.extend(self.pins_now(*id, address(ip)));
             }
         }
-        let ops: Vec<MapOp> =
-            addresses.iter().filter_map(|&(ip, _)| self.pins_now(id, address(ip))).collect();
         match self.apply(&ops) {
             Ok(()) => true,
             Err(failure) => {
-                error!(message = %chain(&failure), "an address is not pinned");
+                debug!(message = %chain(&failure), "an address is not pinned");
                 false
             }
         }
@@ -217,20 +242,10 @@ impl Supervisor {
         let run = self.state.registry.get(id)?;
         let key = PeerKey { scope: self.rules.scope_of(id)?, address };
         let hosts = self.rules.hosts(&run.policy)?;
-        Some(match self.pinned.pins(id, address, hosts) {
+        Some(match self.pinned.pins(id, key, hosts) {
             Some(pins) => MapOp::SetPins(key, pins),
             None => MapOp::RemovePins(key),
         })
-    }
-
-    /// Takes away what has come to its time. The kernel programs have not heeded it since.
-    pub(super) fn expire_names(&mut self) {
-        let changed = self.pinned.expire(self.kernel.boot_ns());
-        let ops: Vec<MapOp> =
-            changed.into_iter().filter_map(|(id, address)| self.pins_now(id, address)).collect();
-        if let Err(failure) = self.apply(&ops) {
-            error!(message = %chain(&failure), "addresses of names stay beyond their time, of no use to anyone");
-        }
     }
 
     /// Gives a run's addresses to the rules that it is about to be bound to, before any hook asks those.
@@ -238,12 +253,12 @@ impl Supervisor {
         let (Some(hosts), addresses) = (self.rules.hosts(version), self.pinned.addresses(id)) else {
             return;
         };
-        self.pinned.keep_granted(id, hosts);
+        self.pinned.rebase(id, hosts);
         let ops: Vec<MapOp> = addresses
             .iter()
             .filter_map(|&address| {
-                let pins = self.pinned.pins(id, address, hosts)?;
-                Some(MapOp::SetPins(PeerKey { scope: to, address }, pins))
+                let key = PeerKey { scope: to, address };
+                Some(MapOp::SetPins(key, self.pinned.pins(id, key, hosts)?))
             })
             .collect();
         if let Err(failure) = self.apply(&ops) {
@@ -259,8 +274,8 @@ impl Supervisor {
         for (address, pins) in self.rules.image().pins_of(from) {
             for pin in pins.list.iter().filter(|pin| pin.until != 0) {
                 if let Some(rules) = hosts.by_pattern(pin.pattern) {
-                    let answer = Answer { name: rules.host.to_string(), until: pin.until };
-                    self.pinned.add(id, address, answer);
+                    let (name, pattern) = (rules.host.to_string(), rules.pattern);
+                    self.pinned.add(id, address, Answer { name, pattern, until: pin.until });
                 }
             }
         }
@@ -286,7 +301,7 @@ impl Supervisor {
         addresses: &[IpAddr],
     ) {
         let now = Instant::now();
-        let allowance = self.allowances.entry(id).or_insert_with(|| Allowance::new(now));
+        let allowance = self.allowance(id, now);
         if !allowance.records.take(now) {
             allowance.unrecorded += 1;
             return;
@@ -333,6 +348,7 @@ impl Supervisor {
         let now = self.now();
         self.pinned
             .of(id)
+            .filter(|(_, answer)| answer.until > now.boot_ns)
             .map(|(address, answer)| NameView {
                 name: answer.name.clone(),
                 address: ip(address).to_string(),
