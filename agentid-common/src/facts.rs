@@ -103,6 +103,9 @@ pub fn plain_loop<T: Turn>(count: u32, turns: &mut T) {
 /// search's own: [`Search::visit`] for each folder from the file up to the root of its filesystem,
 /// [`Search::visit_type`] at that root, and [`Search::descend`] for each name from the top down.
 pub trait Location {
+    /// Room for the chain of the runs that are asked about the place, as [`Facts::room`]: who searches has room already.
+    type Room: DerefMut<Target = Alive>;
+    fn room(&self) -> Result<Self::Room, Fault>;
     /// Searches for what these scopes say of the place, and answers with what is made of it.
     fn search<F: Facts>(
         &self,

@@ -19,12 +19,18 @@ use aya_ebpf::{
 
 use crate::{
     apart,
-    maps::{ANCHORS, EDGES, ENTRIES, GLOBS, INSTANCES, NODES, PEERS, PINS, PORTS, WORK},
+    maps::{ANCHORS, EDGES, ENTRIES, GLOBS, INSTANCES, NODES, PEERS, PINS, PORTS, WORK, Work},
     subject,
 };
 
 /// The maps as they are now.
 pub struct Live;
+
+/// The task's room to work in.
+#[inline(always)]
+pub fn work() -> Result<*mut Work, Fault> {
+    WORK.get_or_create(subject::current_task()).ok_or(Fault::WorkStorage)
+}
 
 /// The kernel's name for [`Turn::turn`].
 extern "C" fn turn<T: Turn>(index: u32, turns: *mut T) -> i64 {
@@ -48,11 +54,8 @@ impl Facts for Live {
 
     #[inline(always)]
     fn room(&self) -> Result<&'static mut Alive, Fault> {
-        let work = WORK.get_or_create(subject::current_task()).ok_or(Fault::WorkStorage)?;
         // SAFETY: `work` is this task's own, and nothing else of it is in use that is written here.
-        let alive = unsafe { &mut (*work).alive };
-        alive.length = 0;
-        Ok(alive)
+        Ok(unsafe { &mut (*work()?).alive })
     }
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! May a run use the file at this place?
 
 use crate::{
-    decide::lifecycle::{Question, Scopes, ask_each},
+    decide::lifecycle::{Question, Scopes, ask_each_in},
     facts::{Facts, Location},
     file::{AnchorKey, DEAD, EdgeKey, EntryKey, HEADS, Node, Rights},
     glob::{self, Spelling},
@@ -188,7 +188,7 @@ pub struct Move<'a, L> {
 /// itself, and need not be the old one's.
 #[inline(always)]
 pub fn may_move<F: Facts, L: Location>(facts: &F, tag: &Tag, moved: &Move<'_, L>) -> Answer {
-    ask_each(facts, tag, &MayMove { facts, moved })
+    ask_each_in(moved.from.room()?, facts, tag, &MayMove { facts, moved })
 }
 
 struct MayMove<'a, F, L> {
@@ -235,7 +235,8 @@ fn differ(one: &[u32; HEADS], other: &[u32; HEADS]) -> bool {
 /// May this run, and every run above it, use the file with these rights?
 #[inline(always)]
 pub fn may_access<F: Facts, L: Location>(facts: &F, tag: &Tag, place: &L, want: Rights) -> Answer {
-    ask_each(facts, tag, &MayAccess::<F, L, true> { facts, place, want })
+    let question = MayAccess::<F, L, true> { facts, place, want };
+    ask_each_in(place.room()?, facts, tag, &question)
 }
 
 /// The same, for a program that has no stack left to ask before the loop.
@@ -246,7 +247,8 @@ pub fn may_access_from_loop<F: Facts, L: Location>(
     place: &L,
     want: Rights,
 ) -> Answer {
-    ask_each(facts, tag, &MayAccess::<F, L, false> { facts, place, want })
+    let question = MayAccess::<F, L, false> { facts, place, want };
+    ask_each_in(place.room()?, facts, tag, &question)
 }
 
 struct MayAccess<'a, F, L, const BEFORE_LOOP: bool> {

@@ -137,7 +137,17 @@ pub fn alive<F: Facts>(facts: &F, tag: &Tag) -> Result<Alive, Refusal> {
 /// Asks the rules of a run and of every run above it, if all of them are alive.
 #[inline(always)]
 pub fn ask_each<F: Facts, Q: Question>(facts: &F, tag: &Tag, question: &Q) -> Answer {
-    let mut room = facts.room()?;
+    ask_each_in(facts.room()?, facts, tag, question)
+}
+
+/// The same, in room that is there.
+#[inline(always)]
+pub fn ask_each_in<F: Facts, Q: Question>(
+    mut room: impl DerefMut<Target = Alive>,
+    facts: &F,
+    tag: &Tag,
+    question: &Q,
+) -> Answer {
     let alive: &mut Alive = &mut room;
     facts.ascend(tag, Some(&mut *alive))?;
     alive.each(facts, question)
@@ -152,6 +162,7 @@ pub fn ascend<F: Facts>(
     mut alive: Option<&mut Alive>,
 ) -> Result<(), Refusal> {
     if let Some(alive) = &mut alive {
+        alive.length = 0;
         alive.capabilities = Capabilities::ALL;
     }
     let mut ascent = Ascent {

@@ -169,6 +169,12 @@ fn written(name: &str) -> Spelling {
 struct Chain(Vec<u64>);
 
 impl Location for Chain {
+    type Room = OnStack;
+
+    fn room(&self) -> Result<OnStack, Fault> {
+        Ok(OnStack::default())
+    }
+
     fn search<F: Facts>(
         &self,
         facts: &F,

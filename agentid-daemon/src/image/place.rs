@@ -1,7 +1,10 @@
 //! A file's place as the host sees it, for decisions that are explained rather than enforced.
 
 use agentid_common::{
-    decide::{file::Search, lifecycle::Scopes},
+    decide::{
+        file::Search,
+        lifecycle::{OnStack, Scopes},
+    },
     facts::{Facts, Location},
     file::{ANCHOR_FOLDER, AnchorKey, MAX_DEPTH, is_pseudo},
     glob::Spelling,
@@ -35,6 +38,12 @@ pub struct HostPlace {
 }
 
 impl Location for HostPlace {
+    type Room = OnStack;
+
+    fn room(&self) -> Result<OnStack, Fault> {
+        Ok(OnStack::default())
+    }
+
     fn search<F: Facts>(
         &self,
         facts: &F,

@@ -1,7 +1,12 @@
 //! Where a file is, or would be.
 
+use core::cell::Cell;
+
 use agentid_common::{
-    decide::{file::Search, lifecycle::Scopes},
+    decide::{
+        file::Search,
+        lifecycle::{Alive, Scopes},
+    },
     facts::{Facts, Location},
     verdict::{Answer, Fault, Refusal},
 };
@@ -11,8 +16,9 @@ use super::{
     walk,
 };
 use crate::{
+    facts,
     kfield::{Dentry, File, SuperBlock},
-    maps::{FILESYSTEMS, WORK, Work, of_inode},
+    maps::{FILESYSTEMS, Work, of_inode},
     subject,
 };
 
@@ -42,19 +48,26 @@ pub fn is_in_layer(file: File) -> bool {
 pub struct Place {
     dentry: Dentry,
     superblock: SuperBlock,
+    /// The task's room to search in, once it was asked for; else null.
+    work: Cell<*mut Work>,
 }
 
 impl Place {
+    #[inline(always)]
+    fn new(dentry: Dentry, superblock: SuperBlock) -> Self {
+        Self { dentry, superblock, work: Cell::new(core::ptr::null_mut()) }
+    }
+
     /// Where an open file was opened.
     #[inline(always)]
     pub fn of_file(file: File) -> Self {
-        Self { dentry: file.dentry(), superblock: file.superblock() }
+        Self::new(file.dentry(), file.superblock())
     }
 
     /// A name in a folder.
     #[inline(always)]
     pub fn of_name(dentry: Dentry) -> Self {
-        Self { dentry, superblock: dentry.superblock() }
+        Self::new(dentry, dentry.superblock())
     }
 
     /// Whether no rule can name it, because it belongs to the kernel's own filesystems.
@@ -67,6 +80,16 @@ impl Place {
 }
 
 impl Location for Place {
+    type Room = &'static mut Alive;
+
+    #[inline(always)]
+    fn room(&self) -> Result<&'static mut Alive, Fault> {
+        let work = facts::work()?;
+        self.work.set(work);
+        // SAFETY: `work` is this task's own, and nothing else of it is in use that is written here.
+        Ok(unsafe { &mut (*work).alive })
+    }
+
     #[inline(always)]
     fn search<F: Facts>(
         &self,
@@ -74,7 +97,7 @@ impl Location for Place {
         scopes: &Scopes,
         found: impl FnOnce(&Search) -> Answer,
     ) -> Answer {
-        let work = room(scopes)?;
+        let work = self.prepare(scopes)?;
         let spared = match recall(self.dentry, work) {
             recalled::FILE => true,
             recalled::FOLDER => walk::leaf(work),
@@ -92,6 +115,13 @@ impl Location for Place {
 pub struct Afresh(pub Place);
 
 impl Location for Afresh {
+    type Room = &'static mut Alive;
+
+    #[inline(always)]
+    fn room(&self) -> Result<&'static mut Alive, Fault> {
+        self.0.room()
+    }
+
     #[inline(always)]
     fn search<F: Facts>(
         &self,
@@ -99,7 +129,7 @@ impl Location for Afresh {
         scopes: &Scopes,
         found: impl FnOnce(&Search) -> Answer,
     ) -> Answer {
-        let work = room(scopes)?;
+        let work = self.0.prepare(scopes)?;
         work.keep = 0;
         self.0.walk(work)?;
         found(&work.search)
@@ -107,6 +137,20 @@ impl Location for Afresh {
 }
 
 impl Place {
+    /// The task's room, for a search by these rules.
+    #[inline(always)]
+    fn prepare(&self, scopes: &Scopes) -> Result<&'static mut Work, Fault> {
+        let mut work = self.work.get();
+        if work.is_null() {
+            // Of two places only one was asked for it.
+            work = facts::work()?;
+        }
+        // SAFETY: `work` is this task's own, and no other hook of the task can run before this one ends.
+        let work = unsafe { &mut *work };
+        work.search.scopes = *scopes;
+        Ok(work)
+    }
+
     /// The search along all of the way.
     #[inline(always)]
     fn walk(&self, work: &mut Work) -> Result<(), Refusal> {
@@ -117,16 +161,6 @@ impl Place {
         work.magic = self.superblock.magic();
         walk::search(work)
     }
-}
-
-/// The task's room to search in.
-#[inline(always)]
-fn room(scopes: &Scopes) -> Result<&'static mut Work, Fault> {
-    let work = WORK.get_or_create(subject::current_task()).ok_or(Fault::WorkStorage)?;
-    // SAFETY: `work` is this task's own, and no other hook of the task can run before this one ends.
-    let work = unsafe { &mut *work };
-    work.search.scopes = *scopes;
-    Ok(work)
 }
 
 /// Our number of the filesystem with this root; 0 when the daemon has never looked at it.
@@ -143,7 +177,7 @@ pub fn number_of(root: Dentry) -> u64 {
 /// of its own, although none of them changes which memory is touched.
 #[inline(always)]
 pub fn forgotten(value: u32) -> Result<u32, Fault> {
-    let work = WORK.get_or_create(subject::current_task()).ok_or(Fault::WorkStorage)?;
+    let work = facts::work()?;
     // SAFETY: `work` is this task's own; what comes out of a map's value is any number.
     unsafe {
         let scratch = &raw mut (*work).scratch;
