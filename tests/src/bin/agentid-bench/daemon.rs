@@ -11,9 +11,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::rules;
+use crate::{names, rules};
 
 const NOTIFY_SOCKET: &str = "/run/agentid-bench-notify";
+const SETTINGS: &str = "/run/agentid-bench.toml";
 const MESSAGES: &str = "/run/agentid-bench-daemon.log";
 const METRICS_PORT: u16 = 9187;
 /// Loading all programs takes about ten seconds in a slow emulator.
@@ -29,9 +30,12 @@ impl Daemon {
     /// Starts the daemon with our policies and waits until it says that it is ready.
     pub fn start() -> Result<Self> {
         rules::write_policies()?;
+        let settings = format!("name_servers = [\"{}\"]\n", names::SERVER);
+        fs::write(SETTINGS, settings).context("failed to write the settings")?;
         let socket = UnixDatagram::bind(NOTIFY_SOCKET).context("failed to bind a socket")?;
         socket.set_read_timeout(Some(LOOK))?;
         let child = Command::new("/usr/bin/agentidd")
+            .args(["--config", SETTINGS])
             .env("NOTIFY_SOCKET", NOTIFY_SOCKET)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -10,6 +10,7 @@
 
 mod clock;
 mod daemon;
+mod names;
 mod operation;
 mod report;
 mod rules;
@@ -59,6 +60,7 @@ fn measure(part: &str) -> Result<u8> {
     terrain::build()?;
     clock::wait_for_instructions()?;
     wait_for_random_numbers()?;
+    let _server = names::serve()?;
     let mut report = Report::new(part)?;
     let mut daemon: Option<Daemon> = None;
     for situation in &situation::TABLE {

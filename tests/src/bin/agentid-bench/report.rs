@@ -152,6 +152,7 @@ impl Report {
         writeln!(out, "|---|---:|---:|---:|---:|")?;
         for row in 0..self.operations.len() {
             let tagged = self.added(row, Kind::Tagged(RULES));
+            let tagged = tagged.or_else(|| self.added(row, Kind::TaggedWithHost(RULES)));
             let landlock = self.added(row, Kind::Landlock(RULES));
             write!(out, "| {} |", self.name(row))?;
             for added in [self.added(row, Kind::Untagged), tagged, landlock] {

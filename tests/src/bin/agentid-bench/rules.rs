@@ -8,11 +8,12 @@ use std::fs;
 
 use anyhow::{Context as _, Result};
 
-use crate::situation::OnEnd;
+use crate::names;
+use crate::situation::Neighbour;
 use crate::terrain::{GRANTED, GRANTED_PORT, ruled_folder};
 
 /// How many rules a policy of ours may have.
-pub const MOST: u16 = 100;
+pub const MOST: u16 = 1000;
 /// The numbers of rules that are measured.
 pub const NUMBERS: [u16; 3] = [1, 10, MOST];
 
@@ -38,11 +39,17 @@ pub fn policy_with_denied_name(count: u16) -> String {
     format!("bench-{count}-name")
 }
 
+/// Name of the same with one more, which grants the name of a host.
+pub fn policy_with_host(count: u16) -> String {
+    format!("bench-{count}-host")
+}
+
 /// Name of the policy of a run that others are measured beside.
-pub fn policy_of_neighbour(on_end: OnEnd) -> &'static str {
-    match on_end {
-        OnEnd::Deny => "bench-beside-deny",
-        OnEnd::Kill => "bench-beside-kill",
+pub fn policy_of_neighbour(neighbour: Neighbour) -> &'static str {
+    match neighbour {
+        Neighbour::Deny => "bench-beside-deny",
+        Neighbour::Kill => "bench-beside-kill",
+        Neighbour::Host => "bench-beside-host",
     }
 }
 
@@ -52,10 +59,17 @@ pub fn write_policies() -> Result<()> {
         write_policy(&policy(count), &text(count)?)?;
         let denied = "[[file]]\npaths = [\"**/.env\"]\ndeny = \"all\"\n";
         write_policy(&policy_with_denied_name(count), &(text(count)? + denied))?;
+        let mut with_host = text(count)?;
+        names::write_rule(&mut with_host)?;
+        write_policy(&policy_with_host(count), &with_host)?;
     }
-    for (on_end, text_of) in [(OnEnd::Deny, "deny"), (OnEnd::Kill, "kill")] {
-        let rules = format!("on_end = \"{text_of}\"\n") + &text(1)?;
-        write_policy(policy_of_neighbour(on_end), &rules)?;
+    for neighbour in [Neighbour::Deny, Neighbour::Kill, Neighbour::Host] {
+        let on_end = if neighbour == Neighbour::Kill { "kill" } else { "deny" };
+        let mut rules = format!("on_end = \"{on_end}\"\n") + &text(1)?;
+        if neighbour == Neighbour::Host {
+            names::write_rule(&mut rules)?;
+        }
+        write_policy(policy_of_neighbour(neighbour), &rules)?;
     }
     Ok(())
 }
@@ -74,7 +88,11 @@ fn text(count: u16) -> Result<String> {
     for port in ports(count) {
         write!(text, "[[net]]\nto = [\"127.0.0.1:{port}\"]\nallow = [\"connect\"]\n")?;
     }
+    write!(
+        text,
+        "[[net]]\nto = [\"127.0.0.1:{GRANTED_PORT}\"]\nproto = \"udp\"\nallow = [\"send\"]\n"
+    )?;
     // The listener is the worker's own.
-    text += "[[net]]\non = [\"127.0.0.1:*\"]\nallow = [\"listen\"]\n";
+    text += "[[net]]\non = [\"127.0.0.1:*\"]\nproto = [\"tcp\", \"udp\"]\nallow = [\"listen\"]\n";
     Ok(text)
 }

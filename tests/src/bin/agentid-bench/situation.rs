@@ -5,7 +5,8 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::operation::TABLE as OPERATIONS;
+use crate::operation::{Hosts, TABLE as OPERATIONS};
+use crate::rules::MOST;
 use crate::worker::{Order, Samples};
 use crate::{rules, terrain};
 
@@ -25,20 +26,25 @@ pub enum Kind {
     Landlock(u16),
     /// A process that is no run, with agentid.
     Untagged,
-    /// The same while a run lives whose tasks go on after its end, or are killed at it: what is attached for it is on
-    /// everybody's way.
-    Beside(OnEnd),
+    /// The same while a run lives: what is attached for it is on everybody's way.
+    Beside(Neighbour),
     /// A run.
     Tagged(u16),
     /// A run whose policy also denies a name in every folder.
     TaggedByName(u16),
+    /// A run whose policy also grants the name of a host.
+    TaggedWithHost(u16),
 }
 
-/// What a policy says about the end.
+/// What the policy of a run says that others are measured beside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnEnd {
+pub enum Neighbour {
+    /// Its tasks go on after its end.
     Deny,
+    /// They are killed at it.
     Kill,
+    /// It may know a host's name; and its tasks go on.
+    Host,
 }
 
 /// The number of rules of the full columns; other policies have only some operations.
@@ -46,29 +52,39 @@ pub const RULES: u16 = 10;
 
 /// How many processes measure in turn. What starts processes costs one of them some percent more than another, from
 /// its first batch to its last.
-const PROCESSES: u32 = 4;
+pub const PROCESSES: u32 = 4;
 
 /// In this order. Landlock comes before agentid, so that neither pays for the other.
-pub const TABLE: [Situation; 10] = [
+pub const TABLE: [Situation; 12] = [
     Situation { title: "baseline, first", kind: Kind::Baseline, agentid_loaded: false },
     Situation { title: "Landlock, 10 rules", kind: Kind::Landlock(RULES), agentid_loaded: false },
     Situation { title: "untagged", kind: Kind::Untagged, agentid_loaded: true },
     Situation {
         title: "untagged beside a run, deny",
-        kind: Kind::Beside(OnEnd::Deny),
+        kind: Kind::Beside(Neighbour::Deny),
         agentid_loaded: true,
     },
     Situation {
         title: "untagged beside a run, kill",
-        kind: Kind::Beside(OnEnd::Kill),
+        kind: Kind::Beside(Neighbour::Kill),
+        agentid_loaded: true,
+    },
+    Situation {
+        title: "untagged beside a run, host's name",
+        kind: Kind::Beside(Neighbour::Host),
         agentid_loaded: true,
     },
     Situation { title: "tagged, 10 rules", kind: Kind::Tagged(RULES), agentid_loaded: true },
     Situation { title: "tagged, 1 rule", kind: Kind::Tagged(1), agentid_loaded: true },
-    Situation { title: "tagged, 100 rules", kind: Kind::Tagged(100), agentid_loaded: true },
+    Situation { title: "tagged, 1 000 rules", kind: Kind::Tagged(MOST), agentid_loaded: true },
     Situation {
         title: "tagged, 10 rules and a denied name",
         kind: Kind::TaggedByName(RULES),
+        agentid_loaded: true,
+    },
+    Situation {
+        title: "tagged, 10 rules and a host's name",
+        kind: Kind::TaggedWithHost(RULES),
         agentid_loaded: true,
     },
     Situation { title: "baseline, last", kind: Kind::Baseline, agentid_loaded: false },
@@ -79,28 +95,30 @@ impl Situation {
     pub fn measure(&self, operations: &[usize]) -> Result<Vec<Option<Samples>>> {
         let (measured, left_out): (Vec<usize>, Vec<usize>) =
             operations.iter().copied().partition(|index| self.has(*index));
-        let order = Order {
-            operations: measured,
+        let order = |turn| Order {
+            turn,
+            operations: measured.clone(),
             held: !matches!(self.kind, Kind::Baseline | Kind::Untagged | Kind::Beside(_)),
             landlock: if let Kind::Landlock(rules) = self.kind { Some(rules) } else { None },
         };
         let neighbour = match self.kind {
-            Kind::Beside(on_end) => Some(Neighbour::start(on_end)?),
+            Kind::Beside(neighbour) => Some(Run::start(neighbour)?),
             Kind::Baseline
             | Kind::Landlock(_)
             | Kind::Untagged
             | Kind::Tagged(_)
-            | Kind::TaggedByName(_) => None,
+            | Kind::TaggedByName(_)
+            | Kind::TaggedWithHost(_) => None,
         };
-        let mut samples = self.work(&order)?;
-        for _ in 1..PROCESSES {
-            for (all, more) in samples.iter_mut().zip(self.work(&order)?) {
+        let mut samples = self.work(&order(0))?;
+        for turn in 1..PROCESSES {
+            for (all, more) in samples.iter_mut().zip(self.work(&order(turn))?) {
                 if let (Some(all), Some(more)) = (all, more) {
                     all.extend(more);
                 }
             }
         }
-        neighbour.map_or(Ok(()), Neighbour::end)?;
+        neighbour.map_or(Ok(()), Run::end)?;
         let mut samples = samples.into_iter();
         operations
             .iter()
@@ -114,12 +132,15 @@ impl Situation {
     }
 
     fn has(&self, operation: usize) -> bool {
+        let Some(operation) = OPERATIONS.get(operation) else { return false };
         match self.kind {
-            Kind::Baseline | Kind::Landlock(_) | Kind::Untagged | Kind::Tagged(RULES) => true,
-            Kind::Beside(_) => OPERATIONS.get(operation).is_some_and(|operation| operation.beside),
-            Kind::Tagged(_) | Kind::TaggedByName(_) => {
-                OPERATIONS.get(operation).is_some_and(|operation| operation.by_rules)
+            Kind::Baseline | Kind::Landlock(_) | Kind::Untagged => true,
+            Kind::Tagged(RULES) => operation.hosts != Hosts::Asked,
+            Kind::Beside(Neighbour::Host) | Kind::TaggedWithHost(_) => {
+                operation.hosts != Hosts::Nothing
             }
+            Kind::Beside(_) => operation.beside,
+            Kind::Tagged(_) | Kind::TaggedByName(_) => operation.by_rules,
         }
     }
 
@@ -128,6 +149,7 @@ impl Situation {
         let policy = match self.kind {
             Kind::Tagged(rules) => Some(rules::policy(rules)),
             Kind::TaggedByName(rules) => Some(rules::policy_with_denied_name(rules)),
+            Kind::TaggedWithHost(rules) => Some(rules::policy_with_host(rules)),
             Kind::Baseline | Kind::Landlock(_) | Kind::Untagged | Kind::Beside(_) => None,
         };
         let mut command = match policy {
@@ -151,15 +173,21 @@ impl Situation {
 }
 
 /// A run that lives and does nothing.
-struct Neighbour {
+struct Run {
     run: Child,
 }
 
-impl Neighbour {
+impl Run {
     /// Started when its command runs: what it needs is attached then.
-    fn start(on_end: OnEnd) -> Result<Self> {
+    fn start(neighbour: Neighbour) -> Result<Self> {
         let mut command = Command::new("/usr/bin/agentid");
-        command.args(["run", "--policy", rules::policy_of_neighbour(on_end), "--agent", "bench"]);
+        command.args([
+            "run",
+            "--policy",
+            rules::policy_of_neighbour(neighbour),
+            "--agent",
+            "bench",
+        ]);
         command.args(["--owner", "bench", "--task", "bench", "--", terrain::WORKER, "wait"]);
         let mut run = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut said = run.stdout.take().context("the neighbour has no output")?;

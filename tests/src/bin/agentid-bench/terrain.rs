@@ -6,6 +6,9 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
+use crate::operation::FIRSTS;
+use crate::situation::PROCESSES;
+
 /// What the policy grants, and with it the programs that a held worker executes.
 pub const GRANTED: &str = "/bench-granted";
 /// What no policy names.
@@ -29,12 +32,18 @@ pub fn ruled_folder(number: u16) -> String {
     format!("/bench-rules/{number}")
 }
 
+/// A file eight names below the root, in a folder of its own.
+pub fn file_in(number: u32) -> String {
+    format!("/bench-granted/2/3/4/5/6/of-{number}/file")
+}
+
 /// Makes all of it.
 pub fn build() -> Result<()> {
-    for file in [GRANTED_FILE, OTHER_FILE] {
-        let folder = Path::new(file).parent().unwrap_or(Path::new(OTHER));
+    let firsts = (0..PROCESSES * FIRSTS).map(file_in);
+    for file in [GRANTED_FILE, OTHER_FILE].map(str::to_owned).into_iter().chain(firsts) {
+        let folder = Path::new(&file).parent().unwrap_or(Path::new(OTHER));
         fs::create_dir_all(folder).with_context(|| format!("failed to create {file}"))?;
-        fs::write(file, "x").with_context(|| format!("failed to write {file}"))?;
+        fs::write(&file, "x").with_context(|| format!("failed to write {file}"))?;
     }
     fs::create_dir_all(format!("{GRANTED}/bin"))?;
     fs::copy("/proc/self/exe", WORKER).context("failed to copy this program")?;

@@ -10,11 +10,13 @@ use crate::operation::{Operation, TABLE};
 use crate::sandbox;
 
 /// What caches fill with on the first times is nobody's price.
-const WARMING: u32 = 3;
+pub const WARMING: u32 = 3;
 
 /// What a worker is told, as its argument.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Order {
+    /// How many workers have measured in this situation before.
+    pub turn: u32,
     /// By their index in the table.
     pub operations: Vec<usize>,
     /// Whether the rules bind it.
@@ -37,7 +39,7 @@ pub fn run(order: &str) -> Result<()> {
         all.push(if without_rules {
             None
         } else {
-            Some(measure(operation, order.held).with_context(|| operation.name)?)
+            Some(measure(operation, order.turn, order.held).with_context(|| operation.name)?)
         });
     }
     writeln!(std::io::stdout(), "{}", serde_json::to_string(&all)?)?;
@@ -53,9 +55,9 @@ pub fn wait() -> Result<()> {
     Ok(())
 }
 
-fn measure(operation: &Operation, held: bool) -> Result<Samples> {
+fn measure(operation: &Operation, turn: u32, held: bool) -> Result<Samples> {
     let expected = if held { operation.denied.map_or(Ok(()), Err) } else { Ok(()) };
-    let mut act = (operation.prepare)().context("failed to prepare")?;
+    let mut act = (operation.prepare)(turn).context("failed to prepare")?;
     let mut samples = Vec::new();
     for batch in 0..WARMING + operation.batches {
         let start = Instant::now();

@@ -11,10 +11,22 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::close;
 
-use super::Act;
+use super::{Act, FIRSTS};
+use crate::terrain::file_in;
 
 pub fn open(path: &str) -> Result<Box<dyn Act>> {
     Ok(Box::new(Open(CString::new(path)?)))
+}
+
+/// Opens a file in a folder in which nothing was opened before, each time in another one.
+pub fn open_first(turn: u32) -> Result<Box<dyn Act>> {
+    let files = (turn * FIRSTS..(turn + 1) * FIRSTS).map(|number| CString::new(file_in(number)));
+    let files: Vec<CString> = files.collect::<Result<_, _>>()?;
+    for file in &files {
+        // What the kernel keeps of a name is made at its first use, by whatever call.
+        nix::sys::stat::stat(file.as_c_str())?;
+    }
+    Ok(Box::new(OpenFirst { files, next: 0 }))
 }
 
 pub fn stat(path: &str) -> Result<Box<dyn Act>> {
@@ -69,6 +81,20 @@ impl Act for Open {
     fn once(&mut self) -> Result<(), Errno> {
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
         close(nix::fcntl::open(self.0.as_c_str(), flags, Mode::empty())?)
+    }
+}
+
+struct OpenFirst {
+    files: Vec<CString>,
+    next: usize,
+}
+
+impl Act for OpenFirst {
+    fn once(&mut self) -> Result<(), Errno> {
+        let file = self.files.get(self.next).ok_or(Errno::ENOENT)?;
+        self.next += 1;
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        close(nix::fcntl::open(file.as_c_str(), flags, Mode::empty())?)
     }
 }
 

@@ -1,13 +1,16 @@
 //! What is measured. A further operation is a further row.
 
 mod file;
+mod lookup;
 mod process;
 mod tcp;
+mod udp;
 
 use anyhow::Result;
 use nix::errno::Errno;
 
 use crate::terrain::{GRANTED_FILE, GRANTED_PORT, OTHER_FILE, OTHER_PORT};
+use crate::worker::WARMING;
 
 /// One row of the table.
 pub struct Operation {
@@ -20,12 +23,24 @@ pub struct Operation {
     pub by_rules: bool,
     /// Whether it is measured beside a run, too: what is attached on demand is on its way.
     pub beside: bool,
+    pub hosts: Hosts,
     /// So many at a time. Below the 4 ms between two timer ticks where it can be, so that some batches have none.
     pub batch: u32,
     /// In each process.
     pub batches: u32,
-    /// What is needed before, and not measured.
-    pub prepare: fn() -> Result<Box<dyn Act>>,
+    /// What is needed before, and not measured; of the processes that measure one after the other, this is the how many
+    /// from 0.
+    pub prepare: fn(u32) -> Result<Box<dyn Act>>,
+}
+
+/// What an operation has to do with names of hosts, for which programs are attached while a run may know one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hosts {
+    Nothing,
+    /// It is measured as well where a run may know a name.
+    Beside,
+    /// It asks for one, which a run must be granted.
+    Asked,
 }
 
 /// Something that can be done again and again.
@@ -39,16 +54,28 @@ pub trait Act {
     }
 }
 
-pub const TABLE: [Operation; 10] = [
+pub const TABLE: [Operation; 13] = [
     Operation {
         name: "open+close, depth 8",
         denied: None,
         connects: false,
         by_rules: true,
         beside: true,
+        hosts: Hosts::Nothing,
         batch: 100,
         batches: 20,
-        prepare: || file::open(GRANTED_FILE),
+        prepare: |_| file::open(GRANTED_FILE),
+    },
+    Operation {
+        name: "open+close, depth 8, first in its folder",
+        denied: None,
+        connects: false,
+        by_rules: true,
+        beside: false,
+        hosts: Hosts::Nothing,
+        batch: FIRST_BATCH,
+        batches: FIRST_BATCHES,
+        prepare: file::open_first,
     },
     Operation {
         name: "open, depth 8, denied",
@@ -56,9 +83,10 @@ pub const TABLE: [Operation; 10] = [
         connects: false,
         by_rules: true,
         beside: false,
+        hosts: Hosts::Nothing,
         batch: 50,
         batches: 20,
-        prepare: || file::open(OTHER_FILE),
+        prepare: |_| file::open(OTHER_FILE),
     },
     Operation {
         name: "stat, depth 8",
@@ -66,9 +94,10 @@ pub const TABLE: [Operation; 10] = [
         connects: false,
         by_rules: false,
         beside: false,
+        hosts: Hosts::Nothing,
         batch: 200,
         batches: 20,
-        prepare: || file::stat(GRANTED_FILE),
+        prepare: |_| file::stat(GRANTED_FILE),
     },
     Operation {
         name: "read of 1 byte, file",
@@ -76,9 +105,10 @@ pub const TABLE: [Operation; 10] = [
         connects: false,
         by_rules: false,
         beside: true,
+        hosts: Hosts::Nothing,
         batch: 200,
         batches: 20,
-        prepare: || file::read(GRANTED_FILE),
+        prepare: |_| file::read(GRANTED_FILE),
     },
     Operation {
         name: "write of 1 byte, pipe",
@@ -86,9 +116,10 @@ pub const TABLE: [Operation; 10] = [
         connects: false,
         by_rules: false,
         beside: true,
+        hosts: Hosts::Nothing,
         batch: 200,
         batches: 20,
-        prepare: file::write,
+        prepare: |_| file::write(),
     },
     Operation {
         name: "two changes of process",
@@ -96,9 +127,10 @@ pub const TABLE: [Operation; 10] = [
         connects: false,
         by_rules: false,
         beside: true,
+        hosts: Hosts::Nothing,
         batch: 50,
         batches: 20,
-        prepare: process::change,
+        prepare: |_| process::change(),
     },
     Operation {
         name: "fork+exec+wait",
@@ -106,9 +138,10 @@ pub const TABLE: [Operation; 10] = [
         connects: false,
         by_rules: false,
         beside: true,
+        hosts: Hosts::Nothing,
         batch: 10,
         batches: 25,
-        prepare: process::execute,
+        prepare: |_| process::execute(),
     },
     Operation {
         name: "TCP connect+close",
@@ -116,9 +149,10 @@ pub const TABLE: [Operation; 10] = [
         connects: true,
         by_rules: true,
         beside: false,
+        hosts: Hosts::Beside,
         batch: 20,
         batches: 40,
-        prepare: || tcp::connect(GRANTED_PORT),
+        prepare: |_| tcp::connect(GRANTED_PORT),
     },
     Operation {
         name: "TCP connect, denied",
@@ -126,9 +160,10 @@ pub const TABLE: [Operation; 10] = [
         connects: true,
         by_rules: true,
         beside: false,
+        hosts: Hosts::Nothing,
         batch: 20,
         batches: 40,
-        prepare: || tcp::connect(OTHER_PORT),
+        prepare: |_| tcp::connect(OTHER_PORT),
     },
     Operation {
         name: "write of 1 byte, TCP",
@@ -136,8 +171,37 @@ pub const TABLE: [Operation; 10] = [
         connects: false,
         by_rules: false,
         beside: true,
+        hosts: Hosts::Beside,
         batch: 30,
         batches: 40,
-        prepare: tcp::write,
+        prepare: |_| tcp::write(),
+    },
+    Operation {
+        name: "sendto of 1 byte, UDP",
+        denied: None,
+        connects: false,
+        by_rules: false,
+        beside: false,
+        hosts: Hosts::Beside,
+        batch: 30,
+        batches: 40,
+        prepare: |_| udp::send(),
+    },
+    Operation {
+        name: "lookup of a name, UDP",
+        denied: None,
+        connects: false,
+        by_rules: false,
+        beside: false,
+        hosts: Hosts::Asked,
+        batch: 4,
+        batches: 12,
+        prepare: |_| lookup::ask(),
     },
 ];
+
+/// Each open is in a folder of its own, so that these times the processes are as many folders.
+const FIRST_BATCH: u32 = 20;
+const FIRST_BATCHES: u32 = 20;
+/// Folders that one process opens for the first time.
+pub const FIRSTS: u32 = FIRST_BATCH * (FIRST_BATCHES + WARMING);
