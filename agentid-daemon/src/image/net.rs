@@ -83,18 +83,9 @@ struct Grant<'r, W> {
 }
 
 pub(super) fn table(rules: &[NetRule]) -> Table {
-    let grants: Vec<Grant<'_, Prefix>> = (1..)
-        .zip(rules)
-        .flat_map(|(number, rule)| {
-            rule.targets.iter().map(move |Target { prefix: whom, first, last }| Grant {
-                number,
-                rule,
-                whom,
-                first: *first,
-                last: *last,
-            })
-        })
-        .collect();
+    let grants = grants(rules, |rule| {
+        rule.targets.iter().map(|Target { prefix, first, last }| (prefix, *first, *last))
+    });
     let apart = apart();
     let mut table = Table::default();
     let mut known: BTreeMap<Vec<Line>, usize> = BTreeMap::new();
@@ -118,20 +109,22 @@ pub(super) fn table(rules: &[NetRule]) -> Table {
     table
 }
 
+/// Whom each rule speaks of, with its ports.
+fn grants<'r, W: 'r, E: Iterator<Item = (&'r W, u16, u16)>>(
+    rules: &'r [NetRule],
+    ends: impl Fn(&'r NetRule) -> E,
+) -> Vec<Grant<'r, W>> {
+    let each = |(number, rule)| {
+        ends(rule).map(move |(whom, first, last)| Grant { number, rule, whom, first, last })
+    };
+    (1..).zip(rules).flat_map(each).collect()
+}
+
 /// Each name stands for what all rules say that mean it.
 fn names(rules: &[NetRule], known: &mut BTreeMap<Vec<Line>, usize>) -> BTreeMap<Host, usize> {
-    let grants: Vec<Grant<'_, Host>> = (1..)
-        .zip(rules)
-        .flat_map(|(number, rule)| {
-            rule.names.iter().map(move |Named { host: whom, first, last }| Grant {
-                number,
-                rule,
-                whom,
-                first: *first,
-                last: *last,
-            })
-        })
-        .collect();
+    let grants = grants(rules, |rule| {
+        rule.names.iter().map(|Named { host, first, last }| (host, *first, *last))
+    });
     let mut names = BTreeMap::new();
     for host in grants.iter().map(|grant| grant.whom) {
         let here: Vec<&Grant<'_, _>> =
