@@ -50,6 +50,7 @@ fields! {
     TASK_REAL_CRED: "task_struct"."real_cred";
     TASK_IO_URING: "task_struct"."io_uring";
     VMA_FILE: "vm_area_struct"."vm_file";
+    TASK_STORAGE: "task_struct"."bpf_storage";
     TASK_TGID: "task_struct"."tgid";
     TASK_TID: "task_struct"."pid";
     SOCKET_SK: "socket"."sk";

@@ -34,7 +34,7 @@ offsets! {
     DENTRY_PARENT DENTRY_INODE DENTRY_SB DENTRY_SEQ DENTRY_FLAGS DENTRY_NAME DENTRY_NAME_LEN
     INODE_SB INODE_MODE INODE_NUMBER INODE_DEVICE INODE_GENERATION SB_ROOT SB_MAGIC SB_FLAGS VFSMOUNT_SB BPRM_FILE
     VMA_FILE MOUNT_VFSMOUNT MOUNT_NAMESPACE IATTR_VALID TASK_FLAGS TASK_CRED TASK_REAL_CRED TASK_IO_URING
-    TASK_TGID TASK_TID SOCKET_SK SOCKET_FILE SOCK_NET NET_COOKIE SOCK_TYPE SOCK_PROTOCOL SOCK_FAMILY SOCK_STATE
+    TASK_STORAGE TASK_TGID TASK_TID SOCKET_SK SOCKET_FILE SOCK_NET NET_COOKIE SOCK_TYPE SOCK_PROTOCOL SOCK_FAMILY SOCK_STATE
     SOCK_OWN_PORT SOCK_OWN_V4 SOCK_OWN_V6 SOCK_PEER_PORT SOCK_PEER_V4 SOCK_PEER_V6 SOCKADDR_FAMILY
     MESSAGE_NAME MESSAGE_NAME_LEN MESSAGE_CONTROL MESSAGE_CONTROL_LEN MESSAGE_FLAGS
     UNIX_DENTRY SKB_DATA SKB_LENGTH
@@ -372,6 +372,12 @@ pub fn has_lent_credentials(task: *const task_struct) -> bool {
 pub fn uses_io_uring(task: *const task_struct) -> bool {
     load::<u32>(task.cast(), &TASK_FLAGS) & PF_IO_WORKER != 0
         || !load::<*const u8>(task.cast(), &TASK_IO_URING).is_null()
+}
+
+/// Whether a task has no storage at all, of ours or of anybody's. It gets one with the first value that is kept in it.
+#[inline(always)]
+pub fn has_no_storage(task: *const task_struct) -> bool {
+    load::<*const u8>(task.cast(), &TASK_STORAGE).is_null()
 }
 
 /// Whether a task is on its way out, where no signal reaches it.

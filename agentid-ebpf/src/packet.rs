@@ -76,14 +76,15 @@ fn check(hook: Hook, buffer: *mut __sk_buff) -> i32 {
     if sock.is_null() {
         return PASS;
     }
+    // What is no whole socket (a request, a connection that lingers) has no storage.
+    let Some(tag) = socket::tag(sock.cast_const().cast()) else {
+        return PASS;
+    };
     // SAFETY: the verifier checks that it is a socket.
     let sock = unsafe { bpf_sk_fullsock(sock) };
     if sock.is_null() {
         return PASS;
     }
-    let Some(tag) = socket::tag(sock.cast_const().cast()) else {
-        return PASS;
-    };
     // SAFETY: a value of socket storage lives as long as its socket.
     judge(hook, buffer, sock, unsafe { &*tag })
 }

@@ -18,7 +18,9 @@ pub enum Subject {
 /// The current task.
 #[inline(always)]
 pub fn current() -> Subject {
-    of(current_task())
+    let task = current_task();
+    // Most tasks have no tag, and this is what they pay.
+    if kfield::has_no_storage(task) { Subject::Untagged } else { of(task) }
 }
 
 /// The run of the current task, if it is held to one.
