@@ -63,7 +63,8 @@ pub fn resolver() -> u16 {
 /// Whether this is a run's question for a name, or one that has been sent on its way already.
 #[inline(always)]
 pub fn are_asked(sock: Sock, tag: &Tag, peer: &Peer) -> bool {
-    if sock.is_null() {
+    // Almost nothing is; where it goes tells that without a look at the socket.
+    if sock.is_null() || !(peer.asks_for_names() || peer.is_resolver(resolver())) {
         return false;
     }
     let Some(own) = socket::tag(sock.0.cast()) else {
@@ -71,8 +72,7 @@ pub fn are_asked(sock: Sock, tag: &Tag, peer: &Peer) -> bool {
     };
     // SAFETY: a value of socket storage lives as long as its socket.
     let (marked, is_own) = unsafe { ((*own).mark & ASKS != 0, (*own).is_of_the_run_of(tag)) };
-    let asked = peer.asks_for_names() || peer.is_resolver(resolver());
-    let asked = asked && marked && is_own && is_granted_names(tag);
+    let asked = marked && is_own && is_granted_names(tag);
     if asked && peer.protocol == TCP {
         // Whatever becomes of the socket meanwhile, its packets get there or nowhere (`packet`).
         socket::set(own, ASKED_NAMES);
