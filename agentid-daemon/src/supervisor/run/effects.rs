@@ -155,7 +155,7 @@ impl Supervisor {
     pub(super) fn publish(&mut self, id: Option<Uuid>, what: What) {
         let run = id.and_then(|id| self.state.registry.get(id));
         let uid = run.map(|run| run.uid);
-        let event = Event { time_ms: super::wall_ms(), run: run.map(enrich::name), what };
+        let event = Event { time_ms: super::clock::wall_ms(), run: run.map(enrich::name), what };
         self.export(event, uid);
     }
 

@@ -6,6 +6,7 @@
 mod adopt;
 mod answer;
 mod binding;
+mod clock;
 mod effects;
 mod hold;
 mod launch;
@@ -22,7 +23,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     path::PathBuf,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use agentid_common::{ABI_VERSION, instance::Instance, map};
@@ -193,7 +194,7 @@ impl Supervisor {
             absent: BTreeSet::new(),
             ticks: 0,
             garbage: Vec::new(),
-            started_ms: wall_ms(),
+            started_ms: clock::wall_ms(),
             folder: settings.policies.clone(),
             mistakes: Vec::new(),
         };
@@ -307,7 +308,7 @@ impl Supervisor {
     }
 
     fn now(&self) -> Now {
-        Now { boot_ns: self.kernel.boot_ns(), wall_ms: wall_ms() }
+        clock::now(|| self.kernel.boot_ns())
     }
 }
 
@@ -325,9 +326,4 @@ async fn sleep_until(when: Option<Instant>) {
     if let Some(when) = when {
         tokio::time::sleep_until(when.into()).await;
     }
-}
-
-fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
