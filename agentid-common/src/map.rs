@@ -27,6 +27,11 @@ pub const KNOWN_BITS: u32 = 15;
 /// Counts of folders that have gone out of the kernel's memory, by their address.
 pub const LIVES: u32 = 1 << LIVES_BITS;
 pub const LIVES_BITS: u32 = 16;
+/// Place of the edition of the tables that a search for a file uses.
+pub const EDITION_OF_FILES: u32 = 0;
+/// Place of the edition of the tables that a search for a peer uses.
+pub const EDITION_OF_PEERS: u32 = 1;
+pub const EDITIONS: u32 = 2;
 /// Bytes of the ring of records.
 pub const EVENTS: u32 = 4 << 20;
 

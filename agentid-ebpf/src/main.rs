@@ -60,6 +60,7 @@ mod settle;
 mod socket;
 mod subject;
 mod tasks;
+mod vouched;
 
 /// The verifier refuses a program from which this can be reached, because it does not end.
 #[panic_handler]

@@ -1,6 +1,10 @@
 //! Every map. Names have at most 15 characters; capacities are those of `agentid_common::map`.
 
-use core::ffi::c_void;
+use core::{
+    ffi::c_void,
+    intrinsics::{AtomicOrdering, atomic_cxchg},
+    ptr::read_volatile,
+};
 
 use agentid_common::{
     counter,
@@ -29,6 +33,7 @@ use aya_ebpf::{
 use crate::{
     kfield::DentryHead,
     object::known::{Circumstances, Known},
+    vouched::Vouched,
 };
 
 const MAPPED: usize = BPF_F_MMAPABLE as usize;
@@ -299,9 +304,31 @@ pub static KNOWN: Array<Known, { map::KNOWN as usize }> = Array::new();
 #[btf_map]
 pub static LIVES: Array<u64, { map::LIVES as usize }> = Array::new();
 
-/// The edition of the tables above, odd while the daemon writes them.
+/// The editions of the tables of files and of those of peers, odd while the daemon writes them.
 #[btf_map]
-pub static EDITION: Array<u64, 1> = Array::new();
+pub static EDITION: Array<u64, { map::EDITIONS as usize }> = Array::new();
+
+/// The edition of some of the daemon's tables: odd while it writes them, and when it cannot be read.
+#[inline(always)]
+pub fn edition(of: u32) -> u64 {
+    match EDITION.get_ptr(of) {
+        // SAFETY: an array's value never moves or goes away.
+        Some(edition) => unsafe { read_volatile(edition) },
+        None => 1,
+    }
+}
+
+/// Makes the version of a value that several write odd, if nobody else has.
+///
+/// # Safety
+///
+/// `version` is in a map.
+#[inline(always)]
+pub unsafe fn take(version: *mut u64, from: u64) -> bool {
+    const ORDER: AtomicOrdering = AtomicOrdering::SeqCst;
+    // SAFETY: the caller's promise.
+    unsafe { atomic_cxchg::<u64, ORDER, ORDER>(version, from, from.wrapping_add(1)) }.1
+}
 
 /// Secrets and numbers of this host, from the daemon; the programs give out numbers of filesystems.
 #[btf_map]
@@ -333,6 +360,10 @@ pub struct Asked {
     pub port: u32,
     pub reserved: u32,
 }
+
+/// The peer that a socket was last found to be granted.
+#[btf_map]
+pub static VOUCHED: SocketStorage<Vouched> = SocketStorage::new();
 
 #[btf_map]
 pub static ASKED: SocketStorage<Asked> = SocketStorage::new();

@@ -33,7 +33,7 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 
-use crate::{count, facts::Live, names, socket};
+use crate::{count, facts::Live, names, socket, vouched};
 
 /// The number of the loopback device in every network namespace (net/core/dev.c: `LOOPBACK_IFINDEX`).
 const LOOPBACK: u32 = 1;
@@ -92,7 +92,10 @@ fn check(hook: Hook, buffer: *mut __sk_buff) -> i32 {
 #[inline(always)]
 fn judge(hook: Hook, buffer: *const __sk_buff, sock: *const bpf_sock, tag: &Tag) -> i32 {
     let way = |peer: &mut Peer| match hook {
-        Hook::SkbEgress => going(buffer, tag, peer),
+        Hook::SkbEgress => match going(buffer, tag, peer) {
+            Way::Judged if vouched::may_go(sock.cast(), tag, peer) => Way::Vouched,
+            way => way,
+        },
         _ => coming(sock, peer),
     };
     let answer = may_pass(&Live, tag, way, || read(buffer, sock));

@@ -4,6 +4,7 @@ use agentid_common::{
     capability::Capabilities,
     file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, Node},
     instance::{Activity, Instance, Ladder, State},
+    map::{EDITION_OF_FILES, EDITION_OF_PEERS},
     net::{PeerKey, Pins, PortKey, PortRule},
     verdict::Mode,
 };
@@ -78,8 +79,8 @@ pub enum MapOp {
 }
 
 impl MapOp {
-    /// Whether it changes what a search for a file can find.
-    pub fn edits_rules(&self) -> bool {
+    /// Place of the edition of the tables that it changes; `None` where nothing of them is remembered.
+    pub fn edits(&self) -> Option<u32> {
         match self {
             Self::SetAnchor(..)
             | Self::RemoveAnchor(_)
@@ -90,19 +91,19 @@ impl MapOp {
             | Self::SetEdge(..)
             | Self::RemoveEdge(_)
             | Self::SetEntry(..)
-            | Self::RemoveEntry(_) => true,
+            | Self::RemoveEntry(_) => Some(EDITION_OF_FILES),
             Self::SetPeer { .. }
             | Self::RemovePeer { .. }
             | Self::SetPort { .. }
             | Self::RemovePort { .. }
             | Self::SetPins(..)
-            | Self::RemovePins(_)
-            | Self::SetInstance(..)
+            | Self::RemovePins(_) => Some(EDITION_OF_PEERS),
+            Self::SetInstance(..)
             | Self::SetActivity(..)
             | Self::SetState(..)
             | Self::SetDeadline(..)
             | Self::Bind(..)
-            | Self::Synchronize => false,
+            | Self::Synchronize => None,
         }
     }
 }

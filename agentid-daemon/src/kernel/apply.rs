@@ -1,5 +1,7 @@
 //! Ops into map calls, and the maps back into an image.
 
+use std::collections::BTreeSet;
+
 use agentid_common::{
     file::{Glob, Node},
     instance::Instance,
@@ -30,14 +32,10 @@ pub enum ApplyError {
 /// What the programs remember of the rules' tables is not good while these are written, nor afterwards. When an op fails
 /// the programs go on remembering nothing, until the next time that all goes well.
 pub fn apply(maps: &mut Maps, ops: &[MapOp]) -> Result<(), ApplyError> {
-    let edits = ops.iter().any(MapOp::edits_rules);
-    if edits {
-        maps.edit().map_err(ApplyError::Edition)?;
-    }
+    let edited: BTreeSet<u32> = ops.iter().filter_map(MapOp::edits).collect();
+    edited.iter().try_for_each(|of| maps.edit(*of)).map_err(ApplyError::Edition)?;
     each(maps, ops)?;
-    if edits {
-        maps.publish().map_err(ApplyError::Edition)?;
-    }
+    edited.iter().try_for_each(|of| maps.publish(*of)).map_err(ApplyError::Edition)?;
     Ok(())
 }
 

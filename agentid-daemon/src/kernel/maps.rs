@@ -170,17 +170,17 @@ impl Maps {
         })
     }
 
-    /// Says that the tables of rules are about to be written: what the programs remember of them is no longer good, and
-    /// nothing new is remembered.
-    pub fn edit(&mut self) -> Result<(), MapError> {
-        let edition = self.edition.get(&0, 0)?;
-        self.edition.set(0, edition | 1, 0)
+    /// Says that the tables of this edition are about to be written: what the programs remember of them is no longer good,
+    /// and nothing new is remembered.
+    pub fn edit(&mut self, of: u32) -> Result<(), MapError> {
+        let edition = self.edition.get(&of, 0)?;
+        self.edition.set(of, edition | 1, 0)
     }
 
     /// Says that the tables are whole again.
-    pub fn publish(&mut self) -> Result<(), MapError> {
-        let edition = self.edition.get(&0, 0)?;
-        self.edition.set(0, (edition | 1) + 1, 0)
+    pub fn publish(&mut self, of: u32) -> Result<(), MapError> {
+        let edition = self.edition.get(&of, 0)?;
+        self.edition.set(of, (edition | 1) + 1, 0)
     }
 
     /// Every counter, summed over the CPUs.

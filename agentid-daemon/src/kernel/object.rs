@@ -156,6 +156,7 @@ pub const MAPS: &[&str] = &[
     "IDENTITIES",
     "GUARDS",
     "SOCKETS",
+    "VOUCHED",
     "KNOWN",
     "LIVES",
     "EDITION",

@@ -50,7 +50,7 @@ pub fn judge(hook: Hook, allowed: Allowed, tag: &Tag, sight: Sight) -> i32 {
 #[inline(always)]
 fn ask(tag: &Tag, sight: &Sight) -> Answer {
     if sight.asked == Asked::Peer {
-        return apart::may_use(tag, &sight.peer(), sight.stands);
+        return apart::may_use(tag, &sight.peer(), false);
     }
     may_go_on(&Live, tag)?;
     sight.otherwise()

@@ -14,15 +14,22 @@
 //! Cannot see: of sendmmsg(2) the messages after the first that go to the same address, so that such a batch is denied;
 //! before 6.5 what sendfile(2) and splice(2) write to a connected socket; what becomes of the packet.
 
-use agentid_common::verdict::Hook;
+use agentid_common::{
+    decide::lifecycle::may_go_on,
+    tag::Tag,
+    verdict::{Answer, Fault, Hook},
+};
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
-use super::socket_connect::judge;
 use crate::{
-    kfield::{Message, Socket},
-    object::peer,
-    settle::Allowed,
-    socket, subject,
+    facts::Live,
+    kfield::{Message, Sock, Socket},
+    object::{
+        Object,
+        peer::{self, Asked, Sight},
+    },
+    settle::{Allowed, conclude},
+    socket, subject, vouched,
 };
 
 #[lsm(hook = "socket_sendmsg")]
@@ -34,9 +41,24 @@ pub fn socket_sendmsg(ctx: LsmContext) -> i32 {
     }
     let message = Message(ctx.arg(1));
     let sight = peer::of_message(socket, message, tag);
-    let errno = judge(Hook::SocketSendmsg, Allowed::Counted, tag, sight);
+    let answer = ask(socket.sock(), tag, &sight);
+    let object = Object::Peer(sight.body);
+    let errno = conclude(Hook::SocketSendmsg, Allowed::Counted, &object, tag, answer);
     if errno == 0 && peer::connects(message) {
         socket::calls(socket.sock());
     }
     errno
+}
+
+/// A run that is over is told so, whatever else it asks for.
+#[inline(always)]
+fn ask(sock: Sock, tag: &Tag, sight: &Sight) -> Answer {
+    if sock.is_null() {
+        return Err(Fault::AddressRead.into());
+    }
+    if sight.asked == Asked::Peer {
+        return vouched::may_use(sock.0.cast(), tag, &sight.peer(), sight.stands);
+    }
+    may_go_on(&Live, tag)?;
+    sight.otherwise()
 }

@@ -14,21 +14,18 @@
 //! One memory is an element of an array, in a place that follows from the folder and the rules; one that falls on another's
 //! place takes it. It is written under a version, odd meanwhile, so that a reader never takes halves of two for one.
 
-use core::{
-    intrinsics::{AtomicOrdering, atomic_cxchg},
-    ptr::{read_volatile, write_volatile},
-};
+use core::ptr::{read_volatile, write_volatile};
 
 use agentid_common::{
     decide::file::Head,
     file::{DEAD, HEADS},
-    map::{KNOWN_BITS, LIVES_BITS},
+    map::{EDITION_OF_FILES, KNOWN_BITS, LIVES_BITS},
 };
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 
 use crate::{
     kfield::{Dentry, Inode, renames},
-    maps::{EDITION, KNOWN, LIVES, Work},
+    maps::{self, KNOWN, LIVES, Work},
 };
 
 /// For how many ticks of the kernel's a memory is good: a minute at 250 a second.
@@ -79,18 +76,8 @@ impl Circumstances {
     fn hold(&self) -> bool {
         self.edition & 1 == 0
             && self.renames & 1 == 0
-            && self.edition == edition()
+            && self.edition == maps::edition(EDITION_OF_FILES)
             && self.renames == renames()
-    }
-}
-
-/// The edition of the daemon's tables: odd while it writes them, and when it cannot be read.
-#[inline(always)]
-fn edition() -> u64 {
-    match EDITION.get_ptr(0) {
-        // SAFETY: an array's value never moves or goes away.
-        Some(edition) => unsafe { read_volatile(edition) },
-        None => 1,
     }
 }
 
@@ -124,7 +111,7 @@ pub fn recall(dentry: Dentry, work: &mut Work) -> u32 {
             && read_volatile(&raw const (*known).folder) == folder
             && read_volatile(&raw const (*known).policy) == work.search.scopes.policy
             && read_volatile(&raw const (*known).params) == work.search.scopes.params
-            && read_volatile(&raw const (*known).edition) == edition()
+            && read_volatile(&raw const (*known).edition) == maps::edition(EDITION_OF_FILES)
             && read_volatile(&raw const (*known).life) == life(folder)
             && ticks().wrapping_sub(read_volatile(&raw const (*known).since)) < GOOD_FOR;
         (version, found)
@@ -153,7 +140,8 @@ pub fn recall(dentry: Dentry, work: &mut Work) -> u32 {
 #[inline(never)]
 pub fn begin(work: &mut Work) {
     work.folder = 0;
-    work.circumstances = Circumstances { edition: edition(), renames: renames(), reserved: 0 };
+    work.circumstances =
+        Circumstances { edition: maps::edition(EDITION_OF_FILES), renames: renames(), reserved: 0 };
 }
 
 /// Remembers what a search has found at the folder, if it may be; `work.heads` are its heads there. Not inlined either.
@@ -170,7 +158,7 @@ pub fn keep(work: &Work) {
     // SAFETY: an array's value never moves or goes away; whoever makes the version odd writes the rest alone.
     unsafe {
         let version = read_volatile(&raw const (*known).version);
-        if version & 1 != 0 || !take(&raw mut (*known).version, version) {
+        if version & 1 != 0 || !maps::take(&raw mut (*known).version, version) {
             return;
         }
         write_volatile(&raw mut (*known).folder, work.folder);
@@ -183,14 +171,6 @@ pub fn keep(work: &Work) {
         write_volatile(&raw mut (*known).heads, work.heads);
         write_volatile(&raw mut (*known).version, version.wrapping_add(2));
     }
-}
-
-/// Makes the version odd, if nobody else has.
-#[inline(always)]
-unsafe fn take(version: *mut u64, from: u64) -> bool {
-    const ORDER: AtomicOrdering = AtomicOrdering::SeqCst;
-    // SAFETY: the caller gives a place in a map.
-    unsafe { atomic_cxchg::<u64, ORDER, ORDER>(version, from, from.wrapping_add(1)) }.1
 }
 
 /// Counts that the folder with this inode is gone. 0, where the address could not be read, stands for no folder.
