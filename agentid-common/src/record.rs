@@ -105,3 +105,25 @@ pub struct TaskLine {
     pub tid: u32,
     pub reserved: u32,
 }
+
+/// One line of the list of tagged sockets.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SocketLine {
+    /// Of the run that has made the socket.
+    pub generation: u64,
+    pub slot: u32,
+    /// What [`crate::tag::Tag::mark`] says of it.
+    pub mark: u32,
+    /// Zeros where the socket has no address of IP, or none yet.
+    pub own: Address,
+    pub peer: Address,
+    pub own_port: u16,
+    pub peer_port: u16,
+    pub family: u16,
+    pub kind: u16,
+    pub protocol: u16,
+    /// As TCP counts them (include/net/tcp_states.h), also for other protocols.
+    pub state: u16,
+    pub reserved: u32,
+}

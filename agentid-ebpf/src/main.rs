@@ -32,7 +32,7 @@
 //! | `bpf`, `task_kill`, `ptrace_access_check` | does a run reach for agentid itself? |
 //! | `sb_umount`, `sb_mount`, `move_mount`, `inode_unlink`, `inode_rmdir`, `inode_rename` | does anyone but the daemon take the pins away? |
 //! | `sysctl` | does anyone switch the trampolines off? |
-//! | `list_tasks` | which tasks carry a tag? |
+//! | `list_tasks`, `list_sockets` | which tasks, and which sockets, carry a tag? |
 //!
 //! A program before ours that has denied ends the chain (arch/x86/net/bpf_jit_comp.c: `invoke_bpf_mod_ret`), so a
 //! verdict of another program is never overruled and never looked at.
@@ -58,6 +58,7 @@ mod object;
 mod packet;
 mod settle;
 mod socket;
+mod sockets;
 mod subject;
 mod tasks;
 mod vouched;

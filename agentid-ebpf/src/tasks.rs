@@ -18,8 +18,8 @@ use crate::{
 
 /// include/linux/bpf.h: `struct bpf_iter_meta`.
 #[repr(C)]
-struct Meta {
-    seq: *mut seq_file,
+pub struct Meta {
+    pub seq: *mut seq_file,
     session: u64,
     number: u64,
 }

@@ -13,6 +13,7 @@ mod change;
 mod connect;
 mod control;
 mod delegate;
+mod demand;
 mod ending;
 mod exec;
 mod expiry;

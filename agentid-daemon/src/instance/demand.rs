@@ -12,6 +12,8 @@ pub struct Demand {
     pub descriptors: bool,
     /// A run's tasks are to be killed at its end, also those that never meet a hook.
     pub kill: bool,
+    /// A run, or a socket that one has made, may send something.
+    pub network: bool,
     /// A run asks for names, and its questions go to the daemon.
     pub names: bool,
 }
@@ -28,6 +30,7 @@ impl Demand {
         Self {
             descriptors: run.on_end == OnEnd::Deny || run.phase != Phase::Active,
             kill: run.on_end == OnEnd::Kill,
+            network: true,
             names: run.names,
         }
     }
@@ -36,6 +39,7 @@ impl Demand {
         Self {
             descriptors: self.descriptors || other.descriptors,
             kill: self.kill || other.kill,
+            network: self.network || other.network,
             names: self.names || other.names,
         }
     }

@@ -29,8 +29,8 @@ pub fn complete(
 
 /// Whether a link that is there still has its program attached. Only one to a cgroup may not.
 pub fn holds(folder: &Path, name: &str) -> Result<(), String> {
-    let mut on_cgroups = object::ON_CGROUPS.iter().chain(&object::NAMES);
-    if on_cgroups.all(|(of_cgroups, _)| *of_cgroups != name) {
+    let mut on_cgroups = object::on_cgroups().chain([object::SYSCTL]);
+    if on_cgroups.all(|(of_cgroups, _)| of_cgroups != name) {
         return Ok(());
     }
     match cgroup::is_attached(&folder.join(name)) {

@@ -7,7 +7,7 @@
 use std::{
     fs::{self, File},
     io,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -17,8 +17,11 @@ use aya::{
 };
 
 use super::{
-    attached,
-    object::{self, CLOCK, DESCRIPTORS, LIST_TASKS, NAMES, ON_DEMAND, ObjectError, SWITCH},
+    attached, list,
+    object::{
+        self, CLOCK, DESCRIPTORS, LIST_SOCKETS, LIST_TASKS, MESSAGES, ON_DEMAND, ObjectError,
+        PACKETS, SWITCH,
+    },
     pins::{self, PinError, Pins},
     sys,
 };
@@ -60,10 +63,12 @@ pub struct HookState {
 
 /// The programs that are attached on demand, and whether this demand is for them.
 fn all(demand: Demand) -> [(&'static str, bool); ON_DEMAND.len()] {
-    let Demand { descriptors, kill, names } = demand;
+    let Demand { descriptors, kill, network, names } = demand;
     ON_DEMAND.map(|name| match name {
         DESCRIPTORS => (name, descriptors),
         SWITCH | CLOCK => (name, kill),
+        MESSAGES => (name, network),
+        _ if PACKETS.iter().any(|(packets, _)| *packets == name) => (name, network),
         _ => (name, names),
     })
 }
@@ -71,10 +76,13 @@ fn all(demand: Demand) -> [(&'static str, bool); ON_DEMAND.len()] {
 /// The programs, loaded.
 pub struct OnDemand {
     tasks: Iter,
+    sockets: OwnedFd,
     descriptors: Lsm,
+    messages: Lsm,
     switch: BtfTracePoint,
     clock: PerfEvent,
-    names: Vec<OwnedFd>,
+    /// In the order of [`object::on_cgroups`].
+    on_cgroups: Vec<OwnedFd>,
 }
 
 impl OnDemand {
@@ -82,15 +90,13 @@ impl OnDemand {
     pub fn pinned(folder: &Path) -> Result<Self, DemandError> {
         Ok(Self {
             tasks: pinned_program(folder, LIST_TASKS, |path| Iter::from_pin(path))?,
+            sockets: pinned_descriptor(folder, LIST_SOCKETS)?,
             descriptors: pinned_program(folder, DESCRIPTORS, |path| Lsm::from_pin(path))?,
+            messages: pinned_program(folder, MESSAGES, |path| Lsm::from_pin(path))?,
             switch: pinned_program(folder, SWITCH, |path| BtfTracePoint::from_pin(path))?,
             clock: pinned_program(folder, CLOCK, |path| PerfEvent::from_pin(path))?,
-            names: NAMES
-                .iter()
-                .map(|(name, _)| {
-                    let path = pins::program(folder, name);
-                    sys::open_pin(&path).map_err(|source| DemandError::Pin { path, source })
-                })
+            on_cgroups: object::on_cgroups()
+                .map(|(name, _)| pinned_descriptor(folder, name))
                 .collect::<Result<_, _>>()?,
         })
     }
@@ -124,6 +130,11 @@ impl OnDemand {
         object::task_list(&mut self.tasks)
     }
 
+    /// The iterator over the sockets in a map, to be read once from the start to the end.
+    pub fn socket_list(&self, map: BorrowedFd<'_>) -> io::Result<File> {
+        list::of_map(self.sockets.as_fd(), map)
+    }
+
     fn attach(&mut self, name: &'static str, folder: &Path) -> Result<(), DemandError> {
         if name == CLOCK {
             for cpu in processors()? {
@@ -138,13 +149,14 @@ impl OnDemand {
         if path.exists() {
             return Ok(());
         }
-        let of_names = NAMES.iter().zip(&self.names).find(|((known, _), _)| *known == name);
-        if let Some(((name, kind), program)) = of_names {
-            object::attach_to_cgroups(program.as_fd(), name, *kind, &path)?;
+        let mut on_cgroups = object::on_cgroups().zip(&self.on_cgroups);
+        if let Some(((_, kind), program)) = on_cgroups.find(|((known, _), _)| *known == name) {
+            object::attach_to_cgroups(program.as_fd(), name, kind, &path)?;
         } else if name == SWITCH {
             object::attach_tracepoint(&mut self.switch, name, &path)?;
         } else {
-            object::attach_hook(&mut self.descriptors, name, &path)?;
+            let hook = if name == MESSAGES { &mut self.messages } else { &mut self.descriptors };
+            object::attach_hook(hook, name, &path)?;
         }
         Ok(())
     }
@@ -157,6 +169,11 @@ fn pinned_program<P>(
 ) -> Result<P, DemandError> {
     let path = pins::program(folder, name);
     take(&path).map_err(|source| DemandError::Program { path, source: Box::new(source) })
+}
+
+fn pinned_descriptor(folder: &Path, name: &'static str) -> Result<OwnedFd, DemandError> {
+    let path = pins::program(folder, name);
+    sys::open_pin(&path).map_err(|source| DemandError::Pin { path, source })
 }
 
 /// How they stand, by the links in this folder.

@@ -9,6 +9,7 @@ mod canary;
 mod cgroup;
 mod demand;
 mod fields;
+mod list;
 mod live;
 mod maps;
 mod mounts;
@@ -31,7 +32,7 @@ mod abi_tests;
 
 use std::{
     fs::File,
-    os::fd::BorrowedFd,
+    os::fd::{AsFd as _, BorrowedFd},
     path::{Path, PathBuf},
 };
 
@@ -40,7 +41,7 @@ use agentid_common::{
     map::{ANCHORS, EDGES, ENTRIES, PEERS, PINS, PORTS, Resolver},
     name::NameKey,
     net::Asker,
-    record::TaskLine,
+    record::{SocketLine, TaskLine},
     tag::Tag,
 };
 use rustix::time::{ClockId, clock_gettime};
@@ -195,6 +196,13 @@ impl Kernel {
     /// All tagged tasks of the host, the canary included.
     pub fn tasks(&mut self) -> Result<Vec<TaskLine>, ReadError> {
         tasks::list(self.task_list()?)
+    }
+
+    /// All sockets that runs have made and that are still there, the canary's left out.
+    pub fn sockets(&self) -> Result<Vec<SocketLine>, ReadError> {
+        let map = sys::open_pin(&self.pins.map(sockets::SOCKETS)).map_err(ReadError::Sockets)?;
+        let list = self.on_demand.socket_list(map.as_fd()).map_err(ReadError::Sockets)?;
+        sockets::list(list)
     }
 
     pub fn counters(&self) -> Result<Counters, ReadError> {

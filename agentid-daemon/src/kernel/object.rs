@@ -56,7 +56,6 @@ pub const HOOKS: &[&str] = &[
     "socket_connect",
     "socket_listen",
     "socket_accept",
-    "socket_sendmsg",
     "socket_setsockopt",
     "bpf",
     "task_kill",
@@ -84,10 +83,15 @@ pub const LATER_HOOKS: &[(&str, (u32, u32))] =
 
 /// The LSM hook on everybody's reads and writes; its program, of the same name, is attached on demand.
 pub const DESCRIPTORS: &str = "file_permission";
+/// The LSM hook on everybody's messages; its program, of the same name, is attached on demand.
+pub const MESSAGES: &str = "socket_sendmsg";
 /// The tracepoint on everybody's way off a processor; its program, of the same name, is attached on demand.
 pub const SWITCH: &str = "sched_switch";
 /// The program that looks at every processor a few times in a second; attached on demand.
 pub const CLOCK: &str = "cpu_clock";
+/// The programs on the root of the cgroup hierarchy that look at everybody's packets; attached on demand.
+pub const PACKETS: [(&str, cgroup::Kind); 2] =
+    [("skb_ingress", cgroup::Kind::Ingress), ("skb_egress", cgroup::Kind::Egress)];
 /// The programs on the root of the cgroup hierarchy that turn questions for names to the daemon; attached on demand.
 pub const NAMES: [(&str, cgroup::Kind); 8] = [
     ("names_connect4", cgroup::Kind::Connect4),
@@ -100,10 +104,13 @@ pub const NAMES: [(&str, cgroup::Kind); 8] = [
     ("names_peer6", cgroup::Kind::PeerName6),
 ];
 /// The programs that are loaded from the start and attached on demand ([`super::demand`]).
-pub const ON_DEMAND: [&str; 11] = [
+pub const ON_DEMAND: [&str; 14] = [
     DESCRIPTORS,
+    MESSAGES,
     SWITCH,
     CLOCK,
+    PACKETS[0].0,
+    PACKETS[1].0,
     NAMES[0].0,
     NAMES[1].0,
     NAMES[2].0,
@@ -119,17 +126,20 @@ const CLOCK_RATE: u64 = 4;
 
 /// The tracepoint with a program of its name.
 pub const TRACEPOINT: &str = "sched_process_exit";
-/// The programs on the root of the cgroup hierarchy, and what each of them sees there.
-pub const ON_CGROUPS: &[(&str, cgroup::Kind)] = &[
-    ("sysctl", cgroup::Kind::Sysctl),
-    ("skb_ingress", cgroup::Kind::Ingress),
-    ("skb_egress", cgroup::Kind::Egress),
-];
+/// The program on the root of the cgroup hierarchy that is always attached, and what it sees there.
+pub const SYSCTL: (&str, cgroup::Kind) = ("sysctl", cgroup::Kind::Sysctl);
 /// The iterator over tasks.
 pub const LIST_TASKS: &str = "list_tasks";
+/// The iterator over tagged sockets.
+pub const LIST_SOCKETS: &str = "list_sockets";
 /// The programs that are pinned themselves, not being held by a link at all times.
 pub fn not_always() -> impl Iterator<Item = &'static str> {
-    ON_DEMAND.into_iter().chain([LIST_TASKS])
+    ON_DEMAND.into_iter().chain([LIST_TASKS, LIST_SOCKETS])
+}
+
+/// The programs on the root of the cgroup hierarchy that are attached on demand, and what each of them sees there.
+pub fn on_cgroups() -> impl Iterator<Item = (&'static str, cgroup::Kind)> {
+    PACKETS.into_iter().chain(NAMES)
 }
 
 /// Every map of the object.
@@ -163,6 +173,8 @@ pub const MAPS: &[&str] = &[
 ];
 
 const CGROUPS: &str = "/sys/fs/cgroup";
+/// The kernel's iterator over the values of a socket storage (net/core/bpf_sk_storage.c).
+const SOCKETS_ITERATOR: &str = "bpf_sk_storage_map";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectError {
@@ -206,8 +218,7 @@ pub fn hooks(kernel: &btf::Btf<'_>) -> Vec<&'static str> {
 
 /// Names of all links that are always pinned.
 pub fn links(hooks: &[&'static str]) -> impl Iterator<Item = &'static str> {
-    let on_cgroups = ON_CGROUPS.iter().map(|(name, _)| *name);
-    hooks.iter().copied().chain([TRACEPOINT]).chain(on_cgroups)
+    hooks.iter().copied().chain([TRACEPOINT, SYSCTL.0])
 }
 
 /// Reads the object, gives it what the kernel's types tell, and creates or opens its maps at their pins.
@@ -239,17 +250,12 @@ pub fn attach(
     for name in hooks.iter().copied().chain([TRACEPOINT]) {
         attach_one(ebpf, name, folder)?;
     }
-    for &(name, kind) in ON_CGROUPS {
-        let program = program(ebpf, name)?;
-        let descriptor = match program {
-            Program::CgroupSysctl(program) => program.fd(),
-            Program::CgroupSkb(program) => program.fd(),
-            _ => return Err(ObjectError::NoProgram(name)),
-        };
-        let descriptor = descriptor.map_err(|source| ObjectError::Attach { name, source })?;
-        attach_to_cgroups(descriptor.as_fd(), name, kind, &folder.join(name))?;
-    }
-    Ok(())
+    let (name, kind) = SYSCTL;
+    let Program::CgroupSysctl(sysctl) = program(ebpf, name)? else {
+        return Err(ObjectError::NoProgram(name));
+    };
+    let descriptor = sysctl.fd().map_err(|source| ObjectError::Attach { name, source })?;
+    attach_to_cgroups(descriptor.as_fd(), name, kind, &folder.join(name))
 }
 
 /// Attaches a program to the root of the cgroup hierarchy, and pins the link at `path`.
@@ -312,18 +318,7 @@ pub fn load(ebpf: &mut Ebpf, btf: &Btf, hooks: &[&'static str]) -> Result<(), Ob
 
 /// Has the verifier look at every program whose link is pinned.
 fn load_pinned(ebpf: &mut Ebpf, btf: &Btf, hooks: &[&'static str]) -> Result<(), ObjectError> {
-    for name in hooks.iter().copied().chain([TRACEPOINT]) {
-        load_one(ebpf, btf, name)?;
-    }
-    for &(name, _) in ON_CGROUPS {
-        match program(ebpf, name)? {
-            Program::CgroupSysctl(program) => program.load(),
-            Program::CgroupSkb(program) => program.load(),
-            _ => return Err(ObjectError::NoProgram(name)),
-        }
-        .map_err(|source| refused(name, source))?;
-    }
-    Ok(())
+    links(hooks).try_for_each(|name| load_one(ebpf, btf, name))
 }
 
 /// Has the verifier look at the programs that are not always attached, and pins them in `folder`.
@@ -336,14 +331,17 @@ pub fn load_to_pins(ebpf: &mut Ebpf, btf: &Btf, folder: &Path) -> Result<(), Obj
     })
 }
 
-/// Has the verifier look at the program for the hook, the tracepoint or the list of its name.
+/// Has the verifier look at the program of this name.
 fn load_one(ebpf: &mut Ebpf, btf: &Btf, name: &'static str) -> Result<(), ObjectError> {
     let loaded = match program(ebpf, name)? {
         Program::Lsm(hook) => hook.load(name, btf),
         Program::BtfTracePoint(tracepoint) => tracepoint.load(name, btf),
         Program::PerfEvent(clock) => clock.load(),
+        Program::CgroupSysctl(sysctl) => sysctl.load(),
+        Program::CgroupSkb(packets) => packets.load(),
         Program::CgroupSockAddr(names) => names.load(),
-        Program::Iter(tasks) => tasks.load("task", btf),
+        Program::Iter(list) if name == LIST_SOCKETS => list.load(SOCKETS_ITERATOR, btf),
+        Program::Iter(list) => list.load("task", btf),
         _ => return Err(ObjectError::NoProgram(name)),
     };
     loaded.map_err(|source| refused(name, source))

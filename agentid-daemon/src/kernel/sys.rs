@@ -15,6 +15,7 @@ const BPF_OBJ_GET: libc::c_long = 7;
 pub const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 pub const BPF_LINK_CREATE: libc::c_long = 28;
+pub const BPF_ITER_CREATE: libc::c_long = 33;
 
 /// The part of `union bpf_attr` for `BPF_OBJ_PIN` and `BPF_OBJ_GET`.
 #[repr(C)]

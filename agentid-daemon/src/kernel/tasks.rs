@@ -3,17 +3,15 @@
 use std::{
     collections::BTreeSet,
     fs::File,
-    io::{self, Read as _},
+    io,
     os::fd::{AsFd, OwnedFd},
 };
 
-use agentid_common::{
-    layout::{LAYOUTS, Layout},
-    record::TaskLine,
-};
+use agentid_common::record::TaskLine;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::{
+    list::{self, Line, ListError},
     maps::{MapsError, TagError, Tags},
     object::ObjectError,
 };
@@ -22,10 +20,10 @@ use super::{
 pub enum ReadError {
     #[error("open the list of tagged tasks")]
     List(#[from] ObjectError),
-    #[error("read the list of tagged tasks")]
-    Tasks(#[source] io::Error),
-    #[error("read the list of tagged tasks: {0} bytes are no whole number of lines")]
-    Torn(usize),
+    #[error("read a list of the kernel programs")]
+    Lines(#[from] ListError),
+    #[error("open the list of tagged sockets")]
+    Sockets(#[source] io::Error),
     #[error("read the kernel's maps")]
     Map(#[from] aya::maps::MapError),
     #[error(transparent)]
@@ -45,14 +43,8 @@ pub enum StopError {
 }
 
 /// Every tagged task, by running a new iterator.
-pub fn list(mut iterator: File) -> Result<Vec<TaskLine>, ReadError> {
-    let mut bytes = Vec::new();
-    iterator.read_to_end(&mut bytes).map_err(ReadError::Tasks)?;
-    let lines = bytes.chunks_exact(size_of::<TaskLine>());
-    if !lines.remainder().is_empty() {
-        return Err(ReadError::Torn(bytes.len()));
-    }
-    Ok(lines.filter_map(line).collect())
+pub fn list(iterator: File) -> Result<Vec<TaskLine>, ReadError> {
+    Ok(list::read(iterator, "TaskLine", line)?)
 }
 
 /// The processes of a run.
@@ -105,26 +97,12 @@ fn kill(tags: &Tags, tgid: u32, slot: u32, generation: u64) -> Result<bool, Stop
     }
 }
 
-fn line(bytes: &[u8]) -> Option<TaskLine> {
-    let word = |name| {
-        let at = offset(name)?;
-        bytes.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes)
-    };
-    let generation = offset("generation")?;
-    Some(TaskLine {
-        generation: bytes
-            .get(generation..generation + 8)?
-            .try_into()
-            .ok()
-            .map(u64::from_ne_bytes)?,
-        slot: word("slot")?,
-        tgid: word("tgid")?,
-        tid: word("tid")?,
+fn line(line: &Line<'_>) -> Result<TaskLine, ListError> {
+    Ok(TaskLine {
+        generation: line.u64("generation")?,
+        slot: line.u32("slot")?,
+        tgid: line.u32("tgid")?,
+        tid: line.u32("tid")?,
         reserved: 0,
     })
-}
-
-fn offset(field: &str) -> Option<usize> {
-    let layout: &Layout = LAYOUTS.iter().find(|layout| layout.name == "TaskLine")?;
-    layout.fields.iter().find(|known| known.name == field).map(|found| found.offset)
 }

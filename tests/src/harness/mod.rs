@@ -11,6 +11,7 @@ pub mod run;
 pub mod scene;
 pub mod shared;
 pub mod table;
+pub mod taken;
 pub mod upstream;
 pub mod view;
 pub mod wait;

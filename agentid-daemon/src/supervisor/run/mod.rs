@@ -113,6 +113,8 @@ pub struct Supervisor {
     waiters: Vec<Waiter>,
     /// Generations of runs that had no task in the kernel's last list.
     absent: BTreeSet<u64>,
+    /// Whether there may be a socket that a run has made; an earlier daemon's runs may have.
+    sockets_left: bool,
     ticks: u64,
     /// What ended runs have needed, to be taken back at the next tick.
     garbage: Vec<Release>,
@@ -192,6 +194,7 @@ impl Supervisor {
             stopping: Vec::new(),
             waiters: Vec::new(),
             absent: BTreeSet::new(),
+            sockets_left: true,
             ticks: 0,
             garbage: Vec::new(),
             started_ms: clock::wall_ms(),
@@ -290,10 +293,23 @@ impl Supervisor {
     ///
     /// Done at a tick and not with the end of a run: the next one may begin before, and no answer waits for it.
     fn settle_demand(&mut self) {
-        let demand = Demand::of(&self.state.registry);
+        let mut demand = Demand::of(&self.state.registry);
+        self.sockets_left = demand.network || self.sockets_left && self.sockets_are_left();
+        demand.network = self.sockets_left;
         if let Err(failure) = self.kernel.meet(demand).and_then(|()| self.kernel.relent(demand)) {
             // It was an error when it was asked for; until it has come about the posture tells.
             debug!(message = %chain(&failure), "programs are not attached as the runs need it");
+        }
+    }
+
+    /// Whether a socket has outlived its run: another process has it, or the kernel has not yet sent all that was written.
+    fn sockets_are_left(&self) -> bool {
+        match self.kernel.sockets() {
+            Ok(sockets) => !sockets.is_empty(),
+            Err(failure) => {
+                debug!(message = %chain(&failure), "which sockets are left is not known");
+                true
+            }
         }
     }
 

@@ -35,7 +35,7 @@ fn names(effects: &[Effect]) -> Vec<String> {
     let name = |effect: &Effect| match effect {
         Effect::Save(id) => format!("save {}", short(id)),
         Effect::Forget(id) => format!("forget {}", short(id)),
-        Effect::Attach(Demand { descriptors, kill, names: _ }) => {
+        Effect::Attach(Demand { descriptors, kill, network: _, names: _ }) => {
             let word = |wanted: &bool, word| if *wanted { word } else { "" };
             format!("attach{}{}", word(descriptors, " descriptors"), word(kill, " kill"))
         }
@@ -187,8 +187,8 @@ fn descriptors_are_held_while_a_run_needs_it_and_no_longer() {
     let mut state = state();
     let demand = |state: &State| Demand::of(&state.registry);
     let none = Demand::default();
-    let (kill, both) =
-        (Demand { kill: true, ..none }, Demand { descriptors: true, kill: true, names: false });
+    let kill = Demand { kill: true, network: true, ..none };
+    let both = Demand { descriptors: true, ..kill };
     assert_eq!(demand(&state), none);
     launched(&mut state, launch(1));
     assert_eq!(demand(&state), kill);

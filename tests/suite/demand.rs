@@ -1,0 +1,72 @@
+//! What is on everybody's way is there only while it is needed: see also `ending`, for what comes with the end of a run.
+
+use std::{fs, net::TcpListener};
+
+use agentid_tests::{
+    harness::{
+        Daemon, Run,
+        scene::{PINS, USERS},
+        taken::socket_of,
+        wait,
+    },
+    step::{Protocol, Step},
+};
+use anyhow::Result;
+
+const NETWORK: [&str; 3] = ["socket_sendmsg", "skb_ingress", "skb_egress"];
+
+/// Waits until all that looks at messages and packets is needed and attached, or neither, by the daemon and by the pins.
+fn await_network(daemon: &Daemon, expected: bool) -> Result<()> {
+    wait::until(&format!("the network is watched: {expected}"), wait::SOON, || {
+        let status = daemon.status()?;
+        assert_eq!(status.posture, "enforcing", "{:?}", status.why);
+        let hooks = status.hooks.iter().filter(|hook| NETWORK.contains(&hook.name.as_str()));
+        let standing: Vec<_> = hooks.map(|hook| (hook.needed, hook.attached)).collect();
+        Ok((standing == [(expected, expected); NETWORK.len()]).then_some(()))
+    })?;
+    for name in NETWORK {
+        assert_eq!(pinned(name)?, expected, "the pin of {name}");
+    }
+    Ok(())
+}
+
+/// Whether one of the folders of links holds this program's.
+fn pinned(name: &str) -> Result<bool> {
+    let mut found = false;
+    for folder in fs::read_dir(PINS)? {
+        let folder = folder?;
+        let is_of_links = folder.file_name().to_string_lossy().starts_with("links-");
+        found |= is_of_links && folder.path().join(name).exists();
+    }
+    Ok(found)
+}
+
+/// P4, P8: messages and packets of the host are looked at while a run lives, and as long as somebody has a socket that one
+/// has made; a daemon that dies leaves that as it is, and the next one takes it away when the need has gone.
+#[test]
+fn messages_and_packets_are_looked_at_only_while_a_run_or_its_socket_is_there() -> Result<()> {
+    let mut daemon = Daemon::start()?;
+    await_network(&daemon, false)?;
+    for uid in USERS {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let mut run = Run::of(&daemon, uid)?;
+        await_network(&daemon, true)?;
+        let call = Step::Call { to: listener.local_addr()?, protocol: Protocol::Tcp };
+        assert_eq!(run.errno(&call)?, 0);
+        let socket = socket_of(&run)?;
+        daemon.kill9()?;
+        daemon.start_again()?;
+        await_network(&daemon, true)?;
+        daemon.revoke(run.id())?;
+        drop(run);
+        let gone = || Ok(daemon.ps()?.is_empty().then_some(()));
+        wait::until("the run is over", wait::SOON, gone)?;
+        await_network(&daemon, true)?;
+        daemon.kill9()?;
+        daemon.start_again()?;
+        await_network(&daemon, true)?;
+        drop(socket);
+        await_network(&daemon, false)?;
+    }
+    Ok(())
+}
