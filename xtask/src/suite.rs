@@ -1,6 +1,7 @@
 //! `cargo xtask test`: the checks, the host's tests, and the suite in guests.
 
 mod boots;
+mod failures;
 mod passed;
 mod plan;
 
@@ -42,6 +43,8 @@ struct Row {
     boot: &'static str,
     tally: Tally,
     seconds: u64,
+    /// What was said of those that failed.
+    failures: String,
 }
 
 pub fn run(options: &Options) -> Result<u8> {
@@ -104,16 +107,22 @@ fn guests(cache: &Cache, options: &Options, rows: &mut Vec<Row>) -> Result<()> {
     Ok(())
 }
 
-/// The table, and as the very last line the sum.
+/// What failed, the table, and as the very last line the sum.
 fn close(rows: &[Row]) -> Result<u8> {
     let mut sum = Tally::default();
     let mut out = std::io::stdout().lock();
+    for Row { place, boot, failures, .. } in rows.iter().filter(|row| !row.failures.is_empty()) {
+        writeln!(out, "\nfailures of {place} {boot}:")?;
+        for line in failures.lines() {
+            writeln!(out, "    {line}")?;
+        }
+    }
     writeln!(
         out,
         "\n{:8} {:20} {:>7} {:>7} {:>8} {:>7} {:>6}",
         "where", "boot", "passed", "failed", "skipped", "before", "time"
     )?;
-    for Row { place, boot, tally, seconds } in rows {
+    for Row { place, boot, tally, seconds, .. } in rows {
         let Tally { passed, failed, skipped, before } = tally;
         writeln!(
             out,
@@ -127,7 +136,16 @@ fn close(rows: &[Row]) -> Result<u8> {
 
 impl Row {
     fn new(place: String, boot: &'static str, tally: Tally, begun: Instant) -> Self {
-        Self { place, boot, tally, seconds: begun.elapsed().as_secs() }
+        let seconds = begun.elapsed().as_secs();
+        Self { place, boot, tally, seconds, failures: String::new() }
+    }
+
+    /// What its output says of failures, if there are any.
+    fn with_failures(mut self, output: &str) -> Self {
+        if self.tally.failed > 0 {
+            self.failures = failures::told(output);
+        }
+        self
     }
 }
 
@@ -165,8 +183,9 @@ fn run_native(suite: &Path, plan: &[(&'static Boot, Vec<String>)]) -> Result<Row
     std::io::stdout().write_all(&output.stdout)?;
     let status = output.status.code().and_then(|code| u8::try_from(code).ok());
     let end = status.map_or(End::Crashed, End::Status);
-    let tally = count(&String::from_utf8_lossy(&output.stdout), tests.len(), end);
-    Ok(Row::new("native".to_owned(), DEFAULT.name, tally, begun))
+    let output = String::from_utf8_lossy(&output.stdout);
+    let tally = count(&output, tests.len(), end);
+    Ok(Row::new("native".to_owned(), DEFAULT.name, tally, begun).with_failures(&output))
 }
 
 #[cfg(test)]

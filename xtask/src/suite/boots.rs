@@ -73,17 +73,20 @@ pub fn run(common: &Common<'_>, jobs: &[Job]) -> Result<Vec<Row>> {
 
 fn run_job(common: &Common<'_>, job: &Job) -> Row {
     let begun = Instant::now();
-    let tally = match run_boot(common, job) {
-        Ok(tally) => tally,
+    let row = |tally| Row::new(job.kernel.name.clone(), job.boot.name, tally, begun);
+    match run_boot(common, job) {
+        Ok((tally, output)) => row(tally).with_failures(&output),
         Err(error) => {
-            shell::say(format_args!("test: {}: {error:#}", job.name()));
-            Tally { failed: job.tests.len().max(1), ..Tally::default() }
+            let failures = format!("{error:#}");
+            shell::say(format_args!("test: {}: {failures}", job.name()));
+            let tally = Tally { failed: job.tests.len().max(1), ..Tally::default() };
+            Row { failures, ..row(tally) }
         }
-    };
-    Row::new(job.kernel.name.clone(), job.boot.name, tally, begun)
+    }
 }
 
-fn run_boot(common: &Common<'_>, job: &Job) -> Result<Tally> {
+/// The result, and what the guest wrote on standard output.
+fn run_boot(common: &Common<'_>, job: &Job) -> Result<(Tally, String)> {
     let mut command = vec![IN_GUEST.to_owned()];
     command.extend(super::arguments(&job.tests));
     let mut guest = Guest::bare(job.kernel.clone(), command);
@@ -97,16 +100,17 @@ fn run_boot(common: &Common<'_>, job: &Job) -> Result<Tally> {
             "test: {}: {before} tests have passed before, and nothing of this guest has changed since (--again)",
             job.name()
         ));
-        return Ok(Tally { before, ..Tally::default() });
+        return Ok((Tally { before, ..Tally::default() }, String::new()));
     }
     shell::say(format_args!("test: {} tests in a guest: {}", job.tests.len(), job.name()));
     let mut lines = Lines { prefix: job.name(), ..Lines::default() };
     let end = guest
         .run(common.cache, common.artifacts, false, &mut |kind, bytes| lines.take(kind, bytes))?;
     lines.take(Kind::Stdout, b"\n")?;
-    let tally = count(&String::from_utf8_lossy(&lines.stdout), job.tests.len(), end);
+    let output = String::from_utf8_lossy(&lines.stdout).into_owned();
+    let tally = count(&output, job.tests.len(), end);
     passed::keep(&fingerprint, tally)?;
-    Ok(tally)
+    Ok((tally, output))
 }
 
 /// Passes a guest's output on by whole lines, each with the name of its job: several jobs are at it at once.

@@ -1,5 +1,5 @@
-use super::count;
 use super::plan::plan;
+use super::{count, failures};
 use crate::qemu::End;
 use crate::tally::Tally;
 
@@ -40,4 +40,23 @@ fn believes_a_status_more_than_a_summary() {
     let output = "test result: ok. 5 passed; 0 failed; 0 ignored";
     assert_eq!(count(output, 5, End::Status(0)).failed, 0);
     assert_eq!(count(output, 5, End::Crashed).failed, 1);
+}
+
+#[test]
+fn keeps_the_last_words_of_tests_that_failed() {
+    let many = "said\n".repeat(100);
+    let output = format!(
+        "test a ... FAILED\n\nfailures:\n\n---- a stdout ----\n{many}\n\nfailures:\n    a\n\ntest result: FAILED. 0 passed"
+    );
+    let told = failures::told(&output);
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines.len(), 60 + 1 + 2);
+    assert_eq!(lines[0], "---- a stdout ----");
+    assert_eq!(lines[60..], ["and 41 lines more", "failures:", "    a"]);
+}
+
+#[test]
+fn keeps_which_tests_a_dead_guest_left_open() {
+    let output = "running 3 tests\ntest a ... ok\ntest b ... FAILED\ntest c ... ";
+    assert_eq!(failures::told(output), "test b ... FAILED\ntest c ...");
 }
