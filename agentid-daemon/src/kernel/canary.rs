@@ -32,7 +32,9 @@ pub const ARGUMENT: &str = "canary";
 
 /// The canary's generation; runs are numbered from below.
 const GENERATION: u64 = u64::MAX;
-/// How long an answer may take, in milliseconds.
+/// How long its first word may take, in milliseconds: a new process comes up slowly on a host that has much to do.
+const PATIENCE_TO_START: u16 = 30_000;
+/// How long an answer may take.
 const PATIENCE: u16 = 2_000;
 
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +71,7 @@ impl Canary {
         let answer = child.stdout.take().ok_or_else(missing)?;
         let mut canary = Self { child, ask, answer };
         // Its first word says that it has been executed: from here on it needs nothing but its two attempts.
-        canary.hear().map_err(CanaryError::Talk)?;
+        canary.hear(PATIENCE_TO_START).map_err(CanaryError::Talk)?;
         canary.tag(maps)?;
         Ok(canary)
     }
@@ -143,7 +145,7 @@ impl Canary {
         };
         let before = denied()?;
         self.ask.write_all(b"?")?;
-        let [open, connect] = self.hear()?;
+        let [open, connect] = self.hear(PATIENCE)?;
         if open != EACCES || connect != EACCES {
             return Ok(Posture::Off(format!(
                 "the canary's open gave {}, its connect {}; both must be denied",
@@ -159,10 +161,10 @@ impl Canary {
         })
     }
 
-    /// Two errnos, within the canary's time.
-    fn hear(&mut self) -> io::Result<[i32; 2]> {
+    /// Two errnos, within so many milliseconds.
+    fn hear(&mut self, patience: u16) -> io::Result<[i32; 2]> {
         let mut waiting = [PollFd::new(self.answer.as_fd(), PollFlags::POLLIN)];
-        if poll(&mut waiting, PollTimeout::from(PATIENCE))? == 0 {
+        if poll(&mut waiting, PollTimeout::from(patience))? == 0 {
             return Err(io::ErrorKind::TimedOut.into());
         }
         let mut errnos = [0; 8];

@@ -32,7 +32,7 @@ use super::{
 /// The map of the tags of sockets.
 pub const SOCKETS: &str = "SOCKETS";
 /// How long the rest waits for it. It takes a few microseconds for each socket.
-const PATIENCE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, thiserror::Error)]
 pub enum HangUpError {
