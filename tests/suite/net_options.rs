@@ -4,7 +4,7 @@ use agentid_tests::{
     harness::{Daemon, Peer, Run, calls::Socket, run::Terms, scene::USERS},
     step::{Carry, Protocol},
 };
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use libc::{EPERM, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPPROTO_UDP, SOL_SOCKET};
 
 use super::net_send::{routing_header, source_route};
@@ -128,7 +128,7 @@ fn nothing_travels_with_a_message_that_leads_elsewhere() -> Result<()> {
             assert_eq!(run.last_call(calls)?, EPERM, "uid {uid}: {pieces:?}");
             let calls = vec![SOCKET.connect(*to), SOCKET.send_with(None, pieces.clone())];
             assert_eq!(run.last_call(calls)?, EPERM, "uid {uid}: {pieces:?}");
-            assert_eq!(peer.heard(), 0, "uid {uid}: {pieces:?}");
+            peer.hears(0).with_context(|| format!("uid {uid}: {pieces:?}"))?;
         }
         for (to, pieces) in [
             (peer.v6(), vec![class.clone()]),
@@ -145,7 +145,7 @@ fn nothing_travels_with_a_message_that_leads_elsewhere() -> Result<()> {
             let calls =
                 vec![SOCKET.like(to, Protocol::Udp), SOCKET.send_with(Some(to), pieces.clone())];
             assert_eq!(run.last_call(calls)?, 0, "uid {uid}: {pieces:?}");
-            assert_eq!(peer.heard(), 1, "uid {uid}: {pieces:?}");
+            peer.hears(1).with_context(|| format!("uid {uid}: {pieces:?}"))?;
         }
     }
     Ok(())

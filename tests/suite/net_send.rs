@@ -36,7 +36,8 @@ fn sends_messages_with_an_address_only_as_granted() -> Result<()> {
                 for by in BOTH {
                     let calls = vec![SOCKET.like(to, Protocol::Udp), SOCKET.send_to_by(to, by)];
                     assert_eq!(run.last_call(calls)?, errno, "uid {uid}: {to} by {by:?}");
-                    assert_eq!(peer.heard(), usize::from(errno == 0), "uid {uid}: {to} by {by:?}");
+                    let heard = peer.hears(usize::from(errno == 0));
+                    heard.with_context(|| format!("uid {uid}: {to} by {by:?}"))?;
                 }
             }
         }
@@ -127,15 +128,18 @@ fn the_family_of_an_address_is_no_way_round() -> Result<()> {
         for (peer, errno, heard) in [(&granted, 0, 1), (&denied, EACCES, 0)] {
             // No family, on IPv4: it is IPv4.
             let calls = vec![v4.clone(), SOCKET.send_to(unspecified(peer.v4()))];
-            assert_eq!((run.last_call(calls)?, peer.heard()), (errno, heard), "uid {uid}");
+            assert_eq!(run.last_call(calls)?, errno, "uid {uid}");
+            peer.hears(heard)?;
             // An address of IPv4 on a socket of IPv6.
             let calls = vec![v6.clone(), SOCKET.send_to(peer.v4())];
-            assert_eq!((run.last_call(calls)?, peer.heard()), (errno, heard), "uid {uid}");
+            assert_eq!(run.last_call(calls)?, errno, "uid {uid}");
+            peer.hears(heard)?;
             let calls = vec![v6.clone(), SOCKET.connect(peer.v4())];
             assert_eq!(run.last_call(calls)?, errno, "uid {uid}");
             // No family, on IPv6.
             let calls = vec![v6.clone(), SOCKET.send_to(unspecified(peer.v6()))];
-            assert_eq!((run.last_call(calls)?, peer.heard()), (EACCES, 0), "uid {uid}");
+            assert_eq!(run.last_call(calls)?, EACCES, "uid {uid}");
+            peer.hears(0)?;
         }
         // This host by another name.
         for (any, like) in [
@@ -143,7 +147,8 @@ fn the_family_of_an_address_is_no_way_round() -> Result<()> {
             ((Ipv6Addr::UNSPECIFIED, granted.v4().port()).into(), &v6),
         ] {
             let calls = vec![like.clone(), SOCKET.send_to(any)];
-            assert_eq!((run.last_call(calls)?, granted.heard()), (EACCES, 0), "uid {uid}: {any}");
+            assert_eq!(run.last_call(calls)?, EACCES, "uid {uid}: {any}");
+            granted.hears(0)?;
         }
     }
     Ok(())
@@ -173,7 +178,8 @@ fn a_socket_with_another_peer_is_judged_by_that() -> Result<()> {
             ])?;
             let (no, none) = (EACCES, EDESTADDRREQ);
             assert_eq!(found, [0, none, 0, 0, no, no, 0, 0, none, no, 0, 0], "uid {uid}: {peer}");
-            assert_eq!((granted.heard(), denied.heard()), (3, 0), "uid {uid}: {peer}");
+            granted.hears(3).with_context(|| format!("uid {uid}: {peer}"))?;
+            denied.hears(0).with_context(|| format!("uid {uid}: {other}"))?;
             let found = run.calls(vec![
                 SOCKET.like(peer, Protocol::Tcp),
                 SOCKET.send(),
@@ -210,7 +216,8 @@ fn a_passed_socket_is_judged_by_its_peer() -> Result<()> {
                     let found = run.last_call(vec![SOCKET.adopt(), SOCKET.send()])?;
                     assert_eq!(found, errno, "uid {uid}: {to}");
                 }
-                assert_eq!(peer.heard(), usize::from(errno == 0), "uid {uid}: {to}");
+                let heard = peer.hears(usize::from(errno == 0));
+                heard.with_context(|| format!("uid {uid}: {to}"))?;
             }
         }
     }
@@ -246,16 +253,19 @@ fn a_batch_hides_nothing() -> Result<()> {
         for (to, header) in [(granted.v4(), source_route()), (granted.v6(), routing_header())] {
             for carry in [Vec::new(), vec![header]] {
                 let calls = vec![SOCKET.like(to, Protocol::Udp), SOCKET.send_two(Some(to), carry)];
-                assert_eq!((run.last_call(calls)?, granted.heard()), (EPERM, 0), "uid {uid}: {to}");
+                assert_eq!(run.last_call(calls)?, EPERM, "uid {uid}: {to}");
+                granted.hears(0)?;
             }
             let connected = vec![SOCKET.like(to, Protocol::Udp), SOCKET.connect(to)];
             assert_eq!(run.last_call(connected)?, 0);
             let calls = vec![SOCKET.send_two(None, Vec::new())];
-            assert_eq!((run.last_call(calls)?, granted.heard()), (0, 2), "uid {uid}: {to}");
+            assert_eq!(run.last_call(calls)?, 0, "uid {uid}: {to}");
+            granted.hears(2)?;
             let header = if to.is_ipv4() { source_route() } else { routing_header() };
             // The first has gone by then; the call says that one was sent.
             let calls = vec![SOCKET.send_two(None, vec![header])];
-            assert_eq!((run.last_call(calls)?, granted.heard()), (libc::EIO, 1), "uid {uid}: {to}");
+            assert_eq!(run.last_call(calls)?, libc::EIO, "uid {uid}: {to}");
+            granted.hears(1)?;
         }
     }
     Ok(())
@@ -329,7 +339,7 @@ fn an_ended_run_sends_nothing() -> Result<()> {
             free.send_to(to),
         ])?;
         assert_eq!(begun, [0; 8], "uid {uid}");
-        assert_eq!(granted.heard(), 2);
+        granted.hears(2)?;
         daemon.revoke(run.id())?;
         let after = run.calls(vec![
             tcp.send(),
@@ -339,7 +349,7 @@ fn an_ended_run_sends_nothing() -> Result<()> {
             tcp.set(libc::SOL_SOCKET, libc::SO_KEEPALIVE, &1_i32.to_ne_bytes()),
         ])?;
         assert_eq!(after, [EPERM; 5], "uid {uid}");
-        assert_eq!(granted.heard(), 0);
+        granted.hears(0)?;
     }
     Ok(())
 }

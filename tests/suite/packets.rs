@@ -40,6 +40,24 @@ fn bound(mut ports: Range<u16>, family: usize) -> Result<UdpSocket> {
     Ok(found)
 }
 
+/// Waits for a datagram; where it is from.
+fn comes(to: &UdpSocket) -> Result<SocketAddr> {
+    wait::until("a datagram comes", wait::SOON, || match to.recv_from(&mut [0; 8]) {
+        Ok((_, from)) => Ok(Some(from)),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error.into()),
+    })
+}
+
+/// That nothing has come up to now: a datagram of its own is the first.
+fn nothing_came(to: &UdpSocket) -> Result<()> {
+    let own = to.local_addr()?;
+    to.send_to(b"mark", own)?;
+    let from = comes(to)?;
+    ensure!(from == own, "a datagram has come from {from}");
+    Ok(())
+}
+
 /// A run's connection to us.
 fn called(run: &mut Run, listener: &TcpListener) -> Result<TcpStream> {
     let step = Step::Call { to: listener.local_addr()?, protocol: Protocol::Tcp };
@@ -200,17 +218,17 @@ fn no_packet_takes_a_detour() -> Result<()> {
             let socket = socket_of(&run)?;
             set_options(&socket, family, true)?;
             assert_eq!(run.errno(&Step::Say)?, libc::EPERM, "{what}");
-            assert!(peer.recv(&mut [0; 8]).is_err(), "{what}");
+            nothing_came(&peer).with_context(|| what.clone())?;
             set_options(&socket, family, false)?;
             assert_eq!(run.errno(&Step::Say)?, 0, "{what}");
-            peer.recv(&mut [0; 8]).with_context(|| what.clone())?;
+            comes(&peer).with_context(|| what.clone())?;
         }
     }
     for family in [0, 1] {
         let (own, peer) = (receiver(family)?, receiver(family)?);
         set_options(&own, family, true)?;
         own.send_to(b"x", peer.local_addr()?)?;
-        peer.recv(&mut [0; 8])?;
+        comes(&peer)?;
     }
     Ok(())
 }
@@ -232,11 +250,11 @@ fn no_datagram_goes_where_no_rule_lets_it() -> Result<()> {
             socket.connect(stranger.local_addr()?)?;
             let refused = socket.send(b"x").map_err(|error| error.raw_os_error());
             assert_eq!(refused, Err(Some(libc::EPERM)), "{what}");
-            assert!(stranger.recv(&mut [0; 8]).is_err(), "{what}");
+            nothing_came(&stranger).with_context(|| what.clone())?;
             assert_eq!(run.totals(&daemon)?.denied, denied + 1, "{what}");
             socket.connect(peer.local_addr()?)?;
             socket.send(b"x").with_context(|| what.clone())?;
-            peer.recv(&mut [0; 8]).with_context(|| what.clone())?;
+            comes(&peer).with_context(|| what.clone())?;
         }
     }
     Ok(())
@@ -255,10 +273,14 @@ fn no_connection_comes_where_the_run_may_not_listen() -> Result<()> {
                 let socket = socket_of(&run)?;
                 let at = listen_with(&socket, family, granted)?;
                 let denied = run.totals(&daemon)?.denied;
-                let came = TcpStream::connect_timeout(&at, Duration::from_millis(500));
+                let patience = if granted { wait::SOON } else { Duration::from_millis(500) };
+                let came = TcpStream::connect_timeout(&at, patience);
                 let came = came.map(drop).map_err(|error| error.kind());
                 assert_eq!(came, if granted { Ok(()) } else { Err(ErrorKind::TimedOut) }, "{what}");
-                assert_eq!(run.totals(&daemon)?.denied > denied, !granted, "{what}");
+                wait::until("its packets were dropped, or not", wait::SOON, || {
+                    Ok(((run.totals(&daemon)?.denied > denied) != granted).then_some(()))
+                })
+                .with_context(|| what.clone())?;
             }
         }
     }
@@ -299,15 +321,21 @@ fn no_datagram_passes_after_the_end() -> Result<()> {
             let call = Step::Call { to: peer.local_addr()?, protocol: Protocol::Udp };
             assert_eq!(run.errno(&call)?, 0, "{what}");
             assert_eq!(run.errno(&Step::Say)?, 0, "{what}");
-            let (_, from) = peer.recv_from(&mut [0; 8])?;
+            let from = comes(&peer).with_context(|| what.clone())?;
             let ended = Ended::of(&run)?;
             assert_eq!(run.errno(&Step::Say)?, libc::EPERM, "{what}");
-            assert!(peer.recv(&mut [0; 8]).is_err(), "{what}");
+            nothing_came(&peer).with_context(|| what.clone())?;
+            let denied = run.totals(&daemon)?.denied;
             peer.send_to(b"x", from)?;
+            wait::until("a packet was dropped", wait::SOON, || {
+                Ok((run.totals(&daemon)?.denied > denied).then_some(()))
+            })?;
             assert_eq!(run.errno(&Step::Hear)?, libc::EAGAIN, "{what}");
             ended.undo()?;
             peer.send_to(b"x", from)?;
-            assert_eq!(run.errno(&Step::Hear)?, 0, "{what}");
+            wait::until("it comes when the run goes on", wait::SOON, || {
+                Ok((run.errno(&Step::Hear)? == 0).then_some(()))
+            })?;
         }
     }
     Ok(())

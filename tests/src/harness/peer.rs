@@ -2,7 +2,9 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+
+use super::wait;
 
 /// Ports that `fixture` grants.
 const GRANTED: std::ops::Range<u16> = 20_000..30_000;
@@ -49,13 +51,25 @@ impl Peer {
         })
     }
 
-    /// How many messages have come since this was asked.
-    pub fn heard(&self) -> usize {
-        let mut byte = [0];
-        self.sockets
-            .iter()
-            .map(|socket| (0..).take_while(|_| socket.recv(&mut byte).is_ok()).count())
-            .sum()
+    /// That so many messages have come since this was asked, and no more: waits for them, and for one of its own behind
+    /// them at each address.
+    pub fn hears(&self, count: usize) -> Result<()> {
+        for socket in &self.sockets {
+            socket.send_to(b"mark", socket.local_addr()?).context("failed to send a mark")?;
+        }
+        let (mut marks, mut heard) = (0, 0);
+        wait::until(&format!("{count} messages have come"), wait::SOON, || {
+            for socket in &self.sockets {
+                let own = socket.local_addr()?;
+                while let Ok((_, from)) = socket.recv_from(&mut [0; 8]) {
+                    *if from == own { &mut marks } else { &mut heard } += 1;
+                }
+            }
+            Ok((marks == self.sockets.len() && heard >= count).then_some(()))
+        })
+        .with_context(|| format!("{heard} messages and {marks} marks have come"))?;
+        ensure!(heard == count, "{heard} messages have come instead of {count}");
+        Ok(())
     }
 
     pub fn v4(&self) -> SocketAddr {
