@@ -105,6 +105,11 @@ pub enum Step {
     Interfaces,
     /// Asks a server for a name.
     Resolve(Question),
+    /// Asks so many times over UDP, and then reads the answers.
+    ResolveMany {
+        question: Question,
+        times: usize,
+    },
     /// Connects, and keeps the socket in place of the one that was kept before.
     Call {
         to: SocketAddr,
@@ -525,6 +530,8 @@ pub enum Outcome {
         /// Where the answer came from, as far as the probe can see.
         from: SocketAddr,
     },
+    /// What a server has answered to each of many questions: the code of the response, and that of the extended error.
+    Answers(Vec<(u16, Option<u16>)>),
     /// How often each errno came; 0 is success.
     Tally(BTreeMap<i32, u64>),
     /// A process was started, and has this number.

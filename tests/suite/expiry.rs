@@ -9,7 +9,8 @@ use agentid_tests::{
 use anyhow::Result;
 use libc::EPERM;
 
-const TTL: &str = "4s";
+/// Long enough for the first open to come before.
+const TTL: &str = "20s";
 /// Deadlines are told in milliseconds of another clock than the one that they are kept in.
 const SLACK: Duration = Duration::from_millis(100);
 

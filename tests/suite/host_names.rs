@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     os::unix::process::CommandExt as _,
     process::Stdio,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use agentid_tests::{
@@ -27,10 +27,11 @@ use nix::sched::{CloneFlags, unshare};
 /// Nobody is there; a run believes that it asks it.
 const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 53)), 53);
 const NAME_THAT_IS_NONE: u16 = 3;
-const REFUSED: u16 = 5;
 /// Extended errors (RFC 8914).
 const BLOCKED: u16 = 15;
 const PROHIBITED: u16 = 18;
+/// What a run is answered that has asked too much.
+const TOO_MANY: (u16, Option<u16>) = (5, Some(0));
 
 /// What the policies add to the files of `fixture`. Loopback stands for the public network, which a guest has not.
 const NAMES: &str = r#"
@@ -232,7 +233,8 @@ fn a_long_answer_comes_over_tcp() -> Result<()> {
     assert!(truncated);
     let whole = Question { transport: Transport::Tcp, ..asked };
     assert_eq!(resolve(&mut run, whole)?.1.len(), 200);
-    assert_eq!(upstream.heard().len(), 4, "each time by UDP and then by TCP");
+    // By UDP and then by TCP, each time; what is answered late is asked for once more.
+    assert!(upstream.heard().len() >= 4, "a server was not asked over TCP");
     let _peer = TcpListener::bind("127.2.0.199:20000")?;
     assert_eq!(reach(&mut run, "127.2.0.199:20000")?, 0);
     Ok(())
@@ -266,12 +268,19 @@ fn an_address_ends_with_its_time() -> Result<()> {
     let daemon = daemon(&upstream, "pin_at_least = \"2s\"\npin_at_most = \"2s\"\n", &[])?;
     let _peer = TcpListener::bind("127.1.0.1:20000")?;
     let mut run = named(&daemon, 1000)?;
+    let call = Step::Call { to: "127.1.0.1:20000".parse()?, protocol: Protocol::Tcp };
     for _ in 0..2 {
-        let outcome = run.ask(&Step::Resolve(question("granted.example")))?;
-        let Outcome::Named { longest, .. } = outcome else { panic!("{outcome:?}") };
-        assert_eq!(longest, Some(2), "the run is told to ask again in time");
-        let call = Step::Call { to: "127.1.0.1:20000".parse()?, protocol: Protocol::Tcp };
-        assert_eq!(run.errno(&call)?, 0);
+        // The time may be over before the call.
+        wait::until("it is called in time", wait::SOON, || {
+            let outcome = run.ask(&Step::Resolve(question("granted.example")))?;
+            let Outcome::Named { longest, .. } = outcome else { panic!("{outcome:?}") };
+            assert_eq!(longest, Some(2), "the run is told to ask again in time");
+            match run.errno(&call)? {
+                0 => Ok(Some(())),
+                EACCES => Ok(None),
+                errno => anyhow::bail!("the call gave {errno}"),
+            }
+        })?;
         let address = Step::Connect { to: "127.1.0.1:20000".parse()?, protocol: Protocol::Udp };
         wait::until("the address has come to its time", wait::SOON, || {
             Ok((run.errno(&address)? == EACCES).then_some(()))
@@ -502,20 +511,23 @@ fn another_network_has_no_names() -> Result<()> {
 fn too_many_questions_are_refused() -> Result<()> {
     let upstream = Upstream::start(records())?;
     let daemon = daemon(&upstream, "", &[])?;
-    let mut run = named(&daemon, 1000)?;
     let mut other = named(&daemon, 1000)?;
-    let mut refused = false;
-    for _ in 0..2000 {
-        if resolve(&mut run, question("other.example"))?.0 == REFUSED {
-            refused = true;
-            break;
-        }
-    }
-    ensure!(refused, "2000 questions were answered");
+    let begun = Instant::now();
+    let mut run = named(&daemon, 1000)?;
+    // Many before an answer is read, or each second gives back what is asked in it.
+    let many = Step::ResolveMany { question: question("other.example"), times: 50 };
+    wait::until("a question is refused", wait::SOON, || {
+        let outcome = run.ask(&many)?;
+        let Outcome::Answers(answers) = outcome else { panic!("{outcome:?}") };
+        ensure!(answers.iter().all(|(code, _)| *code != 0), "{answers:?}");
+        Ok(answers.contains(&TOO_MANY).then_some(()))
+    })?;
+    // What the daemon gives a run: 200 records at once, and 5 more in each second.
+    let most = 200 + 5 * (begun.elapsed().as_secs() + 1);
     assert_eq!(resolve(&mut other, question("granted.example"))?.1, [ip("127.1.0.1")]);
     let story = daemon.story(run.id())?;
     let told = story.lines().filter(|line| line.contains("other.example")).count();
-    assert!((200..450).contains(&told), "{told} records");
+    assert!((200..=most).contains(&u64::try_from(told)?), "{told} records, at most {most}");
     Ok(())
 }
 

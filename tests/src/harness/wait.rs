@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Result, bail};
 
 /// Long enough for anything that is to happen at once, on a slow emulator.
-pub const SOON: Duration = Duration::from_secs(30);
+pub const SOON: Duration = Duration::from_secs(120);
 
 const PAUSE: Duration = Duration::from_millis(10);
 

@@ -12,7 +12,7 @@ use std::{
 use agentid_tests::step::{Family, Open, Protocol};
 
 /// Loopback answers at once; what takes so long will not.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(100);
 
 pub fn open(path: &Path, how: Open) -> i32 {
     let mut options = OpenOptions::new();

@@ -19,7 +19,7 @@ use crate::{access, change::text};
 /// include/uapi/asm-generic/ioctls.h
 const FIONREAD: libc::c_ulong = 0x541b;
 /// For the kernel's own thread to carry a terminal's bytes over, in milliseconds.
-const PATIENCE: libc::c_int = 5000;
+const PATIENCE: libc::c_int = 20_000;
 
 /// One of each kind. None of them blocks.
 pub struct Held {
@@ -106,10 +106,10 @@ impl Held {
             Use::WriteTerminal => write(line, b"x"),
             Use::ReadTerminal => {
                 let said = write(line, b"x");
-                said.or_else(ignore_denied).and_then(|()| {
+                if said.is_ok() {
                     await_readable(screen);
-                    read(screen, 1)
-                })
+                }
+                said.or_else(ignore_denied).and_then(|()| read(screen, 1))
             }
             Use::WriteSocket => write(self.socket.as_raw_fd(), b"x"),
             Use::ReadSocket => {

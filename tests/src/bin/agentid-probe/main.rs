@@ -132,6 +132,7 @@ fn perform(step: &Step, holds: &mut Holds) -> Result<Outcome> {
         Step::NetlinkTorn(length) => Outcome::Errno(netlink::send_torn(*length)),
         Step::Interfaces => Outcome::Errno(netlink::interfaces()),
         Step::Resolve(question) => resolve::resolve(question)?,
+        Step::ResolveMany { question, times } => resolve::many(question, *times)?,
         Step::Call { to, protocol } => Outcome::Errno(talk.call(*to, *protocol)),
         Step::Answer(at) => Outcome::Errno(talk.answer(*at)),
         Step::PickUp => Outcome::Errno(talk.pick_up()),

@@ -18,7 +18,7 @@ use hickory_proto::{
 
 /// The number of every question.
 const ID: u16 = 0x1234;
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(100);
 /// The option of EDNS that carries an extended error (RFC 8914).
 const EXTENDED: EdnsCode = EdnsCode::Unknown(15);
 
@@ -34,6 +34,29 @@ pub fn resolve(question: &Question) -> Result<Outcome> {
         Ok((bytes, from)) => told(&Message::from_vec(&bytes)?, from),
         Err(error) => Outcome::Errno(error.raw_os_error().context("no errno")?),
     })
+}
+
+/// What came to so many questions, of which all are sent before an answer is read; or the errno of the call that failed.
+pub fn many(question: &Question, times: usize) -> Result<Outcome> {
+    let bytes = message(question)?.to_vec()?;
+    let answers = match all_over_udp(question.server, &bytes, times) {
+        Ok(answers) => answers,
+        Err(error) => return Ok(Outcome::Errno(error.raw_os_error().context("no errno")?)),
+    };
+    let told = |bytes: Vec<u8>| {
+        let message = Message::from_vec(&bytes)?;
+        Ok((message.metadata.response_code.low().into(), extended(&message)))
+    };
+    Ok(Outcome::Answers(answers.into_iter().map(told).collect::<Result<_>>()?))
+}
+
+fn all_over_udp(server: SocketAddr, bytes: &[u8], times: usize) -> std::io::Result<Vec<Vec<u8>>> {
+    let socket = socket(server)?;
+    socket.connect(server)?;
+    for _ in 0..times {
+        socket.send(bytes)?;
+    }
+    (0..times).map(|_| received(&socket)).collect()
 }
 
 fn message(question: &Question) -> Result<Message> {
@@ -63,10 +86,14 @@ fn over_udp(server: SocketAddr, bytes: &[u8]) -> Answered {
     let socket = socket(server)?;
     socket.connect(server)?;
     socket.send(bytes)?;
+    Ok((received(&socket)?, socket.peer_addr()?))
+}
+
+fn received(socket: &UdpSocket) -> std::io::Result<Vec<u8>> {
     let mut room = vec![0; 4096];
     let length = socket.recv(&mut room)?;
     room.truncate(length);
-    Ok((room, socket.peer_addr()?))
+    Ok(room)
 }
 
 fn unconnected(server: SocketAddr, bytes: &[u8]) -> Answered {
@@ -96,17 +123,20 @@ fn told(message: &Message, from: SocketAddr) -> Outcome {
         RData::AAAA(address) => Some(address.0.into()),
         _ => None,
     });
-    let option = message.edns.as_ref().and_then(|edns| edns.option(EXTENDED));
-    let extended = option.and_then(|option| match option {
-        EdnsOption::Unknown(_, bytes) => Some(u16::from_be_bytes(*bytes.first_chunk()?)),
-        _ => None,
-    });
     Outcome::Named {
         code: message.metadata.response_code.low().into(),
         addresses: addresses.collect(),
         longest: message.answers.iter().map(|record| record.ttl).max(),
         truncated: message.metadata.truncation,
-        extended,
+        extended: extended(message),
         from,
+    }
+}
+
+/// The code of the extended error.
+fn extended(message: &Message) -> Option<u16> {
+    match message.edns.as_ref()?.option(EXTENDED)? {
+        EdnsOption::Unknown(_, bytes) => Some(u16::from_be_bytes(*bytes.first_chunk()?)),
+        _ => None,
     }
 }

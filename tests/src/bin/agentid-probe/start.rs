@@ -12,7 +12,7 @@ use agentid_tests::{
 };
 use anyhow::{Context as _, Result, bail};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(100);
 
 fn child(command: &[OsString]) -> Result<Command> {
     let (program, arguments) = command.split_first().context("no command is given")?;

@@ -10,7 +10,7 @@ use agentid_tests::step::Protocol;
 
 use crate::access::{errno, last};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(100);
 
 /// The socket that is kept, and the one that waits for a caller.
 #[derive(Default)]

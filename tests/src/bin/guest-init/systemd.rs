@@ -17,7 +17,7 @@ const NEW_ROOT: &str = "/new-root";
 /// Copied over the disk's files: what belongs to this boot alone.
 const PAYLOAD: &str = "/payload";
 const UNIT: &str = "agentid.service";
-const DISK_DEADLINE: Duration = Duration::from_secs(20);
+const DISK_DEADLINE: Duration = Duration::from_secs(120);
 
 /// Mounts the disk, copies the payload over it, becomes its systemd.
 pub fn hand_over() -> Result<()> {
