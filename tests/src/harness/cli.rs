@@ -4,17 +4,21 @@ use std::{
     os::unix::process::CommandExt as _,
     path::Path,
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde::de::DeserializeOwned;
 
 use super::{
     Daemon,
     view::{Event, Revoked, RunView, Status, Why},
+    wait,
 };
 
 pub const AGENTID: &str = "/usr/bin/agentid";
+/// How long the daemon waits for tasks that it has killed before it answers all the same.
+const WAITS_FOR_KILLED: Duration = Duration::from_secs(10);
 
 impl Daemon {
     /// `agentid` for this daemon.
@@ -35,6 +39,20 @@ impl Daemon {
 
     pub fn revoke(&self, id: &str) -> Result<Revoked> {
         json(self.agentid().args(["revoke", "--json", id]))
+    }
+
+    /// Ends a run of a policy that kills. No task is left when that is answered, or soon after it where the daemon has
+    /// waited as long as it does.
+    pub fn revoke_and_kill(&self, id: &str) -> Result<Revoked> {
+        let begun = Instant::now();
+        let revoked = self.revoke(id)?;
+        let given_up = begun.elapsed() >= WAITS_FOR_KILLED;
+        ensure!(revoked.remaining == 0 || given_up, "{revoked:?} after {:?}", begun.elapsed());
+        wait::until("the run is over and empty", wait::SOON, || {
+            let view = self.show(id)?;
+            Ok((view.phase == "ended" && view.tasks == 0).then_some(()))
+        })?;
+        Ok(revoked)
     }
 
     /// `agentid` with these arguments and `--json`, read as what it prints.
