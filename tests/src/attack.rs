@@ -1,6 +1,6 @@
 //! What a test has an attacker try, inside a run or outside of any, and what became of it.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -79,15 +79,22 @@ pub enum Attempt {
         granted: Vec<PathBuf>,
         denied: Vec<PathBuf>,
         threads: usize,
-        millis: u64,
+        effort: Effort,
     },
     /// Opens `name` in a folder again and again, wherever the folder is moved to: [`Found::Verdicts`], in which every
     /// open that goes well is wrong.
     Chase {
         folder: PathBuf,
         name: PathBuf,
-        millis: u64,
+        effort: Effort,
     },
+}
+
+/// How long something is done again and again: until the time is over and so many have gone as they should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Effort {
+    pub time: Duration,
+    pub at_least: u64,
 }
 
 /// What became of an [`Attempt`].

@@ -8,8 +8,9 @@ use std::{
     time::Duration,
 };
 
+use agentid_common::{map::EVENTS, record::FileRecord};
 use agentid_tests::{
-    attack::Attempt,
+    attack::{Attempt, Effort},
     harness::{Attacker, Daemon, scene::PINS, scene::USER, wait},
 };
 use anyhow::{Context as _, Result, ensure};
@@ -153,9 +154,10 @@ fn flood(run: &mut Attacker, daemon: &Daemon, time: Duration) -> Result<u64> {
         granted: Vec::new(),
         denied: vec![daemon.scene().denied(); 64],
         threads: 2,
-        millis: u64::try_from(time.as_millis())?,
+        // More records than the ring has room for, however long that takes.
+        effort: Effort { time, at_least: u64::from(EVENTS) / size_of::<FileRecord>() as u64 + 1 },
     })?;
-    let verdicts = run.verdicts(time)?;
+    let verdicts = run.verdicts(10 * time)?;
     ensure!(verdicts.wrong.is_empty(), "{:?}", verdicts.wrong);
     Ok(verdicts.right)
 }

@@ -59,11 +59,11 @@ fn perform(attempt: Attempt) -> Found {
                 Err(error) => Found::Errno(errno(&error)),
             };
         }
-        Attempt::Hammer { granted, denied, threads, millis } => {
-            return Found::Verdicts(opens::hammer(&granted, &denied, threads, millis));
+        Attempt::Hammer { granted, denied, threads, effort } => {
+            return Found::Verdicts(opens::hammer(&granted, &denied, threads, effort));
         }
-        Attempt::Chase { folder, name, millis } => {
-            return match opens::chase(&folder, &name, millis) {
+        Attempt::Chase { folder, name, effort } => {
+            return match opens::chase(&folder, &name, effort) {
                 Ok(verdicts) => Found::Verdicts(verdicts),
                 Err(error) => Found::Errno(errno(&error)),
             };

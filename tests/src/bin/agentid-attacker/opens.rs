@@ -6,10 +6,10 @@ use std::{
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use agentid_tests::attack::Verdicts;
+use agentid_tests::attack::{Effort, Verdicts};
 use nix::{
     errno::Errno,
     fcntl::{OFlag, open, openat},
@@ -20,10 +20,12 @@ pub fn read(path: &Path) -> io::Result<()> {
     File::open(path).map(drop)
 }
 
-pub fn hammer(granted: &[PathBuf], denied: &[PathBuf], threads: usize, millis: u64) -> Verdicts {
-    let deadline = Instant::now() + Duration::from_millis(millis);
+pub fn hammer(granted: &[PathBuf], denied: &[PathBuf], threads: usize, effort: Effort) -> Verdicts {
+    // Each thread does its part.
+    let at_least = effort.at_least.div_ceil(threads.max(1) as u64);
+    let end = End::of(Effort { at_least, ..effort });
     let threads = thread::scope(|scope| {
-        let begin = |_| scope.spawn(|| compare(granted, denied, deadline));
+        let begin = |_| scope.spawn(|| compare(granted, denied, end));
         let begun: Vec<_> = (0..threads).map(begin).collect();
         begun.into_iter().map(|thread| thread.join().unwrap_or_else(|_| died())).collect::<Vec<_>>()
     });
@@ -40,9 +42,28 @@ fn died() -> Verdicts {
     Verdicts { right: 0, wrong: [("a thread has died".to_owned(), 1)].into() }
 }
 
-fn compare(granted: &[PathBuf], denied: &[PathBuf], deadline: Instant) -> Verdicts {
+/// When it is enough.
+#[derive(Clone, Copy)]
+struct End {
+    deadline: Instant,
+    at_least: u64,
+}
+
+impl End {
+    fn of(effort: Effort) -> Self {
+        Self { deadline: Instant::now() + effort.time, at_least: effort.at_least }
+    }
+
+    /// Nothing is waited for once something went wrong.
+    fn is_there(&self, verdicts: &Verdicts) -> bool {
+        let enough = verdicts.right >= self.at_least || !verdicts.wrong.is_empty();
+        enough && Instant::now() >= self.deadline
+    }
+}
+
+fn compare(granted: &[PathBuf], denied: &[PathBuf], end: End) -> Verdicts {
     let mut verdicts = Verdicts::default();
-    while Instant::now() < deadline {
+    while !end.is_there(&verdicts) {
         for (paths, right) in [(granted, 0), (denied, libc::EACCES)] {
             for path in paths {
                 let errno = read(path).err().map_or(0, |error| super::errno(&error));
@@ -53,11 +74,11 @@ fn compare(granted: &[PathBuf], denied: &[PathBuf], deadline: Instant) -> Verdic
     verdicts
 }
 
-pub fn chase(folder: &Path, name: &Path, millis: u64) -> io::Result<Verdicts> {
-    let deadline = Instant::now() + Duration::from_millis(millis);
-    let folder = catch(folder, deadline)?;
+pub fn chase(folder: &Path, name: &Path, effort: Effort) -> io::Result<Verdicts> {
+    let end = End::of(effort);
+    let folder = catch(folder, end.deadline)?;
     let mut verdicts = Verdicts::default();
-    while Instant::now() < deadline {
+    while !end.is_there(&verdicts) {
         let opened = openat(&folder, name, OFlag::O_RDONLY, Mode::empty());
         let errno = opened.err().map_or(0, |errno| errno as i32);
         // A fault (EPERM) is a refusal as well: the folders may have kept changing.
