@@ -1,14 +1,15 @@
 //! Processes that meet no hook: one that computes, and those that wait.
 
-use std::{ffi::CStr, hint::spin_loop, io, path::Path};
+use std::{ffi::CStr, hint::spin_loop, io, path::Path, process};
 
 use agentid_tests::step::Outcome;
 
 use crate::{access, change::text, inherit};
 
 pub fn spin() -> Outcome {
+    let probe = process::id();
     started(inherit::fork(|| {
-        end_with_the_probe();
+        inherit::end_with(probe);
         loop {
             spin_loop();
         }
@@ -18,8 +19,9 @@ pub fn spin() -> Outcome {
 /// Waits for a byte from a fifo that somebody has open for writing, and then for nothing.
 pub fn block(fifo: &Path) -> io::Result<Outcome> {
     let path = text(fifo)?;
+    let probe = process::id();
     Ok(started(inherit::fork(|| {
-        end_with_the_probe();
+        inherit::end_with(probe);
         wait_at(&path)
     })))
 }
@@ -41,8 +43,9 @@ fn wait_at(fifo: &CStr) -> i32 {
 /// Waits for a byte from a fifo, and then for another one.
 pub fn read_twice(fifo: &Path) -> io::Result<Outcome> {
     let path = text(fifo)?;
+    let probe = process::id();
     Ok(started(inherit::fork(|| {
-        end_with_the_probe();
+        inherit::end_with(probe);
         // SAFETY: the path ends with a zero.
         let from = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
         if take(from) && take(from) { wait_for_nothing() } else { 0 }
@@ -56,8 +59,9 @@ fn take(from: i32) -> bool {
 }
 
 pub fn pause() -> Outcome {
+    let probe = process::id();
     started(inherit::fork(|| {
-        end_with_the_probe();
+        inherit::end_with(probe);
         wait_for_nothing()
     }))
 }
@@ -67,12 +71,6 @@ fn wait_for_nothing() -> ! {
         // SAFETY: a plain system call.
         unsafe { libc::pause() };
     }
-}
-
-/// Should nothing else end them, they are nobody's when the test is over.
-fn end_with_the_probe() {
-    // SAFETY: a plain system call.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
 }
 
 fn started(child: Result<libc::pid_t, i32>) -> Outcome {

@@ -73,9 +73,10 @@ pub fn execute_memory() -> Outcome {
 /// Children that wait, and end with the probe.
 pub fn park(processes: u32) -> Outcome {
     for _ in 0..processes {
+        let probe = std::process::id();
         // SAFETY: the child does nothing but system calls.
         match unsafe { libc::fork() } {
-            0 => wait_forever(),
+            0 => wait_forever(probe),
             child if child < 0 => return Outcome::Errno(access::last()),
             _ => {}
         }
@@ -83,12 +84,22 @@ pub fn park(processes: u32) -> Outcome {
     Outcome::Errno(0)
 }
 
-fn wait_forever() -> ! {
-    // SAFETY: plain system calls. A probe that has ended already leaves the child to init, which is its end too.
+fn wait_forever(probe: u32) -> ! {
+    end_with(probe);
+    loop {
+        // SAFETY: a plain system call.
+        unsafe { libc::pause() };
+    }
+}
+
+/// A child of the probe ends with it at the latest, so that it is nobody's when the test is over.
+pub fn end_with(probe: u32) {
+    // SAFETY: plain system calls.
     unsafe {
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        loop {
-            libc::pause();
+        // A probe that had ended by then sends nothing any more.
+        if libc::getppid().cast_unsigned() != probe {
+            libc::_exit(0);
         }
     }
 }
