@@ -62,7 +62,7 @@ impl Guest {
                 counting: false,
                 disk: None,
             },
-            timeout: Some(Duration::from_secs(4500)),
+            timeout: Some(Duration::from_secs(10_800)),
             daemon: false,
             modules: Vec::new(),
             command,

@@ -4,12 +4,16 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::{Daemon, Scene, daemon::AGENTIDD, wait};
+
+/// How long a daemon may take to refuse: some refuse when all programs are loaded.
+const REFUSES: Duration = Duration::from_secs(300);
 
 impl Scene {
     /// Gives one setting another value, or its default with `None`.
@@ -40,7 +44,7 @@ impl Daemon {
 pub fn refused(command: &mut Command) -> Result<String> {
     let mut process =
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-    let ended = wait::until("the daemon has refused", wait::SOON, || Ok(process.try_wait()?));
+    let ended = wait::until("the daemon has refused", REFUSES, || Ok(process.try_wait()?));
     if ended.is_err() {
         process.kill()?;
     }
