@@ -11,7 +11,7 @@ use agentid_tests::{
     },
     step::{Protocol, Step},
 };
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 const NETWORK: [&str; 3] = ["socket_sendmsg", "skb_ingress", "skb_egress"];
 
@@ -48,7 +48,9 @@ fn messages_and_packets_are_looked_at_only_while_a_run_or_its_socket_is_there() 
     let mut daemon = Daemon::start()?;
     await_network(&daemon, false)?;
     for uid in USERS {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let mut ports = 20_000_u16..30_000;
+        let listener = ports.find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
+        let listener = listener.context("no port is free")?;
         let mut run = Run::of(&daemon, uid)?;
         await_network(&daemon, true)?;
         let call = Step::Call { to: listener.local_addr()?, protocol: Protocol::Tcp };

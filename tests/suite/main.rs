@@ -48,6 +48,7 @@ mod reload;
 mod rename_race;
 mod revoke;
 mod select;
+mod sockets;
 mod stage;
 mod storm;
 mod unix;

@@ -184,6 +184,8 @@ fn view() -> RunView {
         deadline_ms: 1_800_000,
         tasks: 3,
         names: Vec::new(),
+        sockets: Vec::new(),
+        more_sockets: 0,
         changes: Vec::new(),
         totals: Some(TotalsView {
             started: 5,

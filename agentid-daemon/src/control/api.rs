@@ -121,6 +121,13 @@ pub struct RunView {
     /// The addresses that names stand for now.
     #[serde(default)]
     pub names: Vec<NameView>,
+    /// Sockets that the run has made and that are still there, whoever has them now; only where one run is shown, and no more
+    /// than [`MOST_SOCKETS`] of them.
+    #[serde(default)]
+    pub sockets: Vec<SocketView>,
+    /// How many there are beyond those.
+    #[serde(default)]
+    pub more_sockets: u64,
     /// What was done to it since its launch.
     pub changes: Vec<ChangeView>,
     pub end: Option<EndView>,
@@ -135,6 +142,25 @@ pub struct ChangeView {
     pub what: String,
     /// By how much, where it was extended.
     pub by_ms: Option<u64>,
+}
+
+/// Most sockets that are shown of a run.
+pub const MOST_SOCKETS: usize = 1000;
+
+/// A socket of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketView {
+    /// `tcp`, `udp`, `icmp`, `unix`, `netlink`, or the numbers of another kind.
+    pub protocol: String,
+    /// In the words of `ss`: `listen`, `established`, `close` and so on, also for protocols that have no more states than
+    /// connected and not.
+    pub state: String,
+    /// Its own address and port, where it is of IP.
+    pub own: Option<String>,
+    /// The other end's, where there is one.
+    pub peer: Option<String>,
+    /// Whether the other end came to it: it listens, or was accepted from one that does.
+    pub serves: bool,
 }
 
 /// An address that the run may use because it has asked for a name.

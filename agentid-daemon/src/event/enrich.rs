@@ -123,7 +123,8 @@ pub fn ip(address: &Address) -> IpAddr {
     Ipv6Addr::from(address.0).to_canonical()
 }
 
-fn protocol_name(protocol: u8) -> String {
+/// The name of a protocol that rules can speak of, or the number of another.
+pub fn protocol_name(protocol: u8) -> String {
     match protocol {
         TCP => "tcp".to_owned(),
         UDP => "udp".to_owned(),

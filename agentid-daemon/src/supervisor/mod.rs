@@ -14,6 +14,7 @@ pub mod refusal;
 pub mod rules;
 pub mod run;
 pub mod select;
+mod sockets;
 pub mod step;
 pub mod store;
 pub mod view;

@@ -34,6 +34,8 @@ pub fn run(run: &Run, tasks: u64, live: Option<Totals>, now: Now) -> RunView {
         tasks,
         totals: totals.map(totals_view),
         names: Vec::new(),
+        sockets: Vec::new(),
+        more_sockets: 0,
         changes: run.changes.iter().map(change_view).collect(),
         end: run.end.as_ref().map(end_view),
     }

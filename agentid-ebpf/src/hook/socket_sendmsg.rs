@@ -11,8 +11,8 @@
 //! Sockets that the kernel has made for itself pass: NFS and its like send on them while a task waits, to where a mount
 //! said. No descriptor leads to them. What is not INET passes.
 //!
-//! Cannot see: of sendmmsg(2) the messages after the first that go to the same address, so that such a batch is denied;
-//! before 6.5 what sendfile(2) and splice(2) write to a connected socket; what becomes of the packet.
+//! Cannot see: of sendmmsg(2) the messages after the first that go to the same address (net/socket.c: `____sys_sendmsg`),
+//! and what travels with them: their packets are judged, and none with options or another header before its own leaves; before 6.5 what sendfile(2) and splice(2) write to a connected socket; what becomes of the packet.
 
 use agentid_common::{
     decide::lifecycle::may_go_on,

@@ -18,7 +18,6 @@ use crate::{
 const TCP_CLOSE: u8 = 7;
 const TCP_LISTEN: u8 = 10;
 /// include/linux/socket.h
-const MSG_BATCH: u32 = 0x4_0000;
 const MSG_FASTOPEN: u32 = 0x2000_0000;
 
 /// include/uapi/linux/in.h: `struct sockaddr_in`, as far as it is read.
@@ -253,10 +252,6 @@ pub fn of_message(socket: Socket, message: Message, tag: &Tag) -> Sight {
         Asked::Nobody
     } else if !named {
         read_current(sock, protocol, &mut sight.body)
-    } else if flags & MSG_BATCH != 0 {
-        // More come with this one, and of those to the same address the kernel does not ask (net/socket.c:
-        // `____sys_sendmsg`), whatever travels with them.
-        Asked::Denied
     } else {
         read_named(sock, message, protocol, &mut sight.body)
     };

@@ -16,10 +16,22 @@ pub struct RunView {
     /// Tasks alive.
     pub tasks: u64,
     pub totals: Option<Totals>,
+    /// Only in `show`.
+    #[serde(default)]
+    pub sockets: Vec<SocketView>,
     /// What was done to it.
     #[serde(default)]
     pub changes: Vec<Change>,
     pub end: Option<End>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct SocketView {
+    pub protocol: String,
+    pub state: String,
+    pub own: Option<String>,
+    pub peer: Option<String>,
+    pub serves: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -3,7 +3,7 @@
 use crate::{
     cli::{args::Show, exit, failure::Failure, render},
     control::{
-        api::{ChangeView, RunView},
+        api::{ChangeView, RunView, SocketView},
         client::{Client, segment},
     },
 };
@@ -23,6 +23,14 @@ fn change(change: &ChangeView) -> String {
     let reason = change.reason.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
     let (what, uid, at) = (&change.what, change.by_uid, render::moment(change.at_ms));
     format!("{what}{by} by uid {uid} at {at}{reason}")
+}
+
+fn socket(socket: &SocketView) -> String {
+    let SocketView { protocol, state, own, peer, serves } = socket;
+    let own = own.as_deref().map(|own| format!(" {own}")).unwrap_or_default();
+    let way = if *serves { "<-" } else { "->" };
+    let peer = peer.as_deref().map(|peer| format!(" {way} {peer}")).unwrap_or_default();
+    format!("{protocol}{own}{peer} {state}")
 }
 
 /// Everything about a run, one fact in each line.
@@ -62,6 +70,12 @@ pub fn text(run: &RunView) -> String {
     for it in &run.names {
         let until = render::moment(it.until_ms);
         lines.push(("name", format!("{} is {} until {until}", it.name, it.address)));
+    }
+    for socket in &run.sockets {
+        lines.push(("socket", self::socket(socket)));
+    }
+    if run.more_sockets > 0 {
+        lines.push(("socket", format!("and {} more", run.more_sockets)));
     }
     for change in &run.changes {
         lines.push(("change", self::change(change)));

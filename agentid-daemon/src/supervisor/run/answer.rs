@@ -7,8 +7,8 @@ use super::{Supervisor, launch::chain, stopping::totals};
 use crate::{
     control::{
         api::{
-            Code, ErrorReply, HookView, MapView, PolicyView, RunView, StatusReply, WhoAmI,
-            WhyReply, WhyRequest,
+            Code, ErrorReply, HookView, MOST_SOCKETS, MapView, PolicyView, RunView, StatusReply,
+            WhoAmI, WhyReply, WhyRequest,
         },
         caller::{Ask, Standing},
     },
@@ -17,7 +17,7 @@ use crate::{
     supervisor::{
         command::{Answer, Command, Envelope, EventsQuery, Feed, Reply, Scrape},
         refusal::Refusal,
-        view,
+        sockets, view,
         why::{self, Question},
     },
 };
@@ -55,7 +55,7 @@ impl Supervisor {
                 self.reply(verb, reply, answer);
             }
             Command::Show { id, reply } => {
-                let answer = own.and_then(|()| Ok(self.view(self.find(&standing, &id)?)));
+                let answer = own.and_then(|()| Ok(self.show(self.find(&standing, &id)?)));
                 self.reply(verb, reply, answer);
             }
             Command::Revoke { id, request, reply } => match own {
@@ -123,6 +123,20 @@ impl Supervisor {
         let tasks = activity.map_or(0, |activity| activity.live);
         let view = view::run(run, tasks, activity.map(|activity| totals(&activity)), self.now());
         RunView { names: self.names_of(run.id), ..view }
+    }
+
+    /// A run, with all that is known of it now.
+    fn show(&self, run: &Run) -> RunView {
+        let view = self.view(run);
+        let all = self.kernel.sockets().unwrap_or_else(|failure| {
+            error!(id = %run.id, message = %chain(&failure), "the run's sockets are not known");
+            Vec::new()
+        });
+        let all = all.iter().filter(|line| line.generation == run.place.generation);
+        let mut sockets: Vec<_> = all.map(sockets::view).collect();
+        let more = sockets.len().saturating_sub(MOST_SOCKETS);
+        sockets.truncate(MOST_SOCKETS);
+        RunView { sockets, more_sockets: u64::try_from(more).unwrap_or(u64::MAX), ..view }
     }
 
     fn why(&self, standing: &Standing, id: &str, request: &WhyRequest) -> Answer<WhyReply> {
