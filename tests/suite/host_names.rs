@@ -26,6 +26,7 @@ use nix::sched::{CloneFlags, unshare};
 
 /// Nobody is there; a run believes that it asks it.
 const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 53)), 53);
+const FAILED: u16 = 2;
 const NAME_THAT_IS_NONE: u16 = 3;
 /// Extended errors (RFC 8914).
 const BLOCKED: u16 = 15;
@@ -155,6 +156,39 @@ fn a_granted_name_grants_its_addresses_to_the_run_that_asked() -> Result<()> {
         }
     }
     assert!(upstream.heard().iter().all(|name| name == "granted.example."));
+    Ok(())
+}
+
+/// P2: a run that asks again is told again what holds, although no server answers any more; another run is told nothing.
+#[test]
+fn an_answer_is_kept_for_the_run_that_had_it() -> Result<()> {
+    let upstream = Upstream::start(records())?;
+    let daemon = daemon(&upstream, "", &[])?;
+    let _peer = TcpListener::bind("127.1.0.1:20000")?;
+    let mut runs = Vec::new();
+    for uid in USERS {
+        let mut run = named(&daemon, uid)?;
+        assert_eq!(resolve(&mut run, question("granted.example"))?.0, 0);
+        assert_eq!(resolve(&mut run, question("none.below.example"))?.0, NAME_THAT_IS_NONE);
+        runs.push((uid, run, named(&daemon, uid)?));
+    }
+    drop(upstream);
+    for (uid, run, other) in &mut runs {
+        for transport in Transport::ALL {
+            let asked = Question { transport, ..question("Granted.example") };
+            assert_eq!(
+                resolve(run, asked.clone())?.1,
+                [ip("127.1.0.1")],
+                "uid {uid}: {transport:?}"
+            );
+            let (code, addresses, _) = resolve(other, asked)?;
+            assert_eq!((code, addresses), (FAILED, Vec::new()), "uid {uid}: {transport:?}");
+        }
+        assert_eq!(reach(run, "127.1.0.1:20000")?, 0);
+        assert_eq!(reach(other, "127.1.0.1:20000")?, EACCES);
+        // Nobody has said for how long there is none.
+        assert_eq!(resolve(run, question("none.below.example"))?.0, FAILED, "uid {uid}");
+    }
     Ok(())
 }
 

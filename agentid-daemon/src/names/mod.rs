@@ -9,10 +9,11 @@
 //!   run ◀─────┘
 //! ```
 //!
-//! What comes from a run and what comes from a server of names is parsed here, and nowhere else. Nothing is kept: each
-//! question goes to the host's servers, which have a memory of their own.
+//! What comes from a run and what comes from a server of names is parsed here, and nowhere else. An answer is kept for the run
+//! that had it, for as long as it is good: asked again, neither a server nor the kernel's tables are needed.
 
 pub mod answer;
+mod memory;
 mod reply;
 pub mod server;
 pub mod upstream;
@@ -51,8 +52,8 @@ pub struct Ask {
 /// Whether the question is passed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is, for this run.
-    Granted(uuid::Uuid),
+    /// It is, for this run. An answer that it had under another edition of the rules and the pins is no longer good.
+    Granted { run: uuid::Uuid, edition: u64 },
     /// The rules of this run do not grant the name.
     Denied(uuid::Uuid),
     /// This run has asked too often.
@@ -76,8 +77,8 @@ pub struct Found {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Pinned {
     /// The run may use these, for at least the given number of seconds. Those that are missing are no addresses for a name of
-    /// its rules.
-    These(Vec<IpAddr>, u32),
+    /// its rules. The edition is that of the rules and the pins from now on.
+    These { kept: Vec<IpAddr>, most: u32, edition: u64 },
     /// The tables have no room, or cannot be written.
     Full,
     /// The run is over.

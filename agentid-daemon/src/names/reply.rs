@@ -2,9 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
 use hickory_proto::{
@@ -20,6 +21,7 @@ use tracing::{debug, error};
 
 use super::{
     Ask, Found, Pinned, Request, Verdict, answer,
+    memory::{Memory, Question},
     upstream::{Asked, Upstream},
 };
 
@@ -57,6 +59,7 @@ pub(super) struct Handler {
     /// Room for those that are worked on.
     pub(super) questions: Arc<Semaphore>,
     runs: Runs,
+    memory: Memory,
 }
 
 /// How many questions of each run are under way.
@@ -95,24 +98,42 @@ impl Drop for Turn<'_> {
 }
 
 /// An answer, before it is a message.
-struct Reply {
+#[derive(Clone, Debug)]
+pub(super) struct Reply {
     code: ResponseCode,
-    answers: Vec<Record>,
-    authorities: Vec<Record>,
+    pub(super) answers: Vec<Record>,
+    pub(super) authorities: Vec<Record>,
     /// Why it is not what the run has asked for (RFC 8914), for people.
     why: Option<(u16, &'static str)>,
     authentic: bool,
+    /// Nothing that the servers have said was left out.
+    whole: bool,
 }
 
 impl Reply {
     fn refusing(code: ResponseCode, why: u16, text: &'static str) -> Self {
         let why = Some((why, text));
-        Self { code, answers: Vec::new(), authorities: Vec::new(), why, authentic: false }
+        let (answers, authorities) = (Vec::new(), Vec::new());
+        Self { code, answers, authorities, why, authentic: false, whole: false }
+    }
+
+    #[cfg(test)]
+    pub(super) fn whole(
+        code: ResponseCode,
+        answers: Vec<Record>,
+        authorities: Vec<Record>,
+    ) -> Self {
+        Self { code, answers, authorities, why: None, authentic: false, whole: true }
     }
 
     /// Nothing came of it, and it may be asked again.
-    fn failed(why: u16, text: &'static str) -> Self {
+    pub(super) fn failed(why: u16, text: &'static str) -> Self {
         Self::refusing(ResponseCode::ServFail, why, text)
+    }
+
+    /// Whether it is what the servers say of the name, and all of it.
+    pub(super) fn may_be_kept(&self) -> bool {
+        self.whole && matches!(self.code, ResponseCode::NoError | ResponseCode::NXDomain)
     }
 
     fn to(self, question: &Message) -> Message {
@@ -154,7 +175,7 @@ fn edns(asked: &Edns, why: Option<(u16, &'static str)>) -> Edns {
 impl Handler {
     pub(super) fn new(upstream: Upstream, requests: mpsc::Sender<Request>, at_once: usize) -> Self {
         let questions = Arc::new(Semaphore::new(at_once));
-        Self { upstream, requests, questions, runs: Runs::default() }
+        Self { upstream, requests, questions, runs: Runs::default(), memory: Memory::default() }
     }
 
     pub(super) async fn answer(
@@ -180,8 +201,8 @@ impl Handler {
             return Reply::refusing(ResponseCode::Refused, extended::PROHIBITED, text);
         }
         let name = plain(query.name());
-        let run = match self.ask(query, &name, protocol, from).await {
-            Some(Verdict::Granted(run)) => run,
+        let (run, edition) = match self.ask(query, &name, protocol, from).await {
+            Some(Verdict::Granted { run, edition }) => (run, edition),
             // To the run it is a name that does not exist, which is what programs know how to take.
             Some(Verdict::Denied(_)) => {
                 let text = "no rule of the run's policy grants this name";
@@ -204,12 +225,23 @@ impl Handler {
             query: query.clone(),
             dnssec_ok: question.edns.as_ref().is_some_and(|edns| edns.flags().dnssec_ok),
         };
+        let question =
+            Question { name: name.clone(), kind: query.query_type(), dnssec_ok: asked.dnssec_ok };
+        if let Some(reply) = self.memory.recall(run, &question, edition, Instant::now()) {
+            return reply;
+        }
         // Servers that do not answer hold up this run and no other.
         let Some(_turn) = self.runs.take(run) else {
             return Reply::failed(extended::OTHER, "too many questions at once");
         };
         match self.upstream.ask(&asked).await {
-            Ok(message) => self.pass_on(run, name, query, message).await,
+            Ok(message) => {
+                let (reply, edition) = self.pass_on(run, name, query, message).await;
+                if let Some(edition) = edition {
+                    self.memory.keep(run, question, &reply, edition, Instant::now());
+                }
+                reply
+            }
             Err(failure) => {
                 debug!(%failure, "a server of names has not answered");
                 Reply::failed(extended::NO_AUTHORITY, "no server of the host has answered")
@@ -232,38 +264,47 @@ impl Handler {
         verdict.await.ok()
     }
 
-    /// Has the addresses pinned before the answer leaves.
-    async fn pass_on(&self, run: uuid::Uuid, name: String, query: &Query, from: Message) -> Reply {
+    /// Has the addresses pinned before the answer leaves; and tells under which edition they are.
+    async fn pass_on(
+        &self,
+        run: uuid::Uuid,
+        name: String,
+        query: &Query,
+        from: Message,
+    ) -> (Reply, Option<u64>) {
         let kind = query.query_type().to_string();
         let addresses = answer::addresses(query.name(), &from.answers);
-        let some = !addresses.is_empty();
+        let all: Vec<IpAddr> = addresses.iter().map(|(address, _)| *address).collect();
         let (reply, pinned) = oneshot::channel();
         let found = Found { run, name, kind, addresses, reply };
         if self.requests.send(Request::Found(found)).await.is_err() {
-            return Reply::failed(extended::OTHER, "the daemon is going");
+            return (Reply::failed(extended::OTHER, "the daemon is going"), None);
         }
-        let (kept, most) = match pinned.await {
-            Ok(Pinned::These(kept, most)) => (kept, most),
+        let (kept, most, edition) = match pinned.await {
+            Ok(Pinned::These { kept, most, edition }) => (kept, most, edition),
             Ok(Pinned::Full) => {
-                return Reply::failed(extended::OTHER, "the tables of the kernel have no room");
+                let text = "the tables of the kernel have no room";
+                return (Reply::failed(extended::OTHER, text), None);
             }
             Ok(Pinned::Over) | Err(_) => {
                 let text = "the run is over";
-                return Reply::refusing(ResponseCode::Refused, extended::PROHIBITED, text);
+                return (Reply::refusing(ResponseCode::Refused, extended::PROHIBITED, text), None);
             }
         };
-        let why = (some && kept.is_empty()).then_some((
+        let why = (!all.is_empty() && kept.is_empty()).then_some((
             extended::BLOCKED,
             "its addresses are none that the policy lets this name have",
         ));
         let Message { metadata, answers, authorities, .. } = from;
-        Reply {
+        let reply = Reply {
             code: metadata.response_code,
             answers: answer::kept(query.name(), answers, &kept, most),
             authorities,
             why,
             authentic: metadata.authentic_data,
-        }
+            whole: all.iter().all(|address| kept.contains(address)),
+        };
+        (reply, Some(edition))
     }
 }
 

@@ -62,7 +62,8 @@ async fn what_is_no_plain_question_is_not_passed_on() {
         (ask(&|it| it.queries[0].query_type = RecordType::ANY), ResponseCode::Refused),
         (ask(&|it| it.queries[0].query_class = DNSClass::CH), ResponseCode::Refused),
     ] {
-        let answer = answered(&message, Verdict::Granted(uuid::Uuid::from_u128(1))).await;
+        let granted = Verdict::Granted { run: uuid::Uuid::from_u128(1), edition: 0 };
+        let answer = answered(&message, granted).await;
         assert_eq!(answer.metadata.response_code, code, "{message:?}");
     }
 }

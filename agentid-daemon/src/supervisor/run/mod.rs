@@ -113,6 +113,8 @@ pub struct Supervisor {
     waiters: Vec<Waiter>,
     /// Generations of runs that had no task in the kernel's last list.
     absent: BTreeSet<u64>,
+    /// Rises whenever a run may no longer be told what it was told of a name before.
+    names_edition: u64,
     /// Whether there may be a socket that a run has made; an earlier daemon's runs may have.
     sockets_left: bool,
     ticks: u64,
@@ -194,6 +196,7 @@ impl Supervisor {
             stopping: Vec::new(),
             waiters: Vec::new(),
             absent: BTreeSet::new(),
+            names_edition: 0,
             sockets_left: true,
             ticks: 0,
             garbage: Vec::new(),

@@ -75,7 +75,7 @@ impl Supervisor {
     fn asked(&mut self, ask: Ask) {
         let verdict = self.verdict(&ask);
         let result = match &verdict {
-            Verdict::Granted(_) => "granted",
+            Verdict::Granted { .. } => "granted",
             Verdict::Denied(_) => "denied",
             Verdict::Limited(_) => "limited",
             Verdict::Nobody => "stranger",
@@ -97,12 +97,16 @@ impl Supervisor {
         }
         let refused = match self.granted(id, &ask.name) {
             Ok(()) if ask.long => Refused { reason: "long_name", rule: None },
-            Ok(()) => return Verdict::Granted(id),
+            Ok(()) => return Verdict::Granted { run: id, edition: self.names_edition },
             Err(refused) => refused,
         };
         let verdict = if audits { "audit" } else { "deny" };
         self.tell(id, &ask.name, &ask.kind, verdict, Some(&refused), &[]);
-        if audits { Verdict::Granted(id) } else { Verdict::Denied(id) }
+        if audits {
+            Verdict::Granted { run: id, edition: self.names_edition }
+        } else {
+            Verdict::Denied(id)
+        }
     }
 
     /// What the run may still ask, with all that stand on the same first run: delegating gives no more.
@@ -164,10 +168,11 @@ impl Supervisor {
             std::iter::once(run.id).chain(run.above.iter().copied()).collect();
         let most = u32::try_from(self.lifetimes.most.as_secs()).unwrap_or(u32::MAX);
         if self.granted(id, name).is_err() {
-            let all = addresses.iter().map(|(address, _)| *address).collect();
+            let kept = addresses.iter().map(|(address, _)| *address).collect();
+            let edition = self.names_edition;
             // The rules have changed since, or it is an audit.
             return if run.mode == RunMode::Audit {
-                Outcome::These(all, most)
+                Outcome::These { kept, most, edition }
             } else {
                 Outcome::Over
             };
@@ -194,7 +199,7 @@ impl Supervisor {
         if !kept.is_empty() || refused.is_empty() {
             self.tell(id, name, kind, "allow", None, &kept);
         }
-        Outcome::These(kept, most)
+        Outcome::These { kept, most, edition: self.names_edition }
     }
 
     /// Whether every run of the chain lets the name stand for the address.
@@ -255,6 +260,7 @@ impl Supervisor {
 
     /// Gives a run's addresses to the rules that it is about to be bound to, before any hook asks those.
     pub(super) fn carry_names(&mut self, id: Uuid, version: &PolicyVersion, from: u64, to: u64) {
+        self.names_edition += 1;
         let (Some(hosts), addresses) = (self.rules.hosts(version), self.pinned.addresses(id))
         else {
             return;
