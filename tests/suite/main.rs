@@ -54,3 +54,4 @@ mod storm;
 mod unix;
 mod upgrade;
 mod verified;
+mod wire;

@@ -3,8 +3,8 @@
 use std::fs;
 
 use agentid_tests::{
-    harness::{Daemon, Run, Scene, run::Terms, scene::USERS, wait},
-    step::{Open, Outcome, Step},
+    harness::{Daemon, Peer, Run, Scene, run::Terms, scene::USERS, wait},
+    step::{Open, Outcome, Protocol, Step},
 };
 use anyhow::{Context as _, Result};
 use libc::EACCES;
@@ -85,6 +85,36 @@ fn a_run_that_does_not_fit_the_new_version_keeps_its_own() -> Result<()> {
     assert_eq!(run.view(&daemon)?.policy, first);
     let story = daemon.story(run.id())?;
     assert!(story.contains("policy stays") && story.contains("workspace"), "{story}");
+    Ok(())
+}
+
+/// P2, P9: a socket that has its peer is judged by the new version at its next message, whatever was found of it before.
+#[test]
+fn conversations_are_held_to_the_new_version() -> Result<()> {
+    let daemon = Daemon::start()?;
+    let peer = Peer::granted()?;
+    let ports = Scene::POLICY.replace("20000-29999", "29999");
+    assert_ne!(ports, Scene::POLICY);
+    for uid in USERS {
+        let ends = [peer.v4(), peer.v6()].into_iter().flat_map(|to| {
+            [Protocol::Tcp, Protocol::Udp].map(|protocol| Step::Call { to, protocol })
+        });
+        let mut runs = Vec::new();
+        for call in ends {
+            let mut run = Run::of(&daemon, uid)?;
+            assert_eq!(run.errno(&call)?, 0, "uid {uid}: {call:?}");
+            assert_eq!((run.errno(&Step::Say)?, run.errno(&Step::Say)?), (0, 0), "{call:?}");
+            runs.push((call, run));
+        }
+        for (version, errno) in [(ports.as_str(), EACCES), (Scene::POLICY, 0)] {
+            write(&daemon, version)?;
+            for (call, run) in &mut runs {
+                for _ in 0..2 {
+                    assert_eq!(run.errno(&Step::Say)?, errno, "uid {uid}: {call:?}");
+                }
+            }
+        }
+    }
     Ok(())
 }
 

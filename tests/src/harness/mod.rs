@@ -15,6 +15,7 @@ pub mod taken;
 pub mod upstream;
 pub mod view;
 pub mod wait;
+pub mod wire;
 
 pub use self::{
     attacker::Attacker, daemon::Daemon, peer::Peer, run::Run, scene::Scene, shared::Shared,
