@@ -17,7 +17,7 @@ use agentid_common::{
     instance::{Activity, Instance},
     map,
     net::{self, Address, Asker, PeerKey, Pins, PortKey, PortRule},
-    record::{FileRecord, MAX_PATH, PeerRecord, PlainRecord, TaskLine},
+    record::{FileRecord, MAX_PATH, PeerRecord, PlainRecord, SocketLine, TaskLine},
     tag::Tag,
 };
 use aya_ebpf::{
@@ -38,6 +38,7 @@ use crate::{
 
 const MAPPED: usize = BPF_F_MMAPABLE as usize;
 const ON_DEMAND: usize = BPF_F_NO_PREALLOC as usize;
+const INHERITED: usize = ON_DEMAND | BPF_F_CLONE as usize;
 
 /// BPF task local storage, which aya-ebpf has no type for. The field names and their order are what the loader reads
 /// from the object's BTF.
@@ -90,23 +91,23 @@ impl<T> TaskStorage<T> {
     }
 }
 
-/// The same for sockets, with a copy for each socket that is accepted from one that has a value.
+/// The same for sockets; with [`INHERITED`] each socket that is accepted from one that has a value gets a copy.
 #[repr(C)]
-pub struct SocketStorage<T> {
+pub struct SocketStorage<T, const FLAGS: usize> {
     r#type: *const [i32; BPF_MAP_TYPE_SK_STORAGE],
     key: *const i32,
     value: *const T,
     max_entries: *const [i32; 0],
-    map_flags: *const [i32; ON_DEMAND | BPF_F_CLONE as usize],
+    map_flags: *const [i32; FLAGS],
 }
 
 /// include/uapi/linux/bpf.h: `enum bpf_map_type`.
 const BPF_MAP_TYPE_SK_STORAGE: usize = 24;
 
 // SAFETY: as above.
-unsafe impl<T> Sync for SocketStorage<T> {}
+unsafe impl<T, const FLAGS: usize> Sync for SocketStorage<T, FLAGS> {}
 
-impl<T> SocketStorage<T> {
+impl<T, const FLAGS: usize> SocketStorage<T, FLAGS> {
     const fn new() -> Self {
         Self {
             r#type: core::ptr::null(),
@@ -289,7 +290,8 @@ pub struct Carried {
     plain: PlainRecord,
     file: FileRecord,
     peer: PeerRecord,
-    line: TaskLine,
+    task: TaskLine,
+    socket: SocketLine,
 }
 
 /// Records for the daemon. When it is full the record is lost and counted; the verdict stands.
@@ -349,7 +351,7 @@ pub static GUARDS: InodeStorage<u32> = InodeStorage::new();
 /// Which run has made a socket. Written by `socket_post_create`, and copied to what is accepted; a socket is not made when
 /// there is no memory for it.
 #[btf_map]
-pub static SOCKETS: SocketStorage<Tag> = SocketStorage::new();
+pub static SOCKETS: SocketStorage<Tag, INHERITED> = SocketStorage::new();
 
 /// Which server a socket has asked for a name, before the question was turned to the daemon.
 #[repr(C)]
@@ -361,12 +363,12 @@ pub struct Asked {
     pub reserved: u32,
 }
 
-/// The peer that a socket was last found to be granted.
 #[btf_map]
-pub static VOUCHED: SocketStorage<Vouched> = SocketStorage::new();
+pub static ASKED: SocketStorage<Asked, INHERITED> = SocketStorage::new();
 
+/// The peer that a socket was last found to be granted. Not copied: nobody would keep the kernel from copying it half-written.
 #[btf_map]
-pub static ASKED: SocketStorage<Asked> = SocketStorage::new();
+pub static VOUCHED: SocketStorage<Vouched, ON_DEMAND> = SocketStorage::new();
 
 /// Who has sent the daemon's resolver something last from a port; see [`Asker::index`].
 #[btf_map]

@@ -93,7 +93,7 @@ fn check(hook: Hook, buffer: *mut __sk_buff) -> i32 {
 fn judge(hook: Hook, buffer: *const __sk_buff, sock: *const bpf_sock, tag: &Tag) -> i32 {
     let way = |peer: &mut Peer| match hook {
         Hook::SkbEgress => match going(buffer, tag, peer) {
-            Way::Judged if vouched::may_go(sock.cast(), tag, peer) => Way::Vouched,
+            Way::Judged if vouched::is_granted(sock.cast(), tag, peer) => Way::Vouched,
             way => way,
         },
         _ => coming(sock, peer),

@@ -3,10 +3,12 @@
 //! Most sockets talk to one peer. What the rules say of it is remembered at the socket, and taken for true as long as all of
 //! this holds:
 //!
-//! - The run is held by the same rules, and stands on no other run.
+//! - The run that asks is held by the same rules, and stands on no other run. For a message that is the sender's, for a packet
+//!   the socket's maker: it does not matter which, because the rules of parameters are one run's alone, and are written
+//!   anew, under another number, whenever a run is bound to other rules.
 //! - The daemon's tables of peers have not been touched: their edition is the same, and even. What a name stands for is one
 //!   of them.
-//! - The question is the same: peer, port, protocol and verb. Who asks need not be the same task.
+//! - The question is the same: peer, port, protocol and verb.
 //!
 //! Whether the run is alive is no part of it, and asked each time. What a name was found to grant ends with the name's time,
 //! so that of a run with names only what holds for a conversation that stands is remembered.
@@ -62,26 +64,44 @@ const fn question(peer: &Peer, verb: Verb, stands: bool) -> u64 {
 /// May the run use this peer? As [`apart::may_use`], without a search where the answer is remembered; a run that is over is
 /// told so by that, or by `ascend`.
 #[inline(always)]
-pub fn may_use(sock: *const c_void, tag: &Tag, peer: &Peer, stands: bool) -> Answer {
+pub fn recall_or_ask(sock: *const c_void, tag: &Tag, peer: &Peer, stands: bool) -> Answer {
     let asked = question(peer, peer.verb, stands);
     let rule = recall(sock, tag, &peer.address, [asked; 2]);
     if rule != NOTHING {
         apart::ascend(tag, None)?;
         return Ok(rule as u16);
     }
-    let edition = maps::edition(EDITION_OF_PEERS);
+    let circumstances = Circumstances::of(tag);
     let answer = apart::may_use(tag, peer, stands);
     if let Ok(rule) = answer {
-        keep(sock, tag, peer, stands, edition, rule);
+        keep(sock, tag, peer, stands, &circumstances, rule);
     }
     answer
 }
 
 /// Whether a datagram to this peer is known to be granted: with a message that named it, or to the peer of the socket.
 #[inline(always)]
-pub fn may_go(sock: *const c_void, tag: &Tag, peer: &Peer) -> bool {
+pub fn is_granted(sock: *const c_void, tag: &Tag, peer: &Peer) -> bool {
     let asked = [question(peer, Verb::Send, false), question(peer, Verb::Connect, false)];
     recall(sock, tag, &peer.address, asked) != NOTHING
+}
+
+/// What a search must find unchanged at its end for its result to be kept: a run may be bound to other rules meanwhile, which
+/// is no change of the tables.
+struct Circumstances {
+    edition: u64,
+    policy: u64,
+    params: u64,
+}
+
+impl Circumstances {
+    /// No run is held by rules of the number 0.
+    #[inline(always)]
+    fn of(tag: &Tag) -> Self {
+        let edition = maps::edition(EDITION_OF_PEERS);
+        let (policy, params) = alone(tag).and_then(Instance::scopes).unwrap_or_default();
+        Self { edition, policy, params }
+    }
 }
 
 /// The slot's run, if it is the tag's, and if its own rules are all that it is held by.
@@ -117,11 +137,22 @@ fn recall(sock: *const c_void, tag: &Tag, address: &Address, asked: [u64; 2]) ->
 
 /// Remembers what was found under this edition, if it may be.
 #[inline(always)]
-fn keep(sock: *const c_void, tag: &Tag, peer: &Peer, stands: bool, edition: u64, rule: u16) {
+fn keep(
+    sock: *const c_void,
+    tag: &Tag,
+    peer: &Peer,
+    stands: bool,
+    found: &Circumstances,
+    rule: u16,
+) {
     let Some(instance) = alone(tag) else { return };
-    let Some((policy, params)) = instance.scopes() else { return };
-    let lasts = stands || instance.names == 0;
-    if !lasts || edition & 1 != 0 || edition != maps::edition(EDITION_OF_PEERS) {
+    let now = Circumstances::of(tag);
+    let same = found.edition == now.edition
+        && found.policy == now.policy
+        && found.params == now.params
+        && now.edition & 1 == 0
+        && now.policy != 0;
+    if !same || !(stands || instance.names == 0) {
         return;
     }
     // Without memory for it, it is looked for each time.
@@ -133,9 +164,9 @@ fn keep(sock: *const c_void, tag: &Tag, peer: &Peer, stands: bool, edition: u64,
         if version & 1 != 0 || !maps::take(&raw mut (*own).version, version) {
             return;
         }
-        write_volatile(&raw mut (*own).edition, edition);
-        write_volatile(&raw mut (*own).policy, policy);
-        write_volatile(&raw mut (*own).params, params);
+        write_volatile(&raw mut (*own).edition, now.edition);
+        write_volatile(&raw mut (*own).policy, now.policy);
+        write_volatile(&raw mut (*own).params, now.params);
         write_volatile(&raw mut (*own).question, question(peer, peer.verb, stands));
         write_volatile(&raw mut (*own).address, address);
         write_volatile(&raw mut (*own).rule, u64::from(rule));

@@ -1,6 +1,10 @@
 //! What is on everybody's way is there only while it is needed: see also `ending`, for what comes with the end of a run.
 
-use std::{fs, net::TcpListener};
+use std::{
+    fs,
+    net::TcpListener,
+    time::{Duration, Instant},
+};
 
 use agentid_tests::{
     harness::{
@@ -41,6 +45,36 @@ fn pinned(name: &str) -> Result<bool> {
     Ok(found)
 }
 
+/// One that the fixture's policy grants.
+fn listener() -> Result<TcpListener> {
+    let mut ports = 20_000_u16..30_000;
+    let listener = ports.find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
+    listener.context("no port is free")
+}
+
+/// P4: a run that is over before the daemon has looked at it leaves its sockets watched.
+#[test]
+fn the_sockets_of_a_short_run_are_watched() -> Result<()> {
+    /// The daemon looks once a second.
+    const LOOKS: Duration = Duration::from_secs(3);
+    let daemon = Daemon::start()?;
+    for uid in USERS {
+        await_network(&daemon, false)?;
+        let listener = listener()?;
+        let mut run = Run::of(&daemon, uid)?;
+        let call = Step::Call { to: listener.local_addr()?, protocol: Protocol::Tcp };
+        assert_eq!(run.errno(&call)?, 0);
+        let socket = socket_of(&run)?;
+        run.finish()?;
+        let end = Instant::now() + LOOKS;
+        while Instant::now() < end {
+            await_network(&daemon, true)?;
+        }
+        drop(socket);
+    }
+    await_network(&daemon, false)
+}
+
 /// P4, P8: messages and packets of the host are looked at while a run lives, and as long as somebody has a socket that one
 /// has made; a daemon that dies leaves that as it is, and the next one takes it away when the need has gone.
 #[test]
@@ -48,9 +82,7 @@ fn messages_and_packets_are_looked_at_only_while_a_run_or_its_socket_is_there() 
     let mut daemon = Daemon::start()?;
     await_network(&daemon, false)?;
     for uid in USERS {
-        let mut ports = 20_000_u16..30_000;
-        let listener = ports.find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
-        let listener = listener.context("no port is free")?;
+        let listener = listener()?;
         let mut run = Run::of(&daemon, uid)?;
         await_network(&daemon, true)?;
         let call = Step::Call { to: listener.local_addr()?, protocol: Protocol::Tcp };

@@ -277,6 +277,17 @@ fn a_batch_hides_nothing() -> Result<()> {
             granted.hears(1)?;
         }
     }
+    // Of a socket that the run has not made no packet is judged.
+    for to in [granted.v4(), granted.v6()] {
+        let any: SocketAddr =
+            if to.is_ipv4() { ([0; 4], 0).into() } else { ([0_u16; 8], 0).into() };
+        let terms = Terms { policy: "network", ..Terms::default() };
+        let passed = OwnedFd::from(UdpSocket::bind(any)?);
+        let mut run = Run::launch_with(&daemon, &terms, Stdio::from(passed))?;
+        let calls = vec![SOCKET.adopt(), SOCKET.send_to(to), SOCKET.send_two(Some(to), Vec::new())];
+        assert_eq!(run.calls(calls)?, [0, 0, EPERM], "{to}");
+        granted.hears(1)?;
+    }
     Ok(())
 }
 

@@ -186,6 +186,7 @@ fn view() -> RunView {
         names: Vec::new(),
         sockets: Vec::new(),
         more_sockets: 0,
+        sockets_unknown: None,
         changes: Vec::new(),
         totals: Some(TotalsView {
             started: 5,

@@ -128,6 +128,9 @@ pub struct RunView {
     /// How many there are beyond those.
     #[serde(default)]
     pub more_sockets: u64,
+    /// Why they are not known, or not all of them.
+    #[serde(default)]
+    pub sockets_unknown: Option<String>,
     /// What was done to it since its launch.
     pub changes: Vec<ChangeView>,
     pub end: Option<EndView>,

@@ -2,69 +2,128 @@
 
 use std::{
     fs::File,
-    io::{self, Read as _},
+    io::{self, BufReader, Read as _},
+    mem::offset_of,
+    ops::ControlFlow,
     os::fd::{AsFd as _, BorrowedFd},
 };
 
-use agentid_common::layout::{LAYOUTS, Layout};
+use agentid_common::{
+    net::Address,
+    record::{SocketLine, TaskLine},
+};
 
 use super::sys::{BPF_ITER_CREATE, BPF_LINK_CREATE, bpf, number, owned};
+
+/// Bytes that are asked of the kernel at a time.
+const AT_ONCE: usize = 1 << 16;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
     #[error("read it")]
     Read(#[source] io::Error),
-    #[error("{have} bytes are no whole number of lines of {line}")]
+    #[error("its last line has {have} bytes instead of {line}")]
     Torn { have: usize, line: usize },
-    #[error("the layout of {0} is not known")]
-    Unknown(&'static str),
-    #[error("a line of {line} bytes has no such field as {field}")]
-    Field { field: &'static str, line: usize },
 }
 
-/// One line.
-pub struct Line<'a> {
-    layout: &'static Layout,
-    bytes: &'a [u8],
+/// A type whose values are lines.
+pub trait Listed: Sized {
+    fn of(line: &Line<'_>) -> Option<Self>;
 }
+
+/// The bytes of one line.
+pub struct Line<'a>(&'a [u8]);
 
 impl Line<'_> {
-    /// The bytes of a field.
-    pub fn take<const N: usize>(&self, name: &'static str) -> Result<[u8; N], ListError> {
-        let missing = || ListError::Field { field: name, line: self.bytes.len() };
-        let field = self.layout.fields.iter().find(|known| known.name == name && known.size == N);
-        let at = field.ok_or_else(missing)?.offset;
-        self.bytes.get(at..at + N).and_then(|bytes| bytes.try_into().ok()).ok_or_else(missing)
+    fn take<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        self.0.get(at..at + N)?.try_into().ok()
     }
 
-    pub fn u16(&self, name: &'static str) -> Result<u16, ListError> {
-        self.take(name).map(u16::from_ne_bytes)
+    fn u16(&self, at: usize) -> Option<u16> {
+        self.take(at).map(u16::from_ne_bytes)
     }
 
-    pub fn u32(&self, name: &'static str) -> Result<u32, ListError> {
-        self.take(name).map(u32::from_ne_bytes)
+    fn u32(&self, at: usize) -> Option<u32> {
+        self.take(at).map(u32::from_ne_bytes)
     }
 
-    pub fn u64(&self, name: &'static str) -> Result<u64, ListError> {
-        self.take(name).map(u64::from_ne_bytes)
+    fn u64(&self, at: usize) -> Option<u64> {
+        self.take(at).map(u64::from_ne_bytes)
     }
 }
 
-/// Reads a list to its end; `name` is that of the lines' type.
-pub fn read<T>(
-    mut file: File,
-    name: &'static str,
-    line: impl Fn(&Line<'_>) -> Result<T, ListError>,
-) -> Result<Vec<T>, ListError> {
-    let layout = LAYOUTS.iter().find(|layout| layout.name == name);
-    let layout = layout.ok_or(ListError::Unknown(name))?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(ListError::Read)?;
-    let lines = bytes.chunks_exact(layout.size);
-    if !lines.remainder().is_empty() {
-        return Err(ListError::Torn { have: bytes.len(), line: layout.size });
+impl Listed for TaskLine {
+    fn of(line: &Line<'_>) -> Option<Self> {
+        Some(Self {
+            generation: line.u64(offset_of!(Self, generation))?,
+            slot: line.u32(offset_of!(Self, slot))?,
+            tgid: line.u32(offset_of!(Self, tgid))?,
+            tid: line.u32(offset_of!(Self, tid))?,
+            reserved: 0,
+        })
     }
-    lines.map(|bytes| line(&Line { layout, bytes })).collect()
+}
+
+impl Listed for SocketLine {
+    fn of(line: &Line<'_>) -> Option<Self> {
+        Some(Self {
+            generation: line.u64(offset_of!(Self, generation))?,
+            slot: line.u32(offset_of!(Self, slot))?,
+            mark: line.u32(offset_of!(Self, mark))?,
+            own: Address(line.take(offset_of!(Self, own))?),
+            peer: Address(line.take(offset_of!(Self, peer))?),
+            own_port: line.u16(offset_of!(Self, own_port))?,
+            peer_port: line.u16(offset_of!(Self, peer_port))?,
+            family: line.u16(offset_of!(Self, family))?,
+            kind: line.u16(offset_of!(Self, kind))?,
+            protocol: line.u16(offset_of!(Self, protocol))?,
+            state: line.u16(offset_of!(Self, state))?,
+            reserved: 0,
+        })
+    }
+}
+
+/// Hands out one line after the other, to the end of the list or until enough was seen.
+pub fn each<L: Listed>(
+    list: File,
+    mut see: impl FnMut(L) -> ControlFlow<()>,
+) -> Result<(), ListError> {
+    let mut list = BufReader::with_capacity(AT_ONCE, list);
+    let length = size_of::<L>();
+    let mut bytes = Vec::with_capacity(length);
+    loop {
+        bytes.clear();
+        let limit = u64::try_from(length).unwrap_or(u64::MAX);
+        let have = list.by_ref().take(limit).read_to_end(&mut bytes).map_err(ListError::Read)?;
+        if have == 0 {
+            return Ok(());
+        }
+        let line = L::of(&Line(&bytes)).filter(|_| have == length);
+        let line = line.ok_or(ListError::Torn { have, line: length })?;
+        if see(line).is_break() {
+            return Ok(());
+        }
+    }
+}
+
+/// Every line.
+pub fn all<L: Listed>(list: File) -> Result<Vec<L>, ListError> {
+    let mut lines = Vec::new();
+    each(list, |line| {
+        lines.push(line);
+        ControlFlow::Continue(())
+    })?;
+    Ok(lines)
+}
+
+/// Whether there is a line like this.
+pub fn any<L: Listed>(list: File, mut is_it: impl FnMut(&L) -> bool) -> Result<bool, ListError> {
+    let mut found = false;
+    each(list, |line| {
+        found = is_it(&line);
+        if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok(found)
 }
 
 /// The part of `union bpf_attr` for `BPF_LINK_CREATE` of an iterator.

@@ -32,13 +32,14 @@ mod abi_tests;
 
 use std::{
     fs::File,
+    ops::ControlFlow,
     os::fd::{AsFd as _, BorrowedFd},
     path::{Path, PathBuf},
 };
 
 use agentid_common::{
     instance::Activity,
-    map::{ANCHORS, EDGES, ENTRIES, PEERS, PINS, PORTS, Resolver},
+    map::{ANCHORS, CANARY_SLOT, EDGES, ENTRIES, PEERS, PINS, PORTS, Resolver},
     name::NameKey,
     net::Asker,
     record::{SocketLine, TaskLine},
@@ -195,14 +196,26 @@ impl Kernel {
 
     /// All tagged tasks of the host, the canary included.
     pub fn tasks(&mut self) -> Result<Vec<TaskLine>, ReadError> {
-        tasks::list(self.task_list()?)
+        Ok(list::all(self.task_list()?)?)
     }
 
-    /// All sockets that runs have made and that are still there, the canary's left out.
-    pub fn sockets(&self) -> Result<Vec<SocketLine>, ReadError> {
-        let map = sys::open_pin(&self.pins.map(sockets::SOCKETS)).map_err(ReadError::Sockets)?;
-        let list = self.on_demand.socket_list(map.as_fd()).map_err(ReadError::Sockets)?;
-        sockets::list(list)
+    /// Whether there is a tagged task beside the canary's.
+    pub fn has_tasks(&mut self) -> Result<bool, ReadError> {
+        Ok(list::any(self.task_list()?, |line: &TaskLine| line.slot != CANARY_SLOT)?)
+    }
+
+    /// Sees each socket that a run has made and that is still there, the canary's left out.
+    pub fn each_socket(&self, mut see: impl FnMut(SocketLine)) -> Result<(), ReadError> {
+        list::each(self.socket_list()?, |line| {
+            see(line);
+            ControlFlow::Continue(())
+        })?;
+        Ok(())
+    }
+
+    /// Whether there is such a socket.
+    pub fn has_sockets(&self) -> Result<bool, ReadError> {
+        Ok(list::any(self.socket_list()?, |_: &SocketLine| true)?)
     }
 
     pub fn counters(&self) -> Result<Counters, ReadError> {
@@ -285,6 +298,11 @@ impl Kernel {
     pub fn boot_ns(&self) -> u64 {
         let now = clock_gettime(ClockId::Boottime);
         now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
+    }
+
+    fn socket_list(&self) -> Result<File, ReadError> {
+        let map = sys::open_pin(&self.pins.map(sockets::SOCKETS)).map_err(ReadError::Sockets)?;
+        self.on_demand.socket_list(map.as_fd()).map_err(ReadError::Sockets)
     }
 
     fn task_list(&mut self) -> Result<File, ReadError> {

@@ -9,8 +9,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
-    io,
+    fs, io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     path::Path,
     sync::mpsc,
@@ -18,15 +17,14 @@ use std::{
     time::Duration,
 };
 
-use agentid_common::{net::Address, record::SocketLine, tag::Tag};
+use agentid_common::tag::Tag;
 use aya::maps::{Map, MapData, MapError, SkStorage};
 use rustix::process::{ForeignRawFd, PidfdGetfdFlags, pidfd_getfd};
 
 use super::{
-    list::{self, Line, ListError},
     maps::{MapsError, Tags},
     pins::Pins,
-    tasks::{self, ReadError, StopError},
+    tasks::{self, StopError},
 };
 
 /// The map of the tags of sockets.
@@ -218,26 +216,4 @@ fn shut_down(socket: &OwnedFd) -> io::Result<()> {
     // SAFETY: takes plain integers.
     let failed = unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) };
     if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-/// Every socket that a run has made, by running a new iterator.
-pub fn list(iterator: File) -> Result<Vec<SocketLine>, ReadError> {
-    Ok(list::read(iterator, "SocketLine", line)?)
-}
-
-fn line(line: &Line<'_>) -> Result<SocketLine, ListError> {
-    Ok(SocketLine {
-        generation: line.u64("generation")?,
-        slot: line.u32("slot")?,
-        mark: line.u32("mark")?,
-        own: Address(line.take("own")?),
-        peer: Address(line.take("peer")?),
-        own_port: line.u16("own_port")?,
-        peer_port: line.u16("peer_port")?,
-        family: line.u16("family")?,
-        kind: line.u16("kind")?,
-        protocol: line.u16("protocol")?,
-        state: line.u16("state")?,
-        reserved: 0,
-    })
 }

@@ -11,7 +11,7 @@ use agentid_common::record::TaskLine;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::{
-    list::{self, Line, ListError},
+    list::{self, ListError},
     maps::{MapsError, TagError, Tags},
     object::ObjectError,
 };
@@ -42,14 +42,9 @@ pub enum StopError {
     Kill { tgid: u32, source: io::Error },
 }
 
-/// Every tagged task, by running a new iterator.
-pub fn list(iterator: File) -> Result<Vec<TaskLine>, ReadError> {
-    Ok(list::read(iterator, "TaskLine", line)?)
-}
-
 /// The processes of a run.
 pub fn processes(iterator: File, slot: u32, generation: u64) -> Result<BTreeSet<u32>, ReadError> {
-    let lines = list(iterator)?.into_iter();
+    let lines = list::all::<TaskLine>(iterator)?.into_iter();
     let own = lines.filter(|line| line.slot == slot && line.generation == generation);
     Ok(own.map(|line| line.tgid).collect())
 }
@@ -95,14 +90,4 @@ fn kill(tags: &Tags, tgid: u32, slot: u32, generation: u64) -> Result<bool, Stop
         Err(rustix::io::Errno::SRCH) => Ok(false),
         Err(error) => Err(StopError::Kill { tgid, source: error.into() }),
     }
-}
-
-fn line(line: &Line<'_>) -> Result<TaskLine, ListError> {
-    Ok(TaskLine {
-        generation: line.u64("generation")?,
-        slot: line.u32("slot")?,
-        tgid: line.u32("tgid")?,
-        tid: line.u32("tid")?,
-        reserved: 0,
-    })
 }

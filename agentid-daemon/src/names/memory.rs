@@ -6,20 +6,31 @@
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
-    time::Instant,
+    time::Duration,
 };
 
-use hickory_proto::rr::{RData, Record, RecordType};
+use hickory_proto::{
+    rr::{RData, Record, RecordType},
+    serialize::binary::BinEncodable as _,
+};
+use rustix::time::{ClockId, clock_gettime};
 use uuid::Uuid;
 
 use super::reply::Reply;
 
 /// Answers of one run.
-const EACH: usize = 128;
-/// Runs that answers are kept for at a time.
-const RUNS: usize = 2048;
-/// Records of one answer; a longer one is not kept.
-const RECORDS: usize = 32;
+const EACH: usize = 64;
+/// Answers of all runs. When there are as many and none has come to its time, all are forgotten: they may be of runs that are
+/// over.
+const ALL: usize = 8192;
+/// Bytes of the records of one answer; a longer one is not kept.
+const BYTES: usize = 1024;
+
+/// The time by the clock of the pins, which goes on while the host is suspended.
+pub fn now() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    Duration::new(now.tv_sec.cast_unsigned(), u32::try_from(now.tv_nsec).unwrap_or(0))
+}
 
 /// What was asked.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,7 +46,7 @@ pub struct Question {
 #[derive(Clone, Debug)]
 struct Kept {
     reply: Reply,
-    since: Instant,
+    since: Duration,
     /// For how many seconds it is good.
     seconds: u32,
     /// Of which edition of the rules and the pins.
@@ -44,13 +55,13 @@ struct Kept {
 
 impl Kept {
     /// In seconds, begun ones counted: what is told must not be good for longer than its pins.
-    fn age(&self, now: Instant) -> u32 {
-        let age = now.saturating_duration_since(self.since);
+    fn age(&self, now: Duration) -> u32 {
+        let age = now.saturating_sub(self.since);
         let seconds = age.as_secs().saturating_add(u64::from(age.subsec_nanos() > 0));
         u32::try_from(seconds).unwrap_or(u32::MAX)
     }
 
-    fn is_good(&self, now: Instant) -> bool {
+    fn is_good(&self, now: Duration) -> bool {
         self.age(now) < self.seconds
     }
 }
@@ -67,7 +78,7 @@ impl Memory {
         run: Uuid,
         question: &Question,
         edition: u64,
-        now: Instant,
+        now: Duration,
     ) -> Option<Reply> {
         let runs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = runs.get(&run)?.get(question)?;
@@ -81,35 +92,46 @@ impl Memory {
         Some(reply)
     }
 
-    /// Keeps an answer, if it is good for a time and there is room.
-    pub fn keep(&self, run: Uuid, question: Question, reply: &Reply, edition: u64, now: Instant) {
-        let Some(seconds) = lifetime(reply) else { return };
+    /// Keeps an answer, if it is good for a time and there is room. `since` is before its addresses were pinned.
+    pub fn keep(
+        &self,
+        run: Uuid,
+        question: Question,
+        reply: &Reply,
+        edition: u64,
+        since: Duration,
+    ) {
+        let Some(seconds) = lifetime(&question, reply) else { return };
         let mut runs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if runs.len() >= RUNS && !runs.contains_key(&run) {
-            runs.retain(|_, answers| answers.values().any(|kept| kept.is_good(now)));
-            if runs.len() >= RUNS {
-                return;
+        if runs.values().map(BTreeMap::len).sum::<usize>() >= ALL {
+            runs.retain(|_, answers| {
+                answers.retain(|_, kept| kept.is_good(since));
+                !answers.is_empty()
+            });
+            if runs.values().map(BTreeMap::len).sum::<usize>() >= ALL {
+                runs.clear();
             }
         }
         let answers = runs.entry(run).or_default();
         if answers.len() >= EACH && !answers.contains_key(&question) {
-            answers.retain(|_, kept| kept.is_good(now));
+            answers.retain(|_, kept| kept.is_good(since));
             if answers.len() >= EACH {
                 return;
             }
         }
-        answers.insert(question, Kept { reply: reply.clone(), since: now, seconds, edition });
+        answers.insert(question, Kept { reply: reply.clone(), since, seconds, edition });
     }
 }
 
-/// For how many seconds an answer is good: as long as each of its records, and one that says that there is nothing as long
-/// as the zone says (RFC 2308 section 5). `None` when it is not to be kept.
-fn lifetime(reply: &Reply) -> Option<u32> {
+/// For how many seconds an answer is good: as long as each of its records, and one that says that there is nothing of the
+/// kind as long as the zone says (RFC 2308 section 5). `None` when it is not to be kept.
+fn lifetime(question: &Question, reply: &Reply) -> Option<u32> {
     let records = || reply.answers.iter().chain(&reply.authorities);
-    if !reply.may_be_kept() || records().count() > RECORDS {
+    let bytes = records().map(|record| record.to_bytes().map_or(usize::MAX, |bytes| bytes.len()));
+    if !reply.may_be_kept() || bytes.fold(0, usize::saturating_add) > BYTES {
         return None;
     }
-    let negative = reply.answers.is_empty();
+    let negative = reply.answers.iter().all(|record| record.record_type() != question.kind);
     let each = records().map(|record| match &record.data {
         RData::SOA(zone) if negative => record.ttl.min(zone.minimum),
         _ => record.ttl,

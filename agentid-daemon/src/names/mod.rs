@@ -10,7 +10,7 @@
 //! ```
 //!
 //! What comes from a run and what comes from a server of names is parsed here, and nowhere else. An answer is kept for the run
-//! that had it, for as long as it is good: asked again, neither a server nor the kernel's tables are needed.
+//! that had it, for as long as it is good: what is granted again needs no server, and no write to the kernel's tables.
 
 pub mod answer;
 mod memory;

@@ -5,7 +5,6 @@ use std::{
     net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
 };
 
 use hickory_proto::{
@@ -21,7 +20,7 @@ use tracing::{debug, error};
 
 use super::{
     Ask, Found, Pinned, Request, Verdict, answer,
-    memory::{Memory, Question},
+    memory::{self, Memory, Question},
     upstream::{Asked, Upstream},
 };
 
@@ -227,7 +226,7 @@ impl Handler {
         };
         let question =
             Question { name: name.clone(), kind: query.query_type(), dnssec_ok: asked.dnssec_ok };
-        if let Some(reply) = self.memory.recall(run, &question, edition, Instant::now()) {
+        if let Some(reply) = self.memory.recall(run, &question, edition, memory::now()) {
             return reply;
         }
         // Servers that do not answer hold up this run and no other.
@@ -236,9 +235,10 @@ impl Handler {
         };
         match self.upstream.ask(&asked).await {
             Ok(message) => {
+                let since = memory::now();
                 let (reply, edition) = self.pass_on(run, name, query, message).await;
                 if let Some(edition) = edition {
-                    self.memory.keep(run, question, &reply, edition, Instant::now());
+                    self.memory.keep(run, question, &reply, edition, since);
                 }
                 reply
             }

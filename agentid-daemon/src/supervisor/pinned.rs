@@ -64,8 +64,8 @@ impl Pinned {
         Ok(past)
     }
 
-    /// Notes an answer.
-    pub fn add(&mut self, run: Uuid, address: Address, answer: Answer) {
+    /// Notes an answer; whether the address has more of them now than the kernel's table holds, so that one gives way.
+    pub fn add(&mut self, run: Uuid, address: Address, answer: Answer) -> bool {
         let answers = self.runs.entry(run).or_default().entry(address).or_default();
         match answers.iter_mut().find(|known| known.pattern == answer.pattern) {
             Some(known) => {
@@ -74,6 +74,7 @@ impl Pinned {
             }
             None => answers.push(answer),
         }
+        answers.len() > PINS_EACH as usize
     }
 
     /// The answers of a run by address.

@@ -36,6 +36,7 @@ pub fn run(run: &Run, tasks: u64, live: Option<Totals>, now: Now) -> RunView {
         names: Vec::new(),
         sockets: Vec::new(),
         more_sockets: 0,
+        sockets_unknown: None,
         changes: run.changes.iter().map(change_view).collect(),
         end: run.end.as_ref().map(end_view),
     }

@@ -11,8 +11,10 @@
 //! Sockets that the kernel has made for itself pass: NFS and its like send on them while a task waits, to where a mount
 //! said. No descriptor leads to them. What is not INET passes.
 //!
-//! Cannot see: of sendmmsg(2) the messages after the first that go to the same address (net/socket.c: `____sys_sendmsg`),
-//! and what travels with them: their packets are judged, and none with options or another header before its own leaves; before 6.5 what sendfile(2) and splice(2) write to a connected socket; what becomes of the packet.
+//! Cannot see: of sendmmsg(2) the messages after the first that go to the same address, and what travels with them
+//! (net/socket.c: `____sys_sendmsg`). On a socket of the run's own their packets are judged, and none with options, or with
+//! another header before its own, leaves; on any other such a batch is denied. Before 6.5 what sendfile(2) and splice(2)
+//! write to a connected socket; what becomes of the packet.
 
 use agentid_common::{
     decide::lifecycle::may_go_on,
@@ -57,7 +59,7 @@ fn ask(sock: Sock, tag: &Tag, sight: &Sight) -> Answer {
         return Err(Fault::AddressRead.into());
     }
     if sight.asked == Asked::Peer {
-        return vouched::may_use(sock.0.cast(), tag, &sight.peer(), sight.stands);
+        return vouched::recall_or_ask(sock.0.cast(), tag, &sight.peer(), sight.stands);
     }
     may_go_on(&Live, tag)?;
     sight.otherwise()

@@ -18,6 +18,7 @@ use crate::{
 const TCP_CLOSE: u8 = 7;
 const TCP_LISTEN: u8 = 10;
 /// include/linux/socket.h
+const MSG_BATCH: u32 = 0x4_0000;
 const MSG_FASTOPEN: u32 = 0x2000_0000;
 
 /// include/uapi/linux/in.h: `struct sockaddr_in`, as far as it is read.
@@ -252,6 +253,9 @@ pub fn of_message(socket: Socket, message: Message, tag: &Tag) -> Sight {
         Asked::Nobody
     } else if !named {
         read_current(sock, protocol, &mut sight.body)
+    } else if flags & MSG_BATCH != 0 && !socket::is_own(sock, tag) {
+        // More come with this one, of which the kernel may not ask, and whose packets nobody judges.
+        Asked::Denied
     } else {
         read_named(sock, message, protocol, &mut sight.body)
     };

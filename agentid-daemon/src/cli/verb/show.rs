@@ -74,6 +74,9 @@ pub fn text(run: &RunView) -> String {
     for socket in &run.sockets {
         lines.push(("socket", self::socket(socket)));
     }
+    if let Some(why) = &run.sockets_unknown {
+        lines.push(("sockets", format!("not known: {why}")));
+    }
     if run.more_sockets > 0 {
         lines.push(("socket", format!("and {} more", run.more_sockets)));
     }

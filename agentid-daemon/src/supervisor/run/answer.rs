@@ -128,15 +128,20 @@ impl Supervisor {
     /// A run, with all that is known of it now.
     fn show(&self, run: &Run) -> RunView {
         let view = self.view(run);
-        let all = self.kernel.sockets().unwrap_or_else(|failure| {
-            error!(id = %run.id, message = %chain(&failure), "the run's sockets are not known");
-            Vec::new()
+        let (mut sockets, mut more_sockets) = (Vec::new(), 0);
+        let listed = self.kernel.each_socket(|line| {
+            if line.generation != run.place.generation {
+            } else if sockets.len() < MOST_SOCKETS {
+                sockets.push(sockets::view(&line));
+            } else {
+                more_sockets += 1;
+            }
         });
-        let all = all.iter().filter(|line| line.generation == run.place.generation);
-        let mut sockets: Vec<_> = all.map(sockets::view).collect();
-        let more = sockets.len().saturating_sub(MOST_SOCKETS);
-        sockets.truncate(MOST_SOCKETS);
-        RunView { sockets, more_sockets: u64::try_from(more).unwrap_or(u64::MAX), ..view }
+        let sockets_unknown = listed.err().map(|failure| {
+            error!(id = %run.id, message = %chain(&failure), "the run's sockets are not known");
+            chain(&failure)
+        });
+        RunView { sockets, more_sockets, sockets_unknown, ..view }
     }
 
     fn why(&self, standing: &Standing, id: &str, request: &WhyRequest) -> Answer<WhyReply> {

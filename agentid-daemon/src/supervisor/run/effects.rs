@@ -84,7 +84,11 @@ impl Supervisor {
             },
             Effect::SaveOwners => Ok(self.store.save_owners(&self.state.denied)?),
             Effect::Forget(id) => Ok(self.store.forget(id)?),
-            Effect::Attach(demand) => Ok(self.kernel.meet(demand)?),
+            Effect::Attach(demand) => {
+                // The run may be over before the next tick, and its sockets not.
+                self.sockets_left |= demand.network;
+                Ok(self.kernel.meet(demand)?)
+            }
             Effect::Occupy { instance, id } => self.occupy(id, instance),
             Effect::Tag(id) => self.tag(id, caller.ok_or(EffectError::NoCaller)?),
             Effect::Retag(id) => self.retag(id, caller.ok_or(EffectError::NoCaller)?),

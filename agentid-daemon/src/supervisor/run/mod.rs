@@ -115,7 +115,7 @@ pub struct Supervisor {
     absent: BTreeSet<u64>,
     /// Rises whenever a run may no longer be told what it was told of a name before.
     names_edition: u64,
-    /// Whether there may be a socket that a run has made; an earlier daemon's runs may have.
+    /// Whether there may be a socket that a run has made, or a task that was tagged; of an earlier daemon as well.
     sockets_left: bool,
     ticks: u64,
     /// What ended runs have needed, to be taken back at the next tick.
@@ -305,15 +305,14 @@ impl Supervisor {
         }
     }
 
-    /// Whether a socket has outlived its run: another process has it, or the kernel has not yet sent all that was written.
-    fn sockets_are_left(&self) -> bool {
-        match self.kernel.sockets() {
-            Ok(sockets) => !sockets.is_empty(),
-            Err(failure) => {
-                debug!(message = %chain(&failure), "which sockets are left is not known");
-                true
-            }
-        }
+    /// Whether a socket has outlived its run, which another process has, or on which the kernel has not yet sent all that was
+    /// written; or a task, which was tagged for a run that was not launched after all.
+    fn sockets_are_left(&mut self) -> bool {
+        let left = self.kernel.has_sockets().and_then(|some| Ok(some || self.kernel.has_tasks()?));
+        left.unwrap_or_else(|failure| {
+            debug!(message = %chain(&failure), "which sockets are left is not known");
+            true
+        })
     }
 
     /// Asks [`step`], and does what it says.

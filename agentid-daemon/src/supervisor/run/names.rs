@@ -234,7 +234,10 @@ impl Supervisor {
             };
             for &(ip, until) in addresses {
                 let answer = Answer { name: name.to_owned(), pattern, until };
-                self.pinned.add(*id, address(ip), answer);
+                if self.pinned.add(*id, address(ip), answer) {
+                    // Who was told of the one that gives way has to ask again.
+                    self.names_edition += 1;
+                }
                 ops.extend(self.pins_now(*id, address(ip)));
             }
         }
