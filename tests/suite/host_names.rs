@@ -162,7 +162,7 @@ fn a_granted_name_grants_its_addresses_to_the_run_that_asked() -> Result<()> {
 /// P2: a run that asks again is told again what holds, although no server answers any more; another run is told nothing.
 #[test]
 fn an_answer_is_kept_for_the_run_that_had_it() -> Result<()> {
-    let upstream = Upstream::start(records())?;
+    let upstream = Upstream::start(vec![address("granted.example", 3600, ip("127.1.0.1"))])?;
     let daemon = daemon(&upstream, "", &[])?;
     let _peer = TcpListener::bind("127.1.0.1:20000")?;
     let mut runs = Vec::new();
