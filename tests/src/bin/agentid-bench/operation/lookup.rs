@@ -18,12 +18,12 @@ use crate::names::{self, SERVER};
 /// Seconds until a question counts for lost.
 const PATIENCE: i64 = 5;
 
-/// Asks the server of names, which for a run means the daemon, which asks that server.
-pub fn ask() -> Result<Box<dyn Act>> {
+/// Asks the server of names for this one; for a run that means the daemon, which asks that server.
+pub fn ask(name: &str) -> Result<Box<dyn Act>> {
     // Not a number by chance: the source of those is a device, for which there is no rule.
     let mut question = Message::new(1, MessageType::Query, OpCode::Query);
     question.metadata.recursion_desired = true;
-    question.add_query(Query::query(names::granted()?, RecordType::A));
+    question.add_query(Query::query(names::name(name)?, RecordType::A));
     Ok(Box::new(Ask { question: question.to_vec()?, answer: Vec::new() }))
 }
 

@@ -9,6 +9,7 @@ mod udp;
 use anyhow::Result;
 use nix::errno::Errno;
 
+use crate::names;
 use crate::terrain::{GRANTED_FILE, GRANTED_PORT, OTHER_FILE, OTHER_PORT};
 use crate::worker::WARMING;
 
@@ -54,7 +55,7 @@ pub trait Act {
     }
 }
 
-pub const TABLE: [Operation; 13] = [
+pub const TABLE: [Operation; 14] = [
     Operation {
         name: "open+close, depth 8",
         denied: None,
@@ -196,7 +197,18 @@ pub const TABLE: [Operation; 13] = [
         hosts: Hosts::Asked,
         batch: 4,
         batches: 12,
-        prepare: |_| lookup::ask(),
+        prepare: |_| lookup::ask(names::FRESH),
+    },
+    Operation {
+        name: "lookup of a name, UDP, asked again",
+        denied: None,
+        connects: false,
+        by_rules: false,
+        beside: false,
+        hosts: Hosts::Asked,
+        batch: 4,
+        batches: 12,
+        prepare: |_| lookup::ask(names::KEPT),
     },
 ];
 
