@@ -75,7 +75,7 @@ fn the_sockets_of_a_short_run_are_watched() -> Result<()> {
     await_network(&daemon, false)
 }
 
-/// P4, P8: messages and packets of the host are looked at while a run lives, and as long as somebody has a socket that one
+/// P3, P4: messages and packets of the host are looked at while a run lives, and as long as somebody has a socket that one
 /// has made; a daemon that dies leaves that as it is, and the next one takes it away when the need has gone.
 #[test]
 fn messages_and_packets_are_looked_at_only_while_a_run_or_its_socket_is_there() -> Result<()> {

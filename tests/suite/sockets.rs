@@ -23,7 +23,7 @@ fn of_protocol(daemon: &Daemon, run: &Run, protocol: &str) -> Result<Vec<SocketV
     Ok(sockets.into_iter().filter(|socket| socket.protocol == protocol).collect())
 }
 
-/// P10: whom a run talks to, and whom it serves, is shown while the sockets are there, and no other run's.
+/// P7: whom a run talks to, and whom it serves, is shown while the sockets are there, and no other run's.
 #[test]
 fn show_tells_whom_a_run_talks_to() -> Result<()> {
     let daemon = Daemon::shared()?;
