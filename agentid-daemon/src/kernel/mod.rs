@@ -35,6 +35,7 @@ use std::{
     ops::ControlFlow,
     os::fd::{AsFd as _, BorrowedFd},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use agentid_common::{
@@ -168,11 +169,16 @@ impl Kernel {
         tasks::stop(self.task_list()?, &self.maps.tags, slot, generation)
     }
 
-    /// Ends the connections of a run that is over; gives how many there were.
-    pub fn hang_up(&mut self, slot: u32, generation: u64) -> Result<usize, HangUpError> {
+    /// Ends the connections of a run that is over; gives how many there were, if that is known within `patience`.
+    pub fn hang_up(
+        &mut self,
+        slot: u32,
+        generation: u64,
+        patience: Duration,
+    ) -> Result<usize, HangUpError> {
         let list = self.task_list().map_err(StopError::from)?;
         let processes = tasks::processes(list, slot, generation).map_err(StopError::from)?;
-        sockets::hang_up(processes, &self.pins, slot, generation)
+        sockets::hang_up(processes, &self.pins, slot, generation, patience)
     }
 
     /// Port of the resolver that an earlier daemon had, or 0.

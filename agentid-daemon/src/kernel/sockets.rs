@@ -29,8 +29,6 @@ use super::{
 
 /// The map of the tags of sockets.
 pub const SOCKETS: &str = "SOCKETS";
-/// How long the rest waits for it. It takes a few microseconds for each socket.
-const PATIENCE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, thiserror::Error)]
 pub enum HangUpError {
@@ -52,12 +50,14 @@ pub enum HangUpError {
     Late,
 }
 
-/// Ends every connection of a run's processes; gives how many there were. What goes wrong with one keeps no other.
+/// Ends every connection of a run's processes; gives how many there were, if that is known within `patience`. What goes wrong
+/// with one keeps no other.
 pub fn hang_up(
     processes: BTreeSet<u32>,
     pins: &Pins,
     slot: u32,
     generation: u64,
+    patience: Duration,
 ) -> Result<usize, HangUpError> {
     let ending = Ending {
         tags: Tags::pinned(&pins.map("TAGS"))?,
@@ -72,7 +72,7 @@ pub fn hang_up(
             done.send(ending.all(&processes)).unwrap_or(());
         })
         .map_err(HangUpError::Thread)?;
-    waiting.recv_timeout(PATIENCE).map_err(|_| HangUpError::Late)?
+    waiting.recv_timeout(patience).map_err(|_| HangUpError::Late)?
 }
 
 fn sockets(path: &Path) -> Result<SkStorage<MapData, Tag>, MapsError> {

@@ -40,7 +40,7 @@ use self::{
     launch::chain,
     names::{Allowance, Lifetimes},
     revoke::Waiter,
-    stopping::Stopping,
+    stopping::{COURTESY, Stopping},
 };
 use super::{
     command::{Command, Envelope, Scrape},
@@ -113,6 +113,8 @@ pub struct Supervisor {
     waiters: Vec<Waiter>,
     /// Generations of runs that had no task in the kernel's last list.
     absent: BTreeSet<u64>,
+    /// What is left of [`COURTESY`] until the next tick.
+    courtesy: Duration,
     /// Rises whenever a run may no longer be told what it was told of a name before.
     names_edition: u64,
     /// Whether there may be a socket that a run has made, or a task that was tagged; of an earlier daemon as well.
@@ -196,6 +198,7 @@ impl Supervisor {
             stopping: Vec::new(),
             waiters: Vec::new(),
             absent: BTreeSet::new(),
+            courtesy: COURTESY,
             names_edition: 0,
             sockets_left: true,
             ticks: 0,
@@ -284,6 +287,7 @@ impl Supervisor {
         self.look_for_empty();
         self.pass();
         self.ticks += 1;
+        self.courtesy = COURTESY;
         if !self.stopping.is_empty() || self.ticks.is_multiple_of(RECONCILE) {
             self.reconcile();
         }

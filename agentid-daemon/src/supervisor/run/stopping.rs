@@ -19,6 +19,10 @@ use crate::{
 const EAGER: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(200));
 const STEADY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
 
+/// How long the loop waits in a second until connections are ended, of all runs together. It takes a few microseconds for
+/// each socket, unless a run keeps one busy; what is late goes on beside.
+pub(super) const COURTESY: Duration = Duration::from_millis(500);
+
 /// A run that is denied everything and has tasks left.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stopping {
@@ -116,7 +120,10 @@ impl Supervisor {
 
     /// Tells those at the other end. What a killed process leaves unsent would keep them waiting.
     fn hang_up(&mut self, stopping: &Stopping) {
-        if let Err(failure) = self.kernel.hang_up(stopping.slot, stopping.generation) {
+        let begun = Instant::now();
+        let outcome = self.kernel.hang_up(stopping.slot, stopping.generation, self.courtesy);
+        self.courtesy = self.courtesy.saturating_sub(begun.elapsed());
+        if let Err(failure) = outcome {
             let message = chain(&failure);
             warn!(id = %stopping.id, %message, "connections of a run were not ended");
         }
