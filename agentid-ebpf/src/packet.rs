@@ -8,9 +8,9 @@
 //! and ICMP take the peer from it (net/ipv6/udp.c, `udpv6_sendmsg`), and a listener waits for the lock after its hook. So
 //! the destination of a datagram is judged by its own header, and the place of a listener at each segment that comes to it.
 //! TCP keeps the peer that it was judged for, under its lock, and is not asked again: a host may have its own reasons to
-//! send its packets elsewhere by now (DNAT of a service's address). A connection that was let pass as a question for a name is the
-//! exception: it gets to the daemon's resolver (`names`), or is judged as a datagram is. Options of IPv4, and headers that IPv6 has before its
-//! payload, would send packets elsewhere on behalf of the run.
+//! send its packets elsewhere by now (DNAT of a service's address). A connection that was let pass as a question for a name
+//! is the exception: it gets to the daemon's resolver (`names`), or is judged as a datagram is. Options of IPv4, and headers
+//! that IPv6 has before its payload, would send packets elsewhere on behalf of the run.
 //!
 //! The current task is whoever the CPU happens to run, so the socket alone tells the run. Nothing is recorded here: a
 //! connection that ends would fill the ring. Denials are counted.

@@ -130,10 +130,10 @@ impl Supervisor {
         let view = self.view(run);
         let (mut sockets, mut more_sockets) = (Vec::new(), 0);
         let listed = self.kernel.each_socket(|line| {
-            if line.generation != run.place.generation {
-            } else if sockets.len() < MOST_SOCKETS {
+            let is_its = line.generation == run.place.generation;
+            if is_its && sockets.len() < MOST_SOCKETS {
                 sockets.push(sockets::view(&line));
-            } else {
+            } else if is_its {
                 more_sockets += 1;
             }
         });

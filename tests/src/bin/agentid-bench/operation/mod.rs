@@ -188,29 +188,26 @@ pub const TABLE: [Operation; 14] = [
         batches: 40,
         prepare: |_| udp::send(),
     },
-    Operation {
-        name: "lookup of a name, UDP",
-        denied: None,
-        connects: false,
-        by_rules: false,
-        beside: false,
-        hosts: Hosts::Asked,
-        batch: 4,
-        batches: 12,
-        prepare: |_| lookup::ask(names::FRESH),
-    },
+    Operation { name: "lookup of a name, UDP", prepare: |_| lookup::ask(names::FRESH), ..LOOKUP },
     Operation {
         name: "lookup of a name, UDP, asked again",
-        denied: None,
-        connects: false,
-        by_rules: false,
-        beside: false,
-        hosts: Hosts::Asked,
-        batch: 4,
-        batches: 12,
         prepare: |_| lookup::ask(names::KEPT),
+        ..LOOKUP
     },
 ];
+
+/// What the lookups have in common.
+const LOOKUP: Operation = Operation {
+    name: "lookup",
+    denied: None,
+    connects: false,
+    by_rules: false,
+    beside: false,
+    hosts: Hosts::Asked,
+    batch: 4,
+    batches: 12,
+    prepare: |_| lookup::ask(names::FRESH),
+};
 
 /// Each open is in a folder of its own, so that these times the processes are as many folders.
 const FIRST_BATCH: u32 = 20;
