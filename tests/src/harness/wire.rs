@@ -50,11 +50,34 @@ impl Wire {
                 unsafe { libc::recv(self.0.as_raw_fd(), head.as_mut_ptr().cast(), head.len(), 0) };
             let Ok(length) = usize::try_from(length) else {
                 let error = io::Error::last_os_error();
-                ensure!(error.kind() == io::ErrorKind::WouldBlock, "packets were lost: {error}");
+                ensure!(error.kind() == io::ErrorKind::WouldBlock, "no packets: {error}");
+                let lost = self.lost()?;
+                ensure!(
+                    lost == 0,
+                    "{lost} packets found no room, and nobody knows where they went"
+                );
                 return Ok(packets);
             };
             packets.extend(parsed(&head[..length.min(HEAD)]));
         }
+    }
+}
+
+impl Wire {
+    /// How many found no room since this was asked (packet(7), `PACKET_STATISTICS`).
+    fn lost(&self) -> Result<u32> {
+        /// include/uapi/linux/if_packet.h
+        const PACKET_STATISTICS: libc::c_int = 6;
+        // `struct tpacket_stats`: packets, and those that were dropped.
+        let mut counts = [0_u32; 2];
+        let mut length = size_of_val(&counts) as libc::socklen_t;
+        // SAFETY: the kernel writes no more than the length that is told.
+        let done = unsafe {
+            let (socket, counts) = (self.0.as_raw_fd(), counts.as_mut_ptr().cast());
+            libc::getsockopt(socket, libc::SOL_PACKET, PACKET_STATISTICS, counts, &raw mut length)
+        };
+        ensure!(done == 0, "no count of lost packets: {}", io::Error::last_os_error());
+        Ok(counts[1])
     }
 }
 
