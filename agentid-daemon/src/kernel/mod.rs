@@ -77,6 +77,13 @@ pub enum ResolverError {
     Map(#[from] aya::maps::MapError),
 }
 
+/// `CLOCK_BOOTTIME`, which deadlines and pins are compared with; it goes on while the host is suspended.
+pub fn boot_time() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    Duration::from_secs(now.tv_sec.cast_unsigned())
+        + Duration::from_nanos(now.tv_nsec.cast_unsigned())
+}
+
 /// Where the kernel's side of a host lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -300,10 +307,9 @@ impl Kernel {
         }
     }
 
-    /// Nanoseconds of `CLOCK_BOOTTIME`, which deadlines are compared with.
+    /// The same as [`boot_time`], in nanoseconds.
     pub fn boot_ns(&self) -> u64 {
-        let now = clock_gettime(ClockId::Boottime);
-        now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
+        u64::try_from(boot_time().as_nanos()).unwrap_or(u64::MAX)
     }
 
     fn socket_list(&self) -> Result<File, ReadError> {

@@ -13,7 +13,6 @@ use hickory_proto::{
     rr::{RData, Record, RecordType},
     serialize::binary::BinEncodable as _,
 };
-use rustix::time::{ClockId, clock_gettime};
 use uuid::Uuid;
 
 use super::reply::Reply;
@@ -25,12 +24,6 @@ const EACH: usize = 64;
 const ALL: usize = 8192;
 /// Bytes of the records of one answer; a longer one is not kept.
 const BYTES: usize = 1024;
-
-/// The time by the clock of the pins, which goes on while the host is suspended.
-pub fn now() -> Duration {
-    let now = clock_gettime(ClockId::Boottime);
-    Duration::new(now.tv_sec.cast_unsigned(), u32::try_from(now.tv_nsec).unwrap_or(0))
-}
 
 /// What was asked.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,7 +65,7 @@ pub struct Memory(Mutex<BTreeMap<Uuid, BTreeMap<Question, Kept>>>);
 
 impl Memory {
     /// The answer that this run has had to this question, with what is left of its time, if the rules and the pins are those
-    /// of then.
+    /// of then. The time is the pins', [`crate::kernel::boot_time`].
     pub fn recall(
         &self,
         run: Uuid,

@@ -20,9 +20,10 @@ use tracing::{debug, error};
 
 use super::{
     Ask, Found, Pinned, Request, Verdict, answer,
-    memory::{self, Memory, Question},
+    memory::{Memory, Question},
     upstream::{Asked, Upstream},
 };
+use crate::kernel::boot_time;
 
 /// Questions of one run that wait for the host's servers at a time.
 const EACH: u32 = 32;
@@ -226,7 +227,7 @@ impl Handler {
         };
         let question =
             Question { name: name.clone(), kind: query.query_type(), dnssec_ok: asked.dnssec_ok };
-        if let Some(reply) = self.memory.recall(run, &question, edition, memory::now()) {
+        if let Some(reply) = self.memory.recall(run, &question, edition, boot_time()) {
             return reply;
         }
         // Servers that do not answer hold up this run and no other.
@@ -235,7 +236,7 @@ impl Handler {
         };
         match self.upstream.ask(&asked).await {
             Ok(message) => {
-                let since = memory::now();
+                let since = boot_time();
                 let (reply, edition) = self.pass_on(run, name, query, message).await;
                 if let Some(edition) = edition {
                     self.memory.keep(run, question, &reply, edition, since);
