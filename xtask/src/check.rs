@@ -61,7 +61,7 @@ fn clippy_host(cache: &Cache) -> Result<()> {
 }
 
 /// Unit and property tests on the host.
-pub fn host_tests(cache: &Cache, filter: Option<&str>, bless: bool) -> Result<Tally> {
+pub fn host_tests(cache: &Cache, filter: &[String], bless: bool) -> Result<Tally> {
     let object = artifacts::object(cache)?;
     shell::say("test: unit and property tests");
     let mut command = cargo("test");
@@ -71,9 +71,7 @@ pub fn host_tests(cache: &Cache, filter: Option<&str>, bless: bool) -> Result<Ta
     if bless {
         command.env("AGENTID_BLESS", "1");
     }
-    if let Some(filter) = filter {
-        command.args(["--", filter]);
-    }
+    command.arg("--").args(filter);
     with_object(&mut command, object.as_ref());
     let mut child = command.stdout(Stdio::piped()).spawn().context("failed to start cargo test")?;
     let output = child.stdout.take().context("cargo test has no output")?;

@@ -9,15 +9,15 @@ use crate::{artifacts, check, shell};
 
 /// The golden of the layouts that kernel and daemon share: tests with `abi` in their name.
 pub fn abi() -> Result<u8> {
-    rewrite(Some("abi"))
+    rewrite(&["abi".to_owned()])
 }
 
 /// All goldens.
 pub fn bless() -> Result<u8> {
-    rewrite(None)
+    rewrite(&[])
 }
 
-fn rewrite(filter: Option<&str>) -> Result<u8> {
+fn rewrite(filter: &[String]) -> Result<u8> {
     let tally = check::host_tests(&Cache::open()?, filter, true)?;
     let mut changed = Command::new("git");
     changed.args(["status", "--short", "--", "**/golden/**"]).current_dir(artifacts::root());

@@ -26,9 +26,9 @@ pub struct Options {
     /// Only on these kernels: 6.1, 6.12, 7.3, or the path of a kernel image [default: all three]
     #[arg(long, value_name = "6.1|6.12|7.3|PATH")]
     kernel: Vec<String>,
-    /// Only tests whose name contains this; leaves out `check`
-    #[arg(long, value_name = "STRING")]
-    filter: Option<String>,
+    /// Only tests whose name contains this, or one of these; leaves out `check`
+    #[arg(long, value_name = "STRING,…", value_delimiter = ',')]
+    filter: Vec<String>,
     /// Run the suite on this machine, as root, instead of in guests
     #[arg(long)]
     native: bool,
@@ -49,16 +49,15 @@ struct Row {
 
 pub fn run(options: &Options) -> Result<u8> {
     let cache = Cache::open()?;
-    let filter = options.filter.as_deref();
     let mut rows = Vec::new();
-    if filter.is_none() {
+    if options.filter.is_empty() {
         // A check is not a test, but one that fails must not look like success.
         let begun = Instant::now();
         let tally = Tally { failed: check::run(&cache).len(), ..Tally::default() };
         rows.push(Row::new("check".to_owned(), "", tally, begun));
     }
     let begun = Instant::now();
-    let tally = or_failed("host", check::host_tests(&cache, filter, false));
+    let tally = or_failed("host", check::host_tests(&cache, &options.filter, false));
     rows.push(Row::new("host".to_owned(), "", tally, begun));
     let begun = Instant::now();
     if let Err(error) = guests(&cache, options, &mut rows) {
@@ -83,7 +82,7 @@ fn guests(cache: &Cache, options: &Options, rows: &mut Vec<Row>) -> Result<()> {
         shell::say("test: there is no suite for guests yet (tests/suite)");
         return Ok(());
     };
-    let plan = plan(&names(suite)?, options.filter.as_deref())?;
+    let plan = plan(&names(suite)?, &options.filter)?;
     if options.native {
         rows.push(run_native(suite, &plan)?);
         return Ok(());

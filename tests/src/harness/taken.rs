@@ -30,3 +30,33 @@ pub fn socket_of(run: &Run) -> Result<OwnedFd> {
         Ok(OwnedFd::from_raw_fd(i32::try_from(socket)?))
     }
 }
+
+/// That all which a connection has sent has arrived: nothing is on its way.
+pub fn has_all_arrived(socket: &OwnedFd) -> Result<bool> {
+    // SAFETY: integers all through.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut length = libc::socklen_t::try_from(size_of_val(&info))?;
+    // SAFETY: the call writes at most the given length, and how much it was.
+    let failed = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut length,
+        )
+    };
+    ensure!(failed == 0, "TCP_INFO: {}", std::io::Error::last_os_error());
+    Ok(info.tcpi_unacked == 0)
+}
+
+/// That a connection has bytes that it has not sent yet.
+pub fn has_more_to_send(socket: &OwnedFd) -> Result<bool> {
+    /// `SIOCOUTQNSD` of `linux/sockios.h`.
+    const NOT_SENT: libc::c_ulong = 0x894b;
+    let mut count: libc::c_int = 0;
+    // SAFETY: the call writes one integer.
+    let failed = unsafe { libc::ioctl(socket.as_raw_fd(), NOT_SENT as _, &raw mut count) };
+    ensure!(failed == 0, "SIOCOUTQNSD: {}", std::io::Error::last_os_error());
+    Ok(count > 0)
+}

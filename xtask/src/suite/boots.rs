@@ -103,7 +103,7 @@ fn run_boot(common: &Common<'_>, job: &Job) -> Result<(Tally, String)> {
         return Ok((Tally { before, ..Tally::default() }, String::new()));
     }
     shell::say(format_args!("test: {} tests in a guest: {}", job.tests.len(), job.name()));
-    let mut lines = Lines { prefix: job.name(), ..Lines::default() };
+    let mut lines = Lines::of(job.name());
     let end = guest
         .run(common.cache, common.artifacts, false, &mut |kind, bytes| lines.take(kind, bytes))?;
     lines.take(Kind::Stdout, b"\n")?;
@@ -113,10 +113,11 @@ fn run_boot(common: &Common<'_>, job: &Job) -> Result<(Tally, String)> {
     Ok((tally, output))
 }
 
-/// Passes a guest's output on by whole lines, each with the name of its job: several jobs are at it at once.
-#[derive(Default)]
+/// Passes a guest's output on by whole lines, each with the name of its job, for several jobs are at it at once, and with
+/// the seconds since its beginning, which tell what takes long.
 struct Lines {
     prefix: String,
+    begun_at: Instant,
     /// All of standard output.
     stdout: Vec<u8>,
     /// What has no end of line yet, of both streams: a test's messages stand where it wrote them.
@@ -124,6 +125,10 @@ struct Lines {
 }
 
 impl Lines {
+    fn of(prefix: String) -> Self {
+        Self { prefix, begun_at: Instant::now(), stdout: Vec::new(), begun: Vec::new() }
+    }
+
     fn take(&mut self, kind: Kind, bytes: &[u8]) -> Result<()> {
         if kind == Kind::Stdout {
             self.stdout.extend_from_slice(bytes);
@@ -131,10 +136,10 @@ impl Lines {
         self.begun.extend_from_slice(bytes);
         let whole = self.begun.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let mut out = std::io::stdout().lock();
-        for line in
-            String::from_utf8_lossy(&self.begun[..whole]).lines().filter(|line| !line.is_empty())
-        {
-            writeln!(out, "[{}] {line}", self.prefix)?;
+        let seconds = self.begun_at.elapsed().as_secs();
+        let text = String::from_utf8_lossy(&self.begun[..whole]);
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            writeln!(out, "[{} {seconds:>4} s] {line}", self.prefix)?;
         }
         self.begun.drain(..whole);
         Ok(())

@@ -43,7 +43,7 @@ pub fn names(suite: &Path) -> Result<Vec<String>> {
 }
 
 /// Which tests run in which boot. Boots without tests are left out.
-pub fn plan(names: &[String], filter: Option<&str>) -> Result<Vec<(&'static Boot, Vec<String>)>> {
+pub fn plan(names: &[String], filter: &[String]) -> Result<Vec<(&'static Boot, Vec<String>)>> {
     let modules: BTreeSet<&str> = names
         .iter()
         .filter_map(|name| name.rsplit_once("::").map(|(module, _)| module))
@@ -54,7 +54,9 @@ pub fn plan(names: &[String], filter: Option<&str>) -> Result<Vec<(&'static Boot
     if let Some(stranger) = modules.iter().find(|module| !known(module)) {
         bail!("no boot for the tests in {stranger}: give it one in xtask/src/suite/plan.rs");
     }
-    let wanted = |name: &&String| filter.is_none_or(|filter| name.contains(filter));
+    let wanted = |name: &&String| {
+        filter.is_empty() || filter.iter().any(|part| name.contains(part.as_str()))
+    };
     let is_in = |name: &str, boot: &Boot| name.split("::").any(|part| boot.modules.contains(&part));
     let mut plan = Vec::new();
     for boot in std::iter::once(&DEFAULT).chain(&BOOTS) {

@@ -53,9 +53,9 @@ impl Talk {
         }
     }
 
-    /// Takes the caller. Its socket was made by nobody's call.
+    /// Takes the caller, and waits for no other. Its socket was made by nobody's call.
     pub fn pick_up(&mut self) -> i32 {
-        let Some(listener) = &self.listener else { return libc::EINVAL };
+        let Some(listener) = self.listener.take() else { return libc::EINVAL };
         match listener.accept() {
             Ok((stream, _)) => self.keep(stream.into()),
             Err(error) => errno::<()>(Err(error)),
