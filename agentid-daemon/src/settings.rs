@@ -1,8 +1,9 @@
 //! What the service is told by `/etc/agentid/agentid.toml`. Every field has a default; an unknown one is an error.
 
 use std::{
+    fs,
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -86,6 +87,24 @@ pub struct SettingsError {
     pub line: usize,
     pub column: usize,
     pub message: String,
+}
+
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("read {file}")]
+    Io { file: String, source: std::io::Error },
+    #[error(transparent)]
+    Mistake(#[from] SettingsError),
+}
+
+/// The settings in a file.
+pub fn read(file: &Path) -> Result<Settings, ReadError> {
+    let name = file.display().to_string();
+    match fs::read_to_string(file) {
+        Ok(text) => Ok(parse(&name, &text)?),
+        Err(source) => Err(ReadError::Io { file: name, source }),
+    }
 }
 
 /// Reads settings. `file` is how the error names them.

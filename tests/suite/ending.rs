@@ -44,8 +44,8 @@ const POLICY: &str = r#"
     paths = ["/dev/ptmx", "/dev/pts/**"]
     allow = ["read", "write"]
 "#;
-/// Long enough for everything to be tried once before, and within what is waited for.
-const TTL: &str = "40s";
+/// How long a run that everything is ready for has left.
+const LEFT: Duration = Duration::from_secs(2);
 /// Deadlines are told in milliseconds of another clock than the one that they are kept in.
 const SLACK: Duration = Duration::from_millis(100);
 
@@ -56,8 +56,8 @@ fn scene() -> Result<Scene> {
     Ok(scene)
 }
 
-fn launch(daemon: &Daemon, policy: &str, uid: u32, ttl: Option<&str>) -> Result<Run> {
-    Run::launch(daemon, &Terms { policy, uid, ttl, ..Terms::default() })
+fn launch(daemon: &Daemon, policy: &str, uid: u32) -> Result<Run> {
+    Run::launch(daemon, &Terms { policy, uid, ..Terms::default() })
 }
 
 /// Has a run open one of everything.
@@ -135,8 +135,8 @@ fn nothing_open_is_of_use_after_revoke() -> Result<()> {
     let daemon = Daemon::start_in(scene()?)?;
     let person = fs::File::options().read(true).write(true).open(daemon.scene().granted())?;
     for uid in USERS {
-        let mut run = launch(&daemon, "denied", uid, None)?;
-        let mut sibling = launch(&daemon, "denied", uid, None)?;
+        let mut run = launch(&daemon, "denied", uid)?;
+        let mut sibling = launch(&daemon, "denied", uid)?;
         hold(&daemon, &mut run)?;
         hold(&daemon, &mut sibling)?;
         check_alive(&mut run, &format!("uid {uid}, before"))?;
@@ -154,12 +154,13 @@ fn nothing_open_is_of_use_after_revoke() -> Result<()> {
 fn nothing_open_is_of_use_after_the_deadline() -> Result<()> {
     for uid in USERS {
         let mut daemon = Daemon::start_in(scene()?)?;
-        let mut sibling = launch(&daemon, "denied", uid, None)?;
+        let mut sibling = launch(&daemon, "denied", uid)?;
         hold(&daemon, &mut sibling)?;
-        let mut run = launch(&daemon, "denied", uid, Some(TTL))?;
+        let mut run = launch(&daemon, "denied", uid)?;
         hold(&daemon, &mut run)?;
         daemon.kill9()?;
         check_alive(&mut run, &format!("uid {uid}, before"))?;
+        run.due_in(&daemon, LEFT)?;
         let over = || Ok((run.errno(&Step::Use(Use::ReadAt))? == EPERM).then_some(()));
         wait::until("the deadline has passed", wait::SOON, over)?;
         check_dead(&mut run, &format!("uid {uid}, after"))?;
@@ -175,7 +176,7 @@ fn nothing_open_is_of_use_after_the_deadline() -> Result<()> {
 #[test]
 fn refused_uses_are_recorded() -> Result<()> {
     let daemon = Daemon::start_in(scene()?)?;
-    let mut run = launch(&daemon, "denied", USER, None)?;
+    let mut run = launch(&daemon, "denied", USER)?;
     hold(&daemon, &mut run)?;
     let before = run.totals(&daemon)?;
     for it in [Use::ReadAt, Use::WritePipe, Use::Map] {
@@ -206,9 +207,9 @@ fn refused_uses_are_recorded() -> Result<()> {
 fn descriptors_are_held_only_while_a_run_needs_it() -> Result<()> {
     let daemon = Daemon::start_in(scene()?)?;
     await_standing(&daemon, "file_permission", IDLE)?;
-    let killed = launch(&daemon, "killed", USER, None)?;
+    let killed = launch(&daemon, "killed", USER)?;
     await_standing(&daemon, "file_permission", IDLE)?;
-    let denied = launch(&daemon, "denied", USER, None)?;
+    let denied = launch(&daemon, "denied", USER)?;
     await_standing(&daemon, "file_permission", NEEDED)?;
     // Stopping: its tasks are there, and so is what holds them.
     daemon.revoke(denied.id())?;
@@ -224,7 +225,7 @@ fn descriptors_are_held_only_while_a_run_needs_it() -> Result<()> {
 #[test]
 fn the_next_daemon_takes_over_what_holds_descriptors() -> Result<()> {
     let mut daemon = Daemon::start_in(scene()?)?;
-    let mut run = launch(&daemon, "denied", USER, None)?;
+    let mut run = launch(&daemon, "denied", USER)?;
     hold(&daemon, &mut run)?;
     daemon.revoke(run.id())?;
     check_dead(&mut run, "revoked")?;
@@ -284,12 +285,12 @@ fn now() -> Result<Duration> {
 fn a_spinner_dies_at_the_deadline_while_the_daemon_is_dead() -> Result<()> {
     for uid in USERS {
         let mut daemon = Daemon::start_in(scene()?)?;
-        let mut sibling = launch(&daemon, "killed", uid, None)?;
+        let mut sibling = launch(&daemon, "killed", uid)?;
         let others = start(&mut sibling, &Step::Spin)?;
-        let mut run = launch(&daemon, "killed", uid, Some(TTL))?;
-        let deadline = Duration::from_millis(run.view(&daemon)?.deadline_ms);
+        let mut run = launch(&daemon, "killed", uid)?;
         daemon.kill9()?;
         let spinner = start(&mut run, &Step::Spin)?;
+        let deadline = run.due_in(&daemon, LEFT)?;
         loop {
             // Looked at before the clock: what is seen was so at that time.
             let alive = is_alive(spinner)?;
@@ -334,8 +335,8 @@ fn nothing_outlives_a_revocation() -> Result<()> {
     for uid in USERS {
         let (path, _writer) = fifo(&daemon, &format!("fifo-{uid}"))?;
         let idle = [Step::Spin, Step::Block(path), Step::Pause];
-        let mut run = launch(&daemon, "killed", uid, None)?;
-        let mut sibling = launch(&daemon, "killed", uid, None)?;
+        let mut run = launch(&daemon, "killed", uid)?;
+        let mut sibling = launch(&daemon, "killed", uid)?;
         for step in &idle {
             let (own, others) = (start(&mut run, step)?, start(&mut sibling, step)?);
             assert!(is_alive(own)? && is_alive(others)?, "uid {uid}: {step:?}");
@@ -353,13 +354,13 @@ fn a_sleeper_dies_when_it_wakes_while_the_daemon_is_dead() -> Result<()> {
     for uid in USERS {
         let mut daemon = Daemon::start_in(scene()?)?;
         let (path, mut writer) = fifo(&daemon, "fifo")?;
-        let mut run = launch(&daemon, "killed", uid, Some(TTL))?;
-        let deadline = Duration::from_millis(run.view(&daemon)?.deadline_ms);
+        let mut run = launch(&daemon, "killed", uid)?;
         let [blocked, woken, left] = [Step::Block(path), Step::Pause, Step::Pause];
         let [blocked, woken, left] =
             [start(&mut run, &blocked)?, start(&mut run, &woken)?, start(&mut run, &left)?];
         [blocked, woken, left].into_iter().try_for_each(sleeps)?;
         daemon.kill9()?;
+        let deadline = run.due_in(&daemon, LEFT)?;
         wait::until("the deadline has passed", wait::SOON, || {
             Ok((now()? > deadline + SLACK).then_some(()))
         })?;
@@ -388,10 +389,10 @@ fn those_who_go_on_are_looked_for_only_while_a_run_needs_it() -> Result<()> {
         BOTH.into_iter().try_for_each(|name| await_standing(daemon, name, expected))
     };
     all(&daemon, IDLE)?;
-    let denied = launch(&daemon, "denied", USER, None)?;
+    let denied = launch(&daemon, "denied", USER)?;
     all(&daemon, IDLE)?;
     drop(denied);
-    let run = launch(&daemon, "killed", USER, None)?;
+    let run = launch(&daemon, "killed", USER)?;
     all(&daemon, NEEDED)?;
     daemon.kill9()?;
     daemon.start_again()?;
@@ -413,7 +414,7 @@ fn what_is_left_after_the_end() -> Result<()> {
     for uid in USERS {
         let file = daemon.scene().granted();
         let (path, mut writer) = fifo(&daemon, &format!("fifo-{uid}"))?;
-        let mut run = launch(&daemon, "denied", uid, None)?;
+        let mut run = launch(&daemon, "denied", uid)?;
         hold(&daemon, &mut run)?;
         assert_eq!(run.errno(&Step::MapShared(file.clone()))?, 0);
         let waits = start(&mut run, &Step::ReadTwice(path))?;

@@ -9,8 +9,10 @@ use agentid_tests::{
 use anyhow::Result;
 use libc::EPERM;
 
-/// Long enough for the first open to come before.
-const TTL: &str = "20s";
+/// Long enough for a launch.
+const TTL: &str = "10s";
+/// How long a run has left whose daemon is dead.
+const LEFT: Duration = Duration::from_secs(2);
 /// Deadlines are told in milliseconds of another clock than the one that they are kept in.
 const SLACK: Duration = Duration::from_millis(100);
 
@@ -37,9 +39,10 @@ fn granted_until(run: &mut Run, step: &Step, deadline: Duration) -> Result<()> {
 fn ends_on_time_while_the_daemon_is_dead() -> Result<()> {
     let mut daemon = Daemon::start()?;
     let step = Step::Open { path: daemon.scene().granted(), how: Open::Read };
-    let mut run = Run::launch(&daemon, &Terms { ttl: Some(TTL), ..Terms::default() })?;
-    let deadline = Duration::from_millis(run.view(&daemon)?.deadline_ms);
+    let mut run = Run::of(&daemon, 0)?;
     daemon.kill9()?;
+    assert_eq!(run.errno(&step)?, 0);
+    let deadline = run.due_in(&daemon, LEFT)?;
     granted_until(&mut run, &step, deadline)?;
     daemon.start_again()?;
     assert_eq!(run.errno(&step)?, EPERM, "once the daemon is back");

@@ -36,6 +36,7 @@ mod net_oracle;
 mod net_send;
 mod netlink;
 mod off;
+mod offline;
 mod open;
 mod oracle;
 mod owner;

@@ -73,14 +73,17 @@ fn main() -> ExitCode {
     if let Some(Verb::Verify { folder }) = &arguments.verb {
         return report(verify(folder));
     }
-    let done = settings_of(&arguments).and_then(|settings| match arguments.verb {
-        Some(Verb::Unload) => unload(&settings),
-        _ if arguments.check => check(&settings),
-        _ => {
-            let anew = arguments.replace_programs;
-            serve(&settings, &Options { anew, ..options(&settings) })
-        }
-    });
+    let done =
+        settings::read(&arguments.config).map_err(Failure::from).and_then(
+            |settings| match arguments.verb {
+                Some(Verb::Unload) => unload(&settings),
+                _ if arguments.check => check(&settings),
+                _ => {
+                    let anew = arguments.replace_programs;
+                    serve(&settings, &Options { anew, ..options(&settings) })
+                }
+            },
+        );
     report(done)
 }
 
@@ -91,14 +94,6 @@ fn report(done: Result<(), Failure>) -> ExitCode {
             eprintln!("agentidd: {}", chain(failure.as_ref()));
             ExitCode::FAILURE
         }
-    }
-}
-
-fn settings_of(arguments: &Arguments) -> Result<Settings, Failure> {
-    let file = arguments.config.display().to_string();
-    match fs::read_to_string(&arguments.config) {
-        Ok(text) => Ok(settings::parse(&file, &text)?),
-        Err(error) => Err(format!("read {file}: {error}").into()),
     }
 }
 

@@ -227,6 +227,17 @@ pub struct Revoke {
     /// Why, for the record
     #[arg(long)]
     pub reason: Option<String>,
+    /// As root, while there is no daemon: write to the kernel's tables from here
+    #[arg(long)]
+    pub offline: bool,
+    /// The daemon's configuration, which tells where its state is
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "offline",
+        default_value = "/etc/agentid/agentid.toml"
+    )]
+    pub config: PathBuf,
     /// For programs
     #[arg(long)]
     pub json: bool,

@@ -50,6 +50,7 @@ fn dispatch(arguments: Arguments) -> Result<u8, failure::Failure> {
         Verb::Completions { shell } => verb::completions::run(shell),
         Verb::Manual { folder } => verb::manual::run(&folder),
         Verb::Show(show) => verb::show::run(&client()?, &show),
+        Verb::Revoke(revoke) if revoke.offline => verb::offline::revoke(&revoke),
         Verb::Revoke(revoke) => verb::revoke::run(&client()?, revoke),
         Verb::Suspend(change) => verb::change::run(&client()?, Kind::Suspend, &change, None),
         Verb::Resume(change) => verb::change::run(&client()?, Kind::Resume, &change, None),

@@ -39,20 +39,31 @@ pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Whether to go on: a run that was named is meant; runs that filters leave are shown first, and asked about. What is
-/// launched or ends meanwhile is judged by the filters, not by what was shown.
+/// Whether to go on, with the runs that the daemon would select.
 pub fn confirmed(
     client: &Client,
     selection: &Selection,
     what: &str,
     concerned: impl Fn(&RunView) -> bool,
 ) -> Result<bool, Failure> {
+    confirmed_of(selection, what, |select| {
+        let request = SelectRequest { select, ended: false };
+        let runs: Vec<RunView> = client.post("/v1/select", &request)?;
+        Ok(runs.into_iter().filter(concerned).collect())
+    })
+}
+
+/// Whether to go on: a run that was named is meant; runs that filters leave are shown first, and asked about. What is
+/// launched or ends meanwhile is judged by the filters, not by what was shown.
+pub fn confirmed_of(
+    selection: &Selection,
+    what: &str,
+    selected: impl FnOnce(Selector) -> Result<Vec<RunView>, Failure>,
+) -> Result<bool, Failure> {
     if selection.id.is_some() || selection.yes {
         return Ok(true);
     }
-    let request = SelectRequest { select: selector(selection)?, ended: false };
-    let runs: Vec<RunView> = client.post("/v1/select", &request)?;
-    let runs: Vec<RunView> = runs.into_iter().filter(concerned).collect();
+    let runs = selected(selector(selection)?)?;
     if runs.is_empty() {
         eprintln!("agentid: no run is selected");
         return Ok(false);

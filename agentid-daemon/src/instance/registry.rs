@@ -159,6 +159,15 @@ impl Registry {
     }
 
     /// The runs that have not ended and stand on this one, directly or not.
+    pub fn trees(&self, ids: &[Uuid]) -> Vec<(Uuid, Vec<Uuid>)> {
+        let below = |id: &Uuid| {
+            let mut below = self.descendants(*id);
+            below.retain(|one| !ids.contains(one));
+            (*id, below)
+        };
+        ids.iter().map(below).collect()
+    }
+
     pub fn descendants(&self, id: Uuid) -> Vec<Uuid> {
         let mut found = vec![id];
         let mut next = 0;

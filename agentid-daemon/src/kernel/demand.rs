@@ -18,6 +18,7 @@ use aya::{
 
 use super::{
     attached, list,
+    maps::MapsError,
     object::{
         self, CLOCK, DESCRIPTORS, LIST_SOCKETS, LIST_TASKS, MESSAGES, ON_DEMAND, ObjectError,
         PACKETS, SWITCH,
@@ -37,6 +38,8 @@ pub enum DemandError {
     Pin { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Pins(#[from] PinError),
+    #[error(transparent)]
+    Tags(MapsError),
     #[error("find the attached programs: {} holds no links", .0.display())]
     NoLinks(PathBuf),
     #[error("read {}", folder.display())]
@@ -99,6 +102,11 @@ impl OnDemand {
                 .map(|(name, _)| pinned_descriptor(folder, name))
                 .collect::<Result<_, _>>()?,
         })
+    }
+
+    /// Those of the programs that are attached.
+    pub fn newest(pins: &Pins) -> Result<Self, DemandError> {
+        Self::pinned(&newest(pins)?)
     }
 
     /// Attaches what is needed and not attached. One that fails does not keep the others from being attached.

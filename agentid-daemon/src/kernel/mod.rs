@@ -9,6 +9,7 @@ mod canary;
 mod cgroup;
 mod demand;
 mod fields;
+mod left;
 mod list;
 mod live;
 mod maps;
@@ -58,6 +59,7 @@ pub use self::{
     apply::ApplyError,
     canary::main as canary_main,
     demand::{DemandError, HookState},
+    left::{Left, LeftError, LeftPrograms},
     maps::{Counters, TagError},
     ring::Ring,
     sockets::HangUpError,

@@ -58,6 +58,11 @@ impl Pins {
         Ok(pins)
     }
 
+    /// The folder as it is, or is not.
+    pub fn at(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
     /// The root of the bpffs.
     pub fn root(&self) -> &Path {
         self.folder.parent().unwrap_or(Path::new("/"))

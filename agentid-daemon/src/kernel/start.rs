@@ -171,7 +171,7 @@ fn load(pins: &Pins, globals: &Globals) -> Result<Loaded, StartError> {
 }
 
 /// What an earlier start has written into the maps that are there, or zeros.
-fn earlier_host(pins: &Pins) -> Result<Host, StartError> {
+pub fn earlier_host(pins: &Pins) -> Result<Host, StartError> {
     let failed = |source| MapsError::Type { name: "HOST", source };
     let map = MapData::from_pin(pins.map("HOST")).map_err(failed)?;
     // A map of another shape is of another layout, whatever it says.
@@ -225,7 +225,8 @@ fn guard(maps: &mut Maps, path: &Path, mark: u32) -> Result<(), StartError> {
     maps.guards.insert(&folder.as_fd(), mark, 0).map_err(|source| failed(io::Error::other(source)))
 }
 
-fn held(maps: &Maps, pins: &Pins) -> Result<Vec<Held>, StartError> {
+/// Every slot that a run holds.
+pub fn held(maps: &Maps, pins: &Pins) -> Result<Vec<Held>, StartError> {
     let instances = pins.instances().map_err(MapError::from).map_err(StartError::Read)?;
     let used = (0..)
         .zip(instances)

@@ -123,7 +123,7 @@ impl Refusal {
         }
     }
 
-    fn remedy(&self) -> Option<String> {
+    pub fn remedy(&self) -> Option<String> {
         let text = match self {
             Self::Missing { field } => format!("give it with --{field}"),
             Self::NoTtl => "leave it out for the policy's own".to_owned(),

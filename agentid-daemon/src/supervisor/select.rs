@@ -2,7 +2,48 @@
 
 use uuid::Uuid;
 
-use crate::{control::api::Selector, instance::Run};
+use super::refusal::Refusal;
+use crate::{
+    control::api::Selector,
+    instance::{Phase, Registry, Run},
+};
+
+/// The runs to act upon, of those that are seen. One that is named is taken whatever its phase is, so that its author is told
+/// why not.
+pub fn selected(
+    registry: &Registry,
+    selector: &Selector,
+    sees: impl Fn(&Run) -> bool,
+    which: impl Fn(Phase) -> bool,
+    now_ms: u64,
+) -> Result<Vec<Uuid>, Refusal> {
+    if selector.is_empty() {
+        return Err(Refusal::NoSelection);
+    }
+    let named = selector.id.is_some();
+    let found = find_all(registry, selector, sees, now_ms)?;
+    Ok(found.into_iter().filter(|run| named || which(run.phase)).map(|run| run.id).collect())
+}
+
+/// The runs that a selector means, of those that are seen; all of them when it says nothing.
+pub fn find_all<'a>(
+    registry: &'a Registry,
+    selector: &Selector,
+    sees: impl Fn(&Run) -> bool,
+    now_ms: u64,
+) -> Result<Vec<&'a Run>, Refusal> {
+    let find = |text: &Option<String>| -> Result<Option<Uuid>, Refusal> {
+        let Some(text) = text else { return Ok(None) };
+        Ok(Some(registry.find(text, &sees)?.id))
+    };
+    let (named, parent) = (find(&selector.id)?, find(&selector.children_of)?);
+    let wanted = |run: &&Run| {
+        sees(run)
+            && named.is_none_or(|named| named == run.id)
+            && selector.matches(run, parent, now_ms)
+    };
+    Ok(registry.all().filter(wanted).collect())
+}
 
 impl Selector {
     /// Whether it says nothing at all, which is no selection.

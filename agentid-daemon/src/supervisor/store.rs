@@ -121,8 +121,14 @@ impl Store {
 
     /// Every run that has a file, the oldest first.
     pub fn runs(&self) -> Result<Vec<Run>, StoreError> {
+        let (runs, unread) = self.readable_runs()?;
+        unread.into_iter().next().map_or(Ok(runs), Err)
+    }
+
+    /// The runs whose files can be read, the oldest first, and what is wrong with the others.
+    pub fn readable_runs(&self) -> Result<(Vec<Run>, Vec<StoreError>), StoreError> {
         let folder = self.root.join("invocations");
-        let mut runs = Vec::new();
+        let (mut runs, mut unread) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(&folder).map_err(failed("list", &folder))? {
             let path = entry.map_err(failed("list", &folder))?.path();
             // What a daemon was writing when it died.
@@ -130,10 +136,13 @@ impl Store {
                 fs::remove_file(&path).map_err(failed("remove", &path))?;
                 continue;
             }
-            runs.push(read_run(path)?);
+            match read_run(path) {
+                Ok(run) => runs.push(run),
+                Err(error) => unread.push(error),
+            }
         }
         runs.sort_by_key(|run| run.id);
-        Ok(runs)
+        Ok((runs, unread))
     }
 
     pub fn save(&self, run: &Run) -> Result<(), StoreError> {

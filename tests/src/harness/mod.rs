@@ -5,6 +5,7 @@ pub mod attacker;
 pub mod calls;
 pub mod cli;
 pub mod daemon;
+mod due;
 pub mod kernel;
 pub mod peer;
 pub mod run;

@@ -54,6 +54,8 @@ pub struct Totals {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct End {
     pub ending: String,
+    pub reason: Option<String>,
+    pub by_uid: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]

@@ -4,6 +4,7 @@ pub mod change;
 pub mod completions;
 pub mod events;
 pub mod manual;
+pub mod offline;
 pub mod owner;
 pub mod policy;
 pub mod ps;

@@ -19,11 +19,7 @@ fn one(client: &Client, id: &str, arguments: &Revoke) -> Result<u8, Failure> {
     let route = format!("/v1/runs/{}/revoke", segment(id));
     let request = RevokeRequest { reason: arguments.reason.clone() };
     let reply: RevokeReply = client.post(&route, &request)?;
-    if arguments.json {
-        render::json(&reply)?;
-    } else {
-        render::print(&text(&reply))?;
-    }
+    print_one(&reply, arguments.json)?;
     Ok(exit::SUCCESS)
 }
 
@@ -37,12 +33,26 @@ fn all(client: &Client, arguments: &Revoke) -> Result<u8, Failure> {
         reason: arguments.reason.clone(),
     };
     let reply: RevokeAllReply = client.post("/v1/revoke", &request)?;
-    if arguments.json {
-        render::json(&reply)?;
-    } else {
-        render::print(&table(&reply))?;
-    }
+    print_all(&reply, arguments.json)?;
     Ok(exit::SUCCESS)
+}
+
+pub fn print_one(reply: &RevokeReply, json: bool) -> Result<(), Failure> {
+    if json {
+        render::json(reply)?
+    } else {
+        render::print(&text(reply))?
+    };
+    Ok(())
+}
+
+pub fn print_all(reply: &RevokeAllReply, json: bool) -> Result<(), Failure> {
+    if json {
+        render::json(reply)?
+    } else {
+        render::print(&table(reply))?
+    };
+    Ok(())
 }
 
 /// What was done, and how fast.

@@ -38,6 +38,43 @@ pub(super) enum RebindError {
     Apply(#[from] ApplyError),
 }
 
+/// What is known of a run at a start.
+pub(super) struct TakenUp {
+    pub input: Input,
+    /// Its slot, unless the run has none, or the slot no file.
+    pub instance: Option<Instance>,
+}
+
+/// Brings files and slots together.
+pub(super) fn pair(known: Vec<Run>, held: Vec<Held>, now_ms: u64) -> Vec<TakenUp> {
+    let mut held: Vec<Held> = held
+        .into_iter()
+        .filter(|held| held.slot != CANARY_SLOT && held.instance.state != SlotState::FREE)
+        .collect();
+    let mut pairs = Vec::new();
+    for run in known {
+        let place = held.iter().position(|held| is_of(held, &run));
+        let run = Box::new(run);
+        pairs.push(match place.map(|place| held.swap_remove(place).instance) {
+            Some(instance) => {
+                let input = Input::Adopt { run, slot_state: instance.state };
+                TakenUp { input, instance: Some(instance) }
+            }
+            None if run.phase.holds_slot() => {
+                warn!(id = %run.id, "a run has not outlived the kernel");
+                TakenUp { input: Input::Lost(run), instance: None }
+            }
+            None => TakenUp { input: Input::Remember(run), instance: None },
+        });
+    }
+    pairs.extend(held.into_iter().map(|Held { slot, instance, .. }| {
+        error!(slot, "a slot is held by a run without a state file; it is ended");
+        let run = Box::new(stranger(slot, &instance, now_ms));
+        TakenUp { input: Input::Adopt { run, slot_state: instance.state }, instance: None }
+    }));
+    pairs
+}
+
 impl Supervisor {
     /// Makes the policies those that new runs get.
     pub(super) fn offer(&mut self, policies: Vec<Text>) {
@@ -48,37 +85,19 @@ impl Supervisor {
         }
     }
 
-    /// Brings files and slots together, gives every live run fresh rules, and then takes the old rules back.
+    /// Takes the runs up, gives every live run fresh rules, and then takes the old rules back.
     pub(super) fn adopt(
         &mut self,
         known: Vec<Run>,
         held: Vec<Held>,
         leftover: Release,
     ) -> Result<(), RunError> {
-        let mut held: Vec<Held> = held
-            .into_iter()
-            .filter(|held| held.slot != CANARY_SLOT && held.instance.state != SlotState::FREE)
-            .collect();
-        for run in known {
-            let place = held.iter().position(|held| is_of(held, &run));
-            let run = Box::new(run);
-            match place.map(|place| held.swap_remove(place)) {
-                Some(Held { instance, .. }) => {
-                    info!(id = %run.id, phase = run.phase.name(), "taking up a run");
-                    self.adopted.insert(run.id, instance);
-                    self.input(Input::Adopt { run, slot_state: instance.state });
-                }
-                None if run.phase.holds_slot() => {
-                    warn!(id = %run.id, "a run has not outlived the kernel");
-                    self.input(Input::Lost(run));
-                }
-                None => self.input(Input::Remember(run)),
+        for TakenUp { input, instance } in pair(known, held, self.now().wall_ms) {
+            if let (Input::Adopt { run, .. }, Some(instance)) = (&input, instance) {
+                info!(id = %run.id, phase = run.phase.name(), "taking up a run");
+                self.adopted.insert(run.id, instance);
             }
-        }
-        for Held { slot, instance, .. } in held {
-            error!(slot, "a slot is held by a run without a state file; it is ended");
-            let run = Box::new(stranger(slot, &instance, self.now().wall_ms));
-            self.input(Input::Adopt { run, slot_state: instance.state });
+            self.input(input);
         }
         self.adopted.clear();
         // Every run has its new rules. No hook may still be under way with the old ones when they go.

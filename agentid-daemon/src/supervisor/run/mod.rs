@@ -11,6 +11,7 @@ mod effects;
 mod hold;
 mod launch;
 pub mod names;
+pub mod offline;
 mod owner;
 mod records;
 mod reload;

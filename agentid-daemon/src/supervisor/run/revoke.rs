@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// After this an answer no longer waits for tasks that do not go.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A revocation whose tasks are not all gone.
 #[derive(Debug)]
@@ -101,12 +101,7 @@ impl Supervisor {
         arrived: Instant,
     ) -> Answer<(Duration, Vec<Part>)> {
         launch::reason(reason.as_deref())?;
-        let below = |id: &Uuid| {
-            let mut also = self.state.registry.descendants(*id);
-            also.retain(|below| !ids.contains(below));
-            (*id, also)
-        };
-        let trees: Vec<(Uuid, Vec<Uuid>)> = ids.iter().map(below).collect();
+        let trees = self.state.registry.trees(&ids);
         let input = Input::Revoke { ids, by: Actor { uid: standing.uid, reason } };
         let now = self.now();
         // Counted before the denial: from there on the kernel ends them by itself.
@@ -223,6 +218,6 @@ fn not_denied(failure: &EffectError) -> ErrorReply {
     ErrorReply::new(Code::Internal, message).remedy("the run's tasks are being killed all the same")
 }
 
-fn millis(duration: Duration) -> f64 {
+pub(super) fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }

@@ -146,6 +146,6 @@ pub(super) fn totals(activity: &Activity) -> Totals {
 }
 
 /// Time to the next pass; `None` leaves it to the tick.
-fn pause(since: Duration) -> Option<Duration> {
+pub(super) fn pause(since: Duration) -> Option<Duration> {
     [EAGER, STEADY].into_iter().find(|(_, until)| since < *until).map(|(pause, _)| pause)
 }

@@ -1,0 +1,57 @@
+//! `agentid revoke --offline`: what an operator has left when the daemon is gone.
+
+use std::time::Instant;
+
+use rustix::process::geteuid;
+
+use crate::{
+    cli::{args::Revoke, exit, failure::Failure, select, verb},
+    settings,
+    supervisor::{
+        run::offline::{Offline, OfflineError},
+        step::Actor,
+    },
+};
+
+pub fn revoke(arguments: &Revoke) -> Result<u8, Failure> {
+    let begun = Instant::now();
+    let uid = geteuid().as_raw();
+    if uid != 0 {
+        let failure = Failure::new("the kernel's tables are root's to write", exit::FAILURE);
+        return Err(failure.remedy("sudo agentid revoke --offline"));
+    }
+    let settings = settings::read(&arguments.config).map_err(|error| {
+        Failure::new(error, exit::FAILURE)
+            .remedy("name another with --config; an empty one has every default")
+    })?;
+    let mut offline = Offline::open(&settings)?;
+    let selection = &arguments.selection;
+    let listed = |select| Ok(offline.live(&select)?);
+    if !select::confirmed_of(selection, "revoke", listed)? {
+        return Ok(exit::SUCCESS);
+    }
+    let by = Actor { uid, reason: arguments.reason.clone() };
+    // Who is asked may take his time, which is not the kernel's.
+    let begun = if selection.yes || selection.id.is_some() { begun } else { Instant::now() };
+    let outcome = offline.revoke(&select::selector(selection)?, by, begun);
+    for note in offline.take_notes() {
+        eprintln!("agentid: {note}");
+    }
+    let reply = outcome?;
+    match (&selection.id, reply.runs.as_slice()) {
+        (Some(_), [one]) => verb::revoke::print_one(one, arguments.json)?,
+        _ => verb::revoke::print_all(&reply, arguments.json)?,
+    }
+    Ok(exit::SUCCESS)
+}
+
+impl From<OfflineError> for Failure {
+    fn from(error: OfflineError) -> Self {
+        let remedy = error.remedy();
+        let failure = Self::new(error, exit::FAILURE);
+        match remedy {
+            Some(remedy) => failure.remedy(remedy),
+            None => failure,
+        }
+    }
+}

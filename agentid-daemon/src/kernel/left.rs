@@ -1,0 +1,104 @@
+//! What a daemon has left in the kernel, for ending runs while there is none.
+//!
+//! Nothing is loaded: the maps and programs are those of the pins, and nothing of them is changed but what is asked for.
+
+use std::{path::Path, time::Duration};
+
+use super::{
+    apply::{self, ApplyError},
+    demand::{DemandError, OnDemand},
+    maps::{Maps, MapsError, TagError, Tags},
+    pins::{PinError, Pins},
+    sockets::{self, HangUpError},
+    start::{self, Held, StartError},
+    tasks::{self, ReadError, StopError},
+};
+use crate::{image::MapOp, instance::Demand};
+
+#[derive(Debug, thiserror::Error)]
+pub enum LeftError {
+    #[error("find what enforces on this host: nothing is pinned in {0}")]
+    Nothing(String),
+    #[error(transparent)]
+    Pins(#[from] PinError),
+    #[error(transparent)]
+    Layout(#[from] StartError),
+    #[error(transparent)]
+    Keeper(#[from] TagError),
+    #[error(transparent)]
+    Maps(#[from] MapsError),
+}
+
+/// The tables of a kernel that enforces without a daemon. They are all that it takes to deny a run everything.
+pub struct Left {
+    maps: Maps,
+    pins: Pins,
+}
+
+/// The programs that are not always attached, which it takes to find a run's tasks.
+pub struct LeftPrograms {
+    on_demand: OnDemand,
+    tags: Tags,
+    pins: Pins,
+}
+
+impl Left {
+    /// Opens what is pinned in this folder. To be called by the only thread of the process.
+    pub fn open(bpffs: &Path) -> Result<Self, LeftError> {
+        let pins = Pins::at(bpffs);
+        if !pins.are_there()? {
+            return Err(LeftError::Nothing(bpffs.display().to_string()));
+        }
+        start::earlier_host(&pins)?;
+        // The guards hold against everyone but a keeper.
+        Tags::pinned(&pins.map("TAGS"))?.keep_this_process()?;
+        Ok(Self { maps: Maps::open(&pins)?, pins })
+    }
+
+    /// Every slot that a run holds.
+    pub fn held(&self) -> Result<Vec<Held>, StartError> {
+        start::held(&self.maps, &self.pins)
+    }
+
+    pub fn apply(&mut self, ops: &[MapOp]) -> Result<(), ApplyError> {
+        apply::apply(&mut self.maps, ops)
+    }
+
+    /// How many tasks of a slot's run are alive.
+    pub fn live(&self, slot: u32) -> Result<u64, ReadError> {
+        Ok(self.maps.activity.get(&slot, 0)?.live)
+    }
+
+    pub fn programs(&self) -> Result<LeftPrograms, DemandError> {
+        Ok(LeftPrograms {
+            on_demand: OnDemand::newest(&self.pins)?,
+            tags: Tags::pinned(&self.pins.map("TAGS")).map_err(DemandError::Tags)?,
+            pins: self.pins.clone(),
+        })
+    }
+}
+
+impl LeftPrograms {
+    /// Attaches what the runs need and is not attached yet.
+    pub fn meet(&mut self, demand: Demand) -> Result<(), DemandError> {
+        self.on_demand.meet(&self.pins, demand)
+    }
+
+    /// One pass over a run's processes: SIGKILL to each; gives how many there were.
+    pub fn stop(&mut self, slot: u32, generation: u64) -> Result<usize, StopError> {
+        let list = self.on_demand.task_list().map_err(ReadError::List)?;
+        tasks::stop(list, &self.tags, slot, generation)
+    }
+
+    /// Ends the connections of a run that is over; gives how many there were, if that is known within `patience`.
+    pub fn hang_up(
+        &mut self,
+        slot: u32,
+        generation: u64,
+        patience: Duration,
+    ) -> Result<usize, HangUpError> {
+        let list = self.on_demand.task_list().map_err(ReadError::List).map_err(StopError::from)?;
+        let processes = tasks::processes(list, slot, generation).map_err(StopError::from)?;
+        sockets::hang_up(processes, &self.pins, slot, generation, patience)
+    }
+}

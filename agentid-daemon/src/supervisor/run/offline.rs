@@ -1,0 +1,285 @@
+//! Ending runs while there is no daemon.
+//!
+//! What follows from a revocation is [`step`]'s to say, as it is for the daemon. The next daemon finds the ended runs as one
+//! would that had died right after the revocation, and concludes them.
+
+use std::{
+    collections::BTreeSet,
+    thread,
+    time::{Duration, Instant},
+};
+
+use agentid_common::{instance::State as SlotState, map};
+use thiserror::Error;
+use uuid::Uuid;
+
+use super::{
+    ENDED,
+    adopt::{TakenUp, pair},
+    clock,
+    launch::chain,
+    revoke::{PATIENCE, millis},
+    stopping::{COURTESY, pause},
+};
+use crate::{
+    control::api::{RevokeAllReply, RevokeReply, RunView, Selector},
+    image::MapOp,
+    instance::{DeniedOwners, Phase, Posture, Registry, Run},
+    kernel::{ApplyError, Left, LeftError, LeftPrograms, StartError, boot_time},
+    settings::Settings,
+    supervisor::{
+        launch,
+        refusal::Refusal,
+        select,
+        step::{Actor, Effect, Input, Now, OnLost, State, step},
+        store::{Store, StoreError},
+        view,
+    },
+};
+
+/// Why nothing was ended, or not all that should be.
+#[derive(Debug, Error)]
+pub enum OfflineError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Left(#[from] LeftError),
+    #[error(transparent)]
+    Held(#[from] StartError),
+    #[error("deny the runs everything")]
+    Deny(#[from] ApplyError),
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+}
+
+impl OfflineError {
+    /// What to do about it.
+    pub fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Store(StoreError::Locked { .. }) => Some(
+                "leave --offline out; a daemon that does not answer is ended first: \
+                 systemctl kill --signal=KILL agentid"
+                    .to_owned(),
+            ),
+            Self::Refused(refusal) => refusal.remedy(),
+            _ => None,
+        }
+    }
+}
+
+/// The runs of a host without a daemon. None can start while this lives.
+pub struct Offline {
+    left: Left,
+    store: Store,
+    state: State,
+    /// Runs without a file that can be read, of which nothing is known but the ID.
+    strangers: BTreeSet<Uuid>,
+    /// What went wrong without keeping a run from being ended.
+    notes: Vec<String>,
+}
+
+/// A run that is denied everything and killed.
+struct Killed {
+    id: Uuid,
+    slot: u32,
+    generation: u64,
+    stopped_after: Option<Duration>,
+}
+
+impl Offline {
+    pub fn open(settings: &Settings) -> Result<Self, OfflineError> {
+        // With the lock held no daemon is at work.
+        let store = Store::open(&settings.state)?;
+        let left = Left::open(&settings.bpffs)?;
+        let (known, unread) = store.readable_runs()?;
+        let mut offline = Self {
+            left,
+            store,
+            state: State {
+                registry: Registry::new(map::SLOTS, ENDED),
+                denied: DeniedOwners::new(),
+                posture: Posture::Off("there is no daemon".to_owned()),
+                on_lost: OnLost::Keep,
+                slots: map::SLOTS,
+            },
+            strangers: BTreeSet::new(),
+            notes: unread.iter().map(|error| chain(error)).collect(),
+        };
+        let held = offline.left.held()?;
+        for TakenUp { input, instance } in pair(known, held, now().wall_ms) {
+            offline.learn(input, instance.is_none())?;
+        }
+        Ok(offline)
+    }
+
+    /// Takes a run in, and leaves what a daemon would do about it to the next one.
+    fn learn(&mut self, mut input: Input, without_file: bool) -> Result<(), Refusal> {
+        if let Input::Adopt { run, slot_state } = &mut input
+            && without_file
+        {
+            self.strangers.insert(run.id);
+            if matches!(*slot_state, SlotState::ACTIVE | SlotState::SUSPENDED) {
+                (run.phase, run.end) = (Phase::Active, None);
+            }
+        }
+        step(&mut self.state, input, now()).map(|_| ())
+    }
+
+    /// The runs that can be ended, of those that are selected.
+    pub fn live(&self, selector: &Selector) -> Result<Vec<RunView>, OfflineError> {
+        let now = now();
+        let found = select::find_all(&self.state.registry, selector, |_| true, now.wall_ms)?;
+        let live = found.into_iter().filter(|run| run.phase.is_live());
+        Ok(live.map(|run| view::run(run, self.tasks(run), None, now)).collect())
+    }
+
+    /// What went wrong so far beside what was asked for.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// Ends the runs and all below them. Everything is denied to all of them before the first task is stopped.
+    pub fn revoke(
+        &mut self,
+        selector: &Selector,
+        by: Actor,
+        begun: Instant,
+    ) -> Result<RevokeAllReply, OfflineError> {
+        launch::reason(by.reason.as_deref())?;
+        let registry = &self.state.registry;
+        let is_live = Phase::is_live;
+        let ids = select::selected(registry, selector, |_| true, is_live, now().wall_ms)?;
+        let trees = registry.trees(&ids);
+        let tasks: Vec<u64> = trees.iter().map(|tree| self.tasks_of(tree)).collect();
+        let effects = step(&mut self.state, Input::Revoke { ids, by }, now())?;
+
+        let (denials, rest): (Vec<Effect>, Vec<Effect>) =
+            effects.into_iter().partition(|effect| matches!(effect, Effect::Deny { .. }));
+        let mut denied = Ok(());
+        for effect in denials {
+            if let Effect::Deny { slot, state } = effect
+                && let Err(error) = self.left.apply(&[MapOp::SetState(slot, state)])
+            {
+                denied = Err(error);
+            }
+        }
+        let denied_after = begun.elapsed();
+        let killed = self.carry_out(rest, begun);
+        denied?;
+
+        let runs = trees.iter().zip(tasks).map(|((id, also), tasks)| {
+            let tree = || also.iter().chain([id]);
+            let own = killed.iter().filter(|one| tree().any(|id| *id == one.id));
+            let times: Option<Vec<Duration>> = own.map(|one| one.stopped_after).collect();
+            RevokeReply {
+                id: *id,
+                also: also.clone(),
+                tasks,
+                remaining: tree().map(|id| self.tasks_by_id(*id)).sum(),
+                denied_after_ms: millis(denied_after),
+                stopped_after_ms: times.and_then(|it| it.into_iter().max()).map(millis),
+            }
+        });
+        let runs: Vec<RevokeReply> = runs.collect();
+        let times: Option<Vec<f64>> = runs.iter().map(|run| run.stopped_after_ms).collect();
+        Ok(RevokeAllReply {
+            denied_after_ms: millis(denied_after),
+            stopped_after_ms: times.and_then(|times| times.into_iter().reduce(f64::max)),
+            runs,
+        })
+    }
+
+    /// What follows the denial: descriptors are held, those at the other ends told, tasks killed, and files written.
+    fn carry_out(&mut self, effects: Vec<Effect>, begun: Instant) -> Vec<Killed> {
+        let mut programs = match self.left.programs() {
+            Ok(programs) => Some(programs),
+            Err(error) => {
+                self.note(&error);
+                None
+            }
+        };
+        let (mut killed, mut courtesy) = (Vec::new(), COURTESY);
+        for effect in effects {
+            match effect {
+                Effect::Attach(demand) => {
+                    if let Some(Err(error)) = programs.as_mut().map(|it| it.meet(demand)) {
+                        self.note(&error);
+                    }
+                }
+                Effect::Stop { id, kill } => {
+                    let place = self.state.registry.get(id).map(|run| run.place);
+                    let (Some(place), Some(programs)) = (place, &mut programs) else { continue };
+                    let started = Instant::now();
+                    let told = programs.hang_up(place.slot, place.generation, courtesy);
+                    courtesy = courtesy.saturating_sub(started.elapsed());
+                    if let Err(error) = told {
+                        self.note(&error);
+                    }
+                    let (slot, generation) = (place.slot, place.generation);
+                    if kill {
+                        killed.push(Killed { id, slot, generation, stopped_after: None });
+                    }
+                }
+                Effect::Save(id) if !self.strangers.contains(&id) => {
+                    let saved = self.state.registry.get(id).map(|run| self.store.save(run));
+                    if let Some(Err(error)) = saved {
+                        self.note(&error);
+                    }
+                }
+                // Whoever follows events asks the daemon; slots are the next one's to clear.
+                _ => {}
+            }
+        }
+        if let Some(programs) = &mut programs {
+            self.kill(programs, &mut killed, begun);
+        }
+        killed
+    }
+
+    /// Kills until no task is left, or for as long as an answer waits.
+    fn kill(&mut self, programs: &mut LeftPrograms, killed: &mut [Killed], begun: Instant) {
+        let since = Instant::now();
+        loop {
+            for one in killed.iter_mut().filter(|one| one.stopped_after.is_none()) {
+                match self.left.live(one.slot) {
+                    Ok(0) => one.stopped_after = Some(begun.elapsed()),
+                    Ok(_) => {
+                        if let Err(error) = programs.stop(one.slot, one.generation) {
+                            self.notes.push(chain(&error));
+                        }
+                    }
+                    Err(error) => self.notes.push(chain(&error)),
+                }
+            }
+            let done = killed.iter().all(|one| one.stopped_after.is_some());
+            match pause(since.elapsed()) {
+                Some(pause) if !done && since.elapsed() < PATIENCE => thread::sleep(pause),
+                _ => return,
+            }
+        }
+    }
+
+    fn note(&mut self, error: &dyn std::error::Error) {
+        self.notes.push(chain(error));
+    }
+
+    fn tasks_of(&self, (id, also): &(Uuid, Vec<Uuid>)) -> u64 {
+        also.iter().chain([id]).map(|id| self.tasks_by_id(*id)).sum()
+    }
+
+    fn tasks_by_id(&self, id: Uuid) -> u64 {
+        self.state.registry.get(id).map_or(0, |run| self.tasks(run))
+    }
+
+    fn tasks(&self, run: &Run) -> u64 {
+        if !run.phase.holds_slot() {
+            return 0;
+        }
+        // Nothing is decided by it; the answer says how many it saw.
+        self.left.live(run.place.slot).unwrap_or_default()
+    }
+}
+
+fn now() -> Now {
+    clock::now(|| u64::try_from(boot_time().as_nanos()).unwrap_or(u64::MAX))
+}
