@@ -14,6 +14,7 @@ use agentid_tests::{
         Daemon, Run,
         run::Terms,
         scene::USERS,
+        settle::settle,
         table::Table,
         taken::{has_all_arrived, has_more_to_send, socket_of},
         wait,
@@ -58,6 +59,7 @@ fn comes(to: &UdpSocket) -> Result<SocketAddr> {
 
 /// That nothing has come up to now: a datagram of its own is the first.
 fn nothing_came(to: &UdpSocket) -> Result<()> {
+    settle()?;
     let own = to.local_addr()?;
     to.send_to(b"mark", own)?;
     let from = comes(to)?;
@@ -148,14 +150,20 @@ impl Ended {
     }
 }
 
-/// Ends a run that floods its peer, in the kernel alone, when all that was sent has arrived and more waits for room.
-fn ended_in_flood(run: &mut Run) -> Result<Ended> {
+/// Has a run send until all that was sent has arrived, and more waits for room. Gives the socket.
+fn flood(run: &mut Run) -> Result<OwnedFd> {
     let socket = socket_of(run)?;
     wait::until("the peer has no room", wait::SOON, || {
         ensure!(run.errno(&Step::Flood)? == 0, "the flood was denied");
-        if !has_all_arrived(&socket)? || !has_more_to_send(&socket)? {
-            return Ok(None);
-        }
+        Ok((has_all_arrived(&socket)? && has_more_to_send(&socket)?).then_some(()))
+    })?;
+    Ok(socket)
+}
+
+/// Ends a run in the kernel alone, while nothing that it has sent is on its way, and more waits for room.
+fn ended_in_flood(run: &mut Run) -> Result<Ended> {
+    wait::until("the run ends with nothing on its way", wait::SOON, || {
+        let socket = flood(run)?;
         let ended = Ended::of(run)?;
         if has_all_arrived(&socket)? {
             return Ok(Some(ended));
@@ -385,9 +393,11 @@ fn the_other_end_hears_of_the_end() -> Result<()> {
                         called(&mut run, &listener)?
                     };
                     if full {
-                        assert_eq!(run.errno(&Step::Flood)?, 0, "{what}");
+                        flood(&mut run).with_context(|| what.clone())?;
                     }
                     daemon.revoke(run.id())?;
+                    // What a timer has sent before the end may be on its way.
+                    settle()?;
                     let here = arrived(&stream)?;
                     let total = read_to_the_end(&mut stream).with_context(|| what.clone())?;
                     assert_eq!(total, here, "{what}");

@@ -6,7 +6,7 @@ use agentid_tests::{
     harness::{Daemon, Run, scene::USERS, view::SocketView},
     step::{Protocol, Step},
 };
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 
 /// Binds to a port of a loopback address that the fixture's policy grants.
 fn free<T>(family: usize, bind: impl Fn(SocketAddr) -> std::io::Result<T>) -> Result<T> {
@@ -21,6 +21,13 @@ fn free<T>(family: usize, bind: impl Fn(SocketAddr) -> std::io::Result<T>) -> Re
 fn of_protocol(daemon: &Daemon, run: &Run, protocol: &str) -> Result<Vec<SocketView>> {
     let sockets = run.view(daemon)?.sockets;
     Ok(sockets.into_iter().filter(|socket| socket.protocol == protocol).collect())
+}
+
+/// The only socket on which a run serves others. One that it has closed may be there for a moment.
+fn served(daemon: &Daemon, run: &Run) -> Result<[SocketView; 1]> {
+    let mut sockets = of_protocol(daemon, run, "tcp")?;
+    sockets.retain(|socket| socket.serves && socket.state != "close");
+    sockets.try_into().map_err(|sockets| anyhow!("{sockets:?} are not one socket"))
 }
 
 /// P7: whom a run talks to, and whom it serves, is shown while the sockets are there, and no other run's.
@@ -51,17 +58,17 @@ fn show_tells_whom_a_run_talks_to() -> Result<()> {
 
             let at = free(family, TcpListener::bind)?.local_addr()?;
             assert_eq!(run.errno(&Step::Answer(at))?, 0);
+            let [listener] = served(&daemon, &run)?;
+            assert_eq!((listener.state.as_str(), listener.own), ("listen", Some(at.to_string())));
             let client = TcpStream::connect(at)?;
             assert_eq!(run.errno(&Step::PickUp)?, 0);
             let client = client.local_addr()?.to_string();
-            let mut served = of_protocol(&daemon, &run, "tcp")?;
-            served.retain(|socket| socket.serves);
-            served.sort_by(|one, other| one.state.cmp(&other.state));
-            let [accepted, listener] = served.as_slice() else { panic!("{served:?}") };
-            assert_eq!(listener.state, "listen");
-            assert_eq!(accepted.state, "established");
+            let [accepted] = served(&daemon, &run)?;
+            assert_eq!(
+                (accepted.state.as_str(), accepted.own),
+                ("established", Some(at.to_string()))
+            );
             assert_eq!(accepted.peer.as_ref(), Some(&client));
-            assert!(served.iter().all(|socket| socket.own == Some(at.to_string())), "{served:?}");
 
             assert_eq!(other.view(&daemon)?.sockets, [], "the other run has none");
             let text = daemon.show_text(run.id())?;

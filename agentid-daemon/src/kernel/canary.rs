@@ -113,13 +113,20 @@ impl Canary {
     }
 
     /// Has it try both, and looks at what became of them. One that has died or hangs proves nothing either way, so
-    /// another one is asked before any run pays for it.
+    /// another one is asked before any run pays for it. Nor does one pay for a single denial that was none by rule, as when
+    /// the kernel has no memory at hand: it is asked for again.
     pub fn prove(&mut self, maps: &mut Maps) -> Posture {
-        let proved = self.try_both(maps).or_else(|error| {
-            tracing::warn!(%error, "the canary does not answer, and is replaced");
-            self.replace(maps)?;
-            self.try_both(maps).map_err(CanaryError::Talk)
-        });
+        let proved = match self.try_both(maps) {
+            Ok(Posture::Enforcing) => return Posture::Enforcing,
+            Ok(posture) => {
+                tracing::warn!(%posture, "the canary is asked once more");
+                self.try_both(maps).map_err(CanaryError::Talk)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the canary does not answer, and is replaced");
+                self.replace(maps).and_then(|()| self.try_both(maps).map_err(CanaryError::Talk))
+            }
+        };
         proved.unwrap_or_else(|error| {
             let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
             Posture::Off(format!("the canary does not answer: {error}{cause}"))

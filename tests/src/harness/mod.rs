@@ -10,6 +10,7 @@ pub mod kernel;
 pub mod peer;
 pub mod run;
 pub mod scene;
+pub mod settle;
 pub mod shared;
 pub mod table;
 pub mod taken;

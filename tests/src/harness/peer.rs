@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::wait;
+use super::{settle::settle, wait};
 
 /// Ports that `fixture` grants.
 const GRANTED: std::ops::Range<u16> = 20_000..30_000;
@@ -54,6 +54,7 @@ impl Peer {
     /// That so many messages have come since this was asked, and no more: waits for them, and for one of its own behind
     /// them at each address.
     pub fn hears(&self, count: usize) -> Result<()> {
+        settle()?;
         for socket in &self.sockets {
             socket.send_to(b"mark", socket.local_addr()?).context("failed to send a mark")?;
         }

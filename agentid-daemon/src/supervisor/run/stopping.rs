@@ -1,6 +1,7 @@
 //! Stopping what has ended, until no task is left.
 
 use std::{
+    cmp::Reverse,
     collections::HashSet,
     time::{Duration, Instant},
 };
@@ -68,7 +69,11 @@ impl Supervisor {
 
     /// Finds runs whose last task has gone without a record, because the ring was full.
     pub(super) fn look_for_empty(&mut self) {
-        for Place { slot, generation, .. } in self.places(Phase::is_live) {
+        let mut places = self.places(Phase::is_live);
+        // A run is younger than the one above it. Where both have ended by themselves, the one below is not ended by the
+        // other.
+        places.sort_by_key(|place| Reverse(place.generation));
+        for Place { slot, generation, .. } in places {
             if self.activity(slot).is_some_and(|activity| activity.live == 0) {
                 self.empty(slot, generation);
             }
