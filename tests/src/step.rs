@@ -84,6 +84,7 @@ pub enum Step {
     Exec(PathBuf),
     /// Executes a file that exists in memory alone. Its contents are no program, which is found out late.
     ExecMemory,
+    /// By UDP a byte is sent as well.
     Connect {
         to: SocketAddr,
         protocol: Protocol,

@@ -34,7 +34,9 @@ fn to_peer(to: SocketAddr) -> Vec<Try> {
     let mut tries = Vec::new();
     for protocol in [Protocol::Tcp, Protocol::Udp] {
         for by in [By::Call, By::Ring] {
-            let calls = vec![SOCKET.like(to, protocol), SOCKET.connect_by(to, by)];
+            let mut calls = vec![SOCKET.like(to, protocol), SOCKET.connect_by(to, by)];
+            // A socket of datagrams may have any peer, and say nothing to it.
+            calls.extend((protocol == Protocol::Udp).then(|| SOCKET.send()));
             tries.push(Try { question: ("--connect", to, name(protocol)), calls });
         }
     }

@@ -3,7 +3,7 @@
 use crate::{
     decide::lifecycle::{Question, Scopes, alive, ask_each},
     facts::{Facts, Flow, Turn},
-    net::{Address, PINS_EACH, Peer, PeerKey, Pins, PortKey, Verb},
+    net::{Address, PINS_EACH, Peer, PeerKey, Pins, PortKey, TCP, Verb},
     tag::Tag,
     verdict::{Answer, Reason, Refusal},
 };
@@ -18,6 +18,14 @@ pub fn may_use<F: Facts>(facts: &F, tag: &Tag, peer: &Peer) -> Answer {
 #[inline(always)]
 pub fn may_go_on_with<F: Facts>(facts: &F, tag: &Tag, peer: &Peer) -> Answer {
     ask_each(facts, tag, &MayUse { facts, peer, stands: true })
+}
+
+/// Whether a connect is let go although the rules do not grant the peer: of datagrams none leaves by it.
+#[inline(always)]
+pub const fn only_takes_a_peer(protocol: u8, answer: Answer) -> bool {
+    let no_grant =
+        matches!(answer, Err(Refusal::Denied { reason: Reason::NoRule | Reason::DenyRule, .. }));
+    protocol != TCP && no_grant
 }
 
 struct MayUse<'a, F> {

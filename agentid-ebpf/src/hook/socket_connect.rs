@@ -2,11 +2,15 @@
 //!
 //! `int socket_connect(struct socket *sock, struct sockaddr *address, int addrlen)`, from 6.1 to 7.3.
 //! Called by net/socket.c: `__sys_connect_file`, with the kernel's own copy of the address.
+//! A socket of datagrams that takes a peer says nothing to it, and programs do so only to learn their own address
+//! (getaddrinfo(3) for each address of a name, ping(8)): where rules do not grant the peer it passes, and nothing is told.
+//! What such a socket sends is judged, by `socket_sendmsg` and `skb_egress`.
+//!
 //! Cannot see: addresses that travel with a message, which `socket_sendmsg` sees, and what becomes of the packet. Which
 //! unix socket an address leads to is seen by `unix_stream_connect` and `unix_may_send`.
 
 use agentid_common::{
-    decide::lifecycle::may_go_on,
+    decide::{lifecycle::may_go_on, net::only_takes_a_peer},
     tag::Tag,
     verdict::{Answer, Hook},
 };
@@ -30,9 +34,17 @@ pub fn socket_connect(ctx: LsmContext) -> i32 {
     let socket = Socket(ctx.arg(0));
     let sight = peer::of_connect(socket, SockAddr(ctx.arg(1)), ctx.arg(2));
     let sight = sight.with_names(socket.sock(), tag);
-    let allowed = if sight.asked == Asked::Unix { Allowed::Counted } else { Allowed::Recorded };
     let calls = sight.asked == Asked::Peer || sight.asked == Asked::Name;
-    let errno = judge(Hook::SocketConnect, allowed, tag, sight);
+    let answer = ask(tag, &sight);
+    let only_takes = sight.asked == Asked::Peer && only_takes_a_peer(sight.body.protocol, answer);
+    let (allowed, answer) = if only_takes {
+        (Allowed::Counted, Ok(0))
+    } else if sight.asked == Asked::Unix {
+        (Allowed::Counted, answer)
+    } else {
+        (Allowed::Recorded, answer)
+    };
+    let errno = conclude(Hook::SocketConnect, allowed, &Object::Peer(sight.body), tag, answer);
     if calls && errno == 0 {
         socket::calls(socket.sock());
     }

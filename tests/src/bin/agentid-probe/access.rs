@@ -36,7 +36,10 @@ pub fn connect(to: SocketAddr, protocol: Protocol) -> i32 {
                 SocketAddr::V4(_) => ([0; 4], 0).into(),
                 SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
             };
-            errno(UdpSocket::bind(any).and_then(|socket| socket.connect(to)))
+            errno(UdpSocket::bind(any).and_then(|socket| {
+                socket.connect(to)?;
+                socket.send(&[0])
+            }))
         }
     }
 }
