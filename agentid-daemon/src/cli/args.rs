@@ -317,10 +317,18 @@ pub struct Why {
 
 #[derive(Debug, Subcommand)]
 pub enum PolicyVerb {
-    /// Find all mistakes in a policy
+    /// Find all mistakes in a policy, and try what it expects of itself
     Check {
         /// The policy's file
         file: PathBuf,
+    },
+    /// Say which of a policy's expectations hold, and what the rules say where one does not
+    Test {
+        /// The policy's file
+        file: PathBuf,
+        /// For programs
+        #[arg(long)]
+        json: bool,
     },
 }
 

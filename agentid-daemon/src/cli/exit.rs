@@ -8,7 +8,7 @@ pub const FAILURE: u8 = 1;
 pub const USAGE: u8 = 2;
 /// `why`: it is denied.
 pub const DENIED: u8 = 3;
-/// `policy check`: the policy has mistakes.
+/// `policy check`, `policy test`: the policy has mistakes, or does not do what it expects of itself.
 pub const INVALID: u8 = 4;
 /// Of the selected runs, some are as they were.
 pub const PARTIAL: u8 = 5;
@@ -28,7 +28,7 @@ Exit status:
   1    something failed, or the daemon refused
   2    the arguments are wrong
   3    for `why`: it is denied
-  4    for `policy check`: the policy has mistakes
+  4    for `policy check` and `test`: the policy has mistakes, or does something else than it expects
   5    of the selected runs, some are as they were
   69   the daemon does not answer; nothing was started or changed
   125  for `run`: the run was not launched, and nothing of the command has run

@@ -61,5 +61,6 @@ fn dispatch(arguments: Arguments) -> Result<u8, failure::Failure> {
         Verb::Status(status) => verb::status::run(&client()?, &status),
         Verb::Why(why) => verb::why::run(&client()?, why),
         Verb::Policy { verb: PolicyVerb::Check { file } } => verb::policy::check(&file),
+        Verb::Policy { verb: PolicyVerb::Test { file, json } } => verb::policy::test(&file, json),
     }
 }

@@ -363,6 +363,18 @@ pub struct WhyReply {
     pub names: Vec<NameView>,
 }
 
+impl WhyReply {
+    /// The verdict, and the rule that it comes from, in lines.
+    pub fn grounds(&self) -> Vec<String> {
+        let mut lines = vec![format!("{}: {}", self.verdict, self.explanation)];
+        if let (Some(rule), Some(text)) = (self.rule, &self.rule_text) {
+            lines.push(format!("rule {rule}: {text}"));
+        }
+        lines.extend(self.because.iter().map(|because| format!("because: {because}")));
+        lines
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WhoAmI {
     pub uid: u32,

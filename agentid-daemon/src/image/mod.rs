@@ -7,6 +7,7 @@
 //!                                   [MapOp]  ──────────apply──────▶ kernel maps, and Image, their copy here
 //! ```
 
+mod assumed;
 mod automaton;
 mod bind;
 mod compile;
@@ -30,6 +31,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
+pub use assumed::Assumed;
 pub use bind::{BindError, Binding};
 pub use compile::{CompileError, CompiledPolicy, compile, prefixes};
 pub use diff::{MapOp, SlotRules};

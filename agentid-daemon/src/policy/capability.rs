@@ -41,7 +41,7 @@ pub(super) fn granted(document: &Document, reader: &mut Reader<'_>) -> Capabilit
     Capabilities::USUAL.with_all(granted)
 }
 
-fn unknown(name: &str) -> Flaw {
+pub(super) fn unknown(name: &str) -> Flaw {
     let flaw = Flaw::new(format!("unknown capability `{name}`"));
     let lower = name.to_ascii_lowercase();
     let plain = lower.strip_prefix("cap_").unwrap_or(&lower);

@@ -2,7 +2,7 @@
 
 use toml::{
     Spanned,
-    de::{DeTable, DeValue},
+    de::{DeString, DeTable, DeValue},
 };
 
 use super::reader::{Fields, Reader, Span};
@@ -21,6 +21,7 @@ pub(super) struct Document {
     pub(super) files: Vec<FileTable>,
     pub(super) nets: Vec<NetTable>,
     pub(super) delegate: Option<DelegateTable>,
+    pub(super) expects: Vec<ExpectTable>,
 }
 
 /// `[delegate]`.
@@ -51,13 +52,34 @@ pub(super) struct NetTable {
     pub(super) because: Option<Spanned<String>>,
 }
 
+/// An `[[expect]]`.
+pub(super) struct ExpectTable {
+    pub(super) span: Span,
+    pub(super) with: Option<Spanned<Vec<FolderField>>>,
+    pub(super) path: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) to: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) on: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) capability: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) proto: Option<Spanned<Words>>,
+    pub(super) effect: EffectFields,
+    pub(super) because: Option<Spanned<String>>,
+}
+
+/// A parameter and its folder in `with`; `None` where that is no string.
+pub(super) struct FolderField {
+    pub(super) name: Spanned<String>,
+    pub(super) folder: Option<Spanned<String>>,
+}
+
 /// `allow` and `deny` of a rule; one of them must be there.
+#[derive(Clone)]
 pub(super) struct EffectFields {
     pub(super) allow: Option<Spanned<Words>>,
     pub(super) deny: Option<Spanned<Words>>,
 }
 
 /// A word, or a list of words.
+#[derive(Clone)]
 pub(super) enum Words {
     One(String),
     List(Vec<Spanned<String>>),
@@ -83,6 +105,8 @@ pub(super) fn read(table: &DeTable<'_>, reader: &mut Reader<'_>) -> Document {
     let nets = nets.into_iter().map(|(span, table)| net(span, table, reader)).collect();
     let delegate = fields.get("delegate").and_then(|value| reader.table(value));
     let delegate = delegate.map(|(span, table)| self::delegate(span, table, reader));
+    let expects = fields.get("expect").map(|value| reader.tables(value)).unwrap_or_default();
+    let expects = expects.into_iter().map(|(span, table)| expect(span, table, reader)).collect();
     fields.finish(reader);
     Document {
         name,
@@ -97,6 +121,7 @@ pub(super) fn read(table: &DeTable<'_>, reader: &mut Reader<'_>) -> Document {
         files,
         nets,
         delegate,
+        expects,
     }
 }
 
@@ -133,6 +158,35 @@ fn net(span: Span, table: &DeTable<'_>, reader: &mut Reader<'_>) -> NetTable {
     let because = fields.get("because").and_then(|value| reader.string(value));
     fields.finish(reader);
     NetTable { span, to, on, resolves_to, proto, effect, because }
+}
+
+fn expect(span: Span, table: &DeTable<'_>, reader: &mut Reader<'_>) -> ExpectTable {
+    let mut fields = Fields::new(table);
+    let with = fields.get("with").and_then(|value| {
+        let (span, table) = reader.table(value)?;
+        let folder = |(name, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| FolderField {
+            name: Spanned::new(name.span(), name.get_ref().to_string()),
+            folder: reader.string(value),
+        };
+        Some(Spanned::new(span, table.iter().map(folder).collect()))
+    });
+    let mut objects =
+        |name| fields.get(name).map(|value| Spanned::new(value.span(), one_or_more(value, reader)));
+    let (path, to, on) = (objects("path"), objects("to"), objects("on"));
+    let capability = objects("capability");
+    let proto = fields.get("proto").map(|value| words(value, reader));
+    let effect = effect(&mut fields, reader);
+    let because = fields.get("because").and_then(|value| reader.string(value));
+    fields.finish(reader);
+    ExpectTable { span, with, path, to, on, capability, proto, effect, because }
+}
+
+/// A string, or a list of strings.
+fn one_or_more(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Vec<Spanned<String>> {
+    match value.get_ref() {
+        DeValue::String(_) => reader.string(value).into_iter().collect(),
+        _ => reader.strings(value).unwrap_or_default(),
+    }
 }
 
 fn effect(fields: &mut Fields<'_, '_>, reader: &mut Reader<'_>) -> EffectFields {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// One mistake. All mistakes of a file are found in one pass.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct PolicyError {
     pub file: String,
     /// From 1.

@@ -7,6 +7,8 @@ mod capability;
 mod document;
 mod duration;
 mod error;
+mod expect;
+mod expectation;
 mod host;
 mod nearest;
 mod net;
@@ -26,6 +28,7 @@ pub(crate) mod golden;
 mod tests;
 
 pub use error::PolicyError;
+pub use expectation::{Case, Expectation};
 pub use host::Host;
 pub use nearest::nearest;
 pub use pattern::{Component, Pattern, Root};

@@ -156,7 +156,7 @@ fn missing(protocol: u8, verbs: Verbs, ports: &[(u16, u16)]) -> Option<Flaw> {
                 .help("write `listen`"),
         ),
         (None, ICMP) if ports.iter().any(|it| *it != (0, u16::MAX)) => {
-            let flaw = Flaw::new("rule names ports, and icmp has none");
+            let flaw = Flaw::new("ports are named, and icmp has none");
             Some(flaw.help("make it a rule of its own, with addresses such as `192.0.2.7:*`"))
         }
         (None, _) => None,

@@ -5,6 +5,7 @@ use std::{net::Ipv6Addr, time::Duration};
 use agentid_common::{capability::Capabilities, file::Rights, instance::Ladder, verdict::Mode};
 
 use super::{
+    expectation::Expectation,
     host::Host,
     pattern::Pattern,
     verbs::{Side, Verbs},
@@ -24,6 +25,7 @@ pub struct Policy {
     pub(super) files: Vec<FileRule>,
     pub(super) nets: Vec<NetRule>,
     pub(super) delegate: Option<Delegate>,
+    pub(super) expectations: Vec<Expectation>,
 }
 
 impl Policy {
@@ -84,6 +86,11 @@ impl Policy {
     /// What its runs may start below themselves; nothing without it.
     pub fn delegate(&self) -> Option<&Delegate> {
         self.delegate.as_ref()
+    }
+
+    /// What its author expects of the rules.
+    pub fn expectations(&self) -> &[Expectation] {
+        &self.expectations
     }
 
     /// Why file rule `number` exists, in the author's words.

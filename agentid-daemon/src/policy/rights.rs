@@ -52,13 +52,30 @@ pub(super) fn net(
     }
 }
 
+/// The effect on a capability: it has one right, which is `use`.
+pub(super) fn capability(
+    fields: &EffectFields,
+    span: &Span,
+    reader: &mut Reader<'_>,
+) -> Option<Effect<()>> {
+    let right = |word: &str| match word {
+        "use" => Ok(()),
+        _ => Err(Flaw::new(format!("unknown right `{word}`")).help("of a capability: use")),
+    };
+    match (&fields.allow, &fields.deny) {
+        (Some(allow), None) => words(allow, None, reader, right).map(|_| Effect::Allow(())),
+        (None, Some(deny)) => words(deny, Some(()), reader, right).map(|_| Effect::Deny(())),
+        _ => one_of_both(fields, span, reader),
+    }
+}
+
 fn one_of_both<T>(fields: &EffectFields, span: &Span, reader: &mut Reader<'_>) -> Option<T> {
     match &fields.deny {
         Some(deny) => reader.flaw(
             &deny.span(),
-            Flaw::new("rule has both `allow` and `deny`").help("make it two rules"),
+            Flaw::new("both `allow` and `deny` are given").help("give each a table of its own"),
         ),
-        None => reader.flaw(span, Flaw::new("rule has neither `allow` nor `deny`")),
+        None => reader.flaw(span, Flaw::new("neither `allow` nor `deny` is given")),
     }
     None
 }

@@ -1,3 +1,5 @@
+mod expect;
+
 use std::time::Duration;
 
 use agentid_common::{
@@ -124,7 +126,7 @@ fn refuses_values_that_mean_nothing() {
 
 #[test]
 fn refuses_what_is_not_supported_yet() {
-    refused("[delegate]\ndepth = 1", "rule has no `to`");
+    refused("[delegate]\ndepth = 1", "`to` names nothing");
     refused("[delegate]\nto = ['X']", "`X` cannot be the name of a policy");
     refused("[delegate]\nto = ['x']\ndepth = 4", "`depth` is a number from 1 to 3");
     refused("[delegate]\nto = ['x']\nfan_out = 0", "`fan_out` is a number from 1 to 1024");
@@ -209,11 +211,11 @@ fn refuses_globs_that_cannot_be_meant() {
 #[test]
 fn refuses_rules_that_say_nothing() {
     refused("[[file]]\npaths = ['/x']", "neither `allow` nor `deny`");
-    refused("[[file]]\npaths = ['/x']\nallow = ['read']\ndeny = 'all'", "make it two rules");
+    refused("[[file]]\npaths = ['/x']\nallow = ['read']\ndeny = 'all'", "both `allow` and `deny`");
     refused("[[file]]\npaths = ['/x']\nallow = 'all'", "name each right in a list");
     refused("[[file]]\npaths = ['/x']\nallow = []", "list names no right");
-    refused("[[file]]\npaths = []\nallow = ['read']", "rule has no `paths`");
-    refused("[[file]]\nallow = ['read']", "rule has no `paths`");
+    refused("[[file]]\npaths = []\nallow = ['read']", "`paths` names nothing");
+    refused("[[file]]\nallow = ['read']", "`paths` names nothing");
     refused("params = ['workspace']", "used by no rule");
     refused("[file]\npaths = ['/x']", "an array of tables is expected, not table");
 }
@@ -422,7 +424,7 @@ fn names_are_of_peers_and_may_have_addresses_of_their_own() {
     refused(on, "a host name is a peer's");
     refused(&rule("resolves_to = ['10.0.0.0/8:1']"), "names a port");
     refused(&rule("resolves_to = ['db.example']"), "is not an address");
-    refused(&rule("resolves_to = []"), "rule has no `resolves_to`");
+    refused(&rule("resolves_to = []"), "`resolves_to` names nothing");
     let address = "[[net]]\nto = ['10.0.0.1:1']\nallow = ['connect']\nresolves_to = ['10.0.0.0/8']";
     refused(address, "is about host names that the rule allows");
     let denied = "[[net]]\nto = ['db.example:1']\ndeny = 'all'\nresolves_to = ['10.0.0.0/8']";

@@ -14,6 +14,7 @@ use super::{
     document::{DelegateTable, Document, FileTable},
     duration,
     error::Flaw,
+    expect::expect,
     nearest::nearest,
     net::net,
     pattern::{self, Pattern, Root},
@@ -43,6 +44,8 @@ pub(super) fn validate(document: &Document, reader: &mut Reader<'_>) -> Option<P
     let files: Vec<FileRule> = files.into_iter().flatten().collect();
     unused(document, &params, &files, reader);
     let delegate = document.delegate.as_ref().and_then(|table| delegate(table, reader));
+    let expects = document.expects.iter();
+    let expectations = expects.filter_map(|table| expect(table, &params, reader)).collect();
     Some(Policy {
         name: name?,
         description: description.unwrap_or_default(),
@@ -55,6 +58,7 @@ pub(super) fn validate(document: &Document, reader: &mut Reader<'_>) -> Option<P
         files,
         nets: nets.into_iter().flatten().collect(),
         delegate,
+        expectations,
     })
 }
 
@@ -271,7 +275,7 @@ pub(super) fn list<T>(
 ) -> Option<Vec<T>> {
     let field = field.map(Vec::as_slice).unwrap_or_default();
     if field.is_empty() {
-        reader.flaw(span, Flaw::new(format!("rule has no `{name}`")));
+        reader.flaw(span, Flaw::new(format!("`{name}` names nothing")));
         return None;
     }
     let parsed: Vec<T> =

@@ -8,6 +8,7 @@ use std::{
 
 use thiserror::Error;
 
+use super::expect::{self, Broken, ExpectError, Outcome};
 use crate::policy::{self, Policy, PolicyError};
 
 /// One thing that is wrong in the folder.
@@ -18,6 +19,11 @@ pub enum FolderError {
     /// Says its place itself.
     #[error("{0}")]
     Policy(PolicyError),
+    /// Says its place itself.
+    #[error("{0}")]
+    Broken(Box<Broken>),
+    #[error("{}", path.display())]
+    Expect { path: PathBuf, source: ExpectError },
     #[error("{}: policy {name:?} is in {} already", path.display(), first.display())]
     Twice { name: String, path: PathBuf, first: PathBuf },
 }
@@ -73,8 +79,25 @@ fn unknown(policies: &[Text], names: &BTreeMap<String, PathBuf>) -> Vec<FolderEr
     errors
 }
 
-/// Reads one policy.
+/// Reads one policy, which does what it expects of itself.
 pub fn read(path: &Path) -> Result<Text, Vec<FolderError>> {
+    let (policy, text) = parse(path)?;
+    let outcome = try_expectations(path, &policy).map_err(|error| vec![error])?;
+    if outcome.broken.is_empty() {
+        return Ok((policy, text));
+    }
+    let broken = outcome.broken.into_iter();
+    Err(broken.map(|broken| FolderError::Broken(Box::new(broken))).collect())
+}
+
+/// What comes of the expectations of a policy.
+pub fn try_expectations(path: &Path, policy: &Policy) -> Result<Outcome, FolderError> {
+    let outcome = expect::run(&path.display().to_string(), policy);
+    outcome.map_err(|source| FolderError::Expect { path: path.to_owned(), source })
+}
+
+/// Reads one policy, and does not look at what it expects.
+pub fn parse(path: &Path) -> Result<Text, Vec<FolderError>> {
     let text = fs::read_to_string(path).map_err(|source| vec![failed(path, source)])?;
     match policy::parse(&path.display().to_string(), &text) {
         Ok(policy) => Ok((policy, text)),

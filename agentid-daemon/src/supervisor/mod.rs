@@ -7,10 +7,12 @@
 mod budget;
 pub mod command;
 pub mod delegate;
+pub mod expect;
 pub mod folder;
 pub mod launch;
 mod pinned;
 pub mod refusal;
+pub mod rule_text;
 pub mod rules;
 pub mod run;
 pub mod select;

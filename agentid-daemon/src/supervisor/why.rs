@@ -12,18 +12,40 @@ use agentid_common::{
     verdict::{Answer, Fault, Mode, Reason, Rule, Verdict, settle},
 };
 
+use super::rule_text::{file_rule, net_rule};
 use crate::{
     control::api::{Code, Endpoint, ErrorReply, NameView, NamedEndpoint, Protocol, WhyReply},
     event::enrich,
     image::Supposed,
     instance::{Run, run::RunMode},
-    policy::{Effect, FileRule, Named, Policy, Side, Target},
+    policy::{Policy, Side},
 };
+
+/// The run that is asked about.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker {
+    pub tag: Tag,
+    pub mode: RunMode,
+    /// Whether it asks the daemon for names of hosts.
+    pub names: bool,
+}
+
+impl From<&Run> for Asker {
+    fn from(run: &Run) -> Self {
+        let tag = Tag {
+            generation: run.place.generation,
+            slot: run.place.slot,
+            mark: COUNTED,
+            invocation: InvocationId(run.id.into_bytes()),
+        };
+        Self { tag, mode: run.mode, names: run.names }
+    }
+}
 
 /// What a run would be allowed, with its object as people name it.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    pub run: &'a Run,
+    pub run: Asker,
     /// The rules by their numbers; `None` when the text is not at hand.
     pub policy: Option<&'a Policy>,
     /// As the caller gave it.
@@ -50,24 +72,18 @@ pub fn rights(names: &[String]) -> Result<Rights, ErrorReply> {
 /// May the run do this at that end of a conversation?
 pub fn end(
     facts: &impl Facts,
-    run: &Run,
+    run: impl Into<Asker>,
     policy: Option<&Policy>,
     verb: Verb,
     end: &Endpoint,
 ) -> WhyReply {
+    let run = run.into();
     let address = match end.address {
         IpAddr::V4(address) => Address::v4(address.octets()),
         IpAddr::V6(address) => Address::v6(address.octets()),
     };
-    let (protocol, port, suffix) = match end.protocol {
-        Protocol::Tcp => (TCP, end.port, ""),
-        Protocol::Udp => (UDP, end.port, " by udp"),
-        Protocol::Icmp => (ICMP, 0, " by icmp"),
-    };
-    let object = match end.protocol {
-        Protocol::Icmp => format!("{}{suffix}", end.address),
-        _ => format!("{}{suffix}", SocketAddr::new(end.address, port)),
-    };
+    let (protocol, port) = carried(end.protocol, end.port);
+    let object = address_text(end.address, end.port, end.protocol);
     let peer = Peer { address, port, protocol, verb };
     Question { run, policy, object: &object }.peer(facts, &peer)
 }
@@ -75,12 +91,13 @@ pub fn end(
 /// May the run connect to this peer of that name? `known` is what the name stands for now, as its rules see it.
 pub fn named<F: Facts + Clone>(
     facts: &F,
-    run: &Run,
+    run: impl Into<Asker>,
     policy: Option<&Policy>,
     end: &NamedEndpoint,
     known: Vec<NameView>,
     classes: impl IntoIterator<Item = (u64, u32)>,
 ) -> WhyReply {
+    let run = run.into();
     let (name, port, protocol) = (&end.name, end.port, end.protocol);
     for it in &known {
         let Ok(address) = it.address.parse() else { continue };
@@ -91,28 +108,60 @@ pub fn named<F: Facts + Clone>(
             return WhyReply { names: known, ..reply };
         }
     }
-    let (protocol, port, suffix) = match protocol {
-        Protocol::Tcp => (TCP, port, ""),
-        Protocol::Udp => (UDP, port, " by udp"),
-        Protocol::Icmp => (ICMP, 0, " by icmp"),
-    };
-    let object = match protocol {
-        ICMP => format!("{name}{suffix}"),
-        _ => format!("{name}:{port}{suffix}"),
-    };
+    WhyReply { names: known, ..supposed(facts, run, policy, Verb::Connect, end, classes) }
+}
+
+/// May the run do this with a peer of that name, at an address that nothing else is said of?
+pub fn supposed<F: Facts + Clone>(
+    facts: &F,
+    run: Asker,
+    policy: Option<&Policy>,
+    verb: Verb,
+    end: &NamedEndpoint,
+    classes: impl IntoIterator<Item = (u64, u32)>,
+) -> WhyReply {
+    let (protocol, port) = carried(end.protocol, end.port);
+    let object = name_text(&end.name, end.port, end.protocol);
     let question = Question { run, policy, object: &object };
-    let peer = Peer { address: Address::ANY_V6, port, protocol, verb: Verb::Connect };
+    let peer = Peer { address: Address::ANY_V6, port, protocol, verb };
     let mut reply = question.peer(&Supposed::new(facts.clone(), classes), &peer);
     if reply.verdict == "allow" {
         reply.explanation += ", once the run has asked for the name";
     }
-    WhyReply { names: known, ..reply }
+    reply
+}
+
+/// As packets have them.
+fn carried(protocol: Protocol, port: u16) -> (u8, u16) {
+    match protocol {
+        Protocol::Tcp => (TCP, port),
+        Protocol::Udp => (UDP, port),
+        Protocol::Icmp => (ICMP, 0),
+    }
+}
+
+/// One end of a conversation, as people write it.
+pub fn address_text(address: IpAddr, port: u16, protocol: Protocol) -> String {
+    match protocol {
+        Protocol::Tcp => SocketAddr::new(address, port).to_string(),
+        Protocol::Udp => format!("{} by udp", SocketAddr::new(address, port)),
+        Protocol::Icmp => format!("{address} by icmp"),
+    }
+}
+
+/// The same of a peer that is known by its name.
+pub fn name_text(name: &str, port: u16, protocol: Protocol) -> String {
+    match protocol {
+        Protocol::Tcp => format!("{name}:{port}"),
+        Protocol::Udp => format!("{name}:{port} by udp"),
+        Protocol::Icmp => format!("{name} by icmp"),
+    }
 }
 
 /// May the run use the capability of this name?
 pub fn capability(
     facts: &impl Facts,
-    run: &Run,
+    run: impl Into<Asker>,
     policy: Option<&Policy>,
     name: &str,
 ) -> Result<WhyReply, ErrorReply> {
@@ -120,18 +169,29 @@ pub fn capability(
         ErrorReply::new(Code::BadRequest, format!("{name:?} is no capability"))
             .remedy("names are those of capabilities(7), in lower case and without CAP_")
     })?;
+    Ok(numbered(facts, run.into(), policy, name, number))
+}
+
+/// The same of a capability whose number is known.
+pub fn numbered(
+    facts: &impl Facts,
+    run: Asker,
+    policy: Option<&Policy>,
+    name: &str,
+    number: u32,
+) -> WhyReply {
     let question = Question { run, policy, object: name };
-    let answer = may_have(facts, &question.tag(), number);
-    Ok(question.reply(answer, |_| None, |_| None, &format!("capability {name}")))
+    let answer = may_have(facts, &run.tag, number);
+    question.reply(answer, |_| None, |_| None, &format!("capability {name}"))
 }
 
 impl Question<'_> {
     /// May the run use the file at this place?
     pub fn file(&self, facts: &impl Facts, place: &impl Location, want: Rights) -> WhyReply {
-        let answer = may_access(facts, &self.tag(), place, want);
+        let answer = may_access(facts, &self.run.tag, place, want);
         let rule = |number| self.policy.and_then(|policy| file_rule(policy, number));
         let because = |number| self.policy.and_then(|policy| policy.because_file(number));
-        let missing = missing(facts, &self.tag(), place, want);
+        let missing = missing(facts, &self.run.tag, place, want);
         let missing = if missing.is_empty() { want } else { missing };
         let missing = format!("{} on {}", enrich::rights(missing).join(", "), self.object);
         self.reply(answer, rule, because, &missing)
@@ -139,8 +199,8 @@ impl Question<'_> {
 
     /// May the run talk to this peer so, or listen at this address of its own?
     fn peer(&self, facts: &impl Facts, peer: &Peer) -> WhyReply {
-        let answer = may_use(facts, &self.tag(), peer);
-        if self.run.names && peer.asks_for_names() && may_go_on(facts, &self.tag()).is_ok() {
+        let answer = may_use(facts, &self.run.tag, peer);
+        if self.run.names && peer.asks_for_names() && may_go_on(facts, &self.run.tag).is_ok() {
             let text = "the daemon answers it, with the names that the policy grants";
             return WhyReply {
                 explanation: text.to_owned(),
@@ -155,15 +215,6 @@ impl Question<'_> {
             missing += &format!(", and on 0.0.0.0:{}, because it takes IPv4 too", peer.port);
         }
         self.reply(answer, rule, because, &missing)
-    }
-
-    fn tag(&self) -> Tag {
-        Tag {
-            generation: self.run.place.generation,
-            slot: self.run.place.slot,
-            mark: COUNTED,
-            invocation: InvocationId(self.run.id.into_bytes()),
-        }
     }
 
     fn reply<'a>(
@@ -234,57 +285,5 @@ fn told(reason: Reason, rule: Option<Rule>, missing: &str) -> String {
             format!("no rule: {missing}, which lies on a filesystem that the policy does not know")
         }
         (other, _) => format!("it is denied: {}", other.name()),
-    }
-}
-
-fn file_rule(policy: &Policy, number: Rule) -> Option<String> {
-    let FileRule { patterns, effect, because: _ } =
-        policy.file_rules().get(usize::from(number).checked_sub(1)?)?;
-    let patterns: Vec<&str> = patterns.iter().map(|pattern| pattern.text.as_str()).collect();
-    let (word, rights) = match effect {
-        Effect::Allow(rights) => ("allow", rights),
-        Effect::Deny(rights) => ("deny", rights),
-    };
-    Some(format!("{word} {} on {}", enrich::rights(*rights).join(", "), patterns.join(", ")))
-}
-
-fn net_rule(policy: &Policy, number: Rule) -> Option<String> {
-    let rule = policy.net_rules().get(usize::from(number).checked_sub(1)?)?;
-    let word = match rule.effect {
-        Effect::Allow(_) => "allow",
-        Effect::Deny(_) => "deny",
-    };
-    let verbs: Vec<&str> = rule.words().iter().map(Verb::name).collect();
-    let named = rule
-        .names
-        .iter()
-        .map(|Named { host, first, last }| ports(&host.to_string(), *first, *last));
-    let targets: Vec<String> = rule.targets.iter().map(target).chain(named).collect();
-    let by = rule.unusual_protocols().map(|names| format!(" by {}", names.join(", ")));
-    Some(format!(
-        "{word} {} {} {}{}",
-        verbs.join(", "),
-        rule.side.key(),
-        targets.join(", "),
-        by.unwrap_or_default()
-    ))
-}
-
-fn target(target: &Target) -> String {
-    let (address, bits) = (target.prefix.address(), target.prefix.bits());
-    let block = match address.to_ipv4_mapped() {
-        Some(v4) if bits == 128 => v4.to_string(),
-        Some(v4) if bits >= 96 => format!("{v4}/{}", bits - 96),
-        _ if bits == 128 => format!("[{address}]"),
-        _ => format!("[{address}]/{bits}"),
-    };
-    ports(&block, target.first, target.last)
-}
-
-fn ports(block: &str, first: u16, last: u16) -> String {
-    match (first, last) {
-        (0, u16::MAX) => format!("{block}:*"),
-        (first, last) if first == last => format!("{block}:{first}"),
-        (first, last) => format!("{block}:{first}-{last}"),
     }
 }

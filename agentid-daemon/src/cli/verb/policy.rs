@@ -2,37 +2,148 @@
 
 use std::path::Path;
 
+use serde::Serialize;
+
 use crate::{
     cli::{exit, failure::Failure, render},
-    supervisor::folder::{self, FolderError},
+    policy::{Policy, PolicyError},
+    supervisor::{
+        expect::{Broken, Outcome},
+        folder::{self, FolderError},
+    },
 };
 
 pub fn check(file: &Path) -> Result<u8, Failure> {
-    match folder::read(file) {
-        Ok((policy, _)) => {
-            let rules = policy.file_rules().len() + policy.net_rules().len();
-            render::print(&format!(
-                "{}: policy {}, {rules} rules\n",
-                file.display(),
-                policy.name()
-            ))?;
-            Ok(exit::SUCCESS)
-        }
-        Err(errors) => Err(mistakes(errors)),
+    let (policy, _) = folder::read(file).map_err(mistakes)?;
+    render::print(&checked(file, &policy))?;
+    Ok(exit::SUCCESS)
+}
+
+/// What there is in a policy without mistakes.
+pub fn checked(file: &Path, policy: &Policy) -> String {
+    let rules = policy.file_rules().len() + policy.net_rules().len();
+    let held = match policy.expectations().len() {
+        0 => String::new(),
+        1 => ", 1 expectation that holds".to_owned(),
+        number => format!(", {number} expectations that hold"),
+    };
+    format!("{}: policy {}, {rules} rules{held}\n", file.display(), policy.name())
+}
+
+pub fn test(file: &Path, json: bool) -> Result<u8, Failure> {
+    let read = folder::parse(file).and_then(|(policy, _)| {
+        let outcome = folder::try_expectations(file, &policy).map_err(|error| vec![error])?;
+        Ok((policy, outcome))
+    });
+    let (policy, outcome) = match read {
+        Ok(read) => read,
+        Err(errors) if json => return in_json(file, errors),
+        Err(errors) => return Err(mistakes(errors)),
+    };
+    if json {
+        render::json(&Report::of(file, &policy, &outcome))?;
+    } else {
+        render::print(&tested(file, &policy, &outcome))?;
     }
+    Ok(if outcome.broken.is_empty() { exit::SUCCESS } else { exit::INVALID })
+}
+
+/// Each case that is not as expected, and how many expectations hold.
+pub fn tested(file: &Path, policy: &Policy, outcome: &Outcome) -> String {
+    let Outcome { expectations, cases, broken } = outcome;
+    let lines =
+        broken.iter().flat_map(|it| it.to_string().lines().map(str::to_owned).collect::<Vec<_>>());
+    let mut text: String = lines.map(|line| render::clean(&line) + "\n").collect();
+    let (file, name, held) = (file.display(), policy.name(), outcome.held());
+    text += &match (expectations, broken.len()) {
+        (0, _) => format!("{file}: policy {name} expects nothing: it has no [[expect]]\n"),
+        (_, 0) => format!(
+            "{file}: policy {name}, {held} of {expectations} expectations hold, in {cases} cases\n"
+        ),
+        (_, wrong) => format!(
+            "{file}: policy {name}, {held} of {expectations} expectations hold, {wrong} of {cases} cases are not as expected\n"
+        ),
+    };
+    text
+}
+
+/// `policy test --json`.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    file: String,
+    policy: Option<&'a str>,
+    /// The text's mistakes; with one, nothing was tried.
+    mistakes: Vec<PolicyError>,
+    expectations: usize,
+    held: usize,
+    cases: usize,
+    /// The cases that are not as expected.
+    broken: &'a [Broken],
+}
+
+impl<'a> Report<'a> {
+    fn of(file: &Path, policy: &'a Policy, outcome: &'a Outcome) -> Self {
+        Self {
+            file: file.display().to_string(),
+            policy: Some(policy.name()),
+            mistakes: Vec::new(),
+            expectations: outcome.expectations,
+            held: outcome.held(),
+            cases: outcome.cases,
+            broken: &outcome.broken,
+        }
+    }
+}
+
+fn in_json(file: &Path, errors: Vec<FolderError>) -> Result<u8, Failure> {
+    let mut mistakes = Vec::new();
+    for error in errors {
+        match error {
+            FolderError::Policy(mistake) => mistakes.push(mistake),
+            other => return Err(self::mistakes(vec![other])),
+        }
+    }
+    let file = file.display().to_string();
+    render::json(&Report {
+        file,
+        policy: None,
+        mistakes,
+        expectations: 0,
+        held: 0,
+        cases: 0,
+        broken: &[],
+    })?;
+    Ok(exit::INVALID)
 }
 
 /// All mistakes are printed, each with its place; the last line says how many there are.
 fn mistakes(errors: Vec<FolderError>) -> Failure {
-    let count = errors.len();
+    let (mut mistakes, mut broken) = (0, 0);
     let mut last = None;
     for error in errors {
-        if matches!(error, FolderError::Policy(_)) {
-            eprintln!("{error}");
-        } else {
-            last = Some(Failure::new(error, exit::FAILURE));
+        match error {
+            FolderError::Policy(_) => mistakes += 1,
+            FolderError::Broken(_) => broken += 1,
+            FolderError::Expect { .. } => {
+                last = Some(Failure::new(error, exit::INVALID));
+                continue;
+            }
+            FolderError::Io { .. } | FolderError::Twice { .. } => {
+                last = Some(Failure::new(error, exit::FAILURE));
+                continue;
+            }
+        }
+        for line in error.to_string().lines() {
+            eprintln!("{}", render::clean(line));
         }
     }
-    let plural = if count == 1 { "mistake" } else { "mistakes" };
-    last.unwrap_or_else(|| Failure::new(format!("the policy has {count} {plural}"), exit::INVALID))
+    last.unwrap_or_else(|| {
+        let text = match (mistakes, broken) {
+            (0, 1) => "1 case is not as the policy expects".to_owned(),
+            (0, broken) => format!("{broken} cases are not as the policy expects"),
+            (1, _) => "the policy has 1 mistake".to_owned(),
+            (mistakes, _) => format!("the policy has {mistakes} mistakes"),
+        };
+        Failure::new(text, exit::INVALID)
+    })
 }

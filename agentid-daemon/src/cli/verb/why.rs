@@ -74,13 +74,9 @@ fn end(arguments: &Why) -> Option<WhyRequest> {
 
 /// The verdict and its grounds.
 pub fn text(reply: &WhyReply) -> String {
-    let mut text = format!("{}: {}\n", reply.verdict, render::clean(&reply.explanation));
-    if let (Some(rule), Some(rule_text)) = (reply.rule, &reply.rule_text) {
-        text += &format!("  rule {rule}: {}\n", render::clean(rule_text));
-    }
-    if let Some(because) = &reply.because {
-        text += &format!("  because: {}\n", render::clean(because));
-    }
+    let grounds = reply.grounds();
+    let lines = grounds.iter().map(|line| render::clean(line) + "\n").collect::<Vec<_>>();
+    let mut text = lines.join("  ");
     for it in &reply.names {
         let (name, address) = (render::clean(&it.name), render::clean(&it.address));
         text += &format!("  {name} is {address} until {}\n", render::moment(it.until_ms));

@@ -156,7 +156,7 @@ impl Supervisor {
                     .locate(path)
                     .map_err(|failure| ErrorReply::new(Code::BadRequest, chain(&failure)))?;
                 let object = path.display().to_string();
-                Ok(Question { run, policy, object: &object }.file(&facts, &place, want))
+                Ok(Question { run: run.into(), policy, object: &object }.file(&facts, &place, want))
             }
             WhyRequest::Connect(end) => Ok(why::end(&facts, run, policy, Verb::Connect, end)),
             WhyRequest::ConnectName(end) => Ok(self.why_name(run, end)),

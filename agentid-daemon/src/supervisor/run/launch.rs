@@ -108,7 +108,8 @@ impl Supervisor {
     fn may_read(&self, run: &Run, path: &Path) -> bool {
         let Ok(place) = self.kernel.locate(path) else { return false };
         let facts = self.rules.at(self.kernel.boot_ns());
-        let reply = Question { run, policy: None, object: "" }.file(&facts, &place, Rights::READ);
+        let question = Question { run: run.into(), policy: None, object: "" };
+        let reply = question.file(&facts, &place, Rights::READ);
         matches!(reply.verdict.as_str(), "allow" | "audit")
     }
 

@@ -1,3 +1,4 @@
+mod expect;
 mod launch;
 mod life;
 mod select;
