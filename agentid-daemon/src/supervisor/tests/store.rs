@@ -126,3 +126,11 @@ fn denied_owners_survive_the_daemon_and_a_corrupt_list_stops_the_start() {
     let error = open(&folder).owners().unwrap_err();
     assert!(error.to_string().contains("move it away"), "{error}");
 }
+
+/// What a reader sees in the first five minutes is the policy that ships.
+#[test]
+fn the_readme_shows_the_version_of_the_shipped_policy() {
+    let shipped = digest(include_str!("../../../dist/policies/coding-agent.toml"));
+    let readme = include_str!("../../../../README.md");
+    assert!(readme.contains(&format!("coding-agent  {shipped}  workspace")), "{shipped}");
+}
