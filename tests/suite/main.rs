@@ -25,6 +25,7 @@ mod host_names;
 mod inherit;
 mod ioctl;
 mod known;
+mod limits;
 mod many;
 mod mapping;
 mod metrics;

@@ -159,7 +159,7 @@ fn a_command_that_the_policy_does_not_grant_is_explained() {
 
 #[test]
 fn nothing_that_is_shown_steers_the_terminal() {
-    assert_eq!(render::clean("a\u{1b}2Jb\n\u{202e}c é"), "a\\u{1b}[2Jb\\u{a}\\u{202e}c é");
+    assert_eq!(render::clean("a\u{1b}[2Jb\n\u{202e}c é"), "a\\u{1b}[2Jb\\u{a}\\u{202e}c é");
 }
 
 fn view() -> RunView {

@@ -23,6 +23,8 @@ pub enum Ending {
     Revoked,
     /// Its deadline has passed.
     Expired,
+    /// It went beyond a limit of its policy.
+    LimitExceeded,
     /// The run above it has ended.
     ParentEnded,
     /// The kernel no longer enforced, and the operator chose to stop what runs.
@@ -38,6 +40,7 @@ impl Ending {
         Self::Completed,
         Self::Revoked,
         Self::Expired,
+        Self::LimitExceeded,
         Self::ParentEnded,
         Self::EnforcementLost,
         Self::LostAtBoot,
@@ -50,6 +53,7 @@ impl Ending {
             Self::Completed => "completed",
             Self::Revoked => "revoked",
             Self::Expired => "expired",
+            Self::LimitExceeded => "limit_exceeded",
             Self::ParentEnded => "parent_ended",
             Self::EnforcementLost => "enforcement_lost",
             Self::LostAtBoot => "lost_at_boot",
@@ -63,6 +67,7 @@ impl Ending {
             Self::Completed => State::COMPLETED,
             Self::Expired => State::EXPIRED,
             Self::Revoked
+            | Self::LimitExceeded
             | Self::ParentEnded
             | Self::EnforcementLost
             | Self::LostAtBoot

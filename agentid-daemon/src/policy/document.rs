@@ -21,6 +21,7 @@ pub(super) struct Document {
     pub(super) files: Vec<FileTable>,
     pub(super) nets: Vec<NetTable>,
     pub(super) delegate: Option<DelegateTable>,
+    pub(super) limits: Option<LimitsTable>,
     pub(super) expects: Vec<ExpectTable>,
 }
 
@@ -30,6 +31,11 @@ pub(super) struct DelegateTable {
     pub(super) to: Option<Vec<Spanned<String>>>,
     pub(super) depth: Option<Spanned<i64>>,
     pub(super) fan_out: Option<Spanned<i64>>,
+}
+
+/// `[limits]`.
+pub(super) struct LimitsTable {
+    pub(super) denials_per_minute: Option<Spanned<i64>>,
 }
 
 /// A `[[file]]`.
@@ -105,6 +111,8 @@ pub(super) fn read(table: &DeTable<'_>, reader: &mut Reader<'_>) -> Document {
     let nets = nets.into_iter().map(|(span, table)| net(span, table, reader)).collect();
     let delegate = fields.get("delegate").and_then(|value| reader.table(value));
     let delegate = delegate.map(|(span, table)| self::delegate(span, table, reader));
+    let limits = fields.get("limits").and_then(|value| reader.table(value));
+    let limits = limits.map(|(_, table)| self::limits(table, reader));
     let expects = fields.get("expect").map(|value| reader.tables(value)).unwrap_or_default();
     let expects = expects.into_iter().map(|(span, table)| expect(span, table, reader)).collect();
     fields.finish(reader);
@@ -121,6 +129,7 @@ pub(super) fn read(table: &DeTable<'_>, reader: &mut Reader<'_>) -> Document {
         files,
         nets,
         delegate,
+        limits,
         expects,
     }
 }
@@ -132,6 +141,14 @@ fn delegate(span: Span, table: &DeTable<'_>, reader: &mut Reader<'_>) -> Delegat
     let fan_out = fields.get("fan_out").and_then(|value| reader.integer(value));
     fields.finish(reader);
     DelegateTable { span, to, depth, fan_out }
+}
+
+fn limits(table: &DeTable<'_>, reader: &mut Reader<'_>) -> LimitsTable {
+    let mut fields = Fields::new(table);
+    let denials_per_minute =
+        fields.get("denials_per_minute").and_then(|value| reader.integer(value));
+    fields.finish(reader);
+    LimitsTable { denials_per_minute }
 }
 
 fn file(span: Span, table: &DeTable<'_>, reader: &mut Reader<'_>) -> FileTable {

@@ -25,6 +25,7 @@ pub struct Policy {
     pub(super) files: Vec<FileRule>,
     pub(super) nets: Vec<NetRule>,
     pub(super) delegate: Option<Delegate>,
+    pub(super) limits: Limits,
     pub(super) expectations: Vec<Expectation>,
 }
 
@@ -88,6 +89,11 @@ impl Policy {
         self.delegate.as_ref()
     }
 
+    /// What ends a run of it.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// What its author expects of the rules.
     pub fn expectations(&self) -> &[Expectation] {
         &self.expectations
@@ -124,6 +130,13 @@ impl Delegate {
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.to.iter().map(|delegated| delegated.policy.as_str())
     }
+}
+
+/// `[limits]`: what a run that goes beyond it is ended for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// So many denials within a minute are borne.
+    pub denials_per_minute: Option<u32>,
 }
 
 /// A policy that is named in `[delegate]`, and where.

@@ -60,6 +60,16 @@ fn a_delegation_names_policies_and_their_places() {
 }
 
 #[test]
+fn a_limit_is_there_where_it_is_named() {
+    let limit = |more: &str| {
+        let policy = parse("p.toml", &format!("name = 'p'\nttl = '1m'\n{more}"));
+        policy.expect("it has no mistake").limits().denials_per_minute
+    };
+    assert_eq!(limit("[limits]\ndenials_per_minute = 20"), Some(20));
+    assert_eq!((limit("[limits]"), limit("")), (None, None));
+}
+
+#[test]
 fn reads_what_the_document_says() {
     let policy = parse("p.toml", GOOD).unwrap();
     assert_eq!(policy.name(), "code-review");
@@ -131,6 +141,11 @@ fn refuses_what_is_not_supported_yet() {
     refused("[delegate]\nto = ['x']\ndepth = 4", "`depth` is a number from 1 to 3");
     refused("[delegate]\nto = ['x']\nfan_out = 0", "`fan_out` is a number from 1 to 1024");
     refused("[delegate]\nto = ['x']\nfanout = 2", "did you mean `fan_out`?");
+    refused(
+        "[limits]\ndenials_per_minute = 0",
+        "`denials_per_minute` is a number from 1 to 1000000",
+    );
+    refused("[limits]\ndenials_per_hour = 9", "did you mean `denials_per_minute`?");
     refused("delegate = ['x']", "a table is expected, not array");
     refused(
         "[[unix]]\nabstract = ['x']\nallow = ['connect']",

@@ -11,14 +11,14 @@ use toml::Spanned;
 
 use super::{
     capability,
-    document::{DelegateTable, Document, FileTable},
+    document::{DelegateTable, Document, FileTable, LimitsTable},
     duration,
     error::Flaw,
     expect::expect,
     nearest::nearest,
     net::net,
     pattern::{self, Pattern, Root},
-    policy::{Delegate, Delegated, Effect, FileRule, Policy},
+    policy::{Delegate, Delegated, Effect, FileRule, Limits, Policy},
     reader::{Reader, Span},
     rights, servant,
 };
@@ -27,6 +27,8 @@ use super::{
 const MAX_WORD: usize = 64;
 /// Most runs that one run may have right below it at a time.
 const MAX_FAN_OUT: u32 = 1024;
+/// Most denials within a minute that can be borne and still be a limit.
+const MAX_DENIALS: u32 = 1_000_000;
 
 /// `None` when something that the policy cannot be without is wrong; the reader then holds an error.
 pub(super) fn validate(document: &Document, reader: &mut Reader<'_>) -> Option<Policy> {
@@ -44,6 +46,7 @@ pub(super) fn validate(document: &Document, reader: &mut Reader<'_>) -> Option<P
     let files: Vec<FileRule> = files.into_iter().flatten().collect();
     unused(document, &params, &files, reader);
     let delegate = document.delegate.as_ref().and_then(|table| delegate(table, reader));
+    let limits = document.limits.as_ref().map(|table| limits(table, reader));
     let expects = document.expects.iter();
     let expectations = expects.filter_map(|table| expect(table, &params, reader)).collect();
     Some(Policy {
@@ -58,6 +61,7 @@ pub(super) fn validate(document: &Document, reader: &mut Reader<'_>) -> Option<P
         files,
         nets: nets.into_iter().flatten().collect(),
         delegate,
+        limits: limits.unwrap_or_default(),
         expectations,
     })
 }
@@ -245,6 +249,12 @@ fn delegate(table: &DelegateTable, reader: &mut Reader<'_>) -> Option<Delegate> 
     let depth = within("depth", table.depth.as_ref(), 1, MAX_ANCESTRY - 1, reader)?;
     let fan_out = within("fan_out", table.fan_out.as_ref(), 8, MAX_FAN_OUT, reader)?;
     Some(Delegate { to, depth, fan_out })
+}
+
+fn limits(table: &LimitsTable, reader: &mut Reader<'_>) -> Limits {
+    let field = table.denials_per_minute.as_ref();
+    let number = within("denials_per_minute", field, 1, MAX_DENIALS, reader);
+    Limits { denials_per_minute: number.filter(|_| field.is_some()) }
 }
 
 /// A number from 1 on.

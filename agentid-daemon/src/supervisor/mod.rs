@@ -10,6 +10,7 @@ pub mod delegate;
 pub mod expect;
 pub mod folder;
 pub mod launch;
+pub mod limits;
 mod pinned;
 pub mod refusal;
 pub mod rule_text;

@@ -10,6 +10,7 @@ mod clock;
 mod effects;
 mod hold;
 mod launch;
+mod limits;
 pub mod names;
 pub mod offline;
 mod owner;
@@ -46,6 +47,7 @@ use self::{
 use super::{
     command::{Command, Envelope, Scrape},
     folder::Text,
+    limits::Denials,
     pinned::Pinned,
     rules::{Release, Rules},
     step::{Input, Now, OnLost, State, step},
@@ -110,6 +112,8 @@ pub struct Supervisor {
     sights: Vec<Sight>,
     /// Slots as an earlier daemon left them, until their runs have rules again.
     adopted: BTreeMap<Uuid, Instance>,
+    /// What runs were denied within the last minute, where their policies set a limit.
+    denials: Denials,
     stopping: Vec<Stopping>,
     waiters: Vec<Waiter>,
     /// Generations of runs that had no task in the kernel's last list.
@@ -196,6 +200,7 @@ impl Supervisor {
             },
             sights: Vec::new(),
             adopted: BTreeMap::new(),
+            denials: Denials::default(),
             stopping: Vec::new(),
             waiters: Vec::new(),
             absent: BTreeSet::new(),
@@ -285,6 +290,7 @@ impl Supervisor {
         }
         self.input(Input::Posture(posture));
         self.input(Input::Tick);
+        self.hold_to_limits();
         self.look_for_empty();
         self.pass();
         self.ticks += 1;

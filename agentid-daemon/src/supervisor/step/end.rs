@@ -44,6 +44,12 @@ impl State {
         self.stop(due, false)
     }
 
+    /// One that has ended meanwhile has ended for what it has ended for.
+    pub(super) fn limit(&mut self, id: Uuid, reason: String, now: Now) -> Vec<Effect> {
+        let end = End { reason: Some(reason), ..End::of(Ending::LimitExceeded, now.wall_ms) };
+        self.stop(vec![(id, end)], false)
+    }
+
     pub(super) fn posture(&mut self, posture: Posture, now: Now) -> Vec<Effect> {
         if posture == self.posture {
             return Vec::new();

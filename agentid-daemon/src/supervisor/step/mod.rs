@@ -60,6 +60,8 @@ pub enum Input {
     LaunchFailed(Uuid),
     /// Somebody who may do so ends runs. Each of them has not ended, or none of them is.
     Revoke { ids: Vec<Uuid>, by: Actor },
+    /// A run has gone beyond a limit of its policy.
+    Limit { id: Uuid, reason: String },
     /// Somebody who may do so takes a run's rights away for a time.
     Suspend { id: Uuid, by: Actor },
     /// Somebody who may do so gives them back.
@@ -150,6 +152,7 @@ pub fn step(state: &mut State, input: Input, now: Now) -> Result<Vec<Effect>, Re
         Input::Launch(launch) => state.launch(*launch),
         Input::LaunchFailed(id) => Ok(state.finish(id, Ending::LaunchFailed, None, now)),
         Input::Revoke { ids, by } => state.revoke(&ids, &by, now),
+        Input::Limit { id, reason } => Ok(state.limit(id, reason, now)),
         Input::Suspend { id, by } => state.suspend(id, by, now),
         Input::Resume { id, by } => state.resume(id, by, now),
         Input::Extend { id, by_ms, max_ttl_ms, by } => state.extend(id, by_ms, max_ttl_ms, by, now),

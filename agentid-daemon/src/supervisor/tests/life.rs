@@ -19,6 +19,7 @@ enum Move {
     },
     LaunchFailed(u64),
     Revoke(Vec<u64>),
+    Limit(u64),
     Suspend(u64),
     Resume(u64),
     Extend(u64, u64),
@@ -37,6 +38,7 @@ fn any_move() -> impl Strategy<Value = Move> {
         4 => prop::option::of(which()).prop_map(|parent| Move::Launch { parent }),
         1 => which().prop_map(Move::LaunchFailed),
         2 => prop::collection::vec(which(), 1..4).prop_map(Move::Revoke),
+        1 => which().prop_map(Move::Limit),
         2 => which().prop_map(Move::Suspend),
         2 => which().prop_map(Move::Resume),
         2 => (which(), 0..80_u64).prop_map(|(run, by)| Move::Extend(run, by)),
@@ -216,6 +218,7 @@ proptest! {
                 Move::Revoke(numbers) => {
                     Input::Revoke { ids: numbers.into_iter().map(id).collect(), by: nobody() }
                 }
+                Move::Limit(number) => Input::Limit { id: id(number), reason: String::new() },
                 Move::Suspend(number) => Input::Suspend { id: id(number), by: nobody() },
                 Move::Resume(number) => Input::Resume { id: id(number), by: nobody() },
                 Move::Extend(number, seconds) => Input::Extend {

@@ -1,0 +1,44 @@
+//! Runs that go beyond a limit of their policy are ended.
+
+use super::Supervisor;
+use crate::{
+    instance::{Phase, Run, run::RunMode},
+    supervisor::step::Input,
+};
+
+impl Supervisor {
+    /// One look at every live run whose policy sets a limit, by what the kernel has counted: records may be lost.
+    pub(super) fn hold_to_limits(&mut self) {
+        let now = self.kernel.boot_ns();
+        let mut beyond = Vec::new();
+        let registry = &self.state.registry;
+        for run in registry.live().filter(|run| run.phase.is_live()) {
+            let Some(limit) = self.limit(run) else { continue };
+            let Some(activity) = self.activity(run.place.slot) else { continue };
+            let is_active =
+                |id| registry.get(id).is_some_and(|run: &Run| run.phase == Phase::Active);
+            // In audit mode nothing has been denied to it.
+            let counts = run.mode == RunMode::Enforce
+                && run.above.iter().chain([&run.id]).all(|id| is_active(*id));
+            if !counts {
+                self.denials.begin_anew(run.id, now, activity.denied);
+                continue;
+            }
+            let found = self.denials.note(run.id, run.launched_ns, now, activity.denied);
+            if found > u64::from(limit) {
+                let reason =
+                    format!("{found} denials within a minute, and its policy bears {limit}");
+                beyond.push((run.id, reason));
+            }
+        }
+        self.denials.retain(|id| registry.get(id).is_some_and(|run| run.phase.is_live()));
+        for (id, reason) in beyond {
+            tracing::warn!(%id, reason, "a run is ended for going beyond a limit");
+            self.input(Input::Limit { id, reason });
+        }
+    }
+
+    fn limit(&self, run: &Run) -> Option<u32> {
+        self.rules.document(&run.policy)?.policy.limits().denials_per_minute
+    }
+}

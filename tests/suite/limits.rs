@@ -1,0 +1,101 @@
+//! A run that is denied too much within a minute is ended.
+
+use agentid_tests::{
+    harness::{
+        Daemon, Run, Scene,
+        run::Terms,
+        scene::{USER, USERS},
+        wait,
+    },
+    step::{Open, Step},
+};
+use anyhow::{Context as _, Result};
+use libc::{EACCES, EPERM};
+
+/// What both policies bear, and one does not say so.
+const BORNE: usize = 20;
+const POLICY: &str = r#"
+    name = "limited"
+    ttl = "20m"
+    on_end = "deny"
+    params = ["workspace"]
+    [[file]]
+    paths = ["/usr/bin/agentid-probe"]
+    allow = ["read", "exec"]
+    [[file]]
+    paths = ["${workspace}/**"]
+    allow = ["read", "write"]
+    [limits]
+    denials_per_minute = 20
+"#;
+
+fn scene() -> Result<Scene> {
+    let limits = POLICY.find("[limits]").context("there are limits")?;
+    let free = POLICY.replace("\"limited\"", "\"free\"");
+    let free = free.get(..limits - 3).context("the policy is longer")?;
+    let audited = POLICY.replace("\"limited\"", "\"lenient\"\nmode = \"audit\"");
+    Scene::with(&[("limited", POLICY), ("free", free), ("lenient", &audited)])
+}
+
+fn launch(daemon: &Daemon, policy: &str, uid: u32) -> Result<Run> {
+    Run::launch(daemon, &Terms { policy, uid, ..Terms::default() })
+}
+
+fn ask(daemon: &Daemon, run: &mut Run, times: usize, errno: i32) -> Result<()> {
+    let step = Step::Open { path: daemon.scene().denied(), how: Open::Read };
+    (0..times).try_for_each(|_| {
+        assert_eq!(run.errno(&step)?, errno);
+        Ok(())
+    })
+}
+
+/// P4, P7: more denials within a minute than the policy bears end the run and nobody else, and the record says why.
+#[test]
+fn ends_a_run_that_is_denied_too_much() -> Result<()> {
+    let daemon = Daemon::start_in(scene()?)?;
+    let granted = Step::Open { path: daemon.scene().granted(), how: Open::Read };
+    for uid in USERS {
+        let mut run = launch(&daemon, "limited", uid)?;
+        let mut sibling = launch(&daemon, "limited", uid)?;
+        let (mut free, mut audited) =
+            (launch(&daemon, "free", uid)?, launch(&daemon, "lenient", uid)?);
+        ask(&daemon, &mut sibling, BORNE, EACCES)?;
+        ask(&daemon, &mut free, 2 * BORNE, EACCES)?;
+        ask(&daemon, &mut audited, 2 * BORNE, 0)?;
+        assert_eq!(sibling.totals(&daemon)?.denied, BORNE as u64, "uid {uid}");
+        ask(&daemon, &mut run, BORNE, EACCES)?;
+        let last = Step::Open { path: daemon.scene().denied(), how: Open::Write };
+        assert_eq!(run.errno(&last)?, EACCES, "uid {uid}");
+        let end = wait::until("the run is ended", wait::SOON, || Ok(run.view(&daemon)?.end))?;
+        let reason = end.reason.context("no reason is noted")?;
+        assert_eq!((end.ending.as_str(), end.by_uid), ("limit_exceeded", None), "uid {uid}");
+        assert_eq!(reason, "21 denials within a minute, and its policy bears 20", "uid {uid}");
+        assert_eq!(run.errno(&granted)?, EPERM, "uid {uid}");
+        for other in [&mut sibling, &mut free, &mut audited] {
+            assert_eq!(other.errno(&granted)?, 0, "uid {uid}");
+        }
+    }
+    Ok(())
+}
+
+/// P4: what a run is denied because it is suspended is not its own doing.
+#[test]
+fn bears_what_is_denied_while_a_run_is_suspended() -> Result<()> {
+    let daemon = Daemon::start_in(scene()?)?;
+    let granted = Step::Open { path: daemon.scene().granted(), how: Open::Read };
+    let mut held = launch(&daemon, "limited", USER)?;
+    let mut other = launch(&daemon, "limited", USER)?;
+    daemon.agentid().args(["suspend", held.id()]).status()?;
+    ask(&daemon, &mut held, 2 * BORNE, EPERM)?;
+    // When this one is ended, the daemon has looked at both.
+    ask(&daemon, &mut other, BORNE + 1, EACCES)?;
+    wait::until("the other run is ended", wait::SOON, || Ok(other.view(&daemon)?.end))?;
+    assert_eq!(held.view(&daemon)?.phase, "suspended");
+    daemon.agentid().args(["resume", held.id()]).status()?;
+    assert_eq!(held.errno(&granted)?, 0);
+    ask(&daemon, &mut held, BORNE + 1, EACCES)?;
+    let end =
+        wait::until("it is ended for what came after", wait::SOON, || Ok(held.view(&daemon)?.end))?;
+    assert_eq!(end.ending, "limit_exceeded");
+    Ok(())
+}
