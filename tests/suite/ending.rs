@@ -322,6 +322,7 @@ fn a_spinner_dies_at_the_deadline_while_the_daemon_is_dead() -> Result<()> {
                 break;
             }
             assert!(alive, "uid {uid}: the spinner has not lived to the deadline");
+            wait::moment();
         }
         let lived = await_death(spinner, deadline, "the spinner")?;
         eprintln!("uid {uid}: the spinner lived {lived:?} longer than its run");

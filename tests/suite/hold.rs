@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use agentid_tests::{
-    harness::{Daemon, Run, cli::output, run::Terms, scene::USERS, view::Changed},
+    harness::{Daemon, Run, cli::output, run::Terms, scene::USERS, view::Changed, wait},
     step::{Open, Outcome, Step, Way},
 };
 use anyhow::Result;
@@ -105,6 +105,7 @@ fn an_extension_is_kept_with_the_daemon_dead() -> Result<()> {
             assert_eq!(errno, EPERM, "after the new deadline");
             break;
         }
+        wait::moment();
     }
     daemon.start_again()?;
     assert_eq!(run.errno(&step)?, EPERM);
