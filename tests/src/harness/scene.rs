@@ -30,7 +30,7 @@ impl Scene {
     /// The policy `fixture`. Its runs go on after their end, denied, so that a test can look at the denials.
     pub const POLICY: &str = r#"
         name = "fixture"
-        ttl = "20m"
+        ttl = "2h"
         on_end = "deny"
         params = ["workspace"]
         [[file]]
