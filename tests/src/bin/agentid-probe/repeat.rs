@@ -15,7 +15,7 @@ use anyhow::Result;
 
 use crate::access;
 
-/// Between rounds, so that who loads programs meanwhile has a processor. Nothing that is let through lasts less.
+/// Between rounds, which keep a processor from who loads programs meanwhile. Attaching them takes many times as long.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// How often each errno came.
