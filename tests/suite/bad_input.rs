@@ -1,6 +1,8 @@
 //! Bad input: each has a clear error, and nothing has changed.
 
 use std::{
+    collections::BTreeSet,
+    ffi::OsString,
     fs,
     net::TcpListener,
     os::unix::process::CommandExt as _,
@@ -9,7 +11,10 @@ use std::{
 };
 
 use agentid_tests::harness::{
-    Attacker, Daemon, Scene, adjust::refused, cli::AGENTID, daemon::AGENTIDD, scene::PINS,
+    Attacker, Daemon, Scene,
+    adjust::{pins, refused},
+    cli::AGENTID,
+    daemon::AGENTIDD,
     scene::USER,
 };
 use anyhow::{Context as _, Result, ensure};
@@ -21,20 +26,21 @@ const AWAY: i32 = 69;
 /// The arguments are wrong.
 const USAGE: i32 = 2;
 
-/// Nothing of ours is in the kernel.
-fn check_untouched() -> Result<()> {
-    ensure!(!fs::exists(PINS)?, "there are pins in {PINS}");
+/// Nothing of ours is in the kernel that was not there before. Who is refused would have a folder of its own.
+fn check_untouched(before: &BTreeSet<OsString>) -> Result<()> {
+    let now = pins()?;
+    ensure!(now == *before, "there are pins in {now:?}, and were in {before:?}");
     Ok(())
 }
 
 /// P9: a policy's mistakes are told all at once, each with its place, and the daemon does not start.
 #[test]
 fn tells_all_five_mistakes_of_a_policy() -> Result<()> {
-    Daemon::unload_left()?;
     let text = "name = \"bad\"\nttl = \"soon\"\ncolour = \"red\"\nparams = [\"workspace\"]\n[[file]]\n\
                 paths = [\"${elsewhere}/**\"]\nallow = [\"raed\"]\n[[net]]\n\
                 to = [\"10.0.0.1/8:99999\"]\nallow = [\"connect\"]\n";
     let scene = Scene::with(&[("bad", text)])?;
+    let before = scene.pin_apart()?;
     let said = scene.refused_start()?;
     let check = ["policy", "check"];
     let file = scene.path().join("policies/bad.toml");
@@ -45,7 +51,7 @@ fn tells_all_five_mistakes_of_a_policy() -> Result<()> {
             assert!(said.contains(place), "{place} is not in {said}");
         }
     }
-    check_untouched()
+    check_untouched(&before)
 }
 
 /// P9: what is asked for wrongly is not launched, and the command does not begin.
@@ -92,15 +98,15 @@ fn fails(command: &mut Command, scene: &Scene, status: i32) -> Result<String> {
 /// P2: without the daemon nothing is launched.
 #[test]
 fn launches_nothing_while_the_daemon_is_away() -> Result<()> {
-    Daemon::unload_left()?;
     let scene = Attacker::scene()?;
+    let before = scene.pin_apart()?;
     let mut command = Command::new(AGENTID);
     command.arg("--socket").arg(scene.socket());
     command.args(["run", "--policy", "attacker", "--agent", "a", "--owner", "o", "--task", "t"]);
     let said = fails(&mut command, &scene, AWAY)?;
     assert!(said.contains("does not answer"), "{said}");
     assert!(said.contains("systemctl status agentid"), "{said}");
-    check_untouched()
+    check_untouched(&before)
 }
 
 /// P6: the second daemon goes, the first one and its runs stay.
@@ -118,14 +124,14 @@ fn refuses_a_second_daemon() -> Result<()> {
 /// A port that somebody else has is named, and nothing is loaded.
 #[test]
 fn refuses_a_busy_metrics_port() -> Result<()> {
-    Daemon::unload_left()?;
     let taken = TcpListener::bind("127.0.0.1:0")?;
     let address = taken.local_addr()?.to_string();
     let scene = Scene::new()?;
+    let before = scene.pin_apart()?;
     scene.set("metrics", Some(&address))?;
     let said = scene.refused_start()?;
     assert!(said.contains(&address), "{said}");
-    check_untouched()
+    check_untouched(&before)
 }
 
 /// P6: a state file that cannot be read may be the one of a live run, so the start stops and names it.
@@ -150,26 +156,26 @@ fn refuses_a_corrupt_state_file() -> Result<()> {
 /// Who is not root is told so.
 #[test]
 fn refuses_to_start_for_a_user() -> Result<()> {
-    Daemon::unload_left()?;
     let scene = Scene::new()?;
+    let before = scene.pin_apart()?;
     scene.set("state", Some(&format!("{}/state", scene.outside().display())))?;
     let mut command = Command::new(AGENTIDD);
     command.uid(USER).gid(USER).arg("--config").arg(scene.settings());
     let said = refused(&mut command)?;
     assert!(said.contains("run as root"), "{said}");
-    check_untouched()
+    check_untouched(&before)
 }
 
 /// A mistake in the settings has its place, and the policies are not even read.
 #[test]
 fn tells_the_place_of_a_mistake_in_the_settings() -> Result<()> {
-    Daemon::unload_left()?;
     let scene = Scene::new()?;
+    let before = scene.pin_apart()?;
     scene.set("metricks", Some("off"))?;
     let lines = fs::read_to_string(scene.settings())?.lines().count();
     let said = scene.refused_start()?;
     assert!(said.contains(&format!("agentid.toml:{lines}:1: ")), "{said}");
     assert!(said.contains("metricks"), "{said}");
     assert!(!Path::new(&scene.socket()).exists());
-    check_untouched()
+    check_untouched(&before)
 }

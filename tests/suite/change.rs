@@ -8,7 +8,7 @@ use std::{
 
 use agentid_tests::{
     harness::{
-        Daemon, Run, Scene, kernel,
+        Daemon, Place, Run, Shared, kernel,
         run::Terms,
         scene::{USER, USERS},
     },
@@ -16,23 +16,6 @@ use agentid_tests::{
 };
 use anyhow::Result;
 use libc::{EACCES, ENOSYS, EOPNOTSUPP, EPERM};
-
-/// What lies in `fixed` may be read and not written.
-const POLICY: &str = r#"
-    name = "changed"
-    ttl = "20m"
-    on_end = "deny"
-    params = ["workspace"]
-    [[file]]
-    paths = ["/usr/bin/agentid-probe"]
-    allow = ["read", "exec"]
-    [[file]]
-    paths = ["${workspace}/**"]
-    allow = ["read", "write"]
-    [[file]]
-    paths = ["${workspace}/fixed/**"]
-    deny = ["write"]
-"#;
 
 /// Every change, and what it gives where it is granted.
 fn changes() -> Result<Vec<(Alter, i32)>> {
@@ -62,23 +45,29 @@ fn refused(granted: i32, refusal: i32) -> i32 {
 struct Stage {
     /// Dropped before the daemon, which it belongs to.
     run: Run,
-    daemon: Daemon,
+    daemon: Shared,
     work: PathBuf,
     outside: PathBuf,
+    _place: Place,
+}
+
+fn launch(daemon: &Daemon, uid: u32, work: &Path) -> Result<Run> {
+    let terms = Terms { policy: "changed", uid, workspace: Some(work), ..Terms::default() };
+    Run::launch(daemon, &terms)
 }
 
 impl Stage {
     /// Files `own`, `fixed/f` and, outside, `f` of the test user, and a run of this user.
     fn new(uid: u32) -> Result<Self> {
-        let daemon = Daemon::start_in(Scene::with(&[("changed", POLICY)])?)?;
-        let scene = daemon.scene();
-        let (work, outside) = (scene.workspace(), scene.outside());
+        let daemon = Daemon::shared()?;
+        let place = Place::below(daemon.scene().path())?;
+        let (work, outside) = (place.workspace(), place.outside());
         fs::create_dir(work.join("fixed"))?;
         for file in [work.join("own"), work.join("fixed/f"), outside.join("f")] {
-            scene.file_of_user(&file)?;
+            place.file_of_user(&file)?;
         }
-        let run = Run::launch(&daemon, &Terms { policy: "changed", uid, ..Terms::default() })?;
-        Ok(Self { run, daemon, work, outside })
+        let run = launch(&daemon, uid, &work)?;
+        Ok(Self { run, daemon, work, outside, _place: place })
     }
 
     #[track_caller]
@@ -196,8 +185,7 @@ fn lent_credentials_change_nothing() -> Result<()> {
         let (own, fixed) = (stage.work.join("own"), stage.work.join("fixed/f"));
         for (path, errno) in [(own, granted), (fixed, EACCES), (stage.outside.join("f"), EACCES)] {
             // The kernel's worker keeps the credentials of its first day, and may have those that are lent already.
-            stage.run =
-                Run::launch(&stage.daemon, &Terms { policy: "changed", uid, ..Terms::default() })?;
+            stage.run = launch(&stage.daemon, uid, &stage.work)?;
             stage.check(&Step::AlterLent(path), errno)?;
         }
     }

@@ -28,6 +28,9 @@ fn takes_no_harm_from_garbage() -> Result<()> {
     let daemon = Daemon::start_in(Attacker::scene()?)?;
     let socket = daemon.scene().socket();
     let mut user = Attacker::outside(USER)?;
+    // Ends when the daemon has waited for the rest as long as it does.
+    let mut beside = Attacker::outside(USER)?;
+    beside.begin(&Attempt::Say { socket: socket.clone(), bytes: "\r\n\r\n".to_owned() })?;
     let large = "x".repeat(65 * 1024);
     let deep = "[".repeat(60_000);
     let unknown = r#"{"policy":"attacker","agent":"a","owner":"o","task":"t","colour":"red"}"#;
@@ -53,8 +56,10 @@ fn takes_no_harm_from_garbage() -> Result<()> {
         assert_eq!(status, expected, "{line}: {answer}");
         assert!(answer.contains(word), "{line}: {word} is not in {answer}");
     }
-    for bytes in ["\r\n\r\n", "GET\u{0} / HTTP/9.9\r\n\r\n", "\u{1}\u{2}\u{3}\r\n\r\n"] {
-        let answer = user.say(&socket, bytes.to_owned())?;
+    let garbage = ["GET\u{0} / HTTP/9.9\r\n\r\n", "\u{1}\u{2}\u{3}\r\n\r\n"];
+    let answers = garbage.map(|bytes| user.say(&socket, bytes.to_owned()));
+    for answer in answers.into_iter().chain([beside.answer()]) {
+        let answer = answer?;
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
     }
     assert!(daemon.ps()?.is_empty());

@@ -202,29 +202,50 @@ fn refused_uses_are_recorded() -> Result<()> {
     Ok(())
 }
 
-/// P4: what every process of the host would pay for is there while a run needs it, and not otherwise.
+/// What every process of the host would pay for: at each use of a descriptor, at each change of tasks, at each tick.
+const DESCRIPTORS: [&str; 1] = ["file_permission"];
+const GOING_ON: [&str; 2] = ["sched_switch", "cpu_clock"];
+
+fn await_all(daemon: &Daemon, names: &[&str], expected: (bool, bool)) -> Result<()> {
+    names.iter().try_for_each(|name| await_standing(daemon, name, expected))
+}
+
+/// P4: what every process of the host would pay for is there while a run needs it, and not otherwise: what holds
+/// descriptors where tasks go on after the end, what looks for those who go on where they are to be killed.
 #[test]
-fn descriptors_are_held_only_while_a_run_needs_it() -> Result<()> {
+fn what_all_would_pay_for_is_there_only_while_a_run_needs_it() -> Result<()> {
     let daemon = Daemon::start_in(scene()?)?;
-    await_standing(&daemon, "file_permission", IDLE)?;
+    await_all(&daemon, &DESCRIPTORS, IDLE)?;
+    await_all(&daemon, &GOING_ON, IDLE)?;
     let killed = launch(&daemon, "killed", USER)?;
-    await_standing(&daemon, "file_permission", IDLE)?;
+    await_all(&daemon, &GOING_ON, NEEDED)?;
+    await_all(&daemon, &DESCRIPTORS, IDLE)?;
+    drop(killed);
+    await_all(&daemon, &GOING_ON, IDLE)?;
     let denied = launch(&daemon, "denied", USER)?;
-    await_standing(&daemon, "file_permission", NEEDED)?;
+    await_all(&daemon, &DESCRIPTORS, NEEDED)?;
+    await_all(&daemon, &GOING_ON, IDLE)?;
     // Stopping: its tasks are there, and so is what holds them.
     daemon.revoke(denied.id())?;
-    await_standing(&daemon, "file_permission", NEEDED)?;
+    await_all(&daemon, &DESCRIPTORS, NEEDED)?;
     drop(denied);
-    await_standing(&daemon, "file_permission", IDLE)?;
+    await_all(&daemon, &DESCRIPTORS, IDLE)?;
+    let killed = launch(&daemon, "killed", USER)?;
     daemon.revoke(killed.id())?;
-    await_standing(&daemon, "file_permission", IDLE)
+    await_all(&daemon, &DESCRIPTORS, IDLE)?;
+    await_all(&daemon, &GOING_ON, IDLE)
 }
 
 /// P6: a daemon that dies leaves it where it is needed; the next one takes it up, also with programs of its own, and
 /// takes it away when the need has gone meanwhile.
 #[test]
-fn the_next_daemon_takes_over_what_holds_descriptors() -> Result<()> {
+fn the_next_daemon_takes_over_what_runs_need() -> Result<()> {
+    let needed = |daemon: &Daemon| {
+        await_all(daemon, &DESCRIPTORS, NEEDED)?;
+        await_all(daemon, &GOING_ON, NEEDED)
+    };
     let mut daemon = Daemon::start_in(scene()?)?;
+    let killed = launch(&daemon, "killed", USER)?;
     let mut run = launch(&daemon, "denied", USER)?;
     hold(&daemon, &mut run)?;
     daemon.revoke(run.id())?;
@@ -232,17 +253,20 @@ fn the_next_daemon_takes_over_what_holds_descriptors() -> Result<()> {
     daemon.kill9()?;
     check_dead(&mut run, "the daemon is dead")?;
     daemon.start_again()?;
-    await_standing(&daemon, "file_permission", NEEDED)?;
+    needed(&daemon)?;
     check_dead(&mut run, "the daemon is back")?;
     daemon.stop()?;
     daemon.start_anew()?;
-    await_standing(&daemon, "file_permission", NEEDED)?;
+    needed(&daemon)?;
     check_dead(&mut run, "there are new programs")?;
     daemon.kill9()?;
-    drop(run);
-    assert!(pin("file_permission")?.is_some(), "nobody is there to take it away");
+    drop((run, killed));
+    for name in DESCRIPTORS.into_iter().chain(GOING_ON) {
+        assert!(pin(name)?.is_some(), "nobody is there to take {name} away");
+    }
     daemon.start_again()?;
-    await_standing(&daemon, "file_permission", IDLE)
+    await_all(&daemon, &DESCRIPTORS, IDLE)?;
+    await_all(&daemon, &GOING_ON, IDLE)
 }
 
 /// Whether a process is there and has not ended.
@@ -298,6 +322,7 @@ fn a_spinner_dies_at_the_deadline_while_the_daemon_is_dead() -> Result<()> {
                 break;
             }
             assert!(alive, "uid {uid}: the spinner has not lived to the deadline");
+            wait::moment();
         }
         let lived = await_death(spinner, deadline, "the spinner")?;
         eprintln!("uid {uid}: the spinner lived {lived:?} longer than its run");
@@ -377,33 +402,6 @@ fn a_sleeper_dies_when_it_wakes_while_the_daemon_is_dead() -> Result<()> {
         run.await_end()?;
     }
     Ok(())
-}
-
-/// P4: what looks at those who go on is there while a run's tasks are to be killed at its end, and not otherwise; a
-/// daemon that dies leaves it, and the next one takes it away when the need has gone.
-#[test]
-fn those_who_go_on_are_looked_for_only_while_a_run_needs_it() -> Result<()> {
-    const BOTH: [&str; 2] = ["sched_switch", "cpu_clock"];
-    let mut daemon = Daemon::start_in(scene()?)?;
-    let all = |daemon: &Daemon, expected| {
-        BOTH.into_iter().try_for_each(|name| await_standing(daemon, name, expected))
-    };
-    all(&daemon, IDLE)?;
-    let denied = launch(&daemon, "denied", USER)?;
-    all(&daemon, IDLE)?;
-    drop(denied);
-    let run = launch(&daemon, "killed", USER)?;
-    all(&daemon, NEEDED)?;
-    daemon.kill9()?;
-    daemon.start_again()?;
-    all(&daemon, NEEDED)?;
-    daemon.stop()?;
-    daemon.start_anew()?;
-    all(&daemon, NEEDED)?;
-    daemon.kill9()?;
-    drop(run);
-    daemon.start_again()?;
-    all(&daemon, IDLE)
 }
 
 /// P4: what each kind of residue can still do after the end. A mapping is there for good, a read that waits gives what it

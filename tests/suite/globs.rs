@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use agentid_tests::{
     harness::{
-        Daemon, Run, Scene,
+        Daemon, Place, Run, Shared,
         run::Terms,
         scene::USERS,
         view::{Object, What},
@@ -15,45 +15,31 @@ use agentid_tests::{
 use anyhow::Result;
 use libc::{EACCES, EXDEV};
 
-const POLICY: &str = r#"
-    name = "globbed"
-    ttl = "20m"
-    on_end = "deny"
-    params = ["workspace"]
-    [[file]]
-    paths = ["/usr/bin/agentid-probe"]
-    allow = ["read", "exec"]
-    [[file]]
-    paths = ["${workspace}/*.txt", "${workspace}/v?/**", "${workspace}/a*b*c"]
-    allow = ["read", "write", "create", "delete"]
-    [[file]]
-    paths = ["${workspace}/v?/*.key", "**/id_*"]
-    deny = "all"
-"#;
-
 struct Stage {
     /// Dropped before the daemon, which it belongs to.
     run: Run,
-    daemon: Daemon,
+    daemon: Shared,
     work: PathBuf,
+    _place: Place,
 }
 
 impl Stage {
     fn new(uid: u32) -> Result<Self> {
-        let daemon = Daemon::start_in(Scene::with(&[("globbed", POLICY)])?)?;
-        let scene = daemon.scene();
-        let work = scene.workspace();
+        let daemon = Daemon::shared()?;
+        let place = Place::below(daemon.scene().path())?;
+        let work = place.workspace();
         for folder in ["v1/sub", "v12", "vö", "deep/v1"] {
             fs::create_dir_all(work.join(folder))?;
-            scene.open_to_all(&work.join(folder))?;
+            place.open_to_all(&work.join(folder))?;
         }
-        scene.open_to_all(&work.join("v1"))?;
+        place.open_to_all(&work.join("v1"))?;
         let long = format!("{}.txt", "n".repeat(251));
         for file in FILES.map(|(name, _)| name).into_iter().chain([long.as_str()]) {
-            scene.file(&work.join(file))?;
+            place.file(&work.join(file))?;
         }
-        let run = Run::launch(&daemon, &Terms { policy: "globbed", uid, ..Terms::default() })?;
-        Ok(Self { run, daemon, work })
+        let terms = Terms { policy: "globbed", uid, workspace: Some(&work), ..Terms::default() };
+        let run = Run::launch(&daemon, &terms)?;
+        Ok(Self { run, daemon, work, _place: place })
     }
 
     #[track_caller]

@@ -3,11 +3,16 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use agentid_tests::{
-    harness::{Daemon, Run, cli::output, run::Terms, scene::USERS, view::Changed},
+    harness::{Daemon, Run, Scene, cli::output, run::Terms, scene::USERS, view::Changed, wait},
     step::{Open, Outcome, Step, Way},
 };
 use anyhow::Result;
 use libc::EPERM;
+
+/// A scene whose policy leaves its runs less than others have.
+fn scene() -> Result<Scene> {
+    Scene::with(&[("fixture", &Scene::POLICY.replace("ttl = \"2h\"", "ttl = \"20m\""))])
+}
 
 fn read(daemon: &Daemon) -> Step {
     Step::Open { path: daemon.scene().granted(), how: Open::Read }
@@ -84,7 +89,7 @@ fn a_suspension_outlives_the_daemon() -> Result<()> {
 /// P5: more time is the kernel's too, and no more of it is given than the policy has.
 #[test]
 fn an_extension_is_kept_with_the_daemon_dead() -> Result<()> {
-    let mut daemon = Daemon::start()?;
+    let mut daemon = Daemon::start_in(scene()?)?;
     let step = read(&daemon);
     let terms = Terms { uid: 1000, ttl: Some("15s"), ..Terms::default() };
     let mut run = Run::launch(&daemon, &terms)?;
@@ -105,6 +110,7 @@ fn an_extension_is_kept_with_the_daemon_dead() -> Result<()> {
             assert_eq!(errno, EPERM, "after the new deadline");
             break;
         }
+        wait::moment();
     }
     daemon.start_again()?;
     assert_eq!(run.errno(&step)?, EPERM);

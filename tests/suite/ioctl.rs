@@ -2,7 +2,7 @@
 
 use agentid_tests::{
     harness::{
-        Daemon, Run, Scene,
+        Daemon, Place, Run, Shared,
         run::Terms,
         scene::{USER, USERS},
         view::What,
@@ -12,26 +12,6 @@ use agentid_tests::{
 };
 use anyhow::{Result, bail};
 use libc::{EACCES, EBADF, ENOTTY, EPERM};
-
-/// What is read only is in `fixed`.
-const POLICY: &str = r#"
-    name = "ioctls"
-    ttl = "20m"
-    on_end = "deny"
-    params = ["workspace"]
-    [[file]]
-    paths = ["/usr/bin/agentid-probe"]
-    allow = ["read", "exec"]
-    [[file]]
-    paths = ["${workspace}/**"]
-    allow = ["read", "write"]
-    [[file]]
-    paths = ["${workspace}/fixed"]
-    deny = ["write"]
-    [[file]]
-    paths = ["/dev/null", "/dev/ptmx", "/dev/pts/**"]
-    allow = ["read", "write"]
-"#;
 
 /// Numbers from include/uapi, as far as the C library does not have them.
 mod command {
@@ -59,8 +39,10 @@ mod command {
 use command as c;
 
 struct Stage {
+    /// Dropped before the daemon, which it belongs to.
     run: Run,
-    daemon: Daemon,
+    daemon: Shared,
+    _place: Place,
     file: Thing,
     writable: Thing,
     fixed: Thing,
@@ -70,13 +52,15 @@ struct Stage {
 
 impl Stage {
     fn new(uid: u32) -> Result<Self> {
-        let daemon = Daemon::start_in(Scene::with(&[("ioctls", POLICY)])?)?;
-        let work = daemon.scene().workspace();
-        daemon.scene().file(&work.join("fixed"))?;
-        let run = Run::launch(&daemon, &Terms { policy: "ioctls", uid, ..Terms::default() })?;
+        let daemon = Daemon::shared()?;
+        let place = Place::below(daemon.scene().path())?;
+        let work = place.workspace();
+        place.file(&work.join("fixed"))?;
+        let terms = Terms { policy: "ioctls", uid, workspace: Some(&work), ..Terms::default() };
         Ok(Self {
-            run,
+            run: Run::launch(&daemon, &terms)?,
             daemon,
+            _place: place,
             file: Thing::Path(work.join("a")),
             writable: Thing::Writable(work.join("a")),
             fixed: Thing::Path(work.join("fixed")),

@@ -9,37 +9,15 @@ use std::{
 };
 
 use agentid_tests::{
-    harness::{Daemon, Run, Scene, run::Terms, scene::USERS},
+    harness::{Daemon, Place, Run, run::Terms, scene::USERS},
     step::{Open, Step},
 };
 use anyhow::Result;
 use libc::EACCES;
 
-const POLICY: &str = r#"
-    name = "plain"
-    ttl = "20m"
-    on_end = "deny"
-    params = ["workspace"]
-    [[file]]
-    paths = ["/usr/bin/agentid-probe"]
-    allow = ["read", "exec"]
-    [[file]]
-    paths = ["${workspace}/**"]
-    allow = ["read", "write", "create"]
-"#;
-const BY_NAME: &str = r#"
-    [[file]]
-    paths = ["**/secret"]
-    deny = "all"
-"#;
-const POLICIES: [&str; 2] = ["plain", "named"];
+const POLICIES: [&str; 2] = ["known", "by-name"];
 /// Memory of the kernel's is given out again within a few allocations; this is many.
 const FOLDERS: u32 = 200;
-
-fn daemon() -> Result<Daemon> {
-    let named = POLICY.replace("\"plain\"", "\"named\"") + BY_NAME;
-    Daemon::start_in(Scene::with(&[("plain", POLICY), ("named", &named)])?)
-}
 
 /// Asks each time for the same as often as it takes to answer from memory.
 struct Reader {
@@ -48,11 +26,15 @@ struct Reader {
 }
 
 impl Reader {
-    fn each(daemon: &Daemon, test: impl Fn(&mut Self, &Scene) -> Result<()>) -> Result<()> {
+    fn each(test: impl Fn(&mut Self, &Place) -> Result<()>) -> Result<()> {
+        let daemon = Daemon::shared()?;
         for policy in POLICIES {
             for uid in USERS {
-                let run = Run::launch(daemon, &Terms { policy, uid, ..Terms::default() })?;
-                test(&mut Self { run, who: format!("{policy}, uid {uid}") }, daemon.scene())?;
+                let place = Place::below(daemon.scene().path())?;
+                let work = place.workspace();
+                let terms = Terms { policy, uid, workspace: Some(&work), ..Terms::default() };
+                let run = Run::launch(&daemon, &terms)?;
+                test(&mut Self { run, who: format!("{policy}, uid {uid}") }, &place)?;
             }
         }
         Ok(())
@@ -68,11 +50,11 @@ impl Reader {
     }
 }
 
-fn folder_with_file(scene: &Scene, folder: &Path) -> Result<PathBuf> {
+fn folder_with_file(place: &Place, folder: &Path) -> Result<PathBuf> {
     fs::create_dir_all(folder)?;
-    scene.open_to_all(folder)?;
+    place.open_to_all(folder)?;
     let file = folder.join("file");
-    scene.file(&file)?;
+    place.file(&file)?;
     Ok(file)
 }
 
@@ -80,10 +62,9 @@ fn folder_with_file(scene: &Scene, folder: &Path) -> Result<PathBuf> {
 /// so does one that is moved in.
 #[test]
 fn judges_a_file_by_where_its_folder_is_now() -> Result<()> {
-    let daemon = daemon()?;
-    Reader::each(&daemon, |reader, scene| {
-        let (inside, outside) = (scene.workspace().join("top"), scene.outside().join("top"));
-        let file = folder_with_file(scene, &inside.join("middle/folder"))?;
+    Reader::each(|reader, place| {
+        let (inside, outside) = (place.workspace().join("top"), place.outside().join("top"));
+        let file = folder_with_file(place, &inside.join("middle/folder"))?;
         let elsewhere = outside.join("middle/folder/file");
         for _ in 0..3 {
             reader.reads(&file, 0)?;
@@ -101,10 +82,9 @@ fn judges_a_file_by_where_its_folder_is_now() -> Result<()> {
 /// name of it.
 #[test]
 fn judges_a_file_by_the_folder_that_its_name_is_in() -> Result<()> {
-    let daemon = daemon()?;
-    Reader::each(&daemon, |reader, scene| {
-        let file = folder_with_file(scene, &scene.workspace().join("here"))?;
-        let elsewhere = scene.outside().join("file");
+    Reader::each(|reader, place| {
+        let file = folder_with_file(place, &place.workspace().join("here"))?;
+        let elsewhere = place.outside().join("file");
         reader.reads(&file, 0)?;
         fs::hard_link(&file, &elsewhere)?;
         reader.reads(&elsewhere, EACCES)?;
@@ -120,13 +100,12 @@ fn judges_a_file_by_the_folder_that_its_name_is_in() -> Result<()> {
 /// P2: in a folder that is known, names are looked at as in one that is not.
 #[test]
 fn compares_the_name_in_a_folder_that_is_known() -> Result<()> {
-    let daemon = daemon()?;
-    Reader::each(&daemon, |reader, scene| {
-        let folder = scene.workspace().join("names");
-        let file = folder_with_file(scene, &folder)?;
+    Reader::each(|reader, place| {
+        let folder = place.workspace().join("names");
+        let file = folder_with_file(place, &folder)?;
         let secret = folder.join("secret");
-        scene.file(&secret)?;
-        let denied = if reader.who.starts_with("named") { EACCES } else { 0 };
+        place.file(&secret)?;
+        let denied = if reader.who.starts_with("by-name") { EACCES } else { 0 };
         reader.reads(&file, 0)?;
         reader.reads(&secret, denied)?;
         reader.reads(&file, 0)?;
@@ -141,13 +120,12 @@ fn compares_the_name_in_a_folder_that_is_known() -> Result<()> {
 /// P2: a folder that begins where rules begin is not taken for one more file of the folder above it.
 #[test]
 fn asks_a_folder_for_rules_of_its_own() -> Result<()> {
-    let daemon = daemon()?;
-    Reader::each(&daemon, |reader, scene| {
-        let beside = scene.path().join("beside");
-        scene.file(&beside)?;
+    Reader::each(|reader, place| {
+        let beside = place.path().join("beside");
+        place.file(&beside)?;
         reader.reads(&beside, EACCES)?;
-        reader.reads(&scene.workspace(), 0)?;
-        reader.reads(&scene.outside(), EACCES)?;
+        reader.reads(&place.workspace(), 0)?;
+        reader.reads(&place.outside(), EACCES)?;
         reader.reads(&beside, EACCES)?;
         Ok(())
     })
@@ -156,14 +134,13 @@ fn asks_a_folder_for_rules_of_its_own() -> Result<()> {
 /// P2: a new folder that the kernel keeps in the memory of one that is gone is not taken for it. Nothing is renamed.
 #[test]
 fn judges_a_folder_in_the_memory_of_another_one_by_itself() -> Result<()> {
-    let daemon = daemon()?;
-    Reader::each(&daemon, |reader, scene| {
+    Reader::each(|reader, place| {
         for _ in 0..FOLDERS {
-            let granted = scene.workspace().join("gone");
-            reader.reads(&folder_with_file(scene, &granted)?, 0)?;
+            let granted = place.workspace().join("gone");
+            reader.reads(&folder_with_file(place, &granted)?, 0)?;
             fs::remove_dir_all(&granted)?;
-            let denied = scene.outside().join("new");
-            reader.reads(&folder_with_file(scene, &denied)?, EACCES)?;
+            let denied = place.outside().join("new");
+            reader.reads(&folder_with_file(place, &denied)?, EACCES)?;
             fs::remove_dir_all(&denied)?;
         }
         Ok(())

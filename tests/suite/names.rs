@@ -7,7 +7,7 @@ use std::{
 
 use agentid_tests::{
     harness::{
-        Daemon, Run, Scene,
+        Daemon, Place, Run, Shared,
         run::Terms,
         scene::USERS,
         view::{Object, What},
@@ -18,57 +18,34 @@ use agentid_tests::{
 use anyhow::Result;
 use libc::{EACCES, EPERM, EXDEV};
 
-/// What lies in `bin` may be executed as well, what lies in `fixed` may not be changed, what lies in `one/two` may be
-/// executed, and nothing is done with a `secret`.
-const POLICY: &str = r#"
-    name = "named"
-    ttl = "20m"
-    on_end = "deny"
-    params = ["workspace"]
-    capabilities = ["dac_read_search"] # to link what it has open
-    [[file]]
-    paths = ["/usr/bin/agentid-probe"]
-    allow = ["read", "exec"]
-    [[file]]
-    paths = ["${workspace}/**"]
-    allow = ["read", "write", "create", "delete"]
-    [[file]]
-    paths = ["${workspace}/bin/**", "${workspace}/one/two/**"]
-    allow = ["exec"]
-    [[file]]
-    paths = ["${workspace}/fixed/**"]
-    deny = ["write", "delete"]
-    [[file]]
-    paths = ["**/secret"]
-    deny = "all"
-"#;
-
 struct Stage {
     /// Dropped before the daemon, which it belongs to.
     run: Run,
-    daemon: Daemon,
+    daemon: Shared,
     work: PathBuf,
     outside: PathBuf,
+    _place: Place,
 }
 
 impl Stage {
     /// Fresh folders and files, and a run of this user.
     fn new(uid: u32) -> Result<Self> {
-        let daemon = Daemon::start_in(Scene::with(&[("named", POLICY)])?)?;
-        let scene = daemon.scene();
-        let (work, outside) = (scene.workspace(), scene.outside());
+        let daemon = Daemon::shared()?;
+        let place = Place::below(daemon.scene().path())?;
+        let (work, outside) = (place.workspace(), place.outside());
         for folder in ["bin", "fixed", "dir/two", "one", "empty"] {
             fs::create_dir_all(work.join(folder))?;
-            scene.open_to_all(&work.join(folder))?;
+            place.open_to_all(&work.join(folder))?;
         }
-        scene.open_to_all(&work.join("dir"))?;
+        place.open_to_all(&work.join("dir"))?;
         for file in ["b", "bin/tool", "fixed/f", "dir/two/x", "dir/secret"] {
-            scene.file(&work.join(file))?;
+            place.file(&work.join(file))?;
         }
         fs::create_dir(outside.join("empty"))?;
-        scene.open_to_all(&outside.join("empty"))?;
-        let run = Run::launch(&daemon, &Terms { policy: "named", uid, ..Terms::default() })?;
-        Ok(Self { run, daemon, work, outside })
+        place.open_to_all(&outside.join("empty"))?;
+        let terms = Terms { policy: "named", uid, workspace: Some(&work), ..Terms::default() };
+        let run = Run::launch(&daemon, &terms)?;
+        Ok(Self { run, daemon, work, outside, _place: place })
     }
 
     #[track_caller]

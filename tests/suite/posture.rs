@@ -24,16 +24,30 @@ fn launch(daemon: &Daemon) -> Result<Output> {
     Ok(command.args(["--param", &workspace, "--", ATTACKER]).output()?)
 }
 
-/// P9: when the programs are gone the posture is off, nothing is launched, and what runs is killed although its policy
-/// would let it go on denied.
+/// P9: pins that root outside of any run has moved away still hold; the posture says that they are not where they
+/// should be, and says it no more when they are back. When the programs are gone the posture is off, nothing is launched,
+/// and what runs is killed although its policy would let it go on denied.
 #[test]
-fn lost_enforcement_ends_the_runs() -> Result<()> {
+fn moved_pins_are_shown_and_lost_enforcement_ends_the_runs() -> Result<()> {
     let scene = Attacker::scene()?;
     let frail = Frail::below(&scene)?;
     let daemon = Daemon::start_in(scene)?;
     assert_eq!(daemon.status()?.posture, "enforcing");
     let mut run = Attacker::inside(&daemon, USER)?;
     let denied = Attempt::Read(daemon.scene().denied());
+    assert_eq!(run.errno(&denied)?, libc::EACCES);
+
+    let mut outside = Attacker::outside(0)?;
+    let elsewhere = daemon.scene().path().join("elsewhere");
+    fs::create_dir(&elsewhere)?;
+    let away = Attempt::Move { from: frail.bpffs(), onto: elsewhere.clone() };
+    assert_eq!(outside.errno(&away)?, 0);
+    await_posture(&daemon, "degraded")?;
+    assert_eq!(run.errno(&denied)?, libc::EACCES);
+    let back = Attempt::Move { from: elsewhere, onto: frail.bpffs() };
+    assert_eq!(outside.errno(&back)?, 0);
+    await_posture(&daemon, "enforcing")?;
+    assert_eq!(launch(&daemon)?.status.code(), Some(0));
     assert_eq!(run.errno(&denied)?, libc::EACCES);
 
     frail.collapse()?;
@@ -49,31 +63,6 @@ fn lost_enforcement_ends_the_runs() -> Result<()> {
     assert!(said.contains("this host does not enforce"), "{said}");
 
     frail.repair()?;
-    drop(daemon);
-    drop(frail);
-    Ok(())
-}
-
-/// P9: pins that root outside of any run has moved away still hold; the posture says that they are not where they
-/// should be, and says it no more when they are back.
-#[test]
-fn moved_pins_are_shown() -> Result<()> {
-    let scene = Attacker::scene()?;
-    let frail = Frail::below(&scene)?;
-    let daemon = Daemon::start_in(scene)?;
-    let mut run = Attacker::inside(&daemon, USER)?;
-    let mut outside = Attacker::outside(0)?;
-    let elsewhere = daemon.scene().path().join("elsewhere");
-    fs::create_dir(&elsewhere)?;
-    let away = Attempt::Move { from: frail.bpffs(), onto: elsewhere.clone() };
-    assert_eq!(outside.errno(&away)?, 0);
-    await_posture(&daemon, "degraded")?;
-    assert_eq!(run.errno(&Attempt::Read(daemon.scene().denied()))?, libc::EACCES);
-    let back = Attempt::Move { from: elsewhere, onto: frail.bpffs() };
-    assert_eq!(outside.errno(&back)?, 0);
-    await_posture(&daemon, "enforcing")?;
-    assert_eq!(launch(&daemon)?.status.code(), Some(0));
-    drop(run);
     drop(daemon);
     drop(frail);
     Ok(())

@@ -15,7 +15,7 @@ use std::{
 
 use agentid_tests::{
     harness::{
-        Daemon, Run, Scene,
+        Daemon, Place, Run, Shared,
         run::Terms,
         scene::USERS,
         view::{Object, What},
@@ -28,15 +28,32 @@ use libc::{EACCES, EPERM};
 
 const KINDS: [Kind; 3] = [Kind::Stream, Kind::Packets, Kind::Datagram];
 
-/// A daemon whose policy `fixture` grants the sockets in the workspace's folder `open`.
-fn daemon() -> Result<Daemon> {
-    let rule = "[[file]]\npaths = [\"${workspace}/open/**\"]\nallow = [\"connect\"]\n[[net]]";
-    let fixture = Scene::POLICY.replacen("[[net]]", rule, 1);
-    let daemon = Daemon::start_in(Scene::with(&[("fixture", &fixture)])?)?;
-    let open = daemon.scene().workspace().join("open");
-    std::fs::create_dir(&open)?;
-    daemon.scene().open_to_all(&open)?;
-    Ok(daemon)
+/// Runs of the policy `talker`, which grants the sockets in the workspace's folder `open`.
+struct Stage {
+    place: Place,
+    daemon: Shared,
+}
+
+impl Stage {
+    fn new() -> Result<Self> {
+        let daemon = Daemon::shared()?;
+        let place = Place::below(daemon.scene().path())?;
+        let open = place.workspace().join("open");
+        std::fs::create_dir(&open)?;
+        place.open_to_all(&open)?;
+        Ok(Self { place, daemon })
+    }
+
+    fn run(&self, uid: u32) -> Result<Run> {
+        self.run_with(uid, Stdio::piped())
+    }
+
+    /// A run with this for its standard error.
+    fn run_with(&self, uid: u32, error: Stdio) -> Result<Run> {
+        let work = self.place.workspace();
+        let terms = Terms { policy: "talker", uid, workspace: Some(&work), ..Terms::default() };
+        Run::launch_with(&self.daemon, &terms, error)
+    }
 }
 
 /// Somebody else's sockets at one path: a listener of streams, and beside it a receiver of datagrams.
@@ -81,13 +98,13 @@ impl Theirs {
 /// P2: a socket that somebody else has bound is a file, which needs the right `connect`: in whichever way it is talked to.
 #[test]
 fn connects_to_the_paths_that_are_granted_and_no_others() -> Result<()> {
-    let daemon = daemon()?;
-    let scene = daemon.scene();
-    let granted = Theirs::at(&scene.workspace().join("open"))?;
+    let stage = Stage::new()?;
+    let place = &stage.place;
+    let granted = Theirs::at(&place.workspace().join("open"))?;
     // What may be read and written may not therefore be talked to.
-    let denied = Theirs::at(&scene.workspace())?;
+    let denied = Theirs::at(&place.workspace())?;
     for uid in USERS {
-        let mut run = Run::of(&daemon, uid)?;
+        let mut run = stage.run(uid)?;
         for step in granted.steps() {
             assert_eq!(run.errno(&step)?, 0, "uid {uid}: {step:?}");
         }
@@ -103,10 +120,10 @@ fn connects_to_the_paths_that_are_granted_and_no_others() -> Result<()> {
 /// P2: as root too, where file modes let everyone in.
 #[test]
 fn a_run_of_root_does_not_get_to_the_hosts_services() -> Result<()> {
-    let daemon = daemon()?;
+    let stage = Stage::new()?;
     let folder = tempfile::Builder::new().prefix("agentid-suite-").tempdir_in("/run")?;
     let service = Theirs::at(folder.path())?;
-    let mut run = Run::of(&daemon, 0)?;
+    let mut run = stage.run(0)?;
     for step in service.steps() {
         assert_eq!(run.errno(&step)?, EACCES, "{step:?}");
     }
@@ -116,15 +133,15 @@ fn a_run_of_root_does_not_get_to_the_hosts_services() -> Result<()> {
 /// P2: another name for a socket gives nothing that the socket's own place does not.
 #[test]
 fn another_name_for_a_socket_is_no_way_to_it() -> Result<()> {
-    let daemon = daemon()?;
-    let scene = daemon.scene();
-    let denied = Theirs::at(&scene.outside())?;
+    let stage = Stage::new()?;
+    let place = &stage.place;
+    let denied = Theirs::at(&place.outside())?;
     let (link, symlink) =
-        (scene.workspace().join("open/link"), scene.workspace().join("open/symlink"));
+        (place.workspace().join("open/link"), place.workspace().join("open/symlink"));
     std::fs::hard_link(&denied.stream, &link)?;
     std::os::unix::fs::symlink(&denied.stream, &symlink)?;
     for uid in USERS {
-        let mut run = Run::of(&daemon, uid)?;
+        let mut run = stage.run(uid)?;
         for path in [&link, &symlink] {
             let step =
                 Step::Unix(Unix::Connect { to: Name::Path(path.clone()), kind: Kind::Stream });
@@ -137,13 +154,13 @@ fn another_name_for_a_socket_is_no_way_to_it() -> Result<()> {
 /// P2: an abstract name is nobody's, so nothing grants it.
 #[test]
 fn an_abstract_name_outside_of_the_run_is_denied() -> Result<()> {
-    let daemon = daemon()?;
+    let stage = Stage::new()?;
     let name = format!("agentid-suite-{}", std::process::id());
     let address = SocketAddr::from_abstract_name(&name)?;
     let _listener = UnixListener::bind_addr(&address)?;
     let _receiver = UnixDatagram::bind_addr(&address)?;
     for uid in USERS {
-        let mut run = Run::of(&daemon, uid)?;
+        let mut run = stage.run(uid)?;
         let to = Name::Abstract(name.clone());
         for step in [
             Unix::Connect { to: to.clone(), kind: Kind::Stream },
@@ -162,11 +179,11 @@ fn an_abstract_name_outside_of_the_run_is_denied() -> Result<()> {
 /// P2: what the run itself has made is free, by every kind of name; another run's is not.
 #[test]
 fn a_runs_own_sockets_are_free_and_another_runs_are_not() -> Result<()> {
-    let daemon = daemon()?;
+    let stage = Stage::new()?;
     for uid in USERS {
-        let mut run = Run::of(&daemon, uid)?;
+        let mut run = stage.run(uid)?;
         for (index, kind) in KINDS.into_iter().enumerate() {
-            let path = daemon.scene().workspace().join(format!("own-{uid}-{index}"));
+            let path = stage.place.workspace().join(format!("own-{uid}-{index}"));
             let text = format!("agentid-suite-own-{uid}-{index}");
             for name in [Name::Path(path), Name::Abstract(text)] {
                 let step = Step::Unix(Unix::Own { name, kind });
@@ -174,8 +191,8 @@ fn a_runs_own_sockets_are_free_and_another_runs_are_not() -> Result<()> {
             }
             assert_eq!(run.errno(&Step::Unix(Unix::Pair(kind)))?, 0, "uid {uid}: {kind:?}");
         }
-        let mut other = Run::of(&daemon, uid)?;
-        let theirs = daemon.scene().workspace().join(format!("theirs-{uid}"));
+        let mut other = stage.run(uid)?;
+        let theirs = stage.place.workspace().join(format!("theirs-{uid}"));
         assert_eq!(other.errno(&Step::Unix(Unix::Listen(Name::Path(theirs.clone()))))?, 0);
         let step = Step::Unix(Unix::Connect { to: Name::Path(theirs), kind: Kind::Stream });
         assert_eq!(run.errno(&step)?, EACCES, "uid {uid}");
@@ -187,12 +204,11 @@ fn a_runs_own_sockets_are_free_and_another_runs_are_not() -> Result<()> {
 /// P2: a datagram on a socket that came from outside is judged by who receives it.
 #[test]
 fn a_socket_that_was_handed_over_leads_nowhere_else() -> Result<()> {
-    let daemon = daemon()?;
+    let stage = Stage::new()?;
     for uid in USERS {
         let (here, there) = UnixDatagram::pair()?;
         here.set_nonblocking(true)?;
-        let terms = Terms { uid, ..Terms::default() };
-        let mut run = Run::launch_with(&daemon, &terms, Stdio::from(OwnedFd::from(there)))?;
+        let mut run = stage.run_with(uid, Stdio::from(OwnedFd::from(there)))?;
         assert_eq!(run.errno(&Step::Unix(Unix::SendHanded))?, EACCES, "uid {uid}");
         assert!(here.recv(&mut [0; 8]).is_err(), "uid {uid}");
     }
@@ -202,18 +218,18 @@ fn a_socket_that_was_handed_over_leads_nowhere_else() -> Result<()> {
 /// P2, P4: a run that is over makes no socket and talks to none, its own and the daemon's included.
 #[test]
 fn talks_to_nobody_after_the_end() -> Result<()> {
-    let daemon = daemon()?;
-    let granted = Theirs::at(&daemon.scene().workspace().join("open"))?;
+    let stage = Stage::new()?;
+    let granted = Theirs::at(&stage.place.workspace().join("open"))?;
     for uid in USERS {
         let (here, there) = UnixDatagram::pair()?;
         here.set_nonblocking(true)?;
-        let terms = Terms { uid, ..Terms::default() };
-        let mut run = Run::launch_with(&daemon, &terms, Stdio::from(OwnedFd::from(there)))?;
+        let mut run = stage.run_with(uid, Stdio::from(OwnedFd::from(there)))?;
         assert_eq!(run.errno(&Step::Unix(Unix::Make))?, 0);
-        let control = Unix::Connect { to: Name::Path(daemon.scene().socket()), kind: Kind::Stream };
+        let control =
+            Unix::Connect { to: Name::Path(stage.daemon.scene().socket()), kind: Kind::Stream };
         let control = Step::Unix(control);
         assert_eq!(run.errno(&control)?, 0, "uid {uid}");
-        daemon.revoke(run.id())?;
+        stage.daemon.revoke(run.id())?;
         let mut steps = vec![control, Step::Unix(Unix::Make), Step::Unix(Unix::SendHanded)];
         steps.extend(granted.steps());
         steps.extend(KINDS.map(|kind| Step::Unix(Unix::Pair(kind))));
@@ -227,9 +243,9 @@ fn talks_to_nobody_after_the_end() -> Result<()> {
 /// P7: the record names the socket by its path, and what was asked of it.
 #[test]
 fn records_the_socket() -> Result<()> {
-    let daemon = daemon()?;
-    let denied = Theirs::at(&daemon.scene().outside())?;
-    let mut run = Run::of(&daemon, 0)?;
+    let stage = Stage::new()?;
+    let denied = Theirs::at(&stage.place.outside())?;
+    let mut run = stage.run(0)?;
     for step in denied.steps() {
         assert_eq!(run.errno(&step)?, EACCES, "{step:?}");
     }
@@ -241,7 +257,7 @@ fn records_the_socket() -> Result<()> {
             want: vec!["connect".to_owned()],
         };
         wait::until("the record is there", wait::SOON, || {
-            let found = daemon.events(run.id())?.into_iter().any(|event| match event.what {
+            let found = stage.daemon.events(run.id())?.into_iter().any(|event| match event.what {
                 What::Access(access) => {
                     access.hook == hook && access.object.as_ref() == Some(&shown)
                 }
@@ -257,14 +273,14 @@ fn records_the_socket() -> Result<()> {
 /// which a socket has before anyone can use it.
 #[test]
 fn every_socket_of_a_run_carries_its_tag() -> Result<()> {
-    let daemon = daemon()?;
+    let stage = Stage::new()?;
     for uid in USERS {
-        let mut run = Run::of(&daemon, uid)?;
-        let before = run.totals(&daemon)?.faults;
+        let mut run = stage.run(uid)?;
+        let before = run.totals(&stage.daemon)?.faults;
         for _ in 0..100 {
             assert_eq!(run.errno(&Step::Unix(Unix::Make))?, 0);
         }
-        assert_eq!(run.totals(&daemon)?.faults, before);
+        assert_eq!(run.totals(&stage.daemon)?.faults, before);
         match run.ask(&Step::Unix(Unix::Pair(Kind::Datagram)))? {
             Outcome::Errno(0) => {}
             other => anyhow::bail!("{other:?}"),
@@ -278,12 +294,12 @@ fn every_socket_of_a_run_carries_its_tag() -> Result<()> {
 fn the_other_end_hears_of_the_end() -> Result<()> {
     use std::io::Read as _;
 
-    let daemon = daemon()?;
-    let path = daemon.scene().workspace().join("open/talk");
+    let stage = Stage::new()?;
+    let path = stage.place.workspace().join("open/talk");
     let listener = UnixListener::bind(&path)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666))?;
     for uid in USERS {
-        let (mut run, mut sibling) = (Run::of(&daemon, uid)?, Run::of(&daemon, uid)?);
+        let (mut run, mut sibling) = (stage.run(uid)?, stage.run(uid)?);
         let call = Step::Unix(Unix::Call(Name::Path(path.clone())));
         assert_eq!(run.errno(&call)?, 0, "uid {uid}");
         let (mut stream, _) = listener.accept()?;
@@ -292,7 +308,7 @@ fn the_other_end_hears_of_the_end() -> Result<()> {
         for stream in [&stream, &others] {
             stream.set_read_timeout(Some(wait::SOON))?;
         }
-        daemon.revoke(run.id())?;
+        stage.daemon.revoke(run.id())?;
         assert_eq!(stream.read(&mut [0; 8]).context("no end is heard")?, 0, "uid {uid}");
         assert_eq!(sibling.errno(&Step::Say)?, 0, "uid {uid}");
         assert_eq!(others.read(&mut [0; 8])?, 1, "uid {uid}");

@@ -1,7 +1,9 @@
 //! Scenes that are not as usual, and daemons that do not come up in them.
 
 use std::{
-    fs,
+    collections::BTreeSet,
+    ffi::OsString,
+    fs, io,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     time::Duration,
@@ -10,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-use super::{Daemon, Scene, daemon::AGENTIDD, wait};
+use super::{Daemon, Scene, daemon::AGENTIDD, scene::PINS, shared, wait};
 
 /// How long a daemon may take to refuse: some refuse when all programs are loaded.
 const REFUSES: Duration = Duration::from_secs(300);
@@ -23,6 +25,15 @@ impl Scene {
         let mut lines: Vec<String> = others.map(str::to_owned).collect();
         lines.extend(value.map(|value| format!("{name} = \"{value}\"")));
         fs::write(self.settings(), lines.join("\n") + "\n").context("failed to write settings")
+    }
+
+    /// Has the scene's daemon pin where no other one does, and ends the shared one: the [`pins`] that there are before.
+    pub fn pin_apart(&self) -> Result<BTreeSet<OsString>> {
+        shared::end();
+        let name = self.path().file_name().context("the scene has no name")?;
+        let apart = Path::new(PINS).with_file_name(name);
+        self.set("bpffs", Some(&apart.display().to_string()))?;
+        pins()
     }
 
     /// Starts a daemon that is expected to refuse: what it says on standard error when it has ended with status 1.
@@ -38,6 +49,13 @@ impl Daemon {
         let mut command = Command::new(AGENTIDD);
         refused(command.arg("--config").arg(self.scene().settings()).arg("unload"))
     }
+}
+
+/// What is in the bpffs: the pins of each daemon are in a folder there.
+pub fn pins() -> Result<BTreeSet<OsString>> {
+    let bpffs = Path::new(PINS).parent().context("the pins are nowhere")?;
+    let names = fs::read_dir(bpffs)?.map(|entry| Ok(entry?.file_name()));
+    Ok(names.collect::<io::Result<_>>()?)
 }
 
 /// Runs a daemon's command that is expected to refuse: what it says on standard error when it has ended with status 1.
@@ -63,6 +81,9 @@ pub fn canary_of(daemon: u32) -> Result<u32> {
 }
 
 /// A bpffs below a mount of its own, so that unmounting that one takes the bpffs along. Gone with its guard.
+///
+/// The programs that earlier daemons have left stay attached beside those of the scene's daemon. They know nothing of its
+/// runs, whose tags are in maps of its own.
 pub struct Frail {
     folder: PathBuf,
 }
@@ -70,7 +91,7 @@ pub struct Frail {
 impl Frail {
     /// Mounts both below a scene, and has the scene's daemon keep its pins there.
     pub fn below(scene: &Scene) -> Result<Self> {
-        Daemon::unload_left()?;
+        shared::end();
         let frail = Self { folder: scene.path().join("frail") };
         fs::create_dir(&frail.folder)?;
         mount_at("tmpfs", &frail.folder)?;

@@ -106,9 +106,15 @@ impl Attacker {
     /// What a socket answers.
     pub fn say(&mut self, socket: &Path, bytes: String) -> Result<String> {
         let attempt = Attempt::Say { socket: socket.to_owned(), bytes };
-        match self.attempt(&attempt, Duration::ZERO)? {
+        self.begin(&attempt)?;
+        self.answer()
+    }
+
+    /// What was answered to an [`Attempt::Say`] that was begun.
+    pub fn answer(&mut self) -> Result<String> {
+        match self.hear(wait::SOON)? {
             Found::Text(text) => Ok(text),
-            other => bail!("a word to {} gave {other:?}", socket.display()),
+            other => bail!("a word to a socket gave {other:?}"),
         }
     }
 

@@ -17,6 +17,9 @@ use super::{
 };
 
 pub const AGENTID: &str = "/usr/bin/agentid";
+/// What `agentid` says when the daemon has ended an exchange before it was over: it gives a request five seconds, which a
+/// guest that has much to do may not have left for it.
+const ENDED_EARLY: &str = "connection closed before message completed";
 /// How long the daemon waits for tasks that it has killed before it answers all the same.
 const WAITS_FOR_KILLED: Duration = Duration::from_secs(10);
 
@@ -30,11 +33,11 @@ impl Daemon {
 
     /// The live runs.
     pub fn ps(&self) -> Result<Vec<RunView>> {
-        json(self.agentid().args(["ps", "--json"]))
+        parse(&read(self.agentid().args(["ps", "--json"]))?)
     }
 
     pub fn show(&self, id: &str) -> Result<RunView> {
-        json(self.agentid().args(["show", "--json", id]))
+        parse(&read(self.agentid().args(["show", "--json", id]))?)
     }
 
     pub fn revoke(&self, id: &str) -> Result<Revoked> {
@@ -71,19 +74,19 @@ impl Daemon {
     }
 
     pub fn status(&self) -> Result<Status> {
-        json(self.agentid().args(["status", "--json"]))
+        parse(&read(self.agentid().args(["status", "--json"]))?)
     }
 
     /// Everything that is known to have happened to or in a run, the oldest first.
     pub fn events(&self, id: &str) -> Result<Vec<Event>> {
-        let text = output(self.agentid().args(["events", "--json", "--id", id]), &[0])?;
+        let text = read(self.agentid().args(["events", "--json", "--id", id]))?;
         let parse = |line| serde_json::from_str(line).with_context(|| format!("read {line}"));
         text.lines().map(parse).collect()
     }
 
     /// What has happened to a run, as people read it.
     pub fn story(&self, id: &str) -> Result<String> {
-        output(self.agentid().args(["events", "--id", id]), &[0])
+        read(self.agentid().args(["events", "--id", id]))
     }
 
     /// The daemon's own answer to whether a run may open a file; `option` says what for.
@@ -96,7 +99,7 @@ impl Daemon {
 
     /// What `agentid show` prints.
     pub fn show_text(&self, id: &str) -> Result<String> {
-        output(self.agentid().args(["show", id]), &[0])
+        read(self.agentid().args(["show", id]))
     }
 
     /// What `agentid why` prints.
@@ -125,6 +128,17 @@ impl Daemon {
 
 fn json<T: DeserializeOwned>(command: &mut Command) -> Result<T> {
     parse(&output(command, &[0])?)
+}
+
+/// Standard output of what changes nothing, and is asked once more when the daemon had no time for it.
+fn read(command: &mut Command) -> Result<String> {
+    match output(command, &[0]) {
+        Err(failure) if failure.to_string().contains(ENDED_EARLY) => {
+            eprintln!("asked once more: {failure}");
+            output(command, &[0])
+        }
+        answer => answer,
+    }
 }
 
 fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {

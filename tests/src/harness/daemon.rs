@@ -1,7 +1,7 @@
 //! The daemon as a guard: when it is dropped, no run is left, and nobody but the next daemon notices what else is.
 //!
 //! The programs stay attached for the next test's daemon, as they do between a service and its successor: loading them
-//! takes longer than most tests. [`Daemon::unload_left`] is for tests that want a kernel without any.
+//! takes longer than most tests.
 
 use std::{
     fs::{self, OpenOptions},
@@ -74,7 +74,7 @@ impl Daemon {
     }
 
     /// Ends the shared daemon, and unloads what an earlier test's daemon has left in the kernel.
-    pub fn unload_left() -> Result<()> {
+    pub(super) fn unload_left() -> Result<()> {
         shared::end();
         if fs::exists(PINS)? { unload(&Scene::new()?) } else { Ok(()) }
     }

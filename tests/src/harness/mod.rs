@@ -8,6 +8,8 @@ pub mod daemon;
 mod due;
 pub mod kernel;
 pub mod peer;
+pub mod place;
+pub mod policies;
 pub mod run;
 pub mod scene;
 pub mod settle;
@@ -20,6 +22,6 @@ pub mod wait;
 pub mod wire;
 
 pub use self::{
-    attacker::Attacker, daemon::Daemon, peer::Peer, run::Run, scene::Scene, shared::Shared,
-    upstream::Upstream,
+    attacker::Attacker, daemon::Daemon, peer::Peer, place::Place, run::Run, scene::Scene,
+    shared::Shared, upstream::Upstream,
 };

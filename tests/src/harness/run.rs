@@ -3,6 +3,7 @@
 use std::{
     io::Read as _,
     os::unix::process::CommandExt as _,
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
@@ -30,6 +31,8 @@ const LOOK: Duration = Duration::from_millis(50);
 pub struct Terms<'a> {
     pub policy: &'a str,
     pub uid: u32,
+    /// The scene's, unless it is another one.
+    pub workspace: Option<&'a Path>,
     pub parent: Option<&'a str>,
     pub ttl: Option<&'a str>,
     /// `NAME=VALUE`
@@ -38,7 +41,7 @@ pub struct Terms<'a> {
 
 impl Default for Terms<'_> {
     fn default() -> Self {
-        Self { policy: "fixture", uid: 0, parent: None, ttl: None, label: None }
+        Self { policy: "fixture", uid: 0, workspace: None, parent: None, ttl: None, label: None }
     }
 }
 
@@ -56,14 +59,15 @@ impl Run {
         Self::launch(daemon, &Terms { uid, ..Terms::default() })
     }
 
-    /// A run whose parameter `workspace` is the scene's.
+    /// A run whose parameter `workspace` is that of the terms.
     pub fn launch(daemon: &Daemon, terms: &Terms<'_>) -> Result<Self> {
         Self::launch_with(daemon, terms, Stdio::piped())
     }
 
     /// The same with this for its standard error.
     pub fn launch_with(daemon: &Daemon, terms: &Terms<'_>, error: Stdio) -> Result<Self> {
-        let workspace = format!("workspace={}", daemon.scene().workspace().display());
+        let workspace = terms.workspace.map_or_else(|| daemon.scene().workspace(), Path::to_owned);
+        let workspace = format!("workspace={}", workspace.display());
         let mut command = daemon.agentid();
         command.args(["run", "--policy", terms.policy, "--agent", "probe", "--owner", "suite"]);
         command.args(["--task", "test", "--param", &workspace]);

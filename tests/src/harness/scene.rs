@@ -1,13 +1,16 @@
-//! A place of its own for each test: settings, policies, state, and files to reach for.
+//! What a daemon is started in: settings, policies, state, and files to reach for.
 
 use std::{
+    env,
     fs::{self, Permissions},
-    os::unix::fs::{PermissionsExt as _, chown},
-    path::{Path, PathBuf},
+    ops::Deref,
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
 };
 
 use anyhow::{Context as _, Result};
-use tempfile::TempDir;
+
+use super::{Place, policies};
 
 /// Not the folder of a service that may run on this host.
 pub const PINS: &str = "/sys/fs/bpf/agentid-suite";
@@ -18,16 +21,16 @@ pub const USER: u32 = 1000;
 /// Both, for tests that hold for everyone.
 pub const USERS: [u32; 2] = [0, USER];
 
-/// A folder below the folder for temporary files, gone with its guard.
+/// A place below the folder for temporary files, with a daemon's settings, policies and state in it.
 pub struct Scene {
-    folder: TempDir,
+    place: Place,
 }
 
 impl Scene {
     /// The policy `fixture`. Its runs go on after their end, denied, so that a test can look at the denials.
     pub const POLICY: &str = r#"
         name = "fixture"
-        ttl = "20m"
+        ttl = "2h"
         on_end = "deny"
         params = ["workspace"]
         [[file]]
@@ -90,9 +93,10 @@ impl Scene {
     /// What the policy `unbound` leaves to root: what the kernel asks of who makes namespaces, watches and links.
     const UNBOUND: &str = "ends_sandbox = true\n        capabilities = [\"sys_admin\", \"dac_read_search\"]\n        on_end";
 
-    /// A scene with the policy `fixture` and five variants of it: the tasks of `killed` are killed at its end,
-    /// `audited` only records, `narrow` grants nothing but reading, `network` has [`Self::NETWORK`], and `unbound` leaves
-    /// out nothing that root needs in the kernel's own eyes.
+    /// A scene with the policy `fixture` and six variants of it: the tasks of `killed` are killed at its end,
+    /// `audited` only records, `narrow` grants nothing but reading, `network` has [`Self::NETWORK`], `unbound` leaves
+    /// out nothing that root needs in the kernel's own eyes, and `talker` has [`policies::TALK`]; and with those of
+    /// [`policies`].
     pub fn new() -> Result<Self> {
         let variant = |name: &str, from: &str, to: &str| {
             Self::POLICY.replace("\"fixture\"", &format!("\"{name}\"")).replace(from, to)
@@ -104,23 +108,29 @@ impl Scene {
         let narrow = narrow.split("[[net]]").next().unwrap_or_default();
         let files = Self::POLICY.split("[[net]]").next().unwrap_or_default();
         let network = files.replace("\"fixture\"", "\"network\"") + Self::NETWORK;
-        let texts: [(&str, &str); 6] = [
+        let talker = Self::POLICY.replace("\"fixture\"", "\"talker\"");
+        let talker = talker.replacen("[[net]]", &format!("{}[[net]]", policies::TALK), 1);
+        let by_name = policies::KNOWN.replace("\"known\"", "\"by-name\"") + policies::BY_NAME;
+        Self::with(&[
             ("fixture", Self::POLICY),
             ("killed", &killed),
             ("audited", &audited),
             ("narrow", narrow),
             ("network", &network),
             ("unbound", &unbound),
-        ];
-        Self::with(&texts)
+            ("talker", &talker),
+            ("changed", policies::CHANGED),
+            ("ioctls", policies::IOCTLS),
+            ("named", policies::NAMED),
+            ("globbed", policies::GLOBBED),
+            ("known", policies::KNOWN),
+            ("by-name", &by_name),
+        ])
     }
 
     /// A scene with these policies, by name.
     pub fn with(policies: &[(&str, &str)]) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("agentid-suite-").tempdir()?;
-        let scene = Self { folder };
-        // Runs of other users come through here.
-        fs::set_permissions(scene.path(), Permissions::from_mode(0o755))?;
+        let scene = Self { place: Place::below(&env::temp_dir())? };
         fs::create_dir(scene.state())?;
         fs::set_permissions(scene.state(), Permissions::from_mode(0o700))?;
         fs::create_dir(scene.path().join("policies"))?;
@@ -128,17 +138,7 @@ impl Scene {
             fs::write(scene.path().join(format!("policies/{name}.toml")), text)?;
         }
         fs::write(scene.settings(), scene.settings_text()).context("failed to write settings")?;
-        for folder in [scene.workspace(), scene.outside()] {
-            fs::create_dir(&folder)?;
-            give(&folder)?;
-            scene.file(&folder.join("a"))?;
-        }
-        scene.file(&scene.workspace().join("secret"))?;
         Ok(scene)
-    }
-
-    pub fn path(&self) -> &Path {
-        self.folder.path()
     }
 
     /// The daemon's settings.
@@ -167,51 +167,6 @@ impl Scene {
         self.path().join("daemon.log")
     }
 
-    /// The folder that `fixture` grants. It holds the file `a`, which is granted, and `secret`, which is not.
-    pub fn workspace(&self) -> PathBuf {
-        self.path().join("workspace")
-    }
-
-    /// A folder beside it that nothing grants, with a file `a`. File modes let everyone in.
-    pub fn outside(&self) -> PathBuf {
-        self.path().join("outside")
-    }
-
-    /// A file in the workspace that may be read.
-    pub fn granted(&self) -> PathBuf {
-        self.workspace().join("a")
-    }
-
-    /// A file beside the workspace that may not be read.
-    pub fn denied(&self) -> PathBuf {
-        self.outside().join("a")
-    }
-
-    /// Makes a file that everyone may read and write as far as file modes go.
-    pub fn file(&self, path: &Path) -> Result<()> {
-        fs::write(path, "text").with_context(|| format!("failed to write {}", path.display()))?;
-        fs::set_permissions(path, Permissions::from_mode(0o666))?;
-        Ok(())
-    }
-
-    /// Makes such a file that is the test user's.
-    pub fn file_of_user(&self, path: &Path) -> Result<()> {
-        self.file(path)?;
-        Ok(chown(path, Some(USER), Some(USER))?)
-    }
-
-    /// Lets everyone write in a folder as far as file modes go.
-    pub fn open_to_all(&self, folder: &Path) -> Result<()> {
-        give(folder)
-    }
-
-    /// Makes a copy of the probe, which everyone may execute as far as file modes go.
-    pub fn program(&self, path: &Path) -> Result<()> {
-        fs::copy(PROBE, path).with_context(|| format!("failed to copy to {}", path.display()))?;
-        fs::set_permissions(path, Permissions::from_mode(0o755))?;
-        Ok(())
-    }
-
     fn settings_text(&self) -> String {
         let folder = self.path().display();
         format!(
@@ -222,9 +177,10 @@ impl Scene {
     }
 }
 
-/// Lets everyone write in a folder of the test user's.
-fn give(folder: &Path) -> Result<()> {
-    chown(folder, Some(USER), Some(USER))?;
-    fs::set_permissions(folder, Permissions::from_mode(0o777))?;
-    Ok(())
+impl Deref for Scene {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.place
+    }
 }

@@ -118,7 +118,12 @@ impl Shared {
     fn connections(&self, listener: &TcpListener) -> Result<()> {
         while self.goes_on() {
             match listener.accept() {
-                Ok((stream, _)) => self.converse(stream)?,
+                // Who goes without asking takes no answer from others.
+                Ok((stream, from)) => {
+                    if let Err(failure) = self.converse(stream) {
+                        eprintln!("a server of names has not answered {from}: {failure:#}");
+                    }
+                }
                 Err(error) if would_block(&error) => thread::sleep(LOOK),
                 Err(error) => return Err(error.into()),
             }

@@ -5,6 +5,7 @@ use std::{
     io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
+    sync::{PoisonError, RwLock, mpsc},
     thread,
     time::Instant,
 };
@@ -24,9 +25,28 @@ pub fn hammer(granted: &[PathBuf], denied: &[PathBuf], threads: usize, effort: E
     // Each thread does its part.
     let at_least = effort.at_least.div_ceil(threads.max(1) as u64);
     let end = End::of(Effort { at_least, ..effort });
+    let gate = RwLock::new(());
     let threads = thread::scope(|scope| {
-        let begin = |_| scope.spawn(|| compare(granted, denied, end));
+        let closed = gate.write().unwrap_or_else(PoisonError::into_inner);
+        let begin = |_| {
+            let (begins, begun) = mpsc::sync_channel::<()>(0);
+            let gate = &gate;
+            let thread = scope.spawn(move || {
+                let mut verdicts = Verdicts::default();
+                if let Some(path) = granted.first() {
+                    compare_one(&mut verdicts, path, 0);
+                }
+                drop(begins);
+                drop(gate.read());
+                compare(verdicts, granted, denied, end)
+            });
+            // The kernel makes room for a thread at its first open, and from 7.0 on may have none while many ask for it:
+            // one after the other. Nothing is sent; this is over when the other end is gone.
+            for () in begun {}
+            thread
+        };
         let begun: Vec<_> = (0..threads).map(begin).collect();
+        drop(closed);
         begun.into_iter().map(|thread| thread.join().unwrap_or_else(|_| died())).collect::<Vec<_>>()
     });
     threads.into_iter().fold(Verdicts::default(), |mut sum, found| {
@@ -61,17 +81,20 @@ impl End {
     }
 }
 
-fn compare(granted: &[PathBuf], denied: &[PathBuf], end: End) -> Verdicts {
-    let mut verdicts = Verdicts::default();
+fn compare(mut verdicts: Verdicts, granted: &[PathBuf], denied: &[PathBuf], end: End) -> Verdicts {
     while !end.is_there(&verdicts) {
         for (paths, right) in [(granted, 0), (denied, libc::EACCES)] {
             for path in paths {
-                let errno = read(path).err().map_or(0, |error| super::errno(&error));
-                note(&mut verdicts, errno == right, errno, path);
+                compare_one(&mut verdicts, path, right);
             }
         }
     }
     verdicts
+}
+
+fn compare_one(verdicts: &mut Verdicts, path: &Path, right: i32) {
+    let errno = read(path).err().map_or(0, |error| super::errno(&error));
+    note(verdicts, errno == right, errno, path);
 }
 
 pub fn chase(folder: &Path, name: &Path, effort: Effort) -> io::Result<Verdicts> {

@@ -7,12 +7,16 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    thread::{self, JoinHandle},
+    thread::{self, JoinHandle, sleep},
+    time::Duration,
 };
 
 use anyhow::Result;
 
 use crate::access;
+
+/// Between rounds, which keep a processor from who loads programs meanwhile. Attaching them takes many times as long.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// How often each errno came.
 type Tally = BTreeMap<i32, u64>;
@@ -39,6 +43,7 @@ impl Repeat {
                     let errno = access::read(path);
                     *own.tally().entry(errno).or_default() += 1;
                 }
+                sleep(PAUSE);
             }
         })?;
         Ok(Self { shared, thread })
