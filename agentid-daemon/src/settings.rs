@@ -15,6 +15,8 @@ mod tests;
 
 /// Longest time for which a name can stand for an address.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Longest time for which the record of an ended run can be kept: ten years.
+const LONGEST_KEPT: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
 
 /// Settings of `agentidd`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -43,6 +45,9 @@ pub struct Settings {
     /// The servers that are asked for the names that runs may know; without any, those of `/etc/resolv.conf`.
     #[serde(deserialize_with = "servers")]
     pub name_servers: Vec<SocketAddr>,
+    /// How long the record of a run is kept after its end.
+    #[serde(deserialize_with = "long_duration")]
+    pub keep_ended: Duration,
     /// How long an address can be used at least after its name was asked for, whatever the answer says.
     #[serde(deserialize_with = "duration")]
     pub pin_at_least: Duration,
@@ -73,6 +78,7 @@ impl Default for Settings {
             operators_group: None,
             on_enforcement_lost: OnEnforcementLost::default(),
             name_servers: Vec::new(),
+            keep_ended: Duration::from_secs(30 * 24 * 60 * 60),
             pin_at_least: Duration::from_secs(5 * 60),
             pin_at_most: Duration::from_secs(60 * 60),
         }
@@ -147,10 +153,22 @@ fn servers<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<SocketAddr>, D::Er
 }
 
 fn duration<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
+    duration_within(input, LONGEST, "1s and 7d")
+}
+
+fn long_duration<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
+    duration_within(input, LONGEST_KEPT, "1s and 10y")
+}
+
+fn duration_within<'de, D: Deserializer<'de>>(
+    input: D,
+    longest: Duration,
+    bounds: &str,
+) -> Result<Duration, D::Error> {
     let text = String::deserialize(input)?;
     let found = humantime::parse_duration(&text).map_err(D::Error::custom)?;
-    if found.is_zero() || found > LONGEST {
-        return Err(D::Error::custom(format!("`{text}` is not between 1s and 7d")));
+    if found.is_zero() || found > longest {
+        return Err(D::Error::custom(format!("`{text}` is not between {bounds}")));
     }
     Ok(found)
 }

@@ -1,7 +1,12 @@
 //! Nothing is lost in silence.
 
 use agentid_tests::{
-    harness::{Daemon, Run, scene::USERS, view::Ended, view::What, wait},
+    harness::{
+        Daemon, Run,
+        scene::{USER, USERS},
+        view::{Ended, What},
+        wait,
+    },
     step::{Open, Outcome, Step},
 };
 use anyhow::{Context as _, Result, bail};
@@ -95,4 +100,30 @@ fn flood(run: &mut Run, path: &std::path::Path) -> Result<u64> {
         Outcome::Tally(tally) if tally.keys().eq([&EACCES]) => Ok(tally.values().sum()),
         other => bail!("not all opens were denied: {other:?}"),
     }
+}
+
+/// P7: the record of a run that has ended is there for as long as the settings say, across daemons, and then it is gone; that
+/// of one that lives stays.
+#[test]
+fn keeps_the_record_of_an_ended_run_for_its_time() -> Result<()> {
+    let mut daemon = Daemon::start()?;
+    let living = Run::of(&daemon, USER)?;
+    let ended = Run::of(&daemon, USER)?;
+    let id = ended.id().to_owned();
+    drop(ended);
+    wait::until("the run has ended", wait::SOON, || {
+        Ok((daemon.show(&id)?.phase == "ended").then_some(()))
+    })?;
+    daemon.stop()?;
+    daemon.start_again()?;
+    assert_eq!(daemon.show(&id)?.phase, "ended", "30 days are not over");
+    daemon.stop()?;
+    daemon.scene().set("keep_ended", Some("1ms"))?;
+    daemon.start_again()?;
+    let said = daemon.complaint(0, 1, &["show", &id])?;
+    assert!(said.contains("no run has an ID"), "{said}");
+    let file = |id: &str| daemon.scene().state().join(format!("invocations/{id}.json"));
+    assert!(!file(&id).exists() && file(living.id()).exists());
+    assert_eq!(living.view(&daemon)?.phase, "active");
+    Ok(())
 }

@@ -193,6 +193,18 @@ impl Registry {
         length
     }
 
+    /// Forgets runs that had ended by then, in milliseconds since 1970, and says which.
+    pub fn forget_ended_by(&mut self, at_ms: u64) -> Vec<Uuid> {
+        let is_old = |run: &Run| run.end.as_ref().is_some_and(|end| end.at_ms <= at_ms);
+        let (old, kept): (VecDeque<Uuid>, VecDeque<Uuid>) =
+            self.ended.drain(..).partition(|id| self.runs.get(id).is_none_or(is_old));
+        self.ended = kept;
+        for id in &old {
+            self.runs.remove(id);
+        }
+        old.into()
+    }
+
     fn forget(&mut self) -> Vec<Uuid> {
         let excess = self.ended.len().saturating_sub(self.keep);
         let forgotten: Vec<Uuid> = self.ended.drain(..excess).collect();

@@ -109,6 +109,22 @@ fn forgets_the_runs_that_ended_first() {
 }
 
 #[test]
+fn forgets_what_has_ended_by_then_and_nothing_that_lives() {
+    let mut registry = Registry::new(8, 8);
+    for number in 1..=4_u32 {
+        registry.insert(run(number.into(), number)).unwrap();
+    }
+    // Not in the order of their launches.
+    for (number, at_ms) in [(2, 30), (1, 20), (3, 40)] {
+        registry.end(Uuid::from_u128(number), End::of(Ending::Completed, at_ms)).unwrap();
+    }
+    assert!(registry.forget_ended_by(19).is_empty());
+    assert_eq!(registry.forget_ended_by(30), [2, 1].map(Uuid::from_u128));
+    assert_eq!(registry.forget_ended_by(u64::MAX), [Uuid::from_u128(3)]);
+    assert_eq!(registry.all().map(|run| run.id).collect::<Vec<_>>(), [Uuid::from_u128(4)]);
+}
+
+#[test]
 fn finds_a_run_by_the_start_or_the_end_of_its_id() {
     let mut registry = Registry::new(8, 4);
     let first = 0x0190_0000_0000_7000_8000_0000_0000_aaaa;

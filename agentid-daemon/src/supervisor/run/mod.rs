@@ -70,6 +70,8 @@ const ENDED: usize = 10_000;
 const TICK: Duration = Duration::from_secs(1);
 /// After how many ticks the counts of tasks are compared with the tasks; while a run is stopping, after each.
 const RECONCILE: u64 = 10;
+/// After how many ticks records that are too old are looked for.
+const TIDY: u64 = 60;
 /// How often the ring is looked at while there is a run. The kernel wakes the daemon only when a run has ended.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -125,6 +127,7 @@ pub struct Supervisor {
     /// Whether there may be a socket that a run has made, or a task that was tagged; of an earlier daemon as well.
     sockets_left: bool,
     ticks: u64,
+    keep_ended: Duration,
     /// What ended runs have needed, to be taken back at the next tick.
     garbage: Vec<Release>,
     started_ms: u64,
@@ -208,6 +211,7 @@ impl Supervisor {
             names_edition: 0,
             sockets_left: true,
             ticks: 0,
+            keep_ended: settings.keep_ended,
             garbage: Vec::new(),
             started_ms: clock::wall_ms(),
             folder: settings.policies.clone(),
@@ -293,6 +297,9 @@ impl Supervisor {
         self.hold_to_limits();
         self.look_for_empty();
         self.pass();
+        if self.ticks.is_multiple_of(TIDY) {
+            self.tidy();
+        }
         self.ticks += 1;
         self.courtesy = COURTESY;
         if !self.stopping.is_empty() || self.ticks.is_multiple_of(RECONCILE) {
@@ -301,6 +308,12 @@ impl Supervisor {
         self.retire();
         self.collect();
         self.settle_demand();
+    }
+
+    /// Lets go of records that need not be kept any longer.
+    fn tidy(&mut self) {
+        let kept = u64::try_from(self.keep_ended.as_millis()).unwrap_or(u64::MAX);
+        self.input(Input::Tidy { before_ms: self.now().wall_ms.saturating_sub(kept) });
     }
 
     /// Detaches what no run needs any more, and attaches what could not be attached when it was asked for.
