@@ -87,9 +87,37 @@ fn a_run_gets_to_the_control_socket_alone() -> Result<()> {
     Ok(())
 }
 
-/// P2, P10: there it learns nothing but who it is, and ends nobody, itself included.
+/// P7, P10: there a run is told what it was denied and what would allow it, and nothing of another run, also as root and of
+/// the same user; who is in no run is told nothing.
 #[test]
-fn a_run_may_only_ask_who_it_is() -> Result<()> {
+fn a_run_is_told_its_own_denials_and_no_others() -> Result<()> {
+    const ASK: &str = "GET /v1/self/denials";
+    let daemon = Daemon::start_in(Attacker::scene()?)?;
+    let socket = daemon.scene().socket();
+    for uid in USERS {
+        let names =
+            ["own", "others"].map(|name| daemon.scene().outside().join(format!("{name}-{uid}")));
+        names.iter().try_for_each(|path| daemon.scene().file(path))?;
+        let [own, others] = &names;
+        let mut run = Attacker::inside(&daemon, uid)?;
+        let mut other = Attacker::inside(&daemon, uid)?;
+        for (attacker, path) in [(&mut run, own), (&mut other, others)] {
+            assert_eq!(attacker.errno(&Attempt::Read(path.clone()))?, libc::EACCES, "uid {uid}");
+        }
+        let (code, answer) = status(&mut run, &socket, ASK, "")?;
+        assert_eq!(code, 200, "uid {uid}: {answer}");
+        let grant = format!("paths = [\\\"{}\\\"]\\nallow = [\\\"read\\\"]", own.display());
+        assert!(answer.contains(&grant), "uid {uid}: {answer}");
+        assert!(!answer.contains(&others.display().to_string()), "uid {uid}: {answer}");
+        let (code, answer) = status(&mut Attacker::outside(uid)?, &socket, ASK, "")?;
+        assert_eq!(code, 403, "uid {uid}: {answer}");
+    }
+    Ok(())
+}
+
+/// P2, P10: it learns nothing there but what is its own, and ends nobody, itself included.
+#[test]
+fn a_run_may_only_ask_about_itself() -> Result<()> {
     let daemon = Daemon::start_in(Attacker::scene()?)?;
     let socket = daemon.scene().socket();
     let launch = r#"{"policy":"attacker","agent":"a","owner":"o","task":"t"}"#;

@@ -279,10 +279,14 @@ pub struct Owner {
 }
 
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("object").required(true).args(["open", "connect", "send", "listen", "accept", "capability"]))]
+#[command(group = ArgGroup::new("object").required(true).args(["open", "connect", "send", "listen", "accept", "capability", "own"]))]
 pub struct Why {
     /// The run: its ID, or enough of the start or the end of it
-    pub id: String,
+    #[arg(required_unless_present = "own", conflicts_with = "own")]
+    pub id: Option<String>,
+    /// From within a run: what it was denied, and what would allow it
+    #[arg(long = "self")]
+    pub own: bool,
     /// A file to open
     #[arg(long, value_name = "PATH")]
     pub open: Option<PathBuf>,
@@ -308,7 +312,7 @@ pub struct Why {
     #[arg(long, value_name = "NAME")]
     pub capability: Option<String>,
     /// By which protocol [default: tcp, or udp for --send]
-    #[arg(long, value_enum, conflicts_with_all = ["open", "capability"])]
+    #[arg(long, value_enum, conflicts_with_all = ["open", "capability", "own"])]
     pub proto: Option<Protocol>,
     /// For programs
     #[arg(long)]

@@ -38,6 +38,8 @@ pub enum CallerError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
     WhoAmI,
+    /// What the caller's own run was denied.
+    OwnDenials,
     /// A run below the caller's own.
     Delegate,
     /// To change what holds for all.
@@ -61,14 +63,19 @@ impl Standing {
     pub fn may(&self, ask: Ask) -> Result<(), ErrorReply> {
         match ask {
             Ask::WhoAmI => Ok(()),
-            Ask::Delegate if self.tagged => Ok(()),
+            Ask::Delegate | Ask::OwnDenials if self.tagged => Ok(()),
+            Ask::OwnDenials => {
+                let message = "the asking process belongs to no run, and nothing is denied to it";
+                Err(ErrorReply::new(Code::Forbidden, message)
+                    .remedy("agentid events shows what runs were denied"))
+            }
             Ask::Delegate => {
                 let message = "the asking process belongs to no run that could delegate";
                 Err(ErrorReply::new(Code::Forbidden, message)
                     .remedy("agentid run launches from outside of a run"))
             }
             Ask::Host | Ask::Own | Ask::RunOf(_) if self.tagged => {
-                let message = "the asking process belongs to a run, which may only ask who it is, and delegate";
+                let message = "the asking process belongs to a run, which may only ask who it is and what it was denied, and delegate";
                 Err(ErrorReply::new(Code::Tagged, message).remedy(
                     "agentid delegate starts a run below it, where its policy has a [delegate]",
                 ))

@@ -208,6 +208,7 @@ impl<S: Send + Sync> FromRequest<S> for RawBody {
 fn routes(commands: mpsc::Sender<Envelope>) -> Router {
     Router::new()
         .route("/v1/whoami", get(whoami))
+        .route("/v1/self/denials", get(own_denials))
         .route("/v1/runs", get(list).post(launch))
         .route("/v1/runs/{id}", get(show))
         .route("/v1/runs/{id}/revoke", post(revoke))
@@ -230,6 +231,10 @@ fn routes(commands: mpsc::Sender<Envelope>) -> Router {
 
 async fn whoami(desk: Desk, peer: Peer) -> Response {
     answer(ask(desk, peer, Command::WhoAmI).await)
+}
+
+async fn own_denials(desk: Desk, peer: Peer) -> Response {
+    answer(ask(desk, peer, Command::OwnDenials).await)
 }
 
 async fn status(desk: Desk, peer: Peer) -> Response {

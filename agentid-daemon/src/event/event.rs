@@ -55,6 +55,17 @@ pub enum What {
     Dropped(Dropped),
 }
 
+impl What {
+    /// Whether something was denied to the run, for whatever reason.
+    pub fn is_denial(&self) -> bool {
+        match self {
+            Self::Access(access) => access.verdict == "deny" || access.verdict == "fault",
+            Self::Name(name) => name.verdict == "deny",
+            _ => false,
+        }
+    }
+}
+
 /// An answer of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Access {

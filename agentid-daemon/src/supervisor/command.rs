@@ -11,8 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     control::api::{
         ChangeReply, ChangeRequest, DelegateRequest, ErrorReply, LaunchReply, LaunchRequest,
-        OwnerReply, OwnerRequest, RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest,
-        RunView, SelectRequest, StatusReply, TreeRun, WhoAmI, WhyReply, WhyRequest,
+        OwnDenial, OwnerReply, OwnerRequest, RevokeAllReply, RevokeAllRequest, RevokeReply,
+        RevokeRequest, RunView, SelectRequest, StatusReply, TreeRun, WhoAmI, WhyReply, WhyRequest,
     },
     event::event::Event,
 };
@@ -52,6 +52,7 @@ pub struct Envelope {
 #[derive(Debug)]
 pub enum Command {
     WhoAmI(Reply<WhoAmI>),
+    OwnDenials(Reply<Vec<OwnDenial>>),
     Launch(Box<LaunchRequest>, Reply<LaunchReply>),
     List { all: bool, reply: Reply<Vec<RunView>> },
     Show { id: String, reply: Reply<RunView> },
@@ -87,7 +88,7 @@ impl Kind {
 
 impl Command {
     /// Every name of a command; the closed label of its metric.
-    pub const VERBS: [&'static str; 16] = [
+    pub const VERBS: [&'static str; 17] = [
         "whoami",
         "launch",
         "list",
@@ -104,6 +105,7 @@ impl Command {
         "tree",
         "deny-owner",
         "allow-owner",
+        "own-denials",
     ];
 
     pub const fn verb(&self) -> &'static str {
@@ -122,6 +124,7 @@ impl Command {
             Self::Tree(_) => Self::VERBS[13],
             Self::Owner { denied: true, .. } => Self::VERBS[14],
             Self::Owner { denied: false, .. } => Self::VERBS[15],
+            Self::OwnDenials(_) => Self::VERBS[16],
         }
     }
 }
@@ -131,6 +134,7 @@ impl Command {
     pub fn refuse(self, error: ErrorReply) {
         let gone = match self {
             Self::WhoAmI(reply) => reply.send(Err(error)).is_err(),
+            Self::OwnDenials(reply) => reply.send(Err(error)).is_err(),
             Self::Launch(_, reply) => reply.send(Err(error)).is_err(),
             Self::List { reply, .. } => reply.send(Err(error)).is_err(),
             Self::Show { reply, .. } => reply.send(Err(error)).is_err(),

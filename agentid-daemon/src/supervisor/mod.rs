@@ -9,6 +9,7 @@ pub mod command;
 pub mod delegate;
 pub mod expect;
 pub mod folder;
+pub mod grant;
 pub mod launch;
 pub mod limits;
 mod pinned;

@@ -10,14 +10,16 @@ use crate::{
         render,
     },
     control::{
-        api::{Endpoint, NamedEndpoint, Protocol, WhyReply, WhyRequest},
+        api::{Endpoint, NamedEndpoint, OwnDenial, Protocol, WhyReply, WhyRequest},
         client::{Client, segment},
     },
+    event::event::Event,
 };
 
 pub fn run(client: &Client, arguments: Why) -> Result<u8, Failure> {
     let json = arguments.json;
-    let route = format!("/v1/runs/{}/why", segment(&arguments.id));
+    let Some(id) = &arguments.id else { return own(client, json) };
+    let route = format!("/v1/runs/{}/why", segment(id));
     let reply: WhyReply = client.post(&route, &request(arguments)?)?;
     if json {
         render::json(&reply)?;
@@ -26,6 +28,31 @@ pub fn run(client: &Client, arguments: Why) -> Result<u8, Failure> {
     }
     let passes = matches!(reply.verdict.as_str(), "allow" | "audit");
     Ok(if passes { exit::SUCCESS } else { exit::DENIED })
+}
+
+/// What the asking run was denied.
+fn own(client: &Client, json: bool) -> Result<u8, Failure> {
+    let denials: Vec<OwnDenial> = client.get("/v1/self/denials")?;
+    if json {
+        render::json(&denials)?;
+    } else {
+        render::print(&own_text(&denials))?;
+    }
+    Ok(exit::SUCCESS)
+}
+
+pub fn own_text(denials: &[OwnDenial]) -> String {
+    if denials.is_empty() {
+        return "nothing was denied\n".to_owned();
+    }
+    let mut text = String::new();
+    for OwnDenial { time_ms, what, grant } in denials {
+        text += &render::event(&Event { time_ms: *time_ms, run: None, what: what.clone() });
+        for line in grant.iter().flat_map(|grant| grant.lines()) {
+            text += &format!("    {}\n", render::clean(line));
+        }
+    }
+    text
 }
 
 fn request(arguments: Why) -> Result<WhyRequest, Failure> {

@@ -11,7 +11,7 @@ fn standing(uid: u32, operator: bool, tagged: bool) -> Standing {
 }
 
 #[test]
-fn a_tagged_task_may_only_ask_who_it_is_even_as_root() {
+fn a_tagged_task_may_only_ask_about_itself_even_as_root() {
     for uid in [0, 1000] {
         let caller = standing(uid, uid == 0, true);
         assert_eq!(caller.may(Ask::WhoAmI), Ok(()));
@@ -19,6 +19,7 @@ fn a_tagged_task_may_only_ask_who_it_is_even_as_root() {
             assert_eq!(caller.may(ask).unwrap_err().code, Code::Tagged);
         }
         assert!(!caller.sees(uid));
+        assert_eq!(caller.may(Ask::OwnDenials), Ok(()));
         assert_eq!(caller.may(Ask::Delegate), Ok(()));
     }
 }
@@ -42,6 +43,8 @@ fn an_operator_may_do_all() {
     for ask in [Ask::WhoAmI, Ask::Own, Ask::Host, Ask::RunOf(0), Ask::RunOf(7)] {
         assert_eq!(caller.may(ask), Ok(()));
     }
+    // Who is in no run was denied nothing.
+    assert_eq!(caller.may(Ask::OwnDenials).unwrap_err().code, Code::Forbidden);
     assert_eq!(caller.limit(), None);
 }
 

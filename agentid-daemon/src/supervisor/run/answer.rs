@@ -1,21 +1,24 @@
 //! Answering commands. Who may ask is decided here, once, before anything else is looked at.
 
-use agentid_common::{ABI_VERSION, map, net::Verb};
+use agentid_common::{ABI_VERSION, map, net::Verb, tag::Tag};
 use tracing::{debug, error};
+use uuid::Uuid;
 
 use super::{Supervisor, launch::chain, stopping::totals};
 use crate::{
     control::{
         api::{
-            Code, ErrorReply, HookView, MOST_SOCKETS, MapView, PolicyView, RunView, StatusReply,
-            WhoAmI, WhyReply, WhyRequest,
+            Code, ErrorReply, HookView, MOST_DENIALS, MOST_SOCKETS, MapView, OwnDenial, PolicyView,
+            RunView, StatusReply, WhoAmI, WhyReply, WhyRequest,
         },
         caller::{Ask, Standing},
     },
+    event::export::Filter,
     instance::{Phase, Run},
     metrics::kernel::Reading,
     supervisor::{
         command::{Answer, Command, Envelope, EventsQuery, Feed, Reply, Scrape},
+        grant,
         refusal::Refusal,
         sockets, view,
         why::{self, Question},
@@ -41,9 +44,14 @@ impl Supervisor {
         let own = standing.may(Ask::Own);
         match command {
             Command::WhoAmI(reply) => {
-                let run = tag.map(|tag| uuid::Uuid::from_bytes(tag.invocation.0));
+                let run = tag.map(|tag| Uuid::from_bytes(tag.invocation.0));
                 let answer = WhoAmI { uid: caller.uid, operator: caller.operator, run };
                 self.reply(verb, reply, Ok(answer));
+            }
+            Command::OwnDenials(reply) => {
+                let allowed = standing.may(Ask::OwnDenials);
+                let answer = allowed.map(|()| self.own_denials(tag));
+                self.reply(verb, reply, answer);
             }
             Command::Launch(request, reply) => {
                 let answer = own.and_then(|()| self.launch(&caller, &standing, *request));
@@ -105,6 +113,24 @@ impl Supervisor {
                 self.reply(verb, reply, answer);
             }
         }
+    }
+
+    /// The last denials of the run with this tag, as far as they are remembered, the oldest first.
+    fn own_denials(&self, tag: Option<Tag>) -> Vec<OwnDenial> {
+        let run = tag.map(|tag| Uuid::from_bytes(tag.invocation.0));
+        let Some(run) = run else { return Vec::new() };
+        let events = self.hub.history(Filter { run: Some(run), uid: None });
+        let denials = events.iter().filter(|event| event.what.is_denial());
+        let denials: Vec<OwnDenial> = denials
+            .rev()
+            .take(MOST_DENIALS)
+            .map(|event| OwnDenial {
+                time_ms: event.time_ms,
+                what: event.what.clone(),
+                grant: grant::smallest(&event.what),
+            })
+            .collect();
+        denials.into_iter().rev().collect()
     }
 
     pub(super) fn find(&self, standing: &Standing, text: &str) -> Result<&Run, ErrorReply> {

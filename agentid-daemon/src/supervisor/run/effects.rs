@@ -100,6 +100,7 @@ impl Supervisor {
                 self.apply(&[MapOp::SetState(slot, state)]).map_err(EffectError::Deny)
             }
             Effect::Permit { slot } => {
+                self.count_anew(slot);
                 self.apply(&[MapOp::SetState(slot, State::ACTIVE)]).map_err(EffectError::Permit)
             }
             Effect::Prolong { slot, deadline } => {

@@ -38,6 +38,23 @@ impl Supervisor {
         }
     }
 
+    /// What a run that goes on again, and those below it, were denied up to now is not their own doing.
+    pub(super) fn count_anew(&mut self, slot: u32) {
+        let now = self.kernel.boot_ns();
+        let Some(id) =
+            self.state.registry.live().find(|run| run.place.slot == slot).map(|run| run.id)
+        else {
+            return;
+        };
+        let below = self.state.registry.descendants(id);
+        for id in below.into_iter().chain([id]) {
+            let slot = self.state.registry.get(id).map(|run| run.place.slot);
+            if let Some(activity) = slot.and_then(|slot| self.activity(slot)) {
+                self.denials.begin_anew(id, now, activity.denied);
+            }
+        }
+    }
+
     fn limit(&self, run: &Run) -> Option<u32> {
         self.rules.document(&run.policy)?.policy.limits().denials_per_minute
     }

@@ -1,4 +1,5 @@
 mod expect;
+mod grant;
 mod launch;
 mod life;
 mod select;

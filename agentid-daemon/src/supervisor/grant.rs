@@ -1,0 +1,60 @@
+//! The smallest addition to a policy that would allow what was denied.
+
+use crate::event::event::{Access, Object, What};
+
+/// In the language of policies; `None` where a rule denies it, where no rule could grant it, or where what was asked for cannot
+/// be told exactly.
+pub fn smallest(what: &What) -> Option<String> {
+    let What::Access(Access { reason: Some(reason), object: Some(object), .. }) = what else {
+        return None;
+    };
+    match (reason.as_str(), object) {
+        ("no_rule", Object::File { path: Some(path), want }) if is_pattern_of_itself(path) => {
+            Some(rule("file", &[("paths", list([path])), ("allow", list(want))]))
+        }
+        (
+            "no_rule",
+            Object::Peer { address: Some(address), port, protocol, verb: Some(verb), .. },
+        ) => peer(address, *port, protocol, verb),
+        ("capability", Object::Capability { name }) => {
+            let is_name = name.starts_with(|sign: char| sign.is_ascii_lowercase());
+            is_name.then(|| format!("capabilities = {}\n", list([name])))
+        }
+        _ => None,
+    }
+}
+
+/// Whether the path, read as a pattern, means that path and no other.
+fn is_pattern_of_itself(path: &str) -> bool {
+    path.starts_with('/') && !path.contains(['*', '?', '[', '{', '$', '\u{fffd}'])
+}
+
+fn peer(address: &str, port: u16, protocol: &str, verb: &str) -> Option<String> {
+    let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+    let end = match protocol {
+        "tcp" | "udp" => format!("{host}:{port}"),
+        "icmp" => format!("{host}:*"),
+        _ => return None,
+    };
+    let side = match verb {
+        "connect" | "send" => "to",
+        "listen" | "accept" => "on",
+        _ => return None,
+    };
+    let proto = quoted(protocol);
+    Some(rule("net", &[(side, list([&end])), ("proto", proto), ("allow", list([verb]))]))
+}
+
+fn rule(kind: &str, fields: &[(&str, String)]) -> String {
+    let lines = fields.iter().map(|(name, value)| format!("{name} = {value}\n"));
+    format!("[[{kind}]]\n{}", lines.collect::<String>())
+}
+
+fn list<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> String {
+    let texts: Vec<String> = texts.into_iter().map(|text| quoted(text.as_ref())).collect();
+    format!("[{}]", texts.join(", "))
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
