@@ -152,8 +152,8 @@ fn nothing_open_is_of_use_after_revoke() -> Result<()> {
 /// P4, P5: the same after the deadline, with nobody there to notice it.
 #[test]
 fn nothing_open_is_of_use_after_the_deadline() -> Result<()> {
+    let mut daemon = Daemon::start_in(scene()?)?;
     for uid in USERS {
-        let mut daemon = Daemon::start_in(scene()?)?;
         let mut sibling = launch(&daemon, "denied", uid)?;
         hold(&daemon, &mut sibling)?;
         let mut run = launch(&daemon, "denied", uid)?;
@@ -307,8 +307,8 @@ fn now() -> Result<Duration> {
 /// goes on.
 #[test]
 fn a_spinner_dies_at_the_deadline_while_the_daemon_is_dead() -> Result<()> {
+    let mut daemon = Daemon::start_in(scene()?)?;
     for uid in USERS {
-        let mut daemon = Daemon::start_in(scene()?)?;
         let mut sibling = launch(&daemon, "killed", uid)?;
         let others = start(&mut sibling, &Step::Spin)?;
         let mut run = launch(&daemon, "killed", uid)?;
@@ -376,9 +376,9 @@ fn nothing_outlives_a_revocation() -> Result<()> {
 /// him he is gone. Who is never woken is stopped by the next daemon.
 #[test]
 fn a_sleeper_dies_when_it_wakes_while_the_daemon_is_dead() -> Result<()> {
+    let mut daemon = Daemon::start_in(scene()?)?;
     for uid in USERS {
-        let mut daemon = Daemon::start_in(scene()?)?;
-        let (path, mut writer) = fifo(&daemon, "fifo")?;
+        let (path, mut writer) = fifo(&daemon, &format!("fifo-{uid}"))?;
         let mut run = launch(&daemon, "killed", uid)?;
         let [blocked, woken, left] = [Step::Block(path), Step::Pause, Step::Pause];
         let [blocked, woken, left] =

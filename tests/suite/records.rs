@@ -91,7 +91,8 @@ fn counts_what_a_full_ring_loses() -> Result<()> {
 
 /// Denied opens until the ring must be full; how many.
 fn flood(run: &mut Run, path: &std::path::Path) -> Result<u64> {
-    run.ask(&Step::BeginLoop(vec![path.to_owned()]))?;
+    // Many in a round, after which the probe pauses.
+    run.ask(&Step::BeginLoop(vec![path.to_owned(); 100]))?;
     wait::until("the ring is flooded", 2 * wait::SOON, || {
         let Outcome::Tally(tally) = run.ask(&Step::Count)? else { bail!("the probe lost count") };
         Ok(tally.get(&EACCES).filter(|times| **times > FLOOD).map(|_| ()))
