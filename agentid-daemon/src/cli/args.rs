@@ -334,6 +334,19 @@ pub enum PolicyVerb {
         #[arg(long)]
         json: bool,
     },
+    /// Say what another version of a policy allows and denies, and this one does not
+    Diff {
+        /// The file of the policy as it was
+        before: PathBuf,
+        /// The file of the policy as it is to be
+        after: PathBuf,
+        /// End with status 6 when they differ
+        #[arg(long)]
+        exit_code: bool,
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// `NAME=VALUE`.

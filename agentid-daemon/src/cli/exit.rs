@@ -12,6 +12,8 @@ pub const DENIED: u8 = 3;
 pub const INVALID: u8 = 4;
 /// Of the selected runs, some are as they were.
 pub const PARTIAL: u8 = 5;
+/// `policy diff --exit-code`: the policies differ.
+pub const DIFFERENT: u8 = 6;
 /// The daemon does not answer (`EX_UNAVAILABLE`); nothing was started or changed.
 pub const AWAY: u8 = 69;
 /// `run`: the run was not launched, and nothing of the command has run.
@@ -30,6 +32,7 @@ Exit status:
   3    for `why`: it is denied
   4    for `policy check` and `test`: the policy has mistakes, or does something else than it expects
   5    of the selected runs, some are as they were
+  6    for `policy diff --exit-code`: the policies differ
   69   the daemon does not answer; nothing was started or changed
   125  for `run`: the run was not launched, and nothing of the command has run
   126  for `run`: the command was found, and could not be executed

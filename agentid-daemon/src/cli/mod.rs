@@ -62,5 +62,8 @@ fn dispatch(arguments: Arguments) -> Result<u8, failure::Failure> {
         Verb::Why(why) => verb::why::run(&client()?, why),
         Verb::Policy { verb: PolicyVerb::Check { file } } => verb::policy::check(&file),
         Verb::Policy { verb: PolicyVerb::Test { file, json } } => verb::policy::test(&file, json),
+        Verb::Policy { verb: PolicyVerb::Diff { before, after, exit_code, json } } => {
+            verb::policy_diff::run(&before, &after, exit_code, json)
+        }
     }
 }

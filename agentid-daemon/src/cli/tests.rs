@@ -1,3 +1,5 @@
+mod policy;
+
 use std::{ffi::OsString, fs, os::unix::fs::PermissionsExt, time::Duration};
 
 use clap::{CommandFactory, Parser};
@@ -91,6 +93,7 @@ fn exit_statuses_are_distinct_and_documented() {
         exit::DENIED,
         exit::INVALID,
         exit::PARTIAL,
+        exit::DIFFERENT,
         exit::AWAY,
         exit::NOT_LAUNCHED,
         exit::NOT_EXECUTABLE,
@@ -417,32 +420,4 @@ fn every_verb_has_a_page_of_the_manual() {
     }
     assert!(page("agentid.1").contains("agentid\\-run"));
     assert!(page("agentid-why.1").contains("capability"));
-}
-
-/// The transcript of each verb over a policy's own expectations.
-#[test]
-fn a_policy_is_tried_against_what_it_expects_of_itself() {
-    let text = "name = 'p'\nttl = '1m'\n[[file]]\npaths = ['/srv/**']\nallow = ['read']\n";
-    let tested = |more: &str| {
-        let policy = crate::policy::parse("p.toml", &format!("{text}{more}")).unwrap();
-        let outcome = crate::supervisor::expect::run("p.toml", &policy).unwrap();
-        verb::policy::tested("p.toml".as_ref(), &policy, &outcome)
-    };
-    let expected = "p.toml: policy p expects nothing: it has no [[expect]]\n";
-    assert_eq!(tested(""), expected);
-    let more = "[[expect]]\nallow = ['read']\npath = ['/srv/a', '/srv/b']\n\
-                [[expect]]\ndeny = 'all'\npath = '/etc/shadow'\n";
-    assert_eq!(tested(more), "p.toml: policy p, 2 of 2 expectations hold, in 8 cases\n");
-    let more = "[[expect]]\nallow = ['read']\npath = '/srv/a'\n\
-                [[expect]]\ndeny = ['read', 'write']\npath = ['/srv/a', \"/srv/\\u001b2J\"]\nbecause = 'it is a secret'\n";
-    let expected = "\
-p.toml:9:1: read /srv/a is expected to be denied, because it is a secret
-  allow: rule 1 allows it
-  rule 1: allow read on /srv/**
-p.toml:9:1: read /srv/\\u{1b}2J is expected to be denied, because it is a secret
-  allow: rule 1 allows it
-  rule 1: allow read on /srv/**
-p.toml: policy p, 1 of 2 expectations hold, 2 of 5 cases are not as expected
-";
-    assert_eq!(tested(more), expected);
 }

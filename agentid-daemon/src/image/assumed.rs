@@ -37,7 +37,7 @@ const GENERATION: u64 = 1;
 #[derive(Debug)]
 pub struct Assumed {
     pub(super) compiled: CompiledPolicy,
-    image: Image,
+    pub(super) image: Image,
     numbers: Numbers,
     capabilities: Capabilities,
     binding: Option<Binding>,
@@ -104,7 +104,7 @@ impl Assumed {
     }
 }
 
-fn anchor(path: &Path) -> AnchorKey {
+pub(super) fn anchor(path: &Path) -> AnchorKey {
     let inode = name::hash(&NameKey::default(), path.as_os_str().as_bytes());
     AnchorKey { filesystem: 1, inode, generation: 0, kind: 0 }
 }

@@ -140,23 +140,24 @@ impl Space {
 
 /// What is left of a pattern after these names; several rests when `**` can take more names or fewer.
 fn residuals<'s>(pattern: &'s [Step], names: &[Name]) -> Vec<&'s [Step]> {
-    let mut rests = vec![pattern];
-    for name in names {
-        let mut next = Vec::new();
-        for rest in rests {
-            match rest {
-                [Step::Any, after @ ..] => {
-                    next.push(rest);
-                    next.extend(one_step(after, name));
-                }
-                _ => next.extend(one_step(rest, name)),
+    names.iter().fold(vec![pattern], |rests, name| after(rests, name))
+}
+
+/// What is left of these rests of a pattern after one more name.
+pub(super) fn after<'s>(rests: Vec<&'s [Step]>, name: &Name) -> Vec<&'s [Step]> {
+    let mut next = Vec::new();
+    for rest in rests {
+        match rest {
+            [Step::Any, after @ ..] => {
+                next.push(rest);
+                next.extend(one_step(after, name));
             }
+            _ => next.extend(one_step(rest, name)),
         }
-        next.sort_unstable();
-        next.dedup();
-        rests = next;
     }
-    rests
+    next.sort_unstable();
+    next.dedup();
+    next
 }
 
 fn one_step<'s>(pattern: &'s [Step], name: &Name) -> Option<&'s [Step]> {

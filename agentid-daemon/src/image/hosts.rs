@@ -42,9 +42,12 @@ const SPECIAL: [(&str, u8); 25] = [
 /// Whether an address, IPv4 as `::ffff:a.b.c.d`, is one of the public network.
 pub fn is_public(address: Ipv6Addr) -> bool {
     let Some(own) = Prefix::new(address, 128) else { return false };
-    let mut special =
-        SPECIAL.iter().filter_map(|(text, bits)| Prefix::new(text.parse().ok()?, *bits));
-    special.all(|block| !block.covers(&own))
+    special().all(|block| !block.covers(&own))
+}
+
+/// The blocks that are not.
+pub(super) fn special() -> impl Iterator<Item = Prefix> {
+    SPECIAL.iter().filter_map(|(text, bits)| Prefix::new(text.parse().ok()?, *bits))
 }
 
 /// What all rules together say of the names that one pattern means.
@@ -101,6 +104,15 @@ impl Hosts {
         // A label that has a dot in it is written with a backslash, and is no name of a host.
         let plain = !name.contains('\\');
         Host::around(name).find_map(|host| self.0.get(&host)).filter(|_| plain)
+    }
+
+    /// Every pattern, as policies write it.
+    pub fn patterns(&self) -> impl Iterator<Item = String> {
+        self.0.keys().map(ToString::to_string)
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &HostRules> {
+        self.0.values()
     }
 
     /// The pattern of this hash.

@@ -10,6 +10,7 @@
 mod assumed;
 mod automaton;
 mod bind;
+pub mod compare;
 mod compile;
 mod diff;
 mod emit;

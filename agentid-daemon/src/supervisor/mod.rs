@@ -7,6 +7,7 @@
 mod budget;
 pub mod command;
 pub mod delegate;
+pub mod diff;
 pub mod expect;
 pub mod folder;
 pub mod grant;

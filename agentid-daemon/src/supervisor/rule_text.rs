@@ -4,7 +4,7 @@ use agentid_common::{net::Verb, verdict::Rule};
 
 use crate::{
     event::enrich,
-    policy::{Effect, FileRule, Named, Policy, Target},
+    policy::{Effect, FileRule, Named, Policy, Prefix, Target},
 };
 
 /// A `[[file]]` by its number, as people read it.
@@ -41,14 +41,22 @@ pub fn net_rule(policy: &Policy, number: Rule) -> Option<String> {
 
 /// Addresses and ports as a policy writes them.
 pub fn target(target: &Target) -> String {
-    let (address, bits) = (target.prefix.address(), target.prefix.bits());
-    let block = match address.to_ipv4_mapped() {
-        Some(v4) if bits == 128 => v4.to_string(),
-        Some(v4) if bits >= 96 => format!("{v4}/{}", bits - 96),
-        _ if bits == 128 => format!("[{address}]"),
-        _ => format!("[{address}]/{bits}"),
+    let block = match target.prefix.address().to_ipv4_mapped() {
+        None if target.prefix.bits() == 128 => format!("[{}]", target.prefix.address()),
+        _ => block(&target.prefix),
     };
     ports(&block, target.first, target.last)
+}
+
+/// A block of addresses as a policy writes it.
+pub fn block(prefix: &Prefix) -> String {
+    let (address, bits) = (prefix.address(), prefix.bits());
+    match address.to_ipv4_mapped() {
+        Some(v4) if bits == 128 => v4.to_string(),
+        Some(v4) if bits >= 96 => format!("{v4}/{}", bits - 96),
+        _ if bits == 128 => address.to_string(),
+        _ => format!("[{address}]/{bits}"),
+    }
 }
 
 /// A host name and ports as a policy writes them.

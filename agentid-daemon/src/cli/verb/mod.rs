@@ -7,6 +7,7 @@ pub mod manual;
 pub mod offline;
 pub mod owner;
 pub mod policy;
+pub mod policy_diff;
 pub mod ps;
 pub mod revoke;
 pub mod run;

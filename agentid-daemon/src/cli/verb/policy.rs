@@ -69,7 +69,7 @@ pub fn tested(file: &Path, policy: &Policy, outcome: &Outcome) -> String {
 
 /// `policy test --json`.
 #[derive(Debug, Serialize)]
-struct Report<'a> {
+pub struct Report<'a> {
     file: String,
     policy: Option<&'a str>,
     /// The text's mistakes; with one, nothing was tried.
@@ -82,7 +82,7 @@ struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    fn of(file: &Path, policy: &'a Policy, outcome: &'a Outcome) -> Self {
+    pub fn of(file: &Path, policy: &'a Policy, outcome: &'a Outcome) -> Self {
         Self {
             file: file.display().to_string(),
             policy: Some(policy.name()),
@@ -117,7 +117,7 @@ fn in_json(file: &Path, errors: Vec<FolderError>) -> Result<u8, Failure> {
 }
 
 /// All mistakes are printed, each with its place; the last line says how many there are.
-fn mistakes(errors: Vec<FolderError>) -> Failure {
+pub fn mistakes(errors: Vec<FolderError>) -> Failure {
     let (mut mistakes, mut broken) = (0, 0);
     let mut last = None;
     for error in errors {

@@ -1,7 +1,9 @@
+mod diff;
 mod expect;
 mod grant;
 mod launch;
 mod life;
+mod random;
 mod select;
 mod step;
 mod store;
