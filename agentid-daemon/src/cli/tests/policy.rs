@@ -36,11 +36,26 @@ p.toml: policy p, 1 of 2 expectations hold, 2 of 5 cases are not as expected
     assert_eq!(tested(more), expected);
 }
 
+/// The example of the reference that has sessions.
+fn example() -> &'static str {
+    let mut blocks = REFERENCE.split("```toml\n").filter_map(|block| block.split("```").next());
+    blocks.find(|block| block.starts_with("name = \"tested\"")).unwrap()
+}
+
 /// The session in the reference is the one that its example gives.
 #[test]
+fn what_an_example_expects_is_what_its_session_shows() {
+    let policy = policy::parse("tested.toml", example()).unwrap();
+    let outcome = expect::run("tested.toml", &policy).unwrap();
+    let text = verb::policy::tested("tested.toml".as_ref(), &policy, &outcome);
+    let session = format!("```console\n$ agentid policy test tested.toml\n{text}```\n");
+    assert!(REFERENCE.contains(&session), "{session}");
+}
+
+/// The same of what a change of it changes.
+#[test]
 fn what_changes_is_a_table_with_examples() {
-    let mut blocks = REFERENCE.split("```toml\n").filter_map(|block| block.split("```").next());
-    let before = blocks.find(|block| block.starts_with("name = \"tested\"")).unwrap();
+    let before = example();
     let after = before
         .replace("\"**/.env*\"", "\"**/.env\", \"**/.env.local\"")
         .replace("10.1.0.0/16", "10.1.2.0/24")

@@ -10,10 +10,7 @@ use agentid_common::{
 };
 
 use super::host::{Host, Run};
-use crate::{
-    policy::{PROTOCOLS, parse},
-    supervisor::expect,
-};
+use crate::policy::{PROTOCOLS, parse};
 
 const REFERENCE: &str = include_str!("../../../POLICY.md");
 
@@ -21,8 +18,6 @@ const REFERENCE: &str = include_str!("../../../POLICY.md");
 struct Example {
     policy: String,
     lines: Vec<String>,
-    /// A session at the command line.
-    console: Vec<String>,
 }
 
 /// Each block of TOML with the block of text that follows.
@@ -34,12 +29,10 @@ fn examples() -> Vec<Example> {
         let block: Vec<String> =
             lines.by_ref().take_while(|line| *line != "```").map(str::to_owned).collect();
         match kind {
-            "toml" => {
-                let policy = block.join("\n");
-                examples.push(Example { policy, lines: Vec::new(), console: Vec::new() });
-            }
+            "toml" => examples.push(Example { policy: block.join("\n"), lines: Vec::new() }),
             "text" => examples.last_mut().unwrap().lines.extend(block),
-            "console" => examples.last_mut().unwrap().console.extend(block),
+            // The tests of the command line have these.
+            "console" => {}
             other => panic!("a block of {other:?} is no example"),
         }
     }
@@ -102,7 +95,7 @@ fn ask(run: &Run, question: &[&str]) -> Answer {
 fn every_example_of_the_reference_holds() {
     let examples = examples();
     assert!(examples.len() >= 4);
-    for Example { policy, lines, .. } in examples {
+    for Example { policy, lines } in examples {
         let parsed = parse("POLICY.md", &policy).unwrap_or_else(|errors| panic!("{errors:?}"));
         let mut run = Run::new(Host::usual(), &parsed);
         let (with, lines): (Vec<_>, Vec<_>) =
@@ -118,26 +111,6 @@ fn every_example_of_the_reference_holds() {
             assert_eq!(answer, expected, "{line}\n{policy}");
         }
     }
-}
-
-/// What an example expects of itself holds, unless its session says otherwise.
-#[test]
-fn every_session_of_the_reference_is_what_is_printed() {
-    let mut sessions = 0;
-    for Example { policy, console, .. } in examples() {
-        let parsed = parse("tested.toml", &policy).unwrap();
-        let outcome = expect::run("tested.toml", &parsed).unwrap();
-        let broken: Vec<String> = outcome.broken.iter().map(|it| format!("{it}\n")).collect();
-        let said: String = console.iter().map(|line| format!("{line}\n")).collect();
-        assert!(said.contains(&broken.concat()), "{broken:?}\n{said}");
-        if !broken.is_empty() {
-            sessions += 1;
-            let (held, of, cases) = (outcome.held(), outcome.expectations, outcome.cases);
-            assert!(said.contains(&format!(" {held} of {of} expectations hold, ")), "{said}");
-            assert!(said.contains(&format!(" of {cases} cases ")), "{said}");
-        }
-    }
-    assert_eq!(sessions, 1);
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn add(diff: &mut Diff, cause: &Cause, within: &str, found: Vec<(usize, Trace)>)
         }
     }
     for (example, rights) in rows {
-        let rights = enrich::rights(rights).into_iter().map(Into::into).collect();
+        let rights = enrich::rights(rights);
         diff.add(cause.becomes_allowed, Row { rights, within: within.to_owned(), example });
     }
 }

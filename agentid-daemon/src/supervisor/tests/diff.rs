@@ -164,6 +164,20 @@ fn the_same_in_other_words_is_the_same() {
     assert_eq!(of(one, other), Diff::default());
 }
 
+/// Bounds need not be those of powers of two, by which the tables have them.
+#[test]
+fn one_port_and_one_address_more_are_told() {
+    let of_one = |before: &str, after: &str| {
+        let rule = |to: &str| format!("[[net]]\nto = ['{to}']\nallow = ['connect']\n");
+        let found = of(&rule(before), &rule(after));
+        assert_eq!((found.allowed.len(), found.denied.len()), (1, 0), "{found:?}");
+        found.allowed[0].example.clone()
+    };
+    assert_eq!(of_one("10.0.0.1:80-446", "10.0.0.1:80-447"), "10.0.0.1:447");
+    assert_eq!(of_one("10.0.0.1:65534", "10.0.0.1:65534-65535"), "10.0.0.1:65535");
+    assert_eq!(of_one("10.0.0.2/31:80", "10.0.0.0/30:80"), "10.0.0.1:80");
+}
+
 #[test]
 fn peers_names_and_capabilities_are_told() {
     let before = "[[net]]\nto = ['10.0.0.0/8:443', 'a.example.org:443']\nallow = ['connect']\n";
