@@ -27,6 +27,10 @@ pub(super) fn compare(policies: [&Policy; 2], sides: [&Assumed; 2], diff: &mut D
     setting("delegate to", &|policy| list(delegated(policy)));
     setting("depth", &|policy| number(policy, |delegate| delegate.depth));
     setting("fan_out", &|policy| number(policy, |delegate| delegate.fan_out));
+    setting("denials_per_minute", &|policy| {
+        let limit = policy.limits().denials_per_minute;
+        limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string())
+    });
     setting("port 53", &|policy| {
         let text = if policy.grants_names() { "asks the daemon for names" } else { "as any other" };
         text.to_owned()
