@@ -30,6 +30,8 @@ pub struct Outcome {
     pub expectations: usize,
     /// Of all expectations together.
     pub cases: usize,
+    /// How many of them are not as expected; those of one path that have one reason are told at once.
+    pub wrong: usize,
     pub broken: Vec<Broken>,
 }
 
@@ -84,6 +86,7 @@ pub fn run(file: &str, policy: &Policy) -> Result<Outcome, ExpectError> {
         for case in &expectation.cases {
             outcome.cases += case.number();
             for (case, found) in wrong(&host, policy, case, expected) {
+                outcome.wrong += case.number();
                 let (file, because) = (file.to_owned(), expectation.because.clone());
                 let case = words(&case);
                 outcome.broken.push(Broken { file, line, column, case, expected, because, found });

@@ -50,17 +50,17 @@ pub fn test(file: &Path, json: bool) -> Result<u8, Failure> {
 
 /// Each case that is not as expected, and how many expectations hold.
 pub fn tested(file: &Path, policy: &Policy, outcome: &Outcome) -> String {
-    let Outcome { expectations, cases, broken } = outcome;
+    let Outcome { expectations, cases, wrong, broken } = outcome;
     let lines =
         broken.iter().flat_map(|it| it.to_string().lines().map(str::to_owned).collect::<Vec<_>>());
     let mut text: String = lines.map(|line| render::clean(&line) + "\n").collect();
     let (file, name, held) = (file.display(), policy.name(), outcome.held());
-    text += &match (expectations, broken.len()) {
+    text += &match (expectations, wrong) {
         (0, _) => format!("{file}: policy {name} expects nothing: it has no [[expect]]\n"),
         (_, 0) => format!(
             "{file}: policy {name}, {held} of {expectations} expectations hold, in {cases} cases\n"
         ),
-        (_, wrong) => format!(
+        _ => format!(
             "{file}: policy {name}, {held} of {expectations} expectations hold, {wrong} of {cases} cases are not as expected\n"
         ),
     };

@@ -38,14 +38,15 @@ impl Trace {
             .begun
             .iter()
             .filter(|(param, at)| *at != 1 || self.names.first() != Some(&placeholder(param)));
-        elsewhere.map(|(param, at)| (param.clone(), joined(&self.names[..*at]))).collect()
+        elsewhere.map(|(param, at)| (param.clone(), self.folder(*at))).collect()
     }
 
-    /// The same as a path and as folders that can be bound.
-    pub fn concrete(&self) -> (String, Vec<(String, String)>) {
-        let begun = self.begun.iter();
-        let folders = begun.map(|(param, at)| (param.clone(), joined(&self.names[..*at])));
-        (self.below(0), folders.collect())
+    /// The folder after so many names; from the folder of a parameter on that lies anywhere.
+    fn folder(&self, at: usize) -> String {
+        let path = joined(&self.names[..at]);
+        let own =
+            self.begun.iter().any(|(param, _)| self.names.first() == Some(&placeholder(param)));
+        if own { path.trim_start_matches('/').to_owned() } else { path }
     }
 
     /// Whether it is the other path, or lies below it.
