@@ -3,7 +3,7 @@
 //! | Request | Answer | Who may ask |
 //! |---|---|---|
 //! | `GET /v1/whoami` | [`WhoAmI`] | anyone, tagged tasks included |
-//! | `GET /v1/self/denials` | list of [`OwnDenial`] | a run, for its own |
+//! | `GET /v1/self/denials` | list of `OwnDenial` of the events | a run, for its own |
 //! | `POST /v1/runs` with [`LaunchRequest`] | [`LaunchReply`] | any user; the run is the asking process |
 //! | `GET /v1/runs?all=true` | list of [`RunView`] | any user, for its own runs; operators for all |
 //! | `GET /v1/runs/ID` | [`RunView`] | likewise |
@@ -24,8 +24,6 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-
-use crate::event::event::What;
 
 /// Largest body of a request, in bytes. Checked before anything is parsed.
 pub const MAX_BODY: usize = 64 * 1024;
@@ -385,20 +383,6 @@ pub struct WhoAmI {
     /// The run that the asking task belongs to.
     pub run: Option<Uuid>,
 }
-
-/// Something that the asking run was denied.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OwnDenial {
-    /// Milliseconds since 1970.
-    pub time_ms: u64,
-    pub what: What,
-    /// The smallest addition to the policy that would allow it, in the policy's language; `None` where a rule denies it, or
-    /// no rule could grant it.
-    pub grant: Option<String>,
-}
-
-/// Most denials that a run is told, the last ones.
-pub const MOST_DENIALS: usize = 100;
 
 /// A live run and its processes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -66,6 +66,20 @@ impl What {
     }
 }
 
+/// Something that the asking run was denied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnDenial {
+    /// Milliseconds since 1970.
+    pub time_ms: u64,
+    pub what: What,
+    /// The smallest addition to the policy that would allow it, in the policy's language; `None` where a rule denies it, or
+    /// no rule could grant it.
+    pub grant: Option<String>,
+}
+
+/// Most denials that a run is told, the last ones.
+pub const MOST_DENIALS: usize = 100;
+
 /// An answer of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Access {

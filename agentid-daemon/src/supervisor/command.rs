@@ -11,10 +11,10 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     control::api::{
         ChangeReply, ChangeRequest, DelegateRequest, ErrorReply, LaunchReply, LaunchRequest,
-        OwnDenial, OwnerReply, OwnerRequest, RevokeAllReply, RevokeAllRequest, RevokeReply,
-        RevokeRequest, RunView, SelectRequest, StatusReply, TreeRun, WhoAmI, WhyReply, WhyRequest,
+        OwnerReply, OwnerRequest, RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest,
+        RunView, SelectRequest, StatusReply, TreeRun, WhoAmI, WhyReply, WhyRequest,
     },
-    event::event::Event,
+    event::event::{Event, OwnDenial},
 };
 
 /// Commands that may wait; whoever asks more waits with his connection.

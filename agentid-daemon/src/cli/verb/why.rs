@@ -10,10 +10,10 @@ use crate::{
         render,
     },
     control::{
-        api::{Endpoint, NamedEndpoint, OwnDenial, Protocol, WhyReply, WhyRequest},
+        api::{Endpoint, NamedEndpoint, Protocol, WhyReply, WhyRequest},
         client::{Client, segment},
     },
-    event::event::Event,
+    event::event::{Event, OwnDenial},
 };
 
 pub fn run(client: &Client, arguments: Why) -> Result<u8, Failure> {

@@ -8,12 +8,15 @@ use super::{Supervisor, launch::chain, stopping::totals};
 use crate::{
     control::{
         api::{
-            Code, ErrorReply, HookView, MOST_DENIALS, MOST_SOCKETS, MapView, OwnDenial, PolicyView,
-            RunView, StatusReply, WhoAmI, WhyReply, WhyRequest,
+            Code, ErrorReply, HookView, MOST_SOCKETS, MapView, PolicyView, RunView, StatusReply,
+            WhoAmI, WhyReply, WhyRequest,
         },
         caller::{Ask, Standing},
     },
-    event::export::Filter,
+    event::{
+        event::{MOST_DENIALS, OwnDenial},
+        export::Filter,
+    },
     instance::{Phase, Run},
     metrics::kernel::Reading,
     supervisor::{
