@@ -167,7 +167,7 @@ fn duration_within<'de, D: Deserializer<'de>>(
 ) -> Result<Duration, D::Error> {
     let text = String::deserialize(input)?;
     let found = humantime::parse_duration(&text).map_err(D::Error::custom)?;
-    if found.is_zero() || found > longest {
+    if found < Duration::from_secs(1) || found > longest {
         return Err(D::Error::custom(format!("`{text}` is not between {bounds}")));
     }
     Ok(found)

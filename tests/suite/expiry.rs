@@ -10,7 +10,7 @@ use anyhow::Result;
 use libc::EPERM;
 
 /// Long enough for a launch.
-const TTL: &str = "10s";
+const TTL: &str = "15s";
 /// How long a run has left whose daemon is dead.
 const LEFT: Duration = Duration::from_secs(2);
 /// Deadlines are told in milliseconds of another clock than the one that they are kept in.

@@ -91,7 +91,7 @@ fn a_suspension_outlives_the_daemon() -> Result<()> {
 fn an_extension_is_kept_with_the_daemon_dead() -> Result<()> {
     let mut daemon = Daemon::start_in(scene()?)?;
     let step = read(&daemon);
-    let terms = Terms { uid: 1000, ttl: Some("15s"), ..Terms::default() };
+    let terms = Terms { uid: 1000, ttl: Some("20s"), ..Terms::default() };
     let mut run = Run::launch(&daemon, &terms)?;
     let first = run.view(&daemon)?.deadline_ms;
     let changed: Changed = daemon.ask(&["extend", run.id(), "--by", "5s"])?;

@@ -5,6 +5,7 @@ use agentid_tests::{
         Daemon, Run, Scene,
         run::Terms,
         scene::{USER, USERS},
+        view::Changed,
         wait,
     },
     step::{Open, Step},
@@ -91,13 +92,13 @@ fn bears_what_is_denied_while_a_run_is_suspended() -> Result<()> {
     let granted = Step::Open { path: daemon.scene().granted(), how: Open::Read };
     let mut held = launch(&daemon, "limited", USER)?;
     let mut other = launch(&daemon, "limited", USER)?;
-    daemon.agentid().args(["suspend", held.id()]).status()?;
+    let _: Changed = daemon.ask(&["suspend", held.id()])?;
     ask(&daemon, &mut held, 2 * BORNE, EPERM)?;
     // When this one is ended, the daemon has looked at both.
     ask(&daemon, &mut other, BORNE + 1, EACCES)?;
     wait::until("the other run is ended", wait::SOON, || Ok(other.view(&daemon)?.end))?;
     assert_eq!(held.view(&daemon)?.phase, "suspended");
-    daemon.agentid().args(["resume", held.id()]).status()?;
+    let _: Changed = daemon.ask(&["resume", held.id()])?;
     assert_eq!(held.errno(&granted)?, 0);
     ask(&daemon, &mut held, BORNE + 1, EACCES)?;
     let end =

@@ -227,6 +227,29 @@ fn a_passed_socket_is_judged_by_its_peer() -> Result<()> {
     Ok(())
 }
 
+/// P2: a socket of datagrams that somebody else has made gets no peer that the rules do not grant: its packets are not judged
+/// as the run's.
+#[test]
+fn a_passed_socket_of_datagrams_takes_granted_peers_alone() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let (granted, denied) = (Peer::granted()?, Peer::denied()?);
+    for uid in USERS {
+        for (peer, errno) in [(&granted, 0), (&denied, EACCES)] {
+            for (to, any) in [
+                (peer.v4(), SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
+                (peer.v6(), SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))),
+            ] {
+                let passed = OwnedFd::from(UdpSocket::bind(any)?);
+                let terms = Terms { policy: "network", uid, ..Terms::default() };
+                let mut run = Run::launch_with(&daemon, &terms, Stdio::from(passed))?;
+                let calls = vec![SOCKET.adopt(), SOCKET.connect(to)];
+                assert_eq!(run.last_call(calls)?, errno, "uid {uid}: {to}");
+            }
+        }
+    }
+    Ok(())
+}
+
 /// P2: nor do sockets of a kind that a run cannot make become of use to it when they are passed.
 #[test]
 fn a_passed_socket_of_another_kind_is_of_no_use() -> Result<()> {

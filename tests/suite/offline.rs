@@ -1,12 +1,14 @@
 //! A run is ended from the command line while there is no daemon.
 
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
+use agentid_common::instance::{Instance, State};
 use agentid_tests::{
     harness::{
         Daemon, Run,
         run::Terms,
         scene::{USER, USERS},
+        table::Table,
         view::{Revoked, RevokedAll},
         wait,
     },
@@ -116,8 +118,9 @@ fn ends_a_run_of_which_nothing_can_be_read() -> Result<()> {
         assert_eq!(other.errno(&step)?, 0);
         assert_eq!(fs::read(&file)?, b"{");
         let revoked: RevokedAll = daemon.ask(&texts(&revoke(&daemon, &["--all", "--yes"])))?;
-        let ids: Vec<&str> = revoked.runs.iter().map(|run| run.id.as_str()).collect();
-        assert_eq!(ids, [other.id()]);
+        let tasks = revoked.runs.iter().map(|run| (run.id.as_str(), run.tasks));
+        let tasks: BTreeMap<&str, u64> = tasks.collect();
+        assert_eq!(tasks, BTreeMap::from([(lost.id(), 0), (other.id(), 1)]));
         assert_eq!(other.errno(&step)?, EPERM);
         Ok(())
     })();
@@ -136,7 +139,7 @@ fn is_refused_beside_a_daemon_and_for_users() -> Result<()> {
     let mut run = Run::of(&daemon, USER)?;
     let arguments = revoke(&daemon, &[run.id()]);
     let said = daemon.complaint(0, 1, &texts(&arguments))?;
-    assert!(said.contains("another agentid daemon runs"), "{said}");
+    assert!(said.contains("another agentid daemon runs already"), "{said}");
     assert!(said.contains("leave --offline out"), "{said}");
     daemon.kill9()?;
     let said = daemon.complaint(USER, 1, &texts(&arguments))?;
@@ -145,5 +148,32 @@ fn is_refused_beside_a_daemon_and_for_users() -> Result<()> {
     daemon.start_again()?;
     assert_eq!(run.errno(&step)?, 0);
     assert_eq!(run.view(&daemon)?.phase, "active");
+    Ok(())
+}
+
+/// P4: what a revocation has left undone is done by the next one: a task that sleeps where no hook is, whose run is over
+/// by the kernel's table and by its file.
+#[test]
+fn can_be_repeated_until_nothing_is_left() -> Result<()> {
+    let mut daemon = Daemon::start()?;
+    for uid in USERS {
+        let killed = Terms { policy: "killed", uid, ..Terms::default() };
+        let mut run = Run::launch(&daemon, &killed)?;
+        daemon.kill9()?;
+        // As if it had died right after the denial.
+        let table = Table::open()?;
+        let (slot, before) = table.find(run.id())?;
+        table.set(slot, Instance { state: State::REVOKED, ..before })?;
+        let revoked: RevokedAll = daemon.ask(&texts(&revoke(&daemon, &["--all", "--yes"])))?;
+        let [one] = revoked.runs.as_slice() else { panic!("uid {uid}: {revoked:?}") };
+        assert_eq!((one.id.as_str(), one.remaining), (run.id(), 0), "uid {uid}");
+        assert!(!run.await_end()?.success(), "uid {uid}");
+        let again: RevokedAll = daemon.ask(&texts(&revoke(&daemon, &["--all", "--yes"])))?;
+        assert_eq!(again.runs.iter().map(|run| run.tasks).sum::<u64>(), 0, "uid {uid}");
+        daemon.start_again()?;
+        wait::until("the run is over", wait::SOON, || {
+            Ok((run.view(&daemon)?.phase == "ended").then_some(()))
+        })?;
+    }
     Ok(())
 }

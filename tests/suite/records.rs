@@ -119,11 +119,12 @@ fn keeps_the_record_of_an_ended_run_for_its_time() -> Result<()> {
     daemon.start_again()?;
     assert_eq!(daemon.show(&id)?.phase, "ended", "30 days are not over");
     daemon.stop()?;
-    daemon.scene().set("keep_ended", Some("1ms"))?;
+    daemon.scene().set("keep_ended", Some("1s"))?;
     daemon.start_again()?;
+    let file = |id: &str| daemon.scene().state().join(format!("invocations/{id}.json"));
+    wait::until("the record is gone", wait::SOON, || Ok((!file(&id).exists()).then_some(())))?;
     let said = daemon.complaint(0, 1, &["show", &id])?;
     assert!(said.contains("no run has an ID"), "{said}");
-    let file = |id: &str| daemon.scene().state().join(format!("invocations/{id}.json"));
     assert!(!file(&id).exists() && file(living.id()).exists());
     assert_eq!(living.view(&daemon)?.phase, "active");
     Ok(())

@@ -158,7 +158,7 @@ impl Registry {
         }
     }
 
-    /// The runs that have not ended and stand on this one, directly or not.
+    /// Each of these with the runs below it that are not among them.
     pub fn trees(&self, ids: &[Uuid]) -> Vec<(Uuid, Vec<Uuid>)> {
         let below = |id: &Uuid| {
             let mut below = self.descendants(*id);
@@ -168,6 +168,7 @@ impl Registry {
         ids.iter().map(below).collect()
     }
 
+    /// The runs that have not ended and stand on this one, directly or not.
     pub fn descendants(&self, id: Uuid) -> Vec<Uuid> {
         let mut found = vec![id];
         let mut next = 0;

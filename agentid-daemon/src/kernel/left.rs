@@ -2,7 +2,7 @@
 //!
 //! Nothing is loaded: the maps and programs are those of the pins, and nothing of them is changed but what is asked for.
 
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use super::{
     apply::{self, ApplyError},
@@ -84,10 +84,10 @@ impl LeftPrograms {
         self.on_demand.meet(&self.pins, demand)
     }
 
-    /// One pass over a run's processes: SIGKILL to each; gives how many there were.
-    pub fn stop(&mut self, slot: u32, generation: u64) -> Result<usize, StopError> {
+    /// One pass over the processes of runs, by their slots and generations: SIGKILL to each; gives how many there were.
+    pub fn stop(&mut self, runs: &BTreeMap<u32, u64>) -> Result<usize, StopError> {
         let list = self.on_demand.task_list().map_err(ReadError::List)?;
-        tasks::stop(list, &self.tags, slot, generation)
+        tasks::stop(list, &self.tags, runs)
     }
 
     /// Ends the connections of a run that is over; gives how many there were, if that is known within `patience`.

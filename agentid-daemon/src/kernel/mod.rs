@@ -32,6 +32,7 @@ mod verify;
 mod abi_tests;
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     ops::ControlFlow,
     os::fd::{AsFd as _, BorrowedFd},
@@ -175,7 +176,7 @@ impl Kernel {
 
     /// One pass over a run's processes: SIGKILL to each; gives how many there were.
     pub fn stop(&mut self, slot: u32, generation: u64) -> Result<usize, StopError> {
-        tasks::stop(self.task_list()?, &self.maps.tags, slot, generation)
+        tasks::stop(self.task_list()?, &self.maps.tags, &BTreeMap::from([(slot, generation)]))
     }
 
     /// Ends the connections of a run that is over; gives how many there were, if that is known within `patience`.

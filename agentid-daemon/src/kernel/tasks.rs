@@ -1,7 +1,7 @@
 //! The tagged tasks of the host: listing them, and stopping those of one run.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io,
     os::fd::{AsFd, OwnedFd},
@@ -49,11 +49,15 @@ pub fn processes(iterator: File, slot: u32, generation: u64) -> Result<BTreeSet<
     Ok(own.map(|line| line.tgid).collect())
 }
 
-/// One pass over the processes of a run: SIGKILL to each. Gives how many there were; a fork that is under way may
-/// need another pass.
-pub fn stop(iterator: File, tags: &Tags, slot: u32, generation: u64) -> Result<usize, StopError> {
+/// One pass over the processes of runs, which are told by slot and generation: SIGKILL to each. Gives how many there were; a
+/// fork that is under way may need another pass.
+pub fn stop(iterator: File, tags: &Tags, runs: &BTreeMap<u32, u64>) -> Result<usize, StopError> {
+    let lines = list::all::<TaskLine>(iterator).map_err(ReadError::from)?.into_iter();
+    let theirs = lines.filter(|line| runs.get(&line.slot) == Some(&line.generation));
+    let processes: BTreeSet<(u32, u32, u64)> =
+        theirs.map(|line| (line.tgid, line.slot, line.generation)).collect();
     let mut killed = 0;
-    for tgid in processes(iterator, slot, generation)? {
+    for (tgid, slot, generation) in processes {
         killed += usize::from(kill(tags, tgid, slot, generation)?);
     }
     Ok(killed)

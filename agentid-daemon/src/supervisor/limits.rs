@@ -21,16 +21,15 @@ pub struct Denials {
 }
 
 impl Denials {
-    /// Notes what the kernel has counted of a run by now. Gives how many denials have come within a minute, as far as they
-    /// are known of: a run that is seen for the first time counts from its launch on, when that was within the minute.
-    /// Times are of the boot clock.
-    pub fn note(&mut self, id: Uuid, launched: u64, now: u64, denied: u64) -> u64 {
-        let looks = self.runs.entry(id).or_insert_with(|| {
-            let young = now.saturating_sub(launched) <= MINUTE;
-            let first =
-                if young { Look { at: launched, denied: 0 } } else { Look { at: now, denied } };
-            VecDeque::from([first])
-        });
+    /// Notes what the kernel has counted of a run by now. Gives how many denials have come within about a minute, as far as
+    /// they are known of: a run that is seen for the first time counts from its launch on, where that is given, and one that
+    /// was not looked at for a minute counts anew. Times are of the boot clock.
+    pub fn note(&mut self, id: Uuid, launched: Option<u64>, now: u64, denied: u64) -> u64 {
+        let first = launched.map_or(Look { at: now, denied }, |at| Look { at, denied: 0 });
+        let looks = self.runs.entry(id).or_insert_with(|| VecDeque::from([first]));
+        if looks.back().is_none_or(|last| now.saturating_sub(last.at) >= MINUTE) {
+            *looks = VecDeque::from([Look { at: now, denied }]);
+        }
         looks.push_back(Look { at: now, denied });
         // The last one that lies a minute back or more is where the minute begins.
         while looks.get(1).is_some_and(|look| now.saturating_sub(look.at) >= MINUTE) {
@@ -59,13 +58,17 @@ mod tests {
 
     /// What is found when the kernel had counted so much after so many seconds.
     fn found(denials: &mut Denials, looks: &[(u64, u64)]) -> Vec<u64> {
-        looks.iter().map(|&(at, denied)| denials.note(RUN, SECOND, at * SECOND, denied)).collect()
+        looks.iter().map(|&(at, denied)| denials.note(RUN, None, at * SECOND, denied)).collect()
     }
 
     #[test]
-    fn a_run_is_counted_from_its_launch_on() {
+    fn a_run_is_counted_from_its_launch_on_where_that_was_seen() {
         let mut denials = Denials::default();
-        assert_eq!(found(&mut denials, &[(2, 5), (30, 5), (60, 7)]), [5, 5, 7]);
+        assert_eq!(denials.note(RUN, Some(SECOND), 2 * SECOND, 5), 5);
+        assert_eq!(found(&mut denials, &[(30, 5), (60, 7)]), [5, 7]);
+        // Of another daemon's run it is not known when it was denied what.
+        let mut denials = Denials::default();
+        assert_eq!(found(&mut denials, &[(100, 50), (101, 53)]), [0, 3]);
     }
 
     #[test]
@@ -78,15 +81,15 @@ mod tests {
     }
 
     #[test]
-    fn what_another_daemon_has_seen_is_not_counted_twice() {
+    fn a_run_that_nobody_has_looked_at_for_a_minute_counts_anew() {
         let mut denials = Denials::default();
-        assert_eq!(found(&mut denials, &[(100, 50), (101, 53)]), [0, 3]);
+        assert_eq!(found(&mut denials, &[(10, 0), (11, 4), (600, 90), (601, 92)]), [0, 4, 0, 2]);
     }
 
     #[test]
     fn a_suspension_is_not_counted() {
         let mut denials = Denials::default();
-        assert_eq!(found(&mut denials, &[(2, 5)]), [5]);
+        assert_eq!(found(&mut denials, &[(1, 0), (2, 5)]), [0, 5]);
         denials.begin_anew(RUN, 3 * SECOND, 90);
         assert_eq!(found(&mut denials, &[(4, 91)]), [1]);
         denials.retain(|_| false);

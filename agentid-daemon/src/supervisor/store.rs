@@ -58,7 +58,7 @@ pub enum StoreError {
     Owners { path: PathBuf, source: serde_json::Error },
     #[error("read policy text {}: it is not the text that its name stands for", path.display())]
     Policy { path: PathBuf },
-    #[error("another agentid daemon runs already: it holds {}", path.display())]
+    #[error("another agentid daemon runs already, or a revocation without one: it holds {}", path.display())]
     Locked { path: PathBuf },
 }
 

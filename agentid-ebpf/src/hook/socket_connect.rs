@@ -2,7 +2,7 @@
 //!
 //! `int socket_connect(struct socket *sock, struct sockaddr *address, int addrlen)`, from 6.1 to 7.3.
 //! Called by net/socket.c: `__sys_connect_file`, with the kernel's own copy of the address.
-//! A socket of datagrams that takes a peer says nothing to it, and programs do so only to learn their own address
+//! A socket of datagrams of the run's own that takes a peer says nothing to it, and programs do so only to learn their own address
 //! (getaddrinfo(3) for each address of a name, ping(8)): where rules do not grant the peer it passes, and nothing is told.
 //! What such a socket sends is judged, by `socket_sendmsg` and `skb_egress`.
 //!
@@ -36,7 +36,10 @@ pub fn socket_connect(ctx: LsmContext) -> i32 {
     let sight = sight.with_names(socket.sock(), tag);
     let calls = sight.asked == Asked::Peer || sight.asked == Asked::Name;
     let answer = ask(tag, &sight);
-    let only_takes = sight.asked == Asked::Peer && only_takes_a_peer(sight.body.protocol, answer);
+    // On a socket of somebody else's the packets are not judged as this run's.
+    let only_takes = sight.asked == Asked::Peer
+        && only_takes_a_peer(sight.body.protocol, answer)
+        && socket::is_own(socket.sock(), tag);
     let (allowed, answer) = if only_takes {
         (Allowed::Counted, Ok(0))
     } else if sight.asked == Asked::Unix {

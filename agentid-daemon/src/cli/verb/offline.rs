@@ -1,11 +1,11 @@
 //! `agentid revoke --offline`: what an operator has left when the daemon is gone.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use rustix::process::geteuid;
 
 use crate::{
-    cli::{args::Revoke, exit, failure::Failure, select, verb},
+    cli::{args::Revoke, exit, failure::Failure, render, select, verb},
     settings,
     supervisor::{
         run::offline::{Offline, OfflineError},
@@ -24,25 +24,29 @@ pub fn revoke(arguments: &Revoke) -> Result<u8, Failure> {
         Failure::new(error, exit::FAILURE)
             .remedy("name another with --config; an empty one has every default")
     })?;
-    let mut offline = Offline::open(&settings)?;
     let selection = &arguments.selection;
-    let listed = |select| Ok(offline.live(&select)?);
+    // No daemon waits for the answer to a question.
+    let listed = |select| Ok(Offline::open(&settings)?.left(&select)?);
     if !select::confirmed_of(selection, "revoke", listed)? {
         return Ok(exit::SUCCESS);
     }
     let by = Actor { uid, reason: arguments.reason.clone() };
     // Who is asked may take his time, which is not the kernel's.
     let begun = if selection.yes || selection.id.is_some() { begun } else { Instant::now() };
+    let mut offline = Offline::open(&settings)?;
+    let print = |notes: BTreeSet<String>| {
+        notes.iter().for_each(|note| eprintln!("agentid: {}", render::clean(note)));
+        notes.is_empty()
+    };
+    print(offline.take_notes());
     let outcome = offline.revoke(&select::selector(selection)?, by, begun);
-    for note in offline.take_notes() {
-        eprintln!("agentid: {note}");
-    }
+    let all_went_well = print(offline.take_notes());
     let reply = outcome?;
     match (&selection.id, reply.runs.as_slice()) {
         (Some(_), [one]) => verb::revoke::print_one(one, arguments.json)?,
         _ => verb::revoke::print_all(&reply, arguments.json)?,
     }
-    Ok(exit::SUCCESS)
+    Ok(if all_went_well { exit::SUCCESS } else { exit::FAILURE })
 }
 
 impl From<OfflineError> for Failure {

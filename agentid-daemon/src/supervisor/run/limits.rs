@@ -3,7 +3,7 @@
 use super::Supervisor;
 use crate::{
     instance::{Phase, Run, run::RunMode},
-    supervisor::step::Input,
+    supervisor::{rules::Rules, step::Input},
 };
 
 impl Supervisor {
@@ -13,7 +13,7 @@ impl Supervisor {
         let mut beyond = Vec::new();
         let registry = &self.state.registry;
         for run in registry.live().filter(|run| run.phase.is_live()) {
-            let Some(limit) = self.limit(run) else { continue };
+            let Some(limit) = limit_of(&self.rules, run) else { continue };
             let Some(activity) = self.activity(run.place.slot) else { continue };
             let is_active =
                 |id| registry.get(id).is_some_and(|run: &Run| run.phase == Phase::Active);
@@ -24,14 +24,20 @@ impl Supervisor {
                 self.denials.begin_anew(run.id, now, activity.denied);
                 continue;
             }
-            let found = self.denials.note(run.id, run.launched_ns, now, activity.denied);
+            // What an earlier daemon has seen of it, and why it was denied what, is not known.
+            let launched = (run.launched_ns >= self.started_ns).then_some(run.launched_ns);
+            let found = self.denials.note(run.id, launched, now, activity.denied);
             if found > u64::from(limit) {
                 let reason =
                     format!("{found} denials within a minute, and its policy bears {limit}");
                 beyond.push((run.id, reason));
             }
         }
-        self.denials.retain(|id| registry.get(id).is_some_and(|run| run.phase.is_live()));
+        let rules = &self.rules;
+        self.denials.retain(|id| {
+            let limited = |run: &Run| run.phase.is_live() && limit_of(rules, run).is_some();
+            registry.get(id).is_some_and(limited)
+        });
         for (id, reason) in beyond {
             tracing::warn!(%id, reason, "a run is ended for going beyond a limit");
             self.input(Input::Limit { id, reason });
@@ -48,14 +54,15 @@ impl Supervisor {
         };
         let below = self.state.registry.descendants(id);
         for id in below.into_iter().chain([id]) {
-            let slot = self.state.registry.get(id).map(|run| run.place.slot);
-            if let Some(activity) = slot.and_then(|slot| self.activity(slot)) {
+            let run = self.state.registry.get(id);
+            let run = run.filter(|run| limit_of(&self.rules, run).is_some());
+            if let Some(activity) = run.and_then(|run| self.activity(run.place.slot)) {
                 self.denials.begin_anew(id, now, activity.denied);
             }
         }
     }
+}
 
-    fn limit(&self, run: &Run) -> Option<u32> {
-        self.rules.document(&run.policy)?.policy.limits().denials_per_minute
-    }
+fn limit_of(rules: &Rules, run: &Run) -> Option<u32> {
+    rules.document(&run.policy)?.policy.limits().denials_per_minute
 }

@@ -70,8 +70,10 @@ const ENDED: usize = 10_000;
 const TICK: Duration = Duration::from_secs(1);
 /// After how many ticks the counts of tasks are compared with the tasks; while a run is stopping, after each.
 const RECONCILE: u64 = 10;
-/// After how many ticks records that are too old are looked for.
-const TIDY: u64 = 60;
+/// After how many ticks records that are too old are looked for, or after the time that they are kept, if that is shorter.
+const TIDY: u64 = 60 * 60;
+/// By how much the wall clock may be moved between two such looks.
+const STEADY: u64 = 60_000;
 /// How often the ring is looked at while there is a run. The kernel wakes the daemon only when a run has ended.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -128,9 +130,13 @@ pub struct Supervisor {
     sockets_left: bool,
     ticks: u64,
     keep_ended: Duration,
+    /// When this host was started, in milliseconds since 1970, as the clocks said at the last look for old records.
+    booted_ms: u64,
     /// What ended runs have needed, to be taken back at the next tick.
     garbage: Vec<Release>,
     started_ms: u64,
+    /// The same by the boot clock, in nanoseconds.
+    started_ns: u64,
     /// Where the policies are, and what was wrong with them when they were read last.
     folder: PathBuf,
     mistakes: Vec<String>,
@@ -188,6 +194,7 @@ impl Supervisor {
             },
             slots: map::SLOTS,
         };
+        let started_ns = kernel.boot_ns();
         let mut supervisor = Self {
             kernel,
             state,
@@ -212,8 +219,10 @@ impl Supervisor {
             sockets_left: true,
             ticks: 0,
             keep_ended: settings.keep_ended,
+            booted_ms: clock::wall_ms().saturating_sub(started_ns / 1_000_000),
             garbage: Vec::new(),
             started_ms: clock::wall_ms(),
+            started_ns,
             folder: settings.policies.clone(),
             mistakes: Vec::new(),
         };
@@ -297,10 +306,10 @@ impl Supervisor {
         self.hold_to_limits();
         self.look_for_empty();
         self.pass();
-        if self.ticks.is_multiple_of(TIDY) {
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(self.keep_ended.as_secs().clamp(1, TIDY)) {
             self.tidy();
         }
-        self.ticks += 1;
         self.courtesy = COURTESY;
         if !self.stopping.is_empty() || self.ticks.is_multiple_of(RECONCILE) {
             self.reconcile();
@@ -310,10 +319,17 @@ impl Supervisor {
         self.settle_demand();
     }
 
-    /// Lets go of records that need not be kept any longer.
+    /// Lets go of records that need not be kept any longer; not while the clock by which that is so is being set.
     fn tidy(&mut self) {
+        let now = self.now();
+        let booted_ms = now.wall_ms.saturating_sub(now.boot_ns / 1_000_000);
+        let before = std::mem::replace(&mut self.booted_ms, booted_ms);
+        if before.abs_diff(booted_ms) > STEADY {
+            warn!("the clock was set; records of runs that have ended are kept until it is steady");
+            return;
+        }
         let kept = u64::try_from(self.keep_ended.as_millis()).unwrap_or(u64::MAX);
-        self.input(Input::Tidy { before_ms: self.now().wall_ms.saturating_sub(kept) });
+        self.input(Input::Tidy { by_ms: now.wall_ms.saturating_sub(kept) });
     }
 
     /// Detaches what no run needs any more, and attaches what could not be attached when it was asked for.

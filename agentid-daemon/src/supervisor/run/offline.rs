@@ -4,7 +4,9 @@
 //! would that had died right after the revocation, and concludes them.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
+    os::unix::net::UnixStream,
+    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
@@ -24,7 +26,7 @@ use super::{
 use crate::{
     control::api::{RevokeAllReply, RevokeReply, RunView, Selector},
     image::MapOp,
-    instance::{DeniedOwners, Phase, Posture, Registry, Run},
+    instance::{Demand, DeniedOwners, Phase, Posture, Registry, Run, run::OnEnd},
     kernel::{ApplyError, Left, LeftError, LeftPrograms, StartError, boot_time},
     settings::Settings,
     supervisor::{
@@ -42,6 +44,10 @@ use crate::{
 pub enum OfflineError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("find what a daemon has left: there is no folder {}", .0.display())]
+    NoState(PathBuf),
+    #[error("a daemon has {}", .0.display())]
+    Answers(PathBuf),
     #[error(transparent)]
     Left(#[from] LeftError),
     #[error(transparent)]
@@ -56,11 +62,11 @@ impl OfflineError {
     /// What to do about it.
     pub fn remedy(&self) -> Option<String> {
         match self {
-            Self::Store(StoreError::Locked { .. }) => Some(
-                "leave --offline out; a daemon that does not answer is ended first: \
-                 systemctl kill --signal=KILL agentid"
+            Self::Store(StoreError::Locked { .. }) | Self::Answers(_) => Some(
+                "leave --offline out; a daemon that hangs is stopped first: systemctl stop agentid"
                     .to_owned(),
             ),
+            Self::NoState(_) => Some("name the daemon's own with --config".to_owned()),
             Self::Refused(refusal) => refusal.remedy(),
             _ => None,
         }
@@ -74,8 +80,8 @@ pub struct Offline {
     state: State,
     /// Runs without a file that can be read, of which nothing is known but the ID.
     strangers: BTreeSet<Uuid>,
-    /// What went wrong without keeping a run from being ended.
-    notes: Vec<String>,
+    /// What went wrong without keeping a run from being ended, each once.
+    notes: BTreeSet<String>,
 }
 
 /// A run that is denied everything and killed.
@@ -88,8 +94,15 @@ struct Killed {
 
 impl Offline {
     pub fn open(settings: &Settings) -> Result<Self, OfflineError> {
+        // Another folder would have another lock, and nothing in it.
+        if !settings.state.is_dir() {
+            return Err(OfflineError::NoState(settings.state.clone()));
+        }
         // With the lock held no daemon is at work.
         let store = Store::open(&settings.state)?;
+        if UnixStream::connect(&settings.control).is_ok() {
+            return Err(OfflineError::Answers(settings.control.clone()));
+        }
         let left = Left::open(&settings.bpffs)?;
         let (known, unread) = store.readable_runs()?;
         let mut offline = Self {
@@ -125,16 +138,16 @@ impl Offline {
         step(&mut self.state, input, now()).map(|_| ())
     }
 
-    /// The runs that can be ended, of those that are selected.
-    pub fn live(&self, selector: &Selector) -> Result<Vec<RunView>, OfflineError> {
+    /// The runs that are to be ended, of those that are selected: also those that are over and may have tasks left.
+    pub fn left(&self, selector: &Selector) -> Result<Vec<RunView>, OfflineError> {
         let now = now();
         let found = select::find_all(&self.state.registry, selector, |_| true, now.wall_ms)?;
-        let live = found.into_iter().filter(|run| run.phase.is_live());
-        Ok(live.map(|run| view::run(run, self.tasks(run), None, now)).collect())
+        let left = found.into_iter().filter(|run| run.phase.holds_slot());
+        Ok(left.map(|run| view::run(run, self.tasks(run), None, now)).collect())
     }
 
     /// What went wrong so far beside what was asked for.
-    pub fn take_notes(&mut self) -> Vec<String> {
+    pub fn take_notes(&mut self) -> BTreeSet<String> {
         std::mem::take(&mut self.notes)
     }
 
@@ -147,11 +160,16 @@ impl Offline {
     ) -> Result<RevokeAllReply, OfflineError> {
         launch::reason(by.reason.as_deref())?;
         let registry = &self.state.registry;
-        let is_live = Phase::is_live;
-        let ids = select::selected(registry, selector, |_| true, is_live, now().wall_ms)?;
+        let which = Phase::holds_slot;
+        let ids = select::selected(registry, selector, |_| true, which, now().wall_ms)?;
         let trees = registry.trees(&ids);
         let tasks: Vec<u64> = trees.iter().map(|tree| self.tasks_of(tree)).collect();
-        let effects = step(&mut self.state, Input::Revoke { ids, by }, now())?;
+        let (over, ids): (Vec<Uuid>, Vec<Uuid>) = ids.into_iter().partition(|id| {
+            let run = self.state.registry.get(*id);
+            run.is_some_and(|run| matches!(run.phase, Phase::Stopping(_)))
+        });
+        let mut effects = step(&mut self.state, Input::Revoke { ids, by }, now())?;
+        effects.extend(self.once_more(&over));
 
         let (denials, rest): (Vec<Effect>, Vec<Effect>) =
             effects.into_iter().partition(|effect| matches!(effect, Effect::Deny { .. }));
@@ -189,7 +207,18 @@ impl Offline {
         })
     }
 
-    /// What follows the denial: descriptors are held, those at the other ends told, tasks killed, and files written.
+    /// What was to be done about runs that are over already, and may not have been.
+    fn once_more(&self, over: &[Uuid]) -> Vec<Effect> {
+        let runs = over.iter().filter_map(|id| self.state.registry.get(*id));
+        let each = runs.flat_map(|run| {
+            let denial = Effect::Deny { slot: run.place.slot, state: run.phase.slot_state() };
+            [denial, Effect::Stop { id: run.id, kill: run.on_end == OnEnd::Kill }]
+        });
+        let attach = Effect::Attach(Demand::of(&self.state.registry));
+        if over.is_empty() { Vec::new() } else { [attach].into_iter().chain(each).collect() }
+    }
+
+    /// What follows the denial: descriptors are held, those at the other ends told, tasks killed, and then files written.
     fn carry_out(&mut self, effects: Vec<Effect>, begun: Instant) -> Vec<Killed> {
         let mut programs = match self.left.programs() {
             Ok(programs) => Some(programs),
@@ -198,7 +227,7 @@ impl Offline {
                 None
             }
         };
-        let (mut killed, mut courtesy) = (Vec::new(), COURTESY);
+        let (mut killed, mut saves, mut courtesy) = (Vec::new(), Vec::new(), COURTESY);
         for effect in effects {
             match effect {
                 Effect::Attach(demand) => {
@@ -209,23 +238,20 @@ impl Offline {
                 Effect::Stop { id, kill } => {
                     let place = self.state.registry.get(id).map(|run| run.place);
                     let (Some(place), Some(programs)) = (place, &mut programs) else { continue };
-                    let started = Instant::now();
-                    let told = programs.hang_up(place.slot, place.generation, courtesy);
-                    courtesy = courtesy.saturating_sub(started.elapsed());
-                    if let Err(error) = told {
-                        self.note(&error);
-                    }
                     let (slot, generation) = (place.slot, place.generation);
+                    if !courtesy.is_zero() {
+                        let started = Instant::now();
+                        let told = programs.hang_up(slot, generation, courtesy);
+                        courtesy = courtesy.saturating_sub(started.elapsed());
+                        if let Err(error) = told {
+                            self.note(&error);
+                        }
+                    }
                     if kill {
                         killed.push(Killed { id, slot, generation, stopped_after: None });
                     }
                 }
-                Effect::Save(id) if !self.strangers.contains(&id) => {
-                    let saved = self.state.registry.get(id).map(|run| self.store.save(run));
-                    if let Some(Err(error)) = saved {
-                        self.note(&error);
-                    }
-                }
+                Effect::Save(id) if !self.strangers.contains(&id) => saves.push(id),
                 // Whoever follows events asks the daemon; slots are the next one's to clear.
                 _ => {}
             }
@@ -233,34 +259,43 @@ impl Offline {
         if let Some(programs) = &mut programs {
             self.kill(programs, &mut killed, begun);
         }
+        for id in saves {
+            let saved = self.state.registry.get(id).map(|run| self.store.save(run));
+            if let Some(Err(error)) = saved {
+                self.note(&error);
+            }
+        }
         killed
     }
 
-    /// Kills until no task is left, or for as long as an answer waits.
+    /// Kills until no task is left, or for as long as an answer waits. Each pass is over all tasks of the host.
     fn kill(&mut self, programs: &mut LeftPrograms, killed: &mut [Killed], begun: Instant) {
         let since = Instant::now();
         loop {
             for one in killed.iter_mut().filter(|one| one.stopped_after.is_none()) {
                 match self.left.live(one.slot) {
                     Ok(0) => one.stopped_after = Some(begun.elapsed()),
-                    Ok(_) => {
-                        if let Err(error) = programs.stop(one.slot, one.generation) {
-                            self.notes.push(chain(&error));
-                        }
-                    }
-                    Err(error) => self.notes.push(chain(&error)),
+                    Ok(_) => {}
+                    Err(error) => self.note(&error),
                 }
             }
-            let done = killed.iter().all(|one| one.stopped_after.is_some());
+            let left = killed.iter().filter(|one| one.stopped_after.is_none());
+            let left: BTreeMap<u32, u64> = left.map(|one| (one.slot, one.generation)).collect();
+            if left.is_empty() {
+                return;
+            }
+            if let Err(error) = programs.stop(&left) {
+                self.note(&error);
+            }
             match pause(since.elapsed()) {
-                Some(pause) if !done && since.elapsed() < PATIENCE => thread::sleep(pause),
+                Some(pause) if since.elapsed() < PATIENCE => thread::sleep(pause),
                 _ => return,
             }
         }
     }
 
     fn note(&mut self, error: &dyn std::error::Error) {
-        self.notes.push(chain(error));
+        self.notes.insert(chain(error));
     }
 
     fn tasks_of(&self, (id, also): &(Uuid, Vec<Uuid>)) -> u64 {

@@ -80,8 +80,8 @@ pub enum Input {
     Posture(Posture),
     /// A run of an earlier daemon that has its slot still.
     Adopt { run: Box<Run>, slot_state: SlotState },
-    /// Records of runs that ended before this moment, in milliseconds since 1970, need not be kept.
-    Tidy { before_ms: u64 },
+    /// Records of runs that had ended by this moment, in milliseconds since 1970, need not be kept.
+    Tidy { by_ms: u64 },
     /// A run of an earlier daemon whose slot is not held any more.
     Lost(Box<Run>),
     /// A run of an earlier daemon that has ended.
@@ -168,8 +168,8 @@ pub fn step(state: &mut State, input: Input, now: Now) -> Result<Vec<Effect>, Re
         }
         Input::Posture(posture) => Ok(state.posture(posture, now)),
         Input::Adopt { run, slot_state } => Ok(state.adopt(*run, slot_state, now)),
-        Input::Tidy { before_ms } => {
-            let forgotten = state.registry.forget_ended_by(before_ms);
+        Input::Tidy { by_ms } => {
+            let forgotten = state.registry.forget_ended_by(by_ms);
             Ok(forgotten.into_iter().map(Effect::Forget).collect())
         }
         Input::Lost(run) => Ok(state.lost(*run, now)),
