@@ -112,6 +112,9 @@ pub fn calls(sock: Sock) {
 /// Whether a run has made this socket, so that its packets are judged.
 #[inline(always)]
 pub fn is_own(sock: Sock, tag: &Tag) -> bool {
+    if sock.is_null() {
+        return false;
+    }
     // SAFETY: a value of socket storage lives as long as its socket.
     self::tag(sock.0.cast()).is_some_and(|own| unsafe { (*own).is_of_the_run_of(tag) })
 }
