@@ -98,7 +98,6 @@ impl LeftPrograms {
         patience: Duration,
     ) -> Result<usize, HangUpError> {
         let list = self.on_demand.task_list().map_err(ReadError::List).map_err(StopError::from)?;
-        let processes = tasks::processes(list, slot, generation).map_err(StopError::from)?;
-        sockets::hang_up(processes, &self.pins, slot, generation, patience)
+        sockets::hang_up(list, &self.pins, slot, generation, patience)
     }
 }

@@ -187,8 +187,7 @@ impl Kernel {
         patience: Duration,
     ) -> Result<usize, HangUpError> {
         let list = self.task_list().map_err(StopError::from)?;
-        let processes = tasks::processes(list, slot, generation).map_err(StopError::from)?;
-        sockets::hang_up(processes, &self.pins, slot, generation, patience)
+        sockets::hang_up(list, &self.pins, slot, generation, patience)
     }
 
     /// Port of the resolver that an earlier daemon had, or 0.

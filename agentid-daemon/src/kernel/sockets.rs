@@ -9,7 +9,8 @@
 
 use std::{
     collections::BTreeSet,
-    fs, io,
+    fs::{self, File},
+    io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     path::Path,
     sync::mpsc,
@@ -50,15 +51,16 @@ pub enum HangUpError {
     Late,
 }
 
-/// Ends every connection of a run's processes; gives how many there were, if that is known within `patience`. What goes wrong
-/// with one keeps no other.
+/// Ends every connection of a run's processes, which are looked for in a list of tasks; gives how many there were, if that is
+/// known within `patience`. What goes wrong with one keeps no other.
 pub fn hang_up(
-    processes: BTreeSet<u32>,
+    tasks: File,
     pins: &Pins,
     slot: u32,
     generation: u64,
     patience: Duration,
 ) -> Result<usize, HangUpError> {
+    let processes = tasks::processes(tasks, slot, generation).map_err(StopError::from)?;
     let ending = Ending {
         tags: Tags::pinned(&pins.map("TAGS"))?,
         sockets: sockets(&pins.map(SOCKETS))?,
