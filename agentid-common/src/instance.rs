@@ -39,6 +39,8 @@ impl Ladder {
     pub const DENY: Self = Self(0);
     /// The operation is denied and the task is killed.
     pub const KILL: Self = Self(1);
+    /// The operation is denied and the task goes on, until the daemon has it stand still.
+    pub const FREEZE: Self = Self(2);
 }
 
 /// One slot of the table; written by the daemon only.

@@ -29,7 +29,8 @@ fn a_suspended_run_is_denied_everything_and_lives() -> Result<()> {
         let below = Terms { parent: Some(run.id()), ..terms.clone() };
         let mut below = Run::launch(&daemon, &below)?;
         let mut beside = Run::launch(&daemon, &terms)?;
-        let changed: Changed = daemon.ask(&["suspend", run.id(), "--reason", "look"])?;
+        let changed: Changed =
+            daemon.ask(&["suspend", run.id(), "--no-freeze", "--reason", "look"])?;
         assert_eq!(changed.runs[0].phase, "suspended");
         for run in [&mut run, &mut below] {
             assert_eq!(run.errno(&step)?, EPERM, "uid {uid}");
@@ -65,7 +66,7 @@ fn a_suspension_outlives_the_daemon() -> Result<()> {
     let mut runs =
         USERS.into_iter().map(|uid| Run::of(&daemon, uid)).collect::<Result<Vec<_>>>()?;
     for run in &mut runs {
-        let _: Changed = daemon.ask(&["suspend", run.id()])?;
+        let _: Changed = daemon.ask(&["suspend", "--no-freeze", run.id()])?;
     }
     daemon.kill9()?;
     for run in &mut runs {
@@ -77,7 +78,7 @@ fn a_suspension_outlives_the_daemon() -> Result<()> {
         assert_eq!(run.view(&daemon)?.phase, "suspended");
         let _: Changed = daemon.ask(&["resume", run.id()])?;
         assert_eq!(run.errno(&step)?, 0);
-        let _: Changed = daemon.ask(&["suspend", run.id()])?;
+        let _: Changed = daemon.ask(&["suspend", "--no-freeze", run.id()])?;
         daemon.revoke(run.id())?;
         let refused = daemon.complaint(0, 1, &["resume", run.id()])?;
         assert!(refused.contains("is over already"), "{refused}");

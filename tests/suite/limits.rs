@@ -92,7 +92,7 @@ fn bears_what_is_denied_while_a_run_is_suspended() -> Result<()> {
     let granted = Step::Open { path: daemon.scene().granted(), how: Open::Read };
     let mut held = launch(&daemon, "limited", USER)?;
     let mut other = launch(&daemon, "limited", USER)?;
-    let _: Changed = daemon.ask(&["suspend", held.id()])?;
+    let _: Changed = daemon.ask(&["suspend", "--no-freeze", held.id()])?;
     ask(&daemon, &mut held, 2 * BORNE, EPERM)?;
     // When this one is ended, the daemon has looked at both.
     ask(&daemon, &mut other, BORNE + 1, EACCES)?;

@@ -18,6 +18,7 @@ mod ending;
 mod exec;
 mod expiry;
 mod fault;
+mod freeze;
 mod globs;
 mod guards;
 mod hold;

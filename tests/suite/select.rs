@@ -27,7 +27,7 @@ fn a_selection_ends_what_it_names_and_nothing_beside() -> Result<()> {
             assert_eq!(run.errno(&step)?, 0, "nothing was done without being asked");
         }
         let select = ["--label", "team=core", "--yes"];
-        let changed: Changed = daemon.ask(&[&["suspend"][..], &select].concat())?;
+        let changed: Changed = daemon.ask(&[&["suspend", "--no-freeze"][..], &select].concat())?;
         assert_eq!(changed.runs.len(), 2);
         let revoked: RevokedAll = daemon.ask(&[&["revoke"][..], &select].concat())?;
         let mut ids: Vec<&str> = revoked.runs.iter().map(|run| run.id.as_str()).collect();

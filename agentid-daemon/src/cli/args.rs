@@ -49,8 +49,8 @@ pub enum Verb {
     Show(Show),
     /// End runs and all below them, for good
     Revoke(Revoke),
-    /// Deny runs, and all below them, everything until they are resumed
-    Suspend(Change),
+    /// Deny runs, and all below them, everything, and have their tasks stand still, until they are resumed
+    Suspend(Suspend),
     /// Let suspended runs go on
     Resume(Change),
     /// Give runs more time, as far as their policies allow
@@ -191,6 +191,15 @@ pub struct Change {
 }
 
 #[derive(Debug, Args)]
+pub struct Suspend {
+    #[command(flatten)]
+    pub change: Change,
+    /// Let the tasks go on, denied everything
+    #[arg(long)]
+    pub no_freeze: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct Extend {
     #[command(flatten)]
     pub change: Change,
@@ -227,6 +236,9 @@ pub struct Revoke {
     /// Why, for the record
     #[arg(long)]
     pub reason: Option<String>,
+    /// Kill the tasks whatever the policy says, also those that a run which is over has left
+    #[arg(long)]
+    pub kill: bool,
     /// As root, while there is no daemon: write to the kernel's tables from here
     #[arg(long)]
     pub offline: bool,

@@ -16,7 +16,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use self::args::{Arguments, PolicyVerb, Verb};
+use self::{
+    args::{Arguments, PolicyVerb, Verb},
+    verb::change::How,
+};
 use crate::{control::client::Client, supervisor::command::Kind};
 
 /// Runs one command. An error is printed once, with its causes, on one line, and what to do about it on another.
@@ -52,10 +55,16 @@ fn dispatch(arguments: Arguments) -> Result<u8, failure::Failure> {
         Verb::Show(show) => verb::show::run(&client()?, &show),
         Verb::Revoke(revoke) if revoke.offline => verb::offline::revoke(&revoke),
         Verb::Revoke(revoke) => verb::revoke::run(&client()?, revoke),
-        Verb::Suspend(change) => verb::change::run(&client()?, Kind::Suspend, &change, None),
-        Verb::Resume(change) => verb::change::run(&client()?, Kind::Resume, &change, None),
+        Verb::Suspend(suspend) => {
+            let how = How { freeze: Some(!suspend.no_freeze), ..How::default() };
+            verb::change::run(&client()?, Kind::Suspend, &suspend.change, how)
+        }
+        Verb::Resume(change) => {
+            verb::change::run(&client()?, Kind::Resume, &change, How::default())
+        }
         Verb::Extend(extend) => {
-            verb::change::run(&client()?, Kind::Extend, &extend.change, Some(extend.by))
+            let how = How { by_ms: Some(select::millis(extend.by)), ..How::default() };
+            verb::change::run(&client()?, Kind::Extend, &extend.change, how)
         }
         Verb::Events(events) => verb::events::run(&client()?, &events),
         Verb::Status(status) => verb::status::run(&client()?, &status),

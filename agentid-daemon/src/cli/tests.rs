@@ -183,6 +183,7 @@ fn view() -> RunView {
         uid: 1000,
         tgid: 4711,
         phase: "active".to_owned(),
+        frozen: false,
         launched_ms: 0,
         deadline_ms: 1_800_000,
         tasks: 3,

@@ -104,7 +104,7 @@ pub struct RunView {
     pub params: BTreeMap<String, PathBuf>,
     /// `enforce` or `audit`.
     pub mode: String,
-    /// `deny` or `kill`.
+    /// `deny`, `freeze` or `kill`.
     pub on_end: String,
     pub parent: Option<Uuid>,
     /// All runs above it, the one right above first.
@@ -114,6 +114,9 @@ pub struct RunView {
     pub tgid: u32,
     /// `active`, `suspended`, `stopping` or `ended`.
     pub phase: String,
+    /// Whether its tasks are held still.
+    #[serde(default)]
+    pub frozen: bool,
     pub launched_ms: u64,
     pub deadline_ms: u64,
     /// Tasks alive.
@@ -201,6 +204,9 @@ pub struct EndView {
 pub struct RevokeRequest {
     #[serde(default)]
     pub reason: Option<String>,
+    /// Kills the tasks whatever the policy says, also those that a run which is over has left.
+    #[serde(default)]
+    pub kill: bool,
 }
 
 /// What a revocation did. Times count from the arrival of the request.
@@ -254,6 +260,9 @@ pub struct RevokeAllRequest {
     pub select: Selector,
     #[serde(default)]
     pub reason: Option<String>,
+    /// As for one run.
+    #[serde(default)]
+    pub kill: bool,
 }
 
 /// What a revocation of several runs did: all of them are denied everything before any task is stopped. Times count from
@@ -277,6 +286,9 @@ pub struct ChangeRequest {
     /// By how much, for an extension.
     #[serde(default)]
     pub by_ms: Option<u64>,
+    /// Whether the tasks stand still until the run is resumed, for a suspension; they do when it is left out.
+    #[serde(default)]
+    pub freeze: Option<bool>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,15 +12,12 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
-use nix::{
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::socket::{getsockopt, sockopt},
-};
+use nix::sys::socket::{getsockopt, sockopt};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use thiserror::Error;
 
 use super::api::{Code, ErrorReply};
-use crate::supervisor::command::Caller;
+use crate::{kernel, supervisor::command::Caller};
 
 /// Most supplementary groups that are looked at (`NGROUPS_MAX` is 65536; nobody is in that many).
 const GROUPS: usize = 1024;
@@ -130,13 +127,7 @@ pub fn threads(caller: &Caller) -> Option<(usize, u32)> {
     let threads = field("Threads:")?.trim().parse().ok()?;
     let tracer = field("TracerPid:")?.trim().parse().ok()?;
     // Only a process that still lives has kept its number, and only then was the file its own.
-    lives(caller).then_some((threads, tracer))
-}
-
-/// Whether the process has not exited: its pidfd then is not readable.
-fn lives(caller: &Caller) -> bool {
-    let mut polled = [PollFd::new(caller.process(), PollFlags::POLLIN)];
-    poll(&mut polled, PollTimeout::ZERO) == Ok(0)
+    kernel::lives(caller.process()).then_some((threads, tracer))
 }
 
 fn open(tgid: i32) -> Result<OwnedFd, CallerError> {

@@ -219,6 +219,8 @@ fn run() -> Run {
         launched_ms: 0,
         launched_ns: 0,
         phase: Phase::Active,
+        frozen: false,
+        groups: Default::default(),
         changes: Vec::new(),
         end: None,
     }

@@ -28,7 +28,7 @@ impl Demand {
     /// no daemon is there to attach anything. Of the others only those whose tasks are not gone yet do.
     fn of_run(run: &Run) -> Self {
         Self {
-            descriptors: run.on_end == OnEnd::Deny || run.phase != Phase::Active,
+            descriptors: run.on_end != OnEnd::Kill || run.phase != Phase::Active,
             kill: run.on_end == OnEnd::Kill,
             network: true,
             names: run.names,

@@ -1,12 +1,15 @@
 //! The table of runs: those that live, by slot, and the last ones that ended.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    path::PathBuf,
+};
 
 use thiserror::Error;
 use uuid::Uuid;
 
 use super::{
-    run::{End, Run},
+    run::{End, OnEnd, Run},
     state::Phase,
 };
 
@@ -91,11 +94,24 @@ impl Registry {
     }
 
     /// Moves a run on to `Stopping`; the slot stays its own. `None` when it has ended already.
-    pub fn stop(&mut self, id: Uuid, end: End) -> Option<&Run> {
+    pub fn stop(&mut self, id: Uuid, end: End) -> Option<&mut Run> {
         let run = self.live_mut(id)?;
         run.phase = Phase::Stopping(end.ending);
         run.end = Some(end);
         Some(run)
+    }
+
+    /// Has the tasks of a run that is over be killed, whatever its policy says; false where there are none.
+    pub fn is_to_be_killed(&mut self, id: Uuid) -> bool {
+        let run = self.runs.get_mut(&id).filter(|run| matches!(run.phase, Phase::Stopping(_)));
+        run.map(|run| run.on_end = OnEnd::Kill).is_some()
+    }
+
+    /// Notes the cgroups that were made for a run, whether it has ended or not.
+    pub fn add_groups(&mut self, id: Uuid, groups: BTreeSet<PathBuf>) {
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.groups.extend(groups);
+        }
     }
 
     /// Ends a run, which frees its slot. An earlier reason to stop stands. Returns the run, and those forgotten for it.
@@ -109,6 +125,7 @@ impl Registry {
             None => end,
         };
         run.phase = Phase::Ended(end.ending);
+        run.frozen = false;
         run.end = Some(end);
         let run = run.clone();
         self.slots.remove(&run.place.slot);

@@ -1,6 +1,9 @@
 //! One run: everything that is known of it, and all that is kept on disk for the next daemon.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use agentid_common::{instance::Ladder, verdict::Mode};
 use serde::{Deserialize, Serialize};
@@ -42,6 +45,12 @@ pub struct Run {
     #[serde(default)]
     pub launched_ns: u64,
     pub phase: Phase,
+    /// Whether its tasks are to stand still.
+    #[serde(default)]
+    pub frozen: bool,
+    /// The cgroups that were made for that, below the root of the hierarchy.
+    #[serde(default)]
+    pub groups: BTreeSet<PathBuf>,
     /// What was done to it since, the last [`MAX_CHANGES`] of it.
     #[serde(default)]
     pub changes: Vec<Change>,
@@ -98,17 +107,24 @@ impl RunMode {
 pub enum OnEnd {
     /// They are denied everything and go on.
     Deny,
+    /// They are denied everything and stand still.
+    Freeze,
     Kill,
 }
 
 impl OnEnd {
     pub fn of(ladder: Ladder) -> Self {
-        if ladder == Ladder::DENY { Self::Deny } else { Self::Kill }
+        match ladder {
+            Ladder::DENY => Self::Deny,
+            Ladder::FREEZE => Self::Freeze,
+            _ => Self::Kill,
+        }
     }
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Deny => "deny",
+            Self::Freeze => "freeze",
             Self::Kill => "kill",
         }
     }
@@ -117,6 +133,7 @@ impl OnEnd {
     pub const fn in_slot(self) -> Ladder {
         match self {
             Self::Deny => Ladder::DENY,
+            Self::Freeze => Ladder::FREEZE,
             Self::Kill => Ladder::KILL,
         }
     }
@@ -202,6 +219,11 @@ pub struct Totals {
 }
 
 impl Run {
+    /// Name of the cgroups that are made for it.
+    pub fn group(&self) -> String {
+        format!("agentid-{}", self.id)
+    }
+
     /// Notes what was done to the run.
     pub fn changed(&mut self, change: Change) {
         let excess = (self.changes.len() + 1).saturating_sub(MAX_CHANGES);

@@ -30,6 +30,8 @@ fn run(number: u128, slot: u32) -> Run {
         launched_ms: 0,
         launched_ns: 0,
         phase: Phase::Active,
+        frozen: false,
+        groups: Default::default(),
         changes: Vec::new(),
         end: None,
     }

@@ -2,11 +2,16 @@
 //!
 //! Nothing is loaded: the maps and programs are those of the pins, and nothing of them is changed but what is asked for.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{
     apply::{self, ApplyError},
     demand::{DemandError, OnDemand},
+    freezer::{self, FreezeError, Runs},
     maps::{Maps, MapsError, TagError, Tags},
     pins::{PinError, Pins},
     sockets::{self, HangUpError},
@@ -88,6 +93,12 @@ impl LeftPrograms {
     pub fn stop(&mut self, runs: &BTreeMap<u32, u64>) -> Result<usize, StopError> {
         let list = self.on_demand.task_list().map_err(ReadError::List)?;
         tasks::stop(list, &self.tags, runs)
+    }
+
+    /// Has all tasks of the runs stand still, in cgroups of this name, which are given by their places below the root.
+    pub fn freeze(&mut self, runs: &Runs, name: &str) -> Result<BTreeSet<PathBuf>, FreezeError> {
+        let Self { on_demand, tags, .. } = self;
+        freezer::freeze(|| on_demand.task_list().map_err(ReadError::List), tags, runs, name)
     }
 
     /// Ends the connections of a run that is over; gives how many there were, if that is known within `patience`.

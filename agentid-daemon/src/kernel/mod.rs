@@ -9,6 +9,7 @@ mod canary;
 mod cgroup;
 mod demand;
 mod fields;
+mod freezer;
 mod left;
 mod list;
 mod live;
@@ -32,7 +33,7 @@ mod verify;
 mod abi_tests;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     ops::ControlFlow,
     os::fd::{AsFd as _, BorrowedFd},
@@ -60,13 +61,14 @@ pub use self::{
     apply::ApplyError,
     canary::main as canary_main,
     demand::{DemandError, HookState},
+    freezer::{FreezeError, Runs},
     left::{Left, LeftError, LeftPrograms},
     maps::{Counters, TagError},
     ring::Ring,
     sockets::HangUpError,
     start::{Held, StartError},
     survey::{LocateError, SurveyError},
-    tasks::{ReadError, StopError},
+    tasks::{ReadError, StopError, lives},
     unload::{UnloadError, unload},
     verify::{VerifyError, verify},
 };
@@ -177,6 +179,40 @@ impl Kernel {
     /// One pass over a run's processes: SIGKILL to each; gives how many there were.
     pub fn stop(&mut self, slot: u32, generation: u64) -> Result<usize, StopError> {
         tasks::stop(self.task_list()?, &self.maps.tags, &BTreeMap::from([(slot, generation)]))
+    }
+
+    /// Has all tasks of the runs stand still, in cgroups of this name, which are given by their places below the root. Waits
+    /// for it, but not longer than `patience`.
+    pub fn freeze(
+        &mut self,
+        runs: &Runs,
+        name: &str,
+        patience: Duration,
+    ) -> Result<BTreeSet<PathBuf>, FreezeError> {
+        let Self { on_demand, maps, .. } = self;
+        let groups = freezer::freeze(|| Ok(on_demand.task_list()?), &maps.tags, runs, name)?;
+        freezer::settle(&groups, patience)?;
+        Ok(groups)
+    }
+
+    /// Lets them go on, in these cgroups and wherever else they stand still by that name.
+    pub fn thaw(
+        &mut self,
+        runs: &Runs,
+        name: &str,
+        groups: BTreeSet<PathBuf>,
+    ) -> Result<(), FreezeError> {
+        freezer::thaw(self.task_list()?, runs, name, groups)
+    }
+
+    /// Removes a cgroup that was made for a run.
+    pub fn remove_group(&self, group: &Path) -> Result<(), FreezeError> {
+        freezer::remove(group, &self.maps.tags)
+    }
+
+    /// Whether there is such a cgroup.
+    pub fn has_group(group: &Path) -> bool {
+        freezer::exists(group)
     }
 
     /// Ends the connections of a run that is over; gives how many there were, if that is known within `patience`.

@@ -172,7 +172,8 @@ pub const MAPS: &[&str] = &[
     "EDITION",
 ];
 
-const CGROUPS: &str = "/sys/fs/cgroup";
+/// Root of the cgroup v2 hierarchy.
+pub const CGROUPS: &str = "/sys/fs/cgroup";
 /// The kernel's iterator over the values of a socket storage (net/core/bpf_sk_storage.c).
 const SOCKETS_ITERATOR: &str = "bpf_sk_storage_map";
 

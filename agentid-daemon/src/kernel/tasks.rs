@@ -4,10 +4,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use agentid_common::record::TaskLine;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::{
@@ -82,6 +83,12 @@ pub fn hold(
     let tag = tags.get(process.as_fd()).map_err(|source| StopError::Look { tgid, source })?;
     let is_it = tag.is_some_and(|tag| tag.slot == slot && tag.generation == generation);
     Ok(is_it.then_some(process))
+}
+
+/// Whether a process has not exited: its descriptor then is not readable.
+pub fn lives(process: BorrowedFd<'_>) -> bool {
+    let mut polled = [PollFd::new(process, PollFlags::POLLIN)];
+    poll(&mut polled, PollTimeout::ZERO) == Ok(0)
 }
 
 /// Kills one process of a run.

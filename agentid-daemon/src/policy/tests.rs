@@ -121,7 +121,7 @@ fn a_policy_needs_a_name_and_an_end() {
 #[test]
 fn refuses_values_that_mean_nothing() {
     refused("mode = 'enforced'", "did you mean `enforce`?");
-    refused("on_end = 'freeze'", "values: kill, deny");
+    refused("on_end = 'stop'", "values: kill, freeze, deny");
     refused("max_ttl = '1s'", "shorter than `ttl`");
     refused("max_ttl = '400d'", "longer than 365d");
     refused("max_ttl = '30m1h'", "not a duration");

@@ -155,7 +155,8 @@ fn unused(document: &Document, params: &[String], files: &[FileRule], reader: &m
 }
 
 const MODES: [(&str, Mode); 2] = [("enforce", Mode::ENFORCE), ("audit", Mode::AUDIT)];
-const LADDERS: [(&str, Ladder); 2] = [("kill", Ladder::KILL), ("deny", Ladder::DENY)];
+const LADDERS: [(&str, Ladder); 3] =
+    [("kill", Ladder::KILL), ("freeze", Ladder::FREEZE), ("deny", Ladder::DENY)];
 
 fn choice<T: Copy>(
     field: Option<&Spanned<String>>,

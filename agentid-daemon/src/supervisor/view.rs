@@ -29,6 +29,7 @@ pub fn run(run: &Run, tasks: u64, live: Option<Totals>, now: Now) -> RunView {
         uid: run.uid,
         tgid: run.tgid,
         phase: run.phase.name().to_owned(),
+        frozen: run.frozen,
         launched_ms: run.launched_ms,
         deadline_ms: wall_of(run.place.deadline, now),
         tasks,

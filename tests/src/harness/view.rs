@@ -8,6 +8,9 @@ pub struct RunView {
     pub id: String,
     pub policy: String,
     pub phase: String,
+    /// Whether its tasks stand still.
+    #[serde(default)]
+    pub frozen: bool,
     pub owner: String,
     /// The runs above it, the one right above first.
     #[serde(default)]

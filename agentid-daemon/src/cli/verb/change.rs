@@ -1,7 +1,5 @@
 //! `agentid suspend`, `resume` and `extend`
 
-use std::time::Duration;
-
 use crate::{
     cli::{args::Change, exit, failure::Failure, render, select},
     control::{
@@ -11,12 +9,14 @@ use crate::{
     supervisor::command::Kind,
 };
 
-pub fn run(
-    client: &Client,
-    kind: Kind,
-    arguments: &Change,
-    by: Option<Duration>,
-) -> Result<u8, Failure> {
+/// What only one of the verbs says.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct How {
+    pub by_ms: Option<u64>,
+    pub freeze: Option<bool>,
+}
+
+pub fn run(client: &Client, kind: Kind, arguments: &Change, how: How) -> Result<u8, Failure> {
     let concerned = |run: &RunView| match kind {
         Kind::Suspend => run.phase == "active",
         Kind::Resume => run.phase == "suspended",
@@ -28,7 +28,8 @@ pub fn run(
     let request = ChangeRequest {
         select: select::selector(&arguments.selection)?,
         reason: arguments.reason.clone(),
-        by_ms: by.map(select::millis),
+        by_ms: how.by_ms,
+        freeze: how.freeze,
     };
     let reply: ChangeReply = client.post(&format!("/v1/{}", kind.name()), &request)?;
     if arguments.json {

@@ -39,7 +39,7 @@ pub fn revoke(arguments: &Revoke) -> Result<u8, Failure> {
         notes.is_empty()
     };
     print(offline.take_notes());
-    let outcome = offline.revoke(&select::selector(selection)?, by, begun);
+    let outcome = offline.revoke(&select::selector(selection)?, arguments.kill, by, begun);
     let all_went_well = print(offline.take_notes());
     let reply = outcome?;
     match (&selection.id, reply.runs.as_slice()) {

@@ -17,20 +17,23 @@ pub fn run(client: &Client, arguments: Revoke) -> Result<u8, Failure> {
 
 fn one(client: &Client, id: &str, arguments: &Revoke) -> Result<u8, Failure> {
     let route = format!("/v1/runs/{}/revoke", segment(id));
-    let request = RevokeRequest { reason: arguments.reason.clone() };
+    let request = RevokeRequest { reason: arguments.reason.clone(), kill: arguments.kill };
     let reply: RevokeReply = client.post(&route, &request)?;
     print_one(&reply, arguments.json)?;
     Ok(exit::SUCCESS)
 }
 
 fn all(client: &Client, arguments: &Revoke) -> Result<u8, Failure> {
-    let live = |run: &RunView| matches!(run.phase.as_str(), "active" | "suspended");
-    if !select::confirmed(client, &arguments.selection, "revoke", live)? {
+    let over = |phase: &str| arguments.kill && phase == "stopping";
+    let concerned =
+        |run: &RunView| matches!(run.phase.as_str(), "active" | "suspended") || over(&run.phase);
+    if !select::confirmed(client, &arguments.selection, "revoke", concerned)? {
         return Ok(exit::SUCCESS);
     }
     let request = RevokeAllRequest {
         select: select::selector(&arguments.selection)?,
         reason: arguments.reason.clone(),
+        kill: arguments.kill,
     };
     let reply: RevokeAllReply = client.post("/v1/revoke", &request)?;
     print_all(&reply, arguments.json)?;

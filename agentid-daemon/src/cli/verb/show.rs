@@ -40,7 +40,10 @@ pub fn text(run: &RunView) -> String {
     let params = run.params.iter().map(|(name, path)| format!("{name}={}", path.display()));
     let mut lines = vec![
         ("id", run.id.to_string()),
-        ("state", run.phase.clone()),
+        (
+            "state",
+            format!("{}{}", run.phase, if run.frozen { ", its tasks stand still" } else { "" }),
+        ),
         ("agent", run.agent.clone()),
         ("owner", run.owner.clone()),
         ("task", run.task.clone()),

@@ -16,7 +16,7 @@ use crate::{
         Ending, Phase, Place, Run,
         run::{End, OnEnd, PolicyVersion, RunMode},
     },
-    kernel::{ApplyError, Held},
+    kernel::{ApplyError, Held, Kernel},
     policy::{self, Policy},
     supervisor::{
         rules::Release,
@@ -97,6 +97,10 @@ impl Supervisor {
                 info!(id = %run.id, phase = run.phase.name(), "taking up a run");
                 self.adopted.insert(run.id, instance);
             }
+            if let Input::Remember(run) | Input::Lost(run) = &input {
+                let groups = run.groups.iter().filter(|group| Kernel::has_group(group));
+                self.groups_left.extend(groups.cloned());
+            }
             self.input(input);
         }
         self.adopted.clear();
@@ -171,6 +175,8 @@ fn stranger(slot: u32, instance: &Instance, at_ms: u64) -> Run {
         launched_ms: at_ms,
         launched_ns: 0,
         phase: Phase::Stopping(Ending::Revoked),
+        frozen: false,
+        groups: Default::default(),
         changes: Vec::new(),
         end: Some(End { reason, ..End::of(Ending::Revoked, at_ms) }),
     }

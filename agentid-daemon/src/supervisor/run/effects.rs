@@ -17,7 +17,7 @@ use crate::{
     },
     image::MapOp,
     instance::Run,
-    kernel::{ApplyError, DemandError, TagError},
+    kernel::{ApplyError, DemandError, FreezeError, TagError},
     supervisor::{
         command::Caller,
         rules::Release,
@@ -49,6 +49,8 @@ pub(super) enum EffectError {
     Bind(#[source] ApplyError),
     #[error("clear the slot")]
     Clear(#[source] ApplyError),
+    #[error("have its tasks stand still, or go on")]
+    Freeze(#[from] FreezeError),
     #[error("take the run's rules up again")]
     Rebind(#[from] RebindError),
 }
@@ -67,7 +69,11 @@ impl Supervisor {
             if let Some(id) = rebound {
                 // Its old rules go; it cannot live on without any.
                 let reason = Some(format!("its rules could not be put in force: {message}"));
-                self.input(Input::Revoke { ids: vec![id], by: Actor { uid: 0, reason } });
+                self.input(Input::Revoke {
+                    ids: vec![id],
+                    kill: false,
+                    by: Actor { uid: 0, reason },
+                });
             }
         }
     }
@@ -106,10 +112,12 @@ impl Supervisor {
             Effect::Prolong { slot, deadline } => {
                 self.apply(&[MapOp::SetDeadline(slot, deadline)]).map_err(EffectError::Prolong)
             }
-            Effect::Stop { id, kill } => {
-                self.stop(id, kill);
+            Effect::Stop { id, how } => {
+                self.stop(id, how);
                 Ok(())
             }
+            Effect::Freeze(id) => Ok(self.freeze(id)?),
+            Effect::Thaw(id) => Ok(self.thaw(id)?),
             Effect::Clear { id, slot } => self.clear(id, slot),
             Effect::Publish { id, what } => {
                 self.publish(id, what);
@@ -147,6 +155,9 @@ impl Supervisor {
         let cleared = self.apply(&[MapOp::SetInstance(slot, Instance::default())]);
         self.stopping.retain(|stopping| stopping.id != id);
         self.settle_waiters(id);
+        if let Some(run) = self.state.registry.get(id) {
+            self.groups_left.extend(run.groups.iter().cloned());
+        }
         if let Some(ending) = self.state.registry.get(id).and_then(|run| run.phase.ending()) {
             self.metrics.endings.with_label_values(&[ending.name()]).inc();
         }

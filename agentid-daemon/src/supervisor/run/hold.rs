@@ -35,9 +35,10 @@ impl Supervisor {
         })?;
         let by = Actor { uid: standing.uid, reason: request.reason };
         let by_ms = request.by_ms.unwrap_or_default();
+        let freeze = request.freeze.unwrap_or(true);
         let mut runs = Vec::new();
         for id in ids {
-            let done = self.change_one(id, kind, by_ms, by.clone());
+            let done = self.change_one(id, kind, (by_ms, freeze), by.clone());
             match done {
                 Err(refused) if request.select.id.is_some() => return Err(refused),
                 done => runs.extend(self.changed(id, done.err())),
@@ -46,20 +47,28 @@ impl Supervisor {
         Ok(ChangeReply { runs })
     }
 
-    fn change_one(&mut self, id: Uuid, kind: Kind, by_ms: u64, by: Actor) -> Answer<()> {
+    fn change_one(
+        &mut self,
+        id: Uuid,
+        kind: Kind,
+        (by_ms, freeze): (u64, bool),
+        by: Actor,
+    ) -> Answer<()> {
         let uid = by.uid;
         let input = match kind {
-            Kind::Suspend => Input::Suspend { id, by },
+            Kind::Suspend => Input::Suspend { id, freeze, by },
             Kind::Resume => Input::Resume { id, by },
             Kind::Extend => Input::Extend { id, by_ms, max_ttl_ms: self.max_ttl_ms(id)?, by },
         };
         let now = self.now();
         let effects = step(&mut self.state, input, now)?;
+        let mut half = Ok(());
         for effect in effects {
             let promised = matches!(
                 effect,
                 Effect::Deny { .. } | Effect::Permit { .. } | Effect::Prolong { .. }
             );
+            let held = matches!(effect, Effect::Freeze(_) | Effect::Thaw(_));
             let Err(failure) = self.carry_out(effect, None) else { continue };
             let message = chain(&failure);
             error!(%id, %message, "an effect has failed");
@@ -68,9 +77,12 @@ impl Supervisor {
                 return Err(ErrorReply::new(Code::Internal, message)
                     .remedy("the daemon's log has more; agentid revoke ends the run"));
             }
+            if held {
+                half = Err(half_done(kind, &message));
+            }
         }
         info!(%id, by_uid = uid, verb = kind.name(), "done");
-        Ok(())
+        half
     }
 
     /// What the version of the policy that the run is bound to grants at most.
@@ -92,4 +104,19 @@ impl Supervisor {
             error,
         })
     }
+}
+
+/// The kernel has its answer for the run, and the freezer has not done its part.
+fn half_done(kind: Kind, message: &str) -> ErrorReply {
+    let (state, remedy) = match kind {
+        Kind::Suspend => (
+            "everything is denied to the run, but not all of its tasks stand still",
+            "agentid resume, then suspend --no-freeze, has it denied without that",
+        ),
+        _ => (
+            "the run has its rights again, but tasks of it may still stand still",
+            "write 0 to the cgroup.freeze of its groups, which are named agentid-ID",
+        ),
+    };
+    ErrorReply::new(Code::Internal, format!("{state}: {message}")).remedy(remedy)
 }

@@ -178,6 +178,8 @@ impl Supervisor {
             launched_ms: now.wall_ms,
             launched_ns: now.boot_ns,
             phase: Phase::Active,
+            frozen: false,
+            groups: Default::default(),
             changes: Vec::new(),
             end: None,
         };

@@ -8,6 +8,7 @@ mod answer;
 mod binding;
 mod clock;
 mod effects;
+mod freeze;
 mod hold;
 mod launch;
 mod limits;
@@ -134,6 +135,8 @@ pub struct Supervisor {
     booted_ms: u64,
     /// What ended runs have needed, to be taken back at the next tick.
     garbage: Vec<Release>,
+    /// Cgroups that were made for runs which have ended.
+    groups_left: BTreeSet<PathBuf>,
     started_ms: u64,
     /// The same by the boot clock, in nanoseconds.
     started_ns: u64,
@@ -221,6 +224,7 @@ impl Supervisor {
             keep_ended: settings.keep_ended,
             booted_ms: clock::wall_ms().saturating_sub(started_ns / 1_000_000),
             garbage: Vec::new(),
+            groups_left: BTreeSet::new(),
             started_ms: clock::wall_ms(),
             started_ns,
             folder: settings.policies.clone(),
@@ -316,6 +320,7 @@ impl Supervisor {
         }
         self.retire();
         self.collect();
+        self.disband();
         self.settle_demand();
     }
 

@@ -27,7 +27,7 @@ use crate::{
     control::api::{RevokeAllReply, RevokeReply, RunView, Selector},
     image::MapOp,
     instance::{Demand, DeniedOwners, Phase, Posture, Registry, Run, run::OnEnd},
-    kernel::{ApplyError, Left, LeftError, LeftPrograms, StartError, boot_time},
+    kernel::{ApplyError, Left, LeftError, LeftPrograms, Runs, StartError, boot_time},
     settings::Settings,
     supervisor::{
         launch,
@@ -155,6 +155,7 @@ impl Offline {
     pub fn revoke(
         &mut self,
         selector: &Selector,
+        kill: bool,
         by: Actor,
         begun: Instant,
     ) -> Result<RevokeAllReply, OfflineError> {
@@ -168,8 +169,8 @@ impl Offline {
             let run = self.state.registry.get(*id);
             run.is_some_and(|run| matches!(run.phase, Phase::Stopping(_)))
         });
-        let mut effects = step(&mut self.state, Input::Revoke { ids, by }, now())?;
-        effects.extend(self.once_more(&over));
+        let mut effects = step(&mut self.state, Input::Revoke { ids, kill, by }, now())?;
+        effects.extend(self.once_more(&over, kill)?);
 
         let (denials, rest): (Vec<Effect>, Vec<Effect>) =
             effects.into_iter().partition(|effect| matches!(effect, Effect::Deny { .. }));
@@ -208,14 +209,18 @@ impl Offline {
     }
 
     /// What was to be done about runs that are over already, and may not have been.
-    fn once_more(&self, over: &[Uuid]) -> Vec<Effect> {
+    fn once_more(&mut self, over: &[Uuid], kill: bool) -> Result<Vec<Effect>, Refusal> {
+        let by = Actor { uid: 0, reason: None };
+        let killed = if kill { over.to_vec() } else { Vec::new() };
+        // Notes that they are killed; what follows from that does from what they are then.
+        step(&mut self.state, Input::Revoke { ids: killed, kill, by }, now())?;
         let runs = over.iter().filter_map(|id| self.state.registry.get(*id));
         let each = runs.flat_map(|run| {
             let denial = Effect::Deny { slot: run.place.slot, state: run.phase.slot_state() };
-            [denial, Effect::Stop { id: run.id, kill: run.on_end == OnEnd::Kill }]
+            [denial, Effect::Stop { id: run.id, how: run.on_end }, Effect::Save(run.id)]
         });
         let attach = Effect::Attach(Demand::of(&self.state.registry));
-        if over.is_empty() { Vec::new() } else { [attach].into_iter().chain(each).collect() }
+        Ok(if over.is_empty() { Vec::new() } else { [attach].into_iter().chain(each).collect() })
     }
 
     /// What follows the denial: descriptors are held, those at the other ends told, tasks killed, and then files written.
@@ -235,9 +240,11 @@ impl Offline {
                         self.note(&error);
                     }
                 }
-                Effect::Stop { id, kill } => {
-                    let place = self.state.registry.get(id).map(|run| run.place);
-                    let (Some(place), Some(programs)) = (place, &mut programs) else { continue };
+                Effect::Stop { id, how } => {
+                    let run = self.state.registry.get(id).map(|run| (run.place, run.group()));
+                    let (Some((place, group)), Some(programs)) = (run, &mut programs) else {
+                        continue;
+                    };
                     let (slot, generation) = (place.slot, place.generation);
                     if !courtesy.is_zero() {
                         let started = Instant::now();
@@ -247,8 +254,17 @@ impl Offline {
                             self.note(&error);
                         }
                     }
-                    if kill {
-                        killed.push(Killed { id, slot, generation, stopped_after: None });
+                    match how {
+                        OnEnd::Kill => {
+                            killed.push(Killed { id, slot, generation, stopped_after: None });
+                        }
+                        OnEnd::Freeze => {
+                            match programs.freeze(&Runs::from([(slot, generation)]), &group) {
+                                Ok(groups) => self.state.registry.add_groups(id, groups),
+                                Err(error) => self.note(&error),
+                            }
+                        }
+                        OnEnd::Deny => {}
                     }
                 }
                 Effect::Save(id) if !self.strangers.contains(&id) => saves.push(id),

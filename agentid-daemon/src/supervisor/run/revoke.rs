@@ -14,7 +14,7 @@ use crate::{
         api::{Code, ErrorReply, RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest},
         caller::{Ask, Standing},
     },
-    instance::Phase,
+    instance::{Phase, run::OnEnd},
     supervisor::{
         command::{Answer, Reply},
         launch,
@@ -60,7 +60,8 @@ impl Supervisor {
     ) {
         let found = self.find(standing, text).map(|run| (run.id, run.uid));
         let allowed = found.and_then(|(id, uid)| standing.may(Ask::RunOf(uid)).map(|()| vec![id]));
-        let begun = allowed.and_then(|ids| self.begin(standing, ids, request.reason, arrived));
+        let begun = allowed
+            .and_then(|ids| self.begin(standing, ids, (request.reason, request.kill), arrived));
         match begun {
             Ok((denied_after, parts)) => {
                 self.wait(Waiter { arrived, denied_after, parts, reply: Asked::One(reply) });
@@ -76,8 +77,10 @@ impl Supervisor {
         arrived: Instant,
         reply: Reply<RevokeAllReply>,
     ) {
-        let ids = self.selected(standing, &request.select, Phase::is_live);
-        let begun = ids.and_then(|ids| self.begin(standing, ids, request.reason.clone(), arrived));
+        let &RevokeAllRequest { kill, ref reason, .. } = request;
+        let which = |phase: Phase| if kill { phase.holds_slot() } else { phase.is_live() };
+        let ids = self.selected(standing, &request.select, which);
+        let begun = ids.and_then(|ids| self.begin(standing, ids, (reason.clone(), kill), arrived));
         match begun {
             Ok((denied_after, parts)) => {
                 self.wait(Waiter { arrived, denied_after, parts, reply: Asked::All(reply) });
@@ -97,12 +100,12 @@ impl Supervisor {
         &mut self,
         standing: &Standing,
         ids: Vec<Uuid>,
-        reason: Option<String>,
+        (reason, kill): (Option<String>, bool),
         arrived: Instant,
     ) -> Answer<(Duration, Vec<Part>)> {
         launch::reason(reason.as_deref())?;
         let trees = self.state.registry.trees(&ids);
-        let input = Input::Revoke { ids, by: Actor { uid: standing.uid, reason } };
+        let input = Input::Revoke { ids, kill, by: Actor { uid: standing.uid, reason } };
         let now = self.now();
         // Counted before the denial: from there on the kernel ends them by itself.
         let tasks: Vec<u64> = trees
@@ -120,7 +123,7 @@ impl Supervisor {
         let killed: BTreeSet<Uuid> = effects
             .clone()
             .filter_map(|effect| match effect {
-                Effect::Stop { id, kill: true } => Some(id),
+                Effect::Stop { id, how: OnEnd::Kill } => Some(id),
                 _ => None,
             })
             .collect();

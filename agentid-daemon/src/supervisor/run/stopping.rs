@@ -12,7 +12,10 @@ use uuid::Uuid;
 
 use super::{Supervisor, launch::chain};
 use crate::{
-    instance::{Phase, Place, run::Totals},
+    instance::{
+        Phase, Place,
+        run::{OnEnd, Totals},
+    },
     supervisor::step::Input,
 };
 
@@ -20,7 +23,7 @@ use crate::{
 const EAGER: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(200));
 const STEADY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
 
-/// How long the loop waits in a second until connections are ended, of all runs together. It takes a few microseconds for
+/// How long the loop waits in a second until connections are ended and tasks stand still, of all runs together. It takes a few microseconds for
 /// each socket, unless a run keeps one busy; what is late goes on beside.
 pub(super) const COURTESY: Duration = Duration::from_millis(500);
 
@@ -30,26 +33,33 @@ pub(super) struct Stopping {
     pub id: Uuid,
     pub slot: u32,
     generation: u64,
-    /// Whether the tasks are killed, or only watched.
-    kill: bool,
+    /// What is done to its tasks; those that are not killed are watched.
+    how: OnEnd,
     since: Instant,
 }
 
 impl Supervisor {
     /// Begins to stop a run, which is denied everything already.
-    pub(super) fn stop(&mut self, id: Uuid, kill: bool) {
-        let Some(place) = self.state.registry.get(id).map(|run| run.place) else { return };
-        let Place { slot, generation, .. } = place;
-        let stopping = Stopping { id, slot, generation, kill, since: Instant::now() };
+    pub(super) fn stop(&mut self, id: Uuid, how: OnEnd) {
+        let Some(run) = self.state.registry.get(id) else { return };
+        let (Place { slot, generation, .. }, stands_still) = (run.place, !run.groups.is_empty());
+        let stopping = Stopping { id, slot, generation, how, since: Instant::now() };
         self.hang_up(&stopping);
-        self.signal(&stopping);
+        match how {
+            OnEnd::Kill => self.signal(&stopping),
+            // Denied everything it is in any case.
+            OnEnd::Freeze => self.attempt(id, Self::freeze),
+            OnEnd::Deny if stands_still => self.attempt(id, Self::thaw),
+            OnEnd::Deny => {}
+        }
+        self.stopping.retain(|earlier| earlier.id != id);
         self.stopping.push(stopping);
     }
 
     /// When the tasks of stopping runs are looked at again, should nothing come before.
     pub(super) fn next_pass(&self) -> Option<Instant> {
         let now = Instant::now();
-        let killed = self.stopping.iter().filter(|stopping| stopping.kill);
+        let killed = self.stopping.iter().filter(|stopping| stopping.how == OnEnd::Kill);
         let pause = killed.filter_map(|stopping| pause(now - stopping.since)).min();
         pause.map(|pause| now + pause)
     }
@@ -135,7 +145,7 @@ impl Supervisor {
     }
 
     fn signal(&mut self, stopping: &Stopping) {
-        if !stopping.kill {
+        if stopping.how != OnEnd::Kill {
             return;
         }
         if let Err(failure) = self.kernel.stop(stopping.slot, stopping.generation) {

@@ -6,7 +6,7 @@ use super::{Actor, Effect, Now, OnLost, State};
 use crate::{
     event::event::{Ended, PostureChange, Stopped, What},
     instance::{
-        Demand, Ending, Posture, Run,
+        Demand, Ending, Phase, Posture, Run,
         run::{End, OnEnd, Totals},
     },
     supervisor::refusal::Refusal,
@@ -16,12 +16,18 @@ impl State {
     pub(super) fn revoke(
         &mut self,
         ids: &[Uuid],
+        kill: bool,
         by: &Actor,
         now: Now,
     ) -> Result<Vec<Effect>, Refusal> {
+        let (mut live, mut over) = (Vec::new(), Vec::new());
         for &id in ids {
-            if let Some(ending) = self.registry.get(id).and_then(|run| run.phase.ending()) {
-                return Err(Refusal::Ended { id, ending });
+            match self.registry.get(id).map(|run| run.phase) {
+                Some(Phase::Stopping(_)) if kill => over.push(id),
+                Some(Phase::Stopping(ending) | Phase::Ended(ending)) => {
+                    return Err(Refusal::Ended { id, ending });
+                }
+                _ => live.push(id),
             }
         }
         let end = End {
@@ -31,7 +37,17 @@ impl State {
             by_uid: Some(by.uid),
             totals: None,
         };
-        Ok(self.stop(ids.iter().map(|&id| (id, end.clone())).collect(), false))
+        let mut effects = self.stop(live.into_iter().map(|id| (id, end.clone())).collect(), kill);
+        effects.extend(self.kill(&over));
+        Ok(effects)
+    }
+
+    /// The tasks of runs that are over, and of all below, are killed after all.
+    fn kill(&mut self, over: &[Uuid]) -> Vec<Effect> {
+        let below = over.iter().flat_map(|id| self.registry.descendants(*id));
+        let all: Vec<Uuid> = over.iter().copied().chain(below).collect();
+        let left = all.into_iter().filter(|id| self.registry.is_to_be_killed(*id));
+        left.flat_map(|id| [Effect::Stop { id, how: OnEnd::Kill }, Effect::Save(id)]).collect()
     }
 
     pub(super) fn expire(&mut self, now: Now) -> Vec<Effect> {
@@ -85,9 +101,13 @@ impl State {
         for (id, end) in ends.into_iter().chain(below) {
             let (ending, what) = (end.ending, What::Stopped(stopped(&end)));
             if let Some(run) = self.registry.stop(id, end) {
-                let kill = kill || run.on_end == OnEnd::Kill;
+                if kill {
+                    run.on_end = OnEnd::Kill;
+                }
+                let how = run.on_end;
+                run.frozen = how == OnEnd::Freeze;
                 effects.push(Effect::Deny { slot: run.place.slot, state: ending.slot_state() });
-                stops.push(Effect::Stop { id, kill });
+                stops.push(Effect::Stop { id, how });
                 rest.extend([Effect::Save(id), Effect::Publish { id: Some(id), what }]);
             }
         }

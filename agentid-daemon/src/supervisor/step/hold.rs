@@ -14,10 +14,12 @@ use crate::{
 };
 
 impl State {
-    /// The kernel first, as with every denial.
+    /// The kernel first, as with every denial, unless the tasks are to stand still: then they come to rest before anything is
+    /// denied to them, so that nothing has happened to them when they go on.
     pub(super) fn suspend(
         &mut self,
         id: Uuid,
+        freeze: bool,
         by: Actor,
         now: Now,
     ) -> Result<Vec<Effect>, Refusal> {
@@ -26,26 +28,37 @@ impl State {
             return Err(Refusal::Suspended(id));
         }
         run.phase = Phase::Suspended;
+        run.frozen = freeze;
         let slot = run.place.slot;
         let what = noted(run, Changed::Suspended, by, now);
-        Ok(vec![
+        // Noted first: should the daemon die in between, the next one holds them, and they can be resumed.
+        let still = [Effect::Save(id), Effect::Freeze(id)];
+        let mut effects: Vec<Effect> = still.into_iter().filter(|_| freeze).collect();
+        effects.extend([
             Effect::Deny { slot, state: SlotState::SUSPENDED },
             Effect::Attach(Demand::of(&self.registry)),
             Effect::Save(id),
             Effect::Publish { id: Some(id), what },
-        ])
+        ]);
+        Ok(effects)
     }
 
-    /// The kernel last: a daemon that dies before has not given anything back.
+    /// The kernel last: a daemon that dies before has not given anything back. Who stood still goes on when it may again.
     pub(super) fn resume(&mut self, id: Uuid, by: Actor, now: Now) -> Result<Vec<Effect>, Refusal> {
         let run = self.unended(id)?;
         if run.phase != Phase::Suspended {
             return Err(Refusal::NotSuspended(id));
         }
         run.phase = Phase::Active;
+        run.frozen = false;
         let slot = run.place.slot;
         let what = noted(run, Changed::Resumed, by, now);
-        Ok(vec![Effect::Save(id), Effect::Permit { slot }, Effect::Publish { id: Some(id), what }])
+        Ok(vec![
+            Effect::Save(id),
+            Effect::Permit { slot },
+            Effect::Thaw(id),
+            Effect::Publish { id: Some(id), what },
+        ])
     }
 
     /// A deadline only moves back in time by an ending, and forward no further than what was promised: the policy's

@@ -58,12 +58,13 @@ pub enum Input {
     Launch(Box<Launch>),
     /// The kernel did not take the run after all.
     LaunchFailed(Uuid),
-    /// Somebody who may do so ends runs. Each of them has not ended, or none of them is.
-    Revoke { ids: Vec<Uuid>, by: Actor },
+    /// Somebody who may do so ends runs. Each of them has not ended, or none of them is. With `kill` their tasks, and those of
+    /// runs that are over already, are killed whatever their policies say.
+    Revoke { ids: Vec<Uuid>, kill: bool, by: Actor },
     /// A run has gone beyond a limit of its policy.
     Limit { id: Uuid, reason: String },
-    /// Somebody who may do so takes a run's rights away for a time.
-    Suspend { id: Uuid, by: Actor },
+    /// Somebody who may do so takes a run's rights away for a time, and has its tasks stand still or not.
+    Suspend { id: Uuid, freeze: bool, by: Actor },
     /// Somebody who may do so gives them back.
     Resume { id: Uuid, by: Actor },
     /// Somebody who may do so moves a run's deadline. `max_ttl_ms` is the policy's.
@@ -140,8 +141,12 @@ pub enum Effect {
     Permit { slot: u32 },
     /// One store to the slot: the run ends later.
     Prolong { slot: u32, deadline: u64 },
-    /// Stop the run's tasks until none is left. Without `kill`, only watch them.
-    Stop { id: Uuid, kill: bool },
+    /// Stop the run's tasks, and watch until none is left.
+    Stop { id: Uuid, how: OnEnd },
+    /// Have the tasks of the run, and of all below it, stand still.
+    Freeze(Uuid),
+    /// Let them go on.
+    Thaw(Uuid),
     /// Empty the slot and let go of what the run alone needed.
     Clear { id: Uuid, slot: u32 },
     /// Tell those who follow.
@@ -153,9 +158,9 @@ pub fn step(state: &mut State, input: Input, now: Now) -> Result<Vec<Effect>, Re
     match input {
         Input::Launch(launch) => state.launch(*launch),
         Input::LaunchFailed(id) => Ok(state.finish(id, Ending::LaunchFailed, None, now)),
-        Input::Revoke { ids, by } => state.revoke(&ids, &by, now),
+        Input::Revoke { ids, kill, by } => state.revoke(&ids, kill, &by, now),
         Input::Limit { id, reason } => Ok(state.limit(id, reason, now)),
-        Input::Suspend { id, by } => state.suspend(id, by, now),
+        Input::Suspend { id, freeze, by } => state.suspend(id, freeze, by, now),
         Input::Resume { id, by } => state.resume(id, by, now),
         Input::Extend { id, by_ms, max_ttl_ms, by } => state.extend(id, by_ms, max_ttl_ms, by, now),
         Input::Renew { id, renewal } => state.renew(id, renewal),

@@ -3,10 +3,7 @@
 use agentid_common::instance::State as SlotState;
 
 use super::{Effect, Now, State};
-use crate::instance::{
-    Demand, Ending, Phase, Run,
-    run::{End, OnEnd},
-};
+use crate::instance::{Demand, Ending, Phase, Run, run::End};
 
 impl State {
     pub(super) fn adopt(&mut self, mut run: Run, slot_state: SlotState, now: Now) -> Vec<Effect> {
@@ -30,13 +27,14 @@ impl State {
         if let Some(ending) = ending {
             run.end.get_or_insert_with(|| End::of(ending, now.wall_ms));
         }
-        let kill = run.on_end == OnEnd::Kill;
+        let how = run.on_end;
+        let (frozen, thaws) = (run.frozen, !run.frozen && !run.groups.is_empty());
         if self.registry.insert(run).is_err() {
             // Two files that claim one slot in one generation: the first one stands.
             return Vec::new();
         }
         let attach = Effect::Attach(Demand::of(&self.registry));
-        match ending {
+        let mut effects = match ending {
             None if agreed => vec![attach, Effect::Rebind(id)],
             None => vec![
                 Effect::Deny { slot, state: SlotState::SUSPENDED },
@@ -47,10 +45,16 @@ impl State {
             Some(ending) => vec![
                 Effect::Deny { slot, state: ending.slot_state() },
                 attach,
-                Effect::Stop { id, kill },
+                Effect::Stop { id, how },
                 Effect::Save(id),
             ],
+        };
+        // The daemon may have died before it had done it.
+        if ending.is_none() {
+            effects.extend(frozen.then_some(Effect::Freeze(id)));
+            effects.extend(thaws.then_some(Effect::Thaw(id)));
         }
+        effects
     }
 
     pub(super) fn lost(&mut self, mut run: Run, now: Now) -> Vec<Effect> {

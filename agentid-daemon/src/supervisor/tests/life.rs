@@ -121,6 +121,8 @@ fn write(world: &mut World, state: &State, effects: &[Effect]) {
             Effect::Attach(_)
             | Effect::SaveOwners
             | Effect::Stop { .. }
+            | Effect::Freeze(_)
+            | Effect::Thaw(_)
             | Effect::Publish { .. } => {}
         }
     }
@@ -216,10 +218,10 @@ proptest! {
                     Input::LaunchFailed(id(number))
                 }
                 Move::Revoke(numbers) => {
-                    Input::Revoke { ids: numbers.into_iter().map(id).collect(), by: nobody() }
+                    Input::Revoke { ids: numbers.into_iter().map(id).collect(), kill: false, by: nobody() }
                 }
                 Move::Limit(number) => Input::Limit { id: id(number), reason: String::new() },
-                Move::Suspend(number) => Input::Suspend { id: id(number), by: nobody() },
+                Move::Suspend(number) => Input::Suspend { id: id(number), freeze: true, by: nobody() },
                 Move::Resume(number) => Input::Resume { id: id(number), by: nobody() },
                 Move::Extend(number, seconds) => Input::Extend {
                     id: id(number),

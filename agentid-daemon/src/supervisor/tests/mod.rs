@@ -66,6 +66,8 @@ fn launch(number: u64) -> Box<Launch> {
         launched_ms: 0,
         launched_ns: 0,
         phase: Phase::Active,
+        frozen: false,
+        groups: Default::default(),
         changes: Vec::new(),
         end: None,
     };

@@ -50,7 +50,9 @@ fn names(effects: &[Effect]) -> Vec<String> {
         Effect::Prolong { slot, deadline } => {
             format!("prolong slot {slot} {}", deadline / 1_000_000_000)
         }
-        Effect::Stop { id, kill } => format!("stop {} kill {kill}", short(id)),
+        Effect::Stop { id, how } => format!("stop {} {}", short(id), how.name()),
+        Effect::Freeze(id) => format!("freeze {}", short(id)),
+        Effect::Thaw(id) => format!("thaw {}", short(id)),
         Effect::Clear { id, slot } => format!("clear {} slot {slot}", short(id)),
         Effect::Publish { id, .. } => match id {
             Some(id) => format!("publish {}", short(id)),
@@ -61,7 +63,7 @@ fn names(effects: &[Effect]) -> Vec<String> {
 }
 
 fn revoke(number: u64) -> Input {
-    Input::Revoke { ids: vec![id(number)], by: Actor { uid: 0, reason: None } }
+    Input::Revoke { ids: vec![id(number)], kill: false, by: Actor { uid: 0, reason: None } }
 }
 
 #[test]
@@ -118,9 +120,9 @@ fn a_revocation_denies_all_of_the_tree_before_it_stops_any() {
         "deny slot 2 3",
         "deny slot 3 3",
         "attach descriptors kill",
-        "stop 1 kill true",
-        "stop 2 kill true",
-        "stop 3 kill true",
+        "stop 1 kill",
+        "stop 2 kill",
+        "stop 3 kill",
         "save 1",
         "publish 1",
         "save 2",
@@ -213,7 +215,7 @@ fn a_policy_that_denies_at_the_end_stops_nobody() {
     gentle.run.on_end = OnEnd::Deny;
     launched(&mut state, gentle);
     let effects = step(&mut state, revoke(1), now(1)).unwrap();
-    assert_eq!(names(&effects)[..3], ["deny slot 1 3", "attach descriptors", "stop 1 kill false"]);
+    assert_eq!(names(&effects)[..3], ["deny slot 1 3", "attach descriptors", "stop 1 deny"]);
 }
 
 #[test]
@@ -239,7 +241,7 @@ fn the_last_task_completes_a_run_and_ends_those_below() {
         "clear 1 slot 1",
         "deny slot 2 3",
         "attach descriptors kill",
-        "stop 2 kill true",
+        "stop 2 kill",
         "save 2",
         "publish 2",
         "save 1",
@@ -270,8 +272,8 @@ fn lost_enforcement_stops_every_run_whatever_its_policy_says() {
     let effects = step(&mut state, off(), now(1)).unwrap();
     let expected = [
         "deny slot 1 3",
-        "attach descriptors",
-        "stop 1 kill true",
+        "attach descriptors kill",
+        "stop 1 kill",
         "save 1",
         "publish 1",
         "publish",
@@ -310,13 +312,14 @@ fn by(reason: &str) -> Actor {
 }
 
 #[test]
-fn a_suspension_is_one_store_and_stops_nobody() {
+fn a_suspension_is_one_store_and_kills_nobody() {
     let mut state = state();
     launched(&mut state, launch(1));
     launched(&mut state, child(2, 1));
-    let suspend = || Input::Suspend { id: id(1), by: by("look") };
+    let suspend = || Input::Suspend { id: id(1), freeze: true, by: by("look") };
     let effects = step(&mut state, suspend(), now(1)).unwrap();
-    let expected = ["deny slot 1 2", "attach descriptors kill", "save 1", "publish 1"];
+    let expected =
+        ["save 1", "freeze 1", "deny slot 1 2", "attach descriptors kill", "save 1", "publish 1"];
     assert_eq!(names(&effects), expected);
     assert_eq!(state.registry.get(id(1)).unwrap().phase, Phase::Suspended);
     assert_eq!(state.registry.get(id(2)).unwrap().phase, Phase::Active, "the kernel asks both");
@@ -325,12 +328,68 @@ fn a_suspension_is_one_store_and_stops_nobody() {
     assert_eq!(refusal, Refusal::ParentSuspended(id(1)));
     let resume = || Input::Resume { id: id(1), by: by("seen") };
     let effects = step(&mut state, resume(), now(3)).unwrap();
-    assert_eq!(names(&effects), ["save 1", "permit slot 1", "publish 1"]);
+    assert_eq!(names(&effects), ["save 1", "permit slot 1", "thaw 1", "publish 1"]);
     assert_eq!(step(&mut state, resume(), now(4)).unwrap_err(), Refusal::NotSuspended(id(1)));
     let changes = &state.registry.get(id(1)).unwrap().changes;
     let told: Vec<_> =
         changes.iter().map(|it| (it.what.name(), it.by_uid, it.reason.as_deref())).collect();
     assert_eq!(told, [("suspended", 7, Some("look")), ("resumed", 7, Some("seen"))]);
+}
+
+#[test]
+fn a_suspension_can_leave_the_tasks_alone_and_outlives_the_daemon_as_it_was() {
+    for freeze in [false, true] {
+        let mut first = state();
+        launched(&mut first, launch(1));
+        let suspend = Input::Suspend { id: id(1), freeze, by: by("look") };
+        let effects = step(&mut first, suspend, now(1)).unwrap();
+        assert_eq!(names(&effects).contains(&"freeze 1".to_owned()), freeze);
+        let run = first.registry.get(id(1)).unwrap().clone();
+        assert_eq!(run.frozen, freeze);
+        let adopt = Input::Adopt { run: Box::new(run), slot_state: SlotState::SUSPENDED };
+        let effects = step(&mut state(), adopt, now(2)).unwrap();
+        assert_eq!(names(&effects).contains(&"freeze 1".to_owned()), freeze);
+    }
+}
+
+#[test]
+fn who_stood_still_goes_on_though_the_daemon_died_in_the_middle_of_a_resumption() {
+    let mut run = launch(1).run;
+    run.groups.insert("agentid-1".into());
+    let adopt = Input::Adopt { run: Box::new(run), slot_state: SlotState::ACTIVE };
+    let effects = step(&mut state(), adopt, now(2)).unwrap();
+    assert_eq!(names(&effects).last().unwrap(), "thaw 1");
+}
+
+#[test]
+fn what_stands_still_at_the_end_is_killed_only_on_demand() {
+    let mut state = state();
+    let mut frozen = launch(1);
+    frozen.run.on_end = OnEnd::Freeze;
+    launched(&mut state, frozen);
+    let effects = step(&mut state, revoke(1), now(1)).unwrap();
+    let expected = ["deny slot 1 3", "attach descriptors", "stop 1 freeze", "save 1", "publish 1"];
+    assert_eq!(names(&effects), expected);
+    assert!(state.registry.get(id(1)).unwrap().frozen);
+    assert!(matches!(step(&mut state, revoke(1), now(2)), Err(Refusal::Ended { .. })));
+    let kill = || Input::Revoke { ids: vec![id(1)], kill: true, by: by("enough") };
+    let effects = step(&mut state, kill(), now(3)).unwrap();
+    assert_eq!(names(&effects), ["stop 1 kill", "save 1"]);
+    assert_eq!(state.registry.get(id(1)).unwrap().on_end, OnEnd::Kill, "for the next daemon too");
+    let empty = Input::Empty { slot: 1, generation: 2, totals: Totals::default() };
+    step(&mut state, empty, now(4)).unwrap();
+    assert!(matches!(step(&mut state, kill(), now(5)), Err(Refusal::Ended { .. })));
+}
+
+#[test]
+fn a_revocation_kills_whatever_the_policy_says_where_it_is_told_to() {
+    let mut state = state();
+    let mut gentle = launch(1);
+    gentle.run.on_end = OnEnd::Deny;
+    launched(&mut state, gentle);
+    let kill = Input::Revoke { ids: vec![id(1)], kill: true, by: by("enough") };
+    let effects = step(&mut state, kill, now(1)).unwrap();
+    assert_eq!(names(&effects)[2], "stop 1 kill");
 }
 
 #[test]
@@ -344,7 +403,7 @@ fn a_suspended_run_ends_like_any_other() {
     for (end, first) in ends {
         let mut state = state();
         launched(&mut state, launch(1));
-        step(&mut state, Input::Suspend { id: id(1), by: by("x") }, now(1)).unwrap();
+        step(&mut state, Input::Suspend { id: id(1), freeze: true, by: by("x") }, now(1)).unwrap();
         let effects = step(&mut state, end, now(100)).unwrap();
         assert_eq!(names(&effects)[0], first);
         let refusal = step(&mut state, Input::Resume { id: id(1), by: by("x") }, now(101));
@@ -429,13 +488,13 @@ fn several_are_denied_before_any_is_stopped_and_each_ends_by_itself() {
     launched(&mut state, launch(1));
     launched(&mut state, child(2, 1));
     launched(&mut state, launch(3));
-    let both = Input::Revoke { ids: vec![id(1), id(2), id(3)], by: by("all") };
+    let both = Input::Revoke { ids: vec![id(1), id(2), id(3)], kill: false, by: by("all") };
     let effects = step(&mut state, both, now(1)).unwrap();
     let denials = ["deny slot 1 3", "deny slot 2 3", "deny slot 3 3", "attach descriptors kill"];
     assert_eq!(names(&effects)[..4], denials);
     assert_eq!(state.registry.get(id(2)).unwrap().phase, Phase::Stopping(Ending::Revoked));
     launched(&mut state, launch(4));
-    let stale = Input::Revoke { ids: vec![id(4), id(1)], by: by("all") };
+    let stale = Input::Revoke { ids: vec![id(4), id(1)], kill: false, by: by("all") };
     assert!(step(&mut state, stale, now(2)).is_err(), "one of them is over");
     assert_eq!(state.registry.get(id(4)).unwrap().phase, Phase::Active, "so none is ended");
 }
@@ -485,10 +544,7 @@ fn a_run_that_either_side_says_is_over_is_not_taken_up_as_live() {
         let mut state = state();
         let adopt = Input::Adopt { run: saved(phase), slot_state };
         let effects = step(&mut state, adopt, now(1)).unwrap();
-        assert_eq!(
-            names(&effects),
-            [denial, "attach descriptors kill", "stop 1 kill true", "save 1"]
-        );
+        assert_eq!(names(&effects), [denial, "attach descriptors kill", "stop 1 kill", "save 1"]);
         assert_eq!(state.registry.get(id(1)).unwrap().phase, Phase::Stopping(ending));
     }
 }

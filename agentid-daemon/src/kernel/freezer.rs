@@ -1,0 +1,236 @@
+//! The freezer of cgroup v2: the tasks of a run stand still until they are let go or killed.
+//!
+//! A run has no group of its own until somebody wants to hold it: then one is made below the group that each of its processes
+//! is in, and they are moved there. Moving every run at its launch would cost each launch the grace period that a move
+//! waits for (kernel/cgroup/cgroup.c: `cgroup_attach_lock`). Below, so that what is set for the group they come from goes on
+//! to hold for them, and whoever ends that group ends them. A group is a handle and no identity: the tag decides, here too.
+//!
+//! A task that is killed does not stay frozen (Documentation/admin-guide/cgroup-v2.rst, `cgroup.freeze`).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
+    fs::{self, File},
+    io,
+    os::fd::AsFd,
+    path::{Component, Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use agentid_common::{record::TaskLine, tag::Tag};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::{
+    list,
+    maps::{TagError, Tags},
+    object::CGROUPS,
+    tasks::{self, ReadError, StopError},
+};
+
+/// Processes that a fork brings in while others are moved are found by another look; so often that none is left, unless
+/// somebody else moves them about.
+const LOOKS: usize = 8;
+
+/// Runs by slot and generation.
+pub type Runs = BTreeMap<u32, u64>;
+
+/// Why the tasks of a run do not stand still.
+#[derive(Debug, thiserror::Error)]
+pub enum FreezeError {
+    #[error(transparent)]
+    List(#[from] ReadError),
+    #[error(transparent)]
+    Hold(#[from] StopError),
+    #[error("tell which process is in the group")]
+    Tag(#[from] TagError),
+    #[error(
+        "find the group of process {tgid}: it is in none of the cgroup v2 hierarchy at {CGROUPS}"
+    )]
+    NoGroup { tgid: u32 },
+    #[error("{what} {}", path.display())]
+    Group { what: &'static str, path: PathBuf, source: io::Error },
+    #[error("move the processes into the group: others move them out as fast")]
+    Restless,
+}
+
+/// Moves all processes of the runs into groups of this name, and has those stand still. Gives the groups, by their places
+/// below the root of the hierarchy. What has been frozen stays so when something fails.
+pub fn freeze(
+    mut list: impl FnMut() -> Result<File, ReadError>,
+    tags: &Tags,
+    runs: &Runs,
+    name: &str,
+) -> Result<BTreeSet<PathBuf>, FreezeError> {
+    let mut groups = BTreeSet::new();
+    for _ in 0..LOOKS {
+        let mut moved = false;
+        for (tgid, slot, generation) in processes(list()?, runs)? {
+            let Some(process) = tasks::hold(tags, tgid, slot, generation)? else { continue };
+            let Some(at) = group_of(tgid)? else { continue };
+            if let Some(own) = within(&at, name) {
+                groups.insert(own);
+                continue;
+            }
+            let own = at.join(name);
+            make(&own)?;
+            groups.insert(own.clone());
+            // Still first: it comes to rest as it is moved.
+            write(&own, "cgroup.freeze", "1")?;
+            if enter(&own, tgid)? {
+                moved = true;
+            }
+            // A number that was given to another process meanwhile has moved that one.
+            if !tasks::lives(process.as_fd()) {
+                put_back(&own, |tag| is_of(tag, runs), tags)?;
+            }
+        }
+        for group in &groups {
+            write(group, "cgroup.freeze", "1")?;
+        }
+        if !moved {
+            return Ok(groups);
+        }
+    }
+    Err(FreezeError::Restless)
+}
+
+/// Waits until everything in the groups stands still, but not longer than that: a task that waits for a disk comes to rest
+/// when it has what it waits for.
+pub fn settle(groups: &BTreeSet<PathBuf>, patience: Duration) -> Result<(), FreezeError> {
+    let begun = Instant::now();
+    for group in groups {
+        let path = whole(group).join("cgroup.events");
+        loop {
+            let events = fs::read_to_string(&path);
+            let events = events.map_err(|source| {
+                let path = path.clone();
+                FreezeError::Group { what: "read", path, source }
+            })?;
+            if events.lines().any(|line| line == "frozen 1") || begun.elapsed() > patience {
+                break;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+    Ok(())
+}
+
+/// Lets the tasks of the runs go on, in these groups and in any other of this name in which there is one of them.
+pub fn thaw(
+    list: File,
+    runs: &Runs,
+    name: &str,
+    mut groups: BTreeSet<PathBuf>,
+) -> Result<(), FreezeError> {
+    for (tgid, _, _) in processes(list, runs)? {
+        groups.extend(group_of(tgid)?.and_then(|at| within(&at, name)));
+    }
+    for group in groups {
+        match write(&group, "cgroup.freeze", "0") {
+            Err(FreezeError::Group { source, .. }) if is_gone(&source) => {}
+            written => written?,
+        }
+    }
+    Ok(())
+}
+
+/// Removes a group that is no longer needed; what is in it goes back to where the group was made. Not done while a group
+/// below it is there.
+pub fn remove(group: &Path, tags: &Tags) -> Result<(), FreezeError> {
+    let path = whole(group);
+    match fs::remove_dir(&path) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::ResourceBusy => {
+            return Err(FreezeError::Group { what: "remove", path, source: error });
+        }
+        Err(_) => {}
+    }
+    put_back(group, |_| false, tags)?;
+    fs::remove_dir(&path).map_err(|source| FreezeError::Group { what: "remove", path, source })
+}
+
+/// Whether there is such a group.
+pub fn exists(group: &Path) -> bool {
+    whole(group).is_dir()
+}
+
+fn processes(list: File, runs: &Runs) -> Result<BTreeSet<(u32, u32, u64)>, ReadError> {
+    let lines = list::all::<TaskLine>(list)?.into_iter();
+    let theirs = lines.filter(|line| runs.get(&line.slot) == Some(&line.generation));
+    Ok(theirs.map(|line| (line.tgid, line.slot, line.generation)).collect())
+}
+
+fn is_of(tag: Tag, runs: &Runs) -> bool {
+    runs.get(&tag.slot) == Some(&tag.generation)
+}
+
+/// The group that a process is in, below the root of the hierarchy; `None` when there is no such process any more.
+fn group_of(tgid: u32) -> Result<Option<PathBuf>, FreezeError> {
+    let path = PathBuf::from(format!("/proc/{tgid}/cgroup"));
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if is_gone(&error) => return Ok(None),
+        Err(source) => return Err(FreezeError::Group { what: "read", path, source }),
+    };
+    let line = text.lines().find_map(|line| line.strip_prefix("0::/"));
+    let at = line.map(Path::new).ok_or(FreezeError::NoGroup { tgid })?;
+    // One of another namespace is told by dots.
+    let plain = at.components().all(|part| matches!(part, Component::Normal(_)));
+    if plain { Ok(Some(at.to_owned())) } else { Err(FreezeError::NoGroup { tgid }) }
+}
+
+/// The group of this name that a place lies in, or is.
+fn within(at: &Path, name: &str) -> Option<PathBuf> {
+    at.ancestors().find(|above| above.file_name() == Some(OsStr::new(name))).map(Path::to_owned)
+}
+
+fn whole(group: &Path) -> PathBuf {
+    Path::new(CGROUPS).join(group)
+}
+
+fn make(group: &Path) -> Result<(), FreezeError> {
+    let path = whole(group);
+    match fs::create_dir(&path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map_err(|source| FreezeError::Group { what: "make", path, source }),
+    }
+}
+
+/// Moves a process; false when there is no such process any more.
+fn enter(group: &Path, tgid: u32) -> Result<bool, FreezeError> {
+    match write(group, "cgroup.procs", &tgid.to_string()) {
+        Err(FreezeError::Group { source, .. }) if is_gone(&source) => Ok(false),
+        written => written.map(|()| true),
+    }
+}
+
+/// Moves processes that do not belong into a group to where the group was made.
+fn put_back(group: &Path, belongs: impl Fn(Tag) -> bool, tags: &Tags) -> Result<(), FreezeError> {
+    let path = whole(group).join("cgroup.procs");
+    let listed = match fs::read_to_string(&path) {
+        Ok(listed) => listed,
+        Err(error) if is_gone(&error) => return Ok(()),
+        Err(source) => return Err(FreezeError::Group { what: "read", path, source }),
+    };
+    let above = group.parent().unwrap_or(Path::new(""));
+    for tgid in listed.lines().filter_map(|line| line.parse::<u32>().ok()) {
+        let Some(pid) = i32::try_from(tgid).ok().and_then(Pid::from_raw) else { continue };
+        let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
+        if !tags.get(process.as_fd())?.is_some_and(&belongs) {
+            enter(above, tgid)?;
+        }
+    }
+    Ok(())
+}
+
+/// The process, or its file, is not there any more.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH | libc::ENODEV))
+}
+
+fn write(group: &Path, file: &'static str, text: &str) -> Result<(), FreezeError> {
+    let path = whole(group).join(file);
+    fs::write(&path, text).map_err(|source| FreezeError::Group { what: "write", path, source })
+}

@@ -1,0 +1,63 @@
+//! Having the tasks of runs stand still, and go on.
+
+use std::time::{Duration, Instant};
+
+use tracing::{debug, error};
+use uuid::Uuid;
+
+use super::{Supervisor, launch::chain};
+use crate::kernel::{FreezeError, Runs};
+
+/// How long the loop waits at most until the tasks of one run are at rest.
+const REST: Duration = Duration::from_millis(100);
+
+impl Supervisor {
+    /// Where the run is over already: that its tasks are denied everything does not wait for this.
+    pub(super) fn attempt(
+        &mut self,
+        id: Uuid,
+        act: fn(&mut Self, Uuid) -> Result<(), FreezeError>,
+    ) {
+        if let Err(failure) = act(self, id) {
+            error!(%id, message = %chain(&failure), "the freezer has not done its part");
+        }
+    }
+
+    /// Has the tasks of a run and of all below it stand still.
+    pub(super) fn freeze(&mut self, id: Uuid) -> Result<(), FreezeError> {
+        let Some((name, runs)) = self.whole(id) else { return Ok(()) };
+        let begun = Instant::now();
+        let frozen = self.kernel.freeze(&runs, &name, self.courtesy.min(REST));
+        self.courtesy = self.courtesy.saturating_sub(begun.elapsed());
+        let groups = frozen?;
+        self.state.registry.add_groups(id, groups);
+        Ok(())
+    }
+
+    /// Lets them go on. Those of a run below that is held by itself stay as they are.
+    pub(super) fn thaw(&mut self, id: Uuid) -> Result<(), FreezeError> {
+        let Some((name, runs)) = self.whole(id) else { return Ok(()) };
+        let groups = self.state.registry.get(id).map(|run| run.groups.clone());
+        self.kernel.thaw(&runs, &name, groups.unwrap_or_default())
+    }
+
+    /// The name of a run's groups, and the slots and generations of it and of all below.
+    fn whole(&self, id: Uuid) -> Option<(String, Runs)> {
+        let registry = &self.state.registry;
+        let name = registry.get(id)?.group();
+        let all = registry.descendants(id).into_iter().chain([id]);
+        let holding = all.filter_map(|id| registry.get(id)).filter(|run| run.phase.holds_slot());
+        Some((name, holding.map(|run| (run.place.slot, run.place.generation)).collect()))
+    }
+
+    /// Removes the groups that ended runs have left, once nothing is in them.
+    pub(super) fn disband(&mut self) {
+        let kernel = &self.kernel;
+        self.groups_left.retain(|group| {
+            kernel.remove_group(group).is_err_and(|failure| {
+                debug!(group = %group.display(), message = %chain(&failure), "a group stays for now");
+                true
+            })
+        });
+    }
+}
