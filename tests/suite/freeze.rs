@@ -8,9 +8,10 @@ use std::{
 use agentid_tests::{
     harness::{
         Daemon, Run, Scene,
+        cli::output,
         run::Terms,
         scene::USERS,
-        view::{Changed, Revoked, RunView},
+        view::{Changed, Revoked, RunView, Totals},
         wait,
     },
     step::{Open, Outcome, Step},
@@ -130,6 +131,9 @@ fn a_suspended_run_stands_still_and_goes_on_as_if_nothing_had_been() -> Result<(
         let (mut run, mut beside) =
             (launch(&daemon, "killed", uid)?, launch(&daemon, "killed", uid)?);
         let (own, others) = (spinner(&mut run)?, spinner(&mut beside)?);
+        // Something that would be denied, were it not at rest before.
+        assert_eq!(run.errno(&Step::BeginLoop(vec![daemon.scene().granted()]))?, 0);
+        let before = run.totals(&daemon)?;
         for _ in 0..2 {
             suspend(&daemon, &run)?;
             stands_still(own, others)?;
@@ -138,8 +142,16 @@ fn a_suspended_run_stands_still_and_goes_on_as_if_nothing_had_been() -> Result<(
             assert!(matches!(run.answer(wait::SOON)?, Outcome::Errno(0)), "uid {uid}");
             await_use(own, ENOUGH)?;
         }
+        assert_eq!(run.errno(&Step::Ping)?, 0, "uid {uid}");
+        let opens = match run.ask(&Step::EndLoop)? {
+            Outcome::Tally(opens) => opens,
+            other => bail!("{other:?}"),
+        };
+        assert!(opens.keys().eq([&0]), "uid {uid}: {opens:?}");
         let totals = run.totals(&daemon)?;
-        assert_eq!((totals.denied, totals.faults), (0, 0), "uid {uid}");
+        let told = output(daemon.agentid().args(["events", "--id", run.id()]), &[0])?;
+        let denied = |totals: Totals| (totals.denied, totals.faults);
+        assert_eq!(denied(totals), denied(before), "uid {uid}: {told}");
         daemon.revoke_and_kill(run.id())?;
         ended(&daemon, &run)?;
         await_no_group(run.id())?;
