@@ -71,7 +71,7 @@ use crate::{
         AnchorKey, EdgeKey, Entry, EntryKey, Glob, HEADS, Identity, MAX_GLOB, Node, RIGHTS, Rights,
     },
     instance::{Activity, Instance, Ladder, State},
-    map::{Host, Resolver},
+    map::{Adoption, Host, Resolver},
     name::NameKey,
     net::{Address, Asker, PINS_EACH, PeerKey, Pin, Pins, PortKey, PortRule},
     record::{
@@ -104,6 +104,7 @@ layouts! {
     Identity as "Identity" [32] { filesystem: u64, inode: u64, magic: u64, generation: u32, flags: u32, }
     NameKey as "NameKey" [16] { k0: u64, k1: u64, }
     Host as "Host" [40] { abi: u32, reserved: u32, names: NameKey, filesystems: u64, rename_lock: u64, }
+    Adoption as "Adoption" [48] { group: u64, tag: Tag, undo: u32, reserved: u32, }
     Resolver as "Resolver" [16] { namespace: u64, port: u32, reserved: u32, }
     PeerKey as "PeerKey" [24] { scope: u64, address: Address, }
     PortKey as "PortKey" [8] { class: u32, verb: u8, protocol: u8, port: [u8; 2], }

@@ -1,6 +1,8 @@
 //! Capacity of every map. The names are those of the statics in the kernel programs, at most 15 characters, because
 //! the kernel keeps no more of a name (`BPF_OBJ_NAME_LEN`, include/uapi/linux/bpf.h).
 
+use crate::tag::Tag;
+
 /// Runs that can live at once; slot 0 is the daemon's canary.
 pub const SLOTS: u32 = 16_384;
 /// Slot of the canary.
@@ -56,6 +58,18 @@ pub struct Resolver {
     pub namespace: u64,
     /// Its port on the loopback addresses there, 0 while there has never been one.
     pub port: u32,
+    pub reserved: u32,
+}
+
+/// Which tasks are to become those of a run; the one value of its map, read by the iterator that tags them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Adoption {
+    /// Number of the cgroup that they are in, and no others; 0 while there are none.
+    pub group: u64,
+    pub tag: Tag,
+    /// 1 to take the tag away again from those of them that have it, else 0.
+    pub undo: u32,
     pub reserved: u32,
 }
 

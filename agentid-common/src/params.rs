@@ -53,6 +53,10 @@ fields! {
     TASK_STORAGE: "task_struct"."bpf_storage";
     TASK_TGID: "task_struct"."tgid";
     TASK_TID: "task_struct"."pid";
+    TASK_CGROUPS: "task_struct"."cgroups";
+    CGROUPS_DEFAULT: "css_set"."dfl_cgrp";
+    CGROUP_NODE: "cgroup"."kn";
+    NODE_ID: "kernfs_node"."id";
     SOCKET_SK: "socket"."sk";
     SOCKET_FILE: "socket"."file";
     SOCK_NET: "sock"."__sk_common"."skc_net"."net";

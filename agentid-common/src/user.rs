@@ -21,6 +21,7 @@ pod! {
     crate::file::Node,
     crate::file::Identity,
     crate::map::Host,
+    crate::map::Adoption,
     crate::map::Resolver,
     crate::net::PeerKey,
     crate::net::PortKey,

@@ -33,6 +33,7 @@
 //! | `sb_umount`, `sb_mount`, `move_mount`, `inode_unlink`, `inode_rmdir`, `inode_rename` | does anyone but the daemon take the pins away? |
 //! | `sysctl` | does anyone switch the trampolines off? |
 //! | `list_tasks`, `list_sockets` | which tasks, and which sockets, carry a tag? |
+//! | `adopt_tasks` | which tasks are to become those of a run? |
 //!
 //! A program before ours that has denied ends the chain (arch/x86/net/bpf_jit_comp.c: `invoke_bpf_mod_ret`), so a
 //! verdict of another program is never overruled and never looked at.
@@ -45,6 +46,7 @@
 #![feature(core_intrinsics)]
 #![allow(internal_features, reason = "the atomic read-modify-writes of BPF have no stable name")]
 
+mod adopt;
 mod apart;
 mod count;
 mod emit;

@@ -26,7 +26,9 @@ use aya_ebpf::{
         task_struct,
     },
     btf_maps::{Array, HashMap, InodeStorage, LpmTrie, PerCpuArray, RingBuf},
-    helpers::{bpf_inode_storage_get, bpf_sk_storage_get, bpf_task_storage_get},
+    helpers::{
+        bpf_inode_storage_get, bpf_sk_storage_get, bpf_task_storage_delete, bpf_task_storage_get,
+    },
     macros::btf_map,
 };
 
@@ -78,6 +80,14 @@ impl<T> TaskStorage<T> {
     #[inline(always)]
     pub fn get_or_create(&self, task: *const task_struct) -> Option<*mut T> {
         self.storage(task, u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE))
+    }
+
+    /// Takes a task's value away, if it has one.
+    #[inline(always)]
+    pub fn remove(&self, task: *const task_struct) {
+        let map = core::ptr::from_ref(self).cast_mut().cast::<c_void>();
+        // SAFETY: as above. That there is none is what is wanted.
+        unsafe { bpf_task_storage_delete(map.cast(), task.cast_mut()) };
     }
 
     #[inline(always)]
@@ -373,6 +383,10 @@ pub static VOUCHED: SocketStorage<Vouched, ON_DEMAND> = SocketStorage::new();
 /// Who has sent the daemon's resolver something last from a port; see [`Asker::index`].
 #[btf_map]
 pub static ASKERS: Array<Asker, { net::ASKERS as usize }> = Array::new();
+
+/// Which tasks are to become those of a run.
+#[btf_map]
+pub static ADOPTION: Array<map::Adoption, 1> = Array::new();
 
 /// Where the daemon answers questions for names.
 #[btf_map]

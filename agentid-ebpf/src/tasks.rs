@@ -27,8 +27,8 @@ pub struct Meta {
 /// kernel/bpf/task_iter.c: `struct bpf_iter__task`.
 #[repr(C)]
 pub struct TaskContext {
-    meta: *mut Meta,
-    task: *const task_struct,
+    pub meta: *mut Meta,
+    pub task: *const task_struct,
 }
 
 #[unsafe(no_mangle)]
@@ -48,7 +48,7 @@ pub extern "C" fn list_tasks(context: *mut TaskContext) -> i32 {
 }
 
 #[inline(always)]
-fn write(seq: *mut seq_file, task: *const task_struct, tag: &Tag) {
+pub fn write(seq: *mut seq_file, task: *const task_struct, tag: &Tag) {
     let line = TaskLine {
         generation: tag.generation,
         slot: tag.slot,

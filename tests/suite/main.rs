@@ -1,6 +1,7 @@
 //! The suite for guests, one module for each promise. It needs root and the kernel to itself, so that tests run one at
 //! a time (`cargo xtask test`).
 
+mod adoption;
 mod ancestors;
 mod bad_input;
 mod boot_debian;

@@ -45,6 +45,8 @@ pub enum Verb {
         /// An existing folder
         folder: PathBuf,
     },
+    /// Make processes that run already a run
+    Adopt(Box<Adopt>),
     /// Show all of one run
     Show(Show),
     /// End runs and all below them, for good
@@ -100,6 +102,50 @@ pub struct Run {
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<std::ffi::OsString>,
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("from").required(true).args(["pid", "cgroup", "unit"]))]
+pub struct Adopt {
+    /// A process, with all that have come from it
+    #[arg(long)]
+    pub pid: Option<u32>,
+    /// All processes of a cgroup, such as /sys/fs/cgroup/system.slice/builder.service
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Option<PathBuf>,
+    /// All processes of a unit of systemd
+    #[arg(long)]
+    pub unit: Option<String>,
+    /// Name of the policy
+    #[arg(long, value_name = "NAME")]
+    pub policy: String,
+    /// The kind of software that is run
+    #[arg(long)]
+    pub agent: String,
+    /// The person or team who answers for the run
+    #[arg(long)]
+    pub owner: String,
+    /// What the run works on: a ticket, a branch, a pipeline step
+    #[arg(long)]
+    pub task: String,
+    /// Why, in words
+    #[arg(long)]
+    pub purpose: Option<String>,
+    /// A folder for a parameter of the policy
+    #[arg(long = "param", value_name = "NAME=FOLDER", value_parser = pair)]
+    pub params: Vec<(String, String)>,
+    /// How long the run may live, such as 90s, 30m or 2h; the policy's own without it
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub ttl: Option<Duration>,
+    /// ID of the run above this one, whose rules and life bind this one too
+    #[arg(long, value_name = "ID")]
+    pub parent: Option<String>,
+    /// A label
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = pair)]
+    pub labels: Vec<(String, String)>,
+    /// For programs
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -55,6 +55,7 @@ fn dispatch(arguments: Arguments) -> Result<u8, failure::Failure> {
         Verb::Show(show) => verb::show::run(&client()?, &show),
         Verb::Revoke(revoke) if revoke.offline => verb::offline::revoke(&revoke),
         Verb::Revoke(revoke) => verb::revoke::run(&client()?, revoke),
+        Verb::Adopt(adopt) => verb::adopt::run(&client()?, &adopt),
         Verb::Suspend(suspend) => {
             let how = How { freeze: Some(!suspend.no_freeze), ..How::default() };
             verb::change::run(&client()?, Kind::Suspend, &suspend.change, how)

@@ -9,6 +9,7 @@
 //! | `GET /v1/runs/ID` | [`RunView`] | likewise |
 //! | `POST /v1/runs/ID/revoke` with [`RevokeRequest`] | [`RevokeReply`] | likewise |
 //! | `POST /v1/delegate` with [`DelegateRequest`] | [`LaunchReply`] | a run; the new run is the asking process |
+//! | `POST /v1/adopt` with [`AdoptRequest`] | [`AdoptReply`] | operators |
 //! | `POST /v1/select` with [`SelectRequest`] | list of [`RunView`] | likewise |
 //! | `POST /v1/revoke` with [`RevokeAllRequest`] | [`RevokeAllReply`] | likewise |
 //! | `POST /v1/suspend`, `/v1/resume`, `/v1/extend` with [`ChangeRequest`] | [`ChangeReply`] | likewise |
@@ -81,6 +82,49 @@ pub struct DelegateRequest {
     /// What will be executed; for people only.
     #[serde(default)]
     pub command: Vec<String>,
+}
+
+/// Asks that processes which run already become a run, with all that they will start.
+///
+/// All of them stand still while they are tagged, and none of them is missed, or nothing changes. What they have open stays
+/// open; what they open from then on is judged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdoptRequest {
+    pub from: AdoptFrom,
+    pub policy: String,
+    pub agent: String,
+    pub owner: String,
+    pub task: String,
+    #[serde(default)]
+    pub purpose: Option<String>,
+    #[serde(default)]
+    pub params: BTreeMap<String, PathBuf>,
+    /// The policy's own when left out.
+    #[serde(default)]
+    pub ttl_ms: Option<u64>,
+    /// ID of the run above this one.
+    #[serde(default)]
+    pub parent: Option<String>,
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Where they come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum AdoptFrom {
+    /// A process, by its number in the host's namespace, and its descendants.
+    Process(u32),
+    /// All processes of a cgroup of the v2 hierarchy and of those below it.
+    Cgroup(PathBuf),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdoptReply {
+    pub run: LaunchReply,
+    /// What has become the run.
+    pub processes: Vec<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -130,6 +130,13 @@ pub fn threads(caller: &Caller) -> Option<(usize, u32)> {
     kernel::lives(caller.process()).then_some((threads, tracer))
 }
 
+/// The command line of a process, for people only.
+pub fn command_of(tgid: u32) -> Option<Vec<String>> {
+    let bytes = fs::read(format!("/proc/{tgid}/cmdline")).ok()?;
+    let words = bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty());
+    Some(words.map(|word| String::from_utf8_lossy(word).into_owned()).collect())
+}
+
 fn open(tgid: i32) -> Result<OwnedFd, CallerError> {
     let failed = |source| CallerError::Process { tgid, source };
     let pid = Pid::from_raw(tgid).ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;

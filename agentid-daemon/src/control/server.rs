@@ -216,6 +216,7 @@ fn routes(commands: mpsc::Sender<Envelope>) -> Router {
         .route("/v1/events", get(events))
         .route("/v1/status", get(status))
         .route("/v1/delegate", post(delegate))
+        .route("/v1/adopt", post(adopt))
         .route("/v1/tree", get(tree))
         .route("/v1/owners/deny", post(deny_owner))
         .route("/v1/owners/allow", post(allow_owner))
@@ -304,6 +305,15 @@ async fn delegate(desk: Desk, peer: Peer, body: RawBody) -> Response {
     match parse(body) {
         Ok(request) => {
             answer(ask(desk, peer, |reply| Command::Delegate(Box::new(request), reply)).await)
+        }
+        Err(error) => failure(error),
+    }
+}
+
+async fn adopt(desk: Desk, peer: Peer, body: RawBody) -> Response {
+    match parse(body) {
+        Ok(request) => {
+            answer(ask(desk, peer, |reply| Command::Adopt(Box::new(request), reply)).await)
         }
         Err(error) => failure(error),
     }

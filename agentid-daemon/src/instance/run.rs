@@ -218,10 +218,23 @@ pub struct Totals {
     pub lost: u64,
 }
 
+/// How cgroups that are made for runs are called.
+const GROUP: &str = "agentid-";
+
+/// Name of the cgroups that are made for a run.
+pub fn group_name(id: Uuid) -> String {
+    format!("{GROUP}{id}")
+}
+
+/// The run that a cgroup of this name is made for.
+pub fn of_group(name: &str) -> Option<Uuid> {
+    name.strip_prefix(GROUP).and_then(|id| Uuid::try_parse(id).ok())
+}
+
 impl Run {
     /// Name of the cgroups that are made for it.
     pub fn group(&self) -> String {
-        format!("agentid-{}", self.id)
+        group_name(self.id)
     }
 
     /// Notes what was done to the run.

@@ -20,8 +20,8 @@ use super::{
     attached, list,
     maps::MapsError,
     object::{
-        self, CLOCK, DESCRIPTORS, LIST_SOCKETS, LIST_TASKS, MESSAGES, ON_DEMAND, ObjectError,
-        PACKETS, SWITCH,
+        self, ADOPT_TASKS, CLOCK, DESCRIPTORS, LIST_SOCKETS, LIST_TASKS, MESSAGES, ON_DEMAND,
+        ObjectError, PACKETS, SWITCH,
     },
     pins::{self, PinError, Pins},
     sys,
@@ -79,6 +79,7 @@ fn all(demand: Demand) -> [(&'static str, bool); ON_DEMAND.len()] {
 /// The programs, loaded.
 pub struct OnDemand {
     tasks: Iter,
+    adopting: Iter,
     sockets: OwnedFd,
     descriptors: Lsm,
     messages: Lsm,
@@ -93,6 +94,7 @@ impl OnDemand {
     pub fn pinned(folder: &Path) -> Result<Self, DemandError> {
         Ok(Self {
             tasks: pinned_program(folder, LIST_TASKS, |path| Iter::from_pin(path))?,
+            adopting: pinned_program(folder, ADOPT_TASKS, |path| Iter::from_pin(path))?,
             sockets: pinned_descriptor(folder, LIST_SOCKETS)?,
             descriptors: pinned_program(folder, DESCRIPTORS, |path| Lsm::from_pin(path))?,
             messages: pinned_program(folder, MESSAGES, |path| Lsm::from_pin(path))?,
@@ -135,7 +137,12 @@ impl OnDemand {
 
     /// The iterator over tasks, to be read once from the start to the end.
     pub fn task_list(&mut self) -> Result<File, ObjectError> {
-        object::task_list(&mut self.tasks)
+        object::over_tasks(&mut self.tasks, LIST_TASKS)
+    }
+
+    /// The iterator that tags tasks, to be read likewise: it lists those that it has tagged.
+    pub fn adopted_tasks(&mut self) -> Result<File, ObjectError> {
+        object::over_tasks(&mut self.adopting, ADOPT_TASKS)
     }
 
     /// The iterator over the sockets in a map, to be read once from the start to the end.

@@ -135,7 +135,7 @@ pub fn thaw(
     Ok(())
 }
 
-/// Removes a group that is no longer needed; what is in it goes back to where the group was made. Not done while a group
+/// Removes a group that is no longer needed; what is in it goes on where the group was made. Not done while a group
 /// below it is there.
 pub fn remove(group: &Path, tags: &Tags) -> Result<(), FreezeError> {
     let path = whole(group);
@@ -147,13 +147,40 @@ pub fn remove(group: &Path, tags: &Tags) -> Result<(), FreezeError> {
         }
         Err(_) => {}
     }
+    write(group, "cgroup.freeze", "0")?;
     put_back(group, |_| false, tags)?;
     fs::remove_dir(&path).map_err(|source| FreezeError::Group { what: "remove", path, source })
 }
 
-/// Whether there is such a group.
-pub fn exists(group: &Path) -> bool {
-    whole(group).is_dir()
+/// All groups whose names this takes, by their places below the root; those further in first.
+pub fn find(takes: &impl Fn(&str) -> bool) -> Result<Vec<PathBuf>, FreezeError> {
+    let mut found = Vec::new();
+    search(Path::new(""), takes, &mut found)?;
+    Ok(found)
+}
+
+fn search(
+    group: &Path,
+    takes: &impl Fn(&str) -> bool,
+    found: &mut Vec<PathBuf>,
+) -> Result<(), FreezeError> {
+    let path = whole(group);
+    let failed = |source| FreezeError::Group { what: "list", path: path.clone(), source };
+    let entries = match fs::read_dir(&path) {
+        Ok(entries) => entries,
+        Err(error) if is_gone(&error) => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        if entry.file_type().map_err(failed)?.is_dir() {
+            search(&group.join(entry.file_name()), takes, found)?;
+        }
+    }
+    if group.file_name().and_then(OsStr::to_str).is_some_and(takes) {
+        found.push(group.to_owned());
+    }
+    Ok(())
 }
 
 fn processes(list: File, runs: &Runs) -> Result<BTreeSet<(u32, u32, u64)>, ReadError> {
@@ -167,7 +194,7 @@ fn is_of(tag: Tag, runs: &Runs) -> bool {
 }
 
 /// The group that a process is in, below the root of the hierarchy; `None` when there is no such process any more.
-fn group_of(tgid: u32) -> Result<Option<PathBuf>, FreezeError> {
+pub(super) fn group_of(tgid: u32) -> Result<Option<PathBuf>, FreezeError> {
     let path = PathBuf::from(format!("/proc/{tgid}/cgroup"));
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -182,15 +209,15 @@ fn group_of(tgid: u32) -> Result<Option<PathBuf>, FreezeError> {
 }
 
 /// The group of this name that a place lies in, or is.
-fn within(at: &Path, name: &str) -> Option<PathBuf> {
+pub(super) fn within(at: &Path, name: &str) -> Option<PathBuf> {
     at.ancestors().find(|above| above.file_name() == Some(OsStr::new(name))).map(Path::to_owned)
 }
 
-fn whole(group: &Path) -> PathBuf {
+pub(super) fn whole(group: &Path) -> PathBuf {
     Path::new(CGROUPS).join(group)
 }
 
-fn make(group: &Path) -> Result<(), FreezeError> {
+pub(super) fn make(group: &Path) -> Result<(), FreezeError> {
     let path = whole(group);
     match fs::create_dir(&path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -199,7 +226,7 @@ fn make(group: &Path) -> Result<(), FreezeError> {
 }
 
 /// Moves a process; false when there is no such process any more.
-fn enter(group: &Path, tgid: u32) -> Result<bool, FreezeError> {
+pub(super) fn enter(group: &Path, tgid: u32) -> Result<bool, FreezeError> {
     match write(group, "cgroup.procs", &tgid.to_string()) {
         Err(FreezeError::Group { source, .. }) if is_gone(&source) => Ok(false),
         written => written.map(|()| true),
@@ -230,7 +257,7 @@ fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH | libc::ENODEV))
 }
 
-fn write(group: &Path, file: &'static str, text: &str) -> Result<(), FreezeError> {
+pub(super) fn write(group: &Path, file: &'static str, text: &str) -> Result<(), FreezeError> {
     let path = whole(group).join(file);
     fs::write(&path, text).map_err(|source| FreezeError::Group { what: "write", path, source })
 }

@@ -10,6 +10,7 @@ mod cgroup;
 mod demand;
 mod fields;
 mod freezer;
+mod gather;
 mod left;
 mod list;
 mod live;
@@ -62,6 +63,7 @@ pub use self::{
     canary::main as canary_main,
     demand::{DemandError, HookState},
     freezer::{FreezeError, Runs},
+    gather::{GatherError, Gathered, Source, place as group_place},
     left::{Left, LeftError, LeftPrograms},
     maps::{Counters, TagError},
     ring::Ring,
@@ -205,14 +207,30 @@ impl Kernel {
         freezer::thaw(self.task_list()?, runs, name, groups)
     }
 
+    /// Gathers processes that run already in a cgroup of this name, in which they stand still.
+    pub fn gather(
+        &self,
+        source: &Source,
+        name: &str,
+        caller: u32,
+    ) -> Result<Gathered, GatherError> {
+        gather::gather(&self.maps.tags, source, name, caller)
+    }
+
+    /// Tags all of them, or none.
+    pub fn tag_gathered(&mut self, gathered: &Gathered, tag: Tag) -> Result<(), GatherError> {
+        let Self { on_demand, maps, .. } = self;
+        gathered.tag(&mut maps.adoption, || on_demand.adopted_tasks(), tag)
+    }
+
     /// Removes a cgroup that was made for a run.
     pub fn remove_group(&self, group: &Path) -> Result<(), FreezeError> {
         freezer::remove(group, &self.maps.tags)
     }
 
-    /// Whether there is such a cgroup.
-    pub fn has_group(group: &Path) -> bool {
-        freezer::exists(group)
+    /// The cgroups whose names this takes.
+    pub fn groups(takes: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>, FreezeError> {
+        freezer::find(&takes)
     }
 
     /// Ends the connections of a run that is over; gives how many there were, if that is known within `patience`.

@@ -130,11 +130,13 @@ pub const TRACEPOINT: &str = "sched_process_exit";
 pub const SYSCTL: (&str, cgroup::Kind) = ("sysctl", cgroup::Kind::Sysctl);
 /// The iterator over tasks.
 pub const LIST_TASKS: &str = "list_tasks";
+/// The iterator that tags tasks.
+pub const ADOPT_TASKS: &str = "adopt_tasks";
 /// The iterator over tagged sockets.
 pub const LIST_SOCKETS: &str = "list_sockets";
 /// The programs that are pinned themselves, not being held by a link at all times.
 pub fn not_always() -> impl Iterator<Item = &'static str> {
-    ON_DEMAND.into_iter().chain([LIST_TASKS, LIST_SOCKETS])
+    ON_DEMAND.into_iter().chain([LIST_TASKS, LIST_SOCKETS, ADOPT_TASKS])
 }
 
 /// The programs on the root of the cgroup hierarchy that are attached on demand, and what each of them sees there.
@@ -145,6 +147,7 @@ pub fn on_cgroups() -> impl Iterator<Item = (&'static str, cgroup::Kind)> {
 /// Every map of the object.
 pub const MAPS: &[&str] = &[
     "TAGS",
+    "ADOPTION",
     "WORK",
     "INSTANCES",
     "ACTIVITY",
@@ -348,13 +351,13 @@ fn load_one(ebpf: &mut Ebpf, btf: &Btf, name: &'static str) -> Result<(), Object
     loaded.map_err(|source| refused(name, source))
 }
 
-/// The iterator over tasks, to be read once from the start to the end. No link is pinned: what ends the enforcement must
+/// An iterator over tasks, to be read once from the start to the end. No link is pinned: what ends the enforcement must
 /// not end the means to stop those that were held.
-pub fn task_list(tasks: &mut Iter) -> Result<File, ObjectError> {
-    let failed = |source| ObjectError::Attach { name: LIST_TASKS, source };
-    let id = tasks.attach().map_err(failed)?;
-    let link = tasks.take_link(id).map_err(failed)?;
-    link.into_file().map_err(|source| ObjectError::Link { name: LIST_TASKS, source })
+pub fn over_tasks(program: &mut Iter, name: &'static str) -> Result<File, ObjectError> {
+    let failed = |source| ObjectError::Attach { name, source };
+    let id = program.attach().map_err(failed)?;
+    let link = program.take_link(id).map_err(failed)?;
+    link.into_file().map_err(|source| ObjectError::Link { name, source })
 }
 
 /// Every program and how many instructions the verifier went through for it.

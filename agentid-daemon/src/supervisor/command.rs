@@ -10,9 +10,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     control::api::{
-        ChangeReply, ChangeRequest, DelegateRequest, ErrorReply, LaunchReply, LaunchRequest,
-        OwnerReply, OwnerRequest, RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest,
-        RunView, SelectRequest, StatusReply, TreeRun, WhoAmI, WhyReply, WhyRequest,
+        AdoptReply, AdoptRequest, ChangeReply, ChangeRequest, DelegateRequest, ErrorReply,
+        LaunchReply, LaunchRequest, OwnerReply, OwnerRequest, RevokeAllReply, RevokeAllRequest,
+        RevokeReply, RevokeRequest, RunView, SelectRequest, StatusReply, TreeRun, WhoAmI, WhyReply,
+        WhyRequest,
     },
     event::event::{Event, OwnDenial},
 };
@@ -63,6 +64,7 @@ pub enum Command {
     Tree(Reply<Vec<TreeRun>>),
     Owner { denied: bool, request: OwnerRequest, reply: Reply<OwnerReply> },
     Delegate(Box<DelegateRequest>, Reply<LaunchReply>),
+    Adopt(Box<AdoptRequest>, Reply<AdoptReply>),
     Select { request: SelectRequest, reply: Reply<Vec<RunView>> },
     RevokeAll { request: RevokeAllRequest, reply: Reply<RevokeAllReply> },
     Change { kind: Kind, request: ChangeRequest, reply: Reply<ChangeReply> },
@@ -88,7 +90,7 @@ impl Kind {
 
 impl Command {
     /// Every name of a command; the closed label of its metric.
-    pub const VERBS: [&'static str; 17] = [
+    pub const VERBS: [&'static str; 18] = [
         "whoami",
         "launch",
         "list",
@@ -106,6 +108,7 @@ impl Command {
         "deny-owner",
         "allow-owner",
         "own-denials",
+        "adopt",
     ];
 
     pub const fn verb(&self) -> &'static str {
@@ -125,6 +128,7 @@ impl Command {
             Self::Owner { denied: true, .. } => Self::VERBS[14],
             Self::Owner { denied: false, .. } => Self::VERBS[15],
             Self::OwnDenials(_) => Self::VERBS[16],
+            Self::Adopt(..) => Self::VERBS[17],
         }
     }
 }
@@ -145,6 +149,7 @@ impl Command {
             Self::Tree(reply) => reply.send(Err(error)).is_err(),
             Self::Owner { reply, .. } => reply.send(Err(error)).is_err(),
             Self::Delegate(_, reply) => reply.send(Err(error)).is_err(),
+            Self::Adopt(_, reply) => reply.send(Err(error)).is_err(),
             Self::Select { reply, .. } => reply.send(Err(error)).is_err(),
             Self::RevokeAll { reply, .. } => reply.send(Err(error)).is_err(),
             Self::Change { reply, .. } => reply.send(Err(error)).is_err(),

@@ -8,6 +8,7 @@ mod budget;
 pub mod command;
 pub mod delegate;
 pub mod diff;
+pub mod enlist;
 pub mod expect;
 pub mod folder;
 pub mod grant;

@@ -102,18 +102,40 @@ impl Run {
         Self::start(daemon, command, uid, Stdio::piped())
     }
 
+    /// A probe of a user that belongs to no run.
+    pub fn outside(daemon: &Daemon, uid: u32) -> Result<Self> {
+        let (run, id) = Self::begin(daemon, Command::new(PROBE), uid, Stdio::piped())?;
+        ensure!(id.is_none(), "a probe outside of any run was told of {id:?}");
+        Ok(run)
+    }
+
+    /// The run that it has become one of.
+    pub fn becomes(&mut self, id: &str) {
+        id.clone_into(&mut self.id);
+    }
+
     /// Starts what becomes a run, or starts one.
-    pub fn start(daemon: &Daemon, mut command: Command, uid: u32, error: Stdio) -> Result<Self> {
+    pub fn start(daemon: &Daemon, command: Command, uid: u32, error: Stdio) -> Result<Self> {
+        let (mut run, id) = Self::begin(daemon, command, uid, error)?;
+        run.id = id.context("the probe was told of no run")?;
+        Ok(run)
+    }
+
+    fn begin(
+        daemon: &Daemon,
+        mut command: Command,
+        uid: u32,
+        error: Stdio,
+    ) -> Result<(Self, Option<String>)> {
         command.current_dir(daemon.scene().workspace()).uid(uid).gid(uid);
         let (channel, memory) = Channel::new()?;
         command.stdin(memory).stdout(Stdio::null()).stderr(error);
         let process = command.spawn().context("failed to start agentid run")?;
         let mut run = Self { id: String::new(), process, channel };
         match run.answer(wait::SOON)? {
-            Outcome::Hello { run: Some(id) } => run.id = id,
+            Outcome::Hello { run: id } => Ok((run, id)),
             other => bail!("the probe began with {other:?}"),
         }
-        Ok(run)
     }
 
     pub fn id(&self) -> &str {

@@ -1,5 +1,6 @@
 //! One file for each verb.
 
+pub mod adopt;
 pub mod change;
 pub mod completions;
 pub mod events;

@@ -9,12 +9,12 @@ use thiserror::Error;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use super::{super::folder::Text, RunError, Supervisor, binding::BindingError};
+use super::{super::folder::Text, RunError, Supervisor, binding::BindingError, launch::chain};
 use crate::{
     image::MapOp,
     instance::{
         Ending, Phase, Place, Run,
-        run::{End, OnEnd, PolicyVersion, RunMode},
+        run::{self, End, OnEnd, PolicyVersion, RunMode},
     },
     kernel::{ApplyError, Held, Kernel},
     policy::{self, Policy},
@@ -97,16 +97,25 @@ impl Supervisor {
                 info!(id = %run.id, phase = run.phase.name(), "taking up a run");
                 self.adopted.insert(run.id, instance);
             }
-            if let Input::Remember(run) | Input::Lost(run) = &input {
-                let groups = run.groups.iter().filter(|group| Kernel::has_group(group));
-                self.groups_left.extend(groups.cloned());
-            }
             self.input(input);
         }
+        self.find_groups();
         self.adopted.clear();
         // Every run has its new rules. No hook may still be under way with the old ones when they go.
         self.apply(&[MapOp::Synchronize]).map_err(RunError::Adopt)?;
         self.take_back(leftover).map_err(RunError::Adopt)
+    }
+
+    /// Cgroups of runs that are over, or that were not launched after all: the daemon may have died in between.
+    fn find_groups(&mut self) {
+        let registry = &self.state.registry;
+        let holds = |id| registry.get(id).is_some_and(|run: &Run| run.phase.holds_slot());
+        match Kernel::groups(|name| run::of_group(name).is_some_and(|id| !holds(id))) {
+            Ok(groups) => self.groups_left.extend(groups),
+            Err(failure) => {
+                warn!(message = %chain(&failure), "cgroups of an earlier daemon are not looked for");
+            }
+        }
     }
 
     /// Compiles an adopted run's own policy version anew, and points its slot at the result with one write.

@@ -102,6 +102,12 @@ impl Supervisor {
                 self.metrics.launches.with_label_values(&[result(&answer)]).inc();
                 self.reply(verb, reply, answer);
             }
+            Command::Adopt(request, reply) => {
+                let allowed = standing.may(Ask::Host);
+                let answer = allowed.and_then(|()| self.enlist(&caller, &standing, *request));
+                self.metrics.launches.with_label_values(&[result(&answer)]).inc();
+                self.reply(verb, reply, answer);
+            }
             Command::Select { request, reply } => {
                 let answer =
                     own.and_then(|()| self.select(&standing, &request.select, request.ended));

@@ -8,7 +8,11 @@ use thiserror::Error;
 use tracing::error;
 use uuid::Uuid;
 
-use super::{Supervisor, adopt::RebindError, launch::chain};
+use super::{
+    Supervisor,
+    adopt::RebindError,
+    launch::{First, chain},
+};
 use crate::{
     event::{
         enrich,
@@ -17,7 +21,7 @@ use crate::{
     },
     image::MapOp,
     instance::Run,
-    kernel::{ApplyError, DemandError, FreezeError, TagError},
+    kernel::{ApplyError, DemandError, FreezeError, GatherError, TagError},
     supervisor::{
         command::Caller,
         rules::Release,
@@ -37,6 +41,8 @@ pub(super) enum EffectError {
     Occupy(#[source] ApplyError),
     #[error("tag the process")]
     Tag(#[from] TagError),
+    #[error("tag what has been gathered")]
+    Gather(#[from] GatherError),
     #[error("tag the process: nobody has asked for it")]
     NoCaller,
     #[error("deny the run everything")]
@@ -81,7 +87,7 @@ impl Supervisor {
     pub(super) fn carry_out(
         &mut self,
         effect: Effect,
-        caller: Option<&Caller>,
+        first: Option<First<'_>>,
     ) -> Result<(), EffectError> {
         match effect {
             Effect::Save(id) => match self.state.registry.get(id) {
@@ -95,9 +101,14 @@ impl Supervisor {
                 self.sockets_left |= demand.network;
                 Ok(self.kernel.meet(demand)?)
             }
-            Effect::Occupy { instance, id } => self.occupy(id, instance),
-            Effect::Tag(id) => self.tag(id, caller.ok_or(EffectError::NoCaller)?),
-            Effect::Retag(id) => self.retag(id, caller.ok_or(EffectError::NoCaller)?),
+            Effect::Occupy { instance, id } => {
+                // The first task is counted here: it is tagged from outside, so no hook sees it begin.
+                let tasks = u64::from(matches!(first, Some(First::Caller(_))));
+                self.occupy(id, instance, tasks)
+            }
+            Effect::Tag(id) => self.tag(id, asking(first)?),
+            Effect::Retag(id) => self.retag(id, asking(first)?),
+            Effect::TagGathered(id) => self.tag_gathered(id, first),
             Effect::Rebind(id) => Ok(self.rebind(id)?),
             Effect::Bind { slot, rules, .. } => {
                 self.apply(&[MapOp::Bind(slot, rules)]).map_err(EffectError::Bind)
@@ -126,12 +137,11 @@ impl Supervisor {
         }
     }
 
-    fn occupy(&mut self, id: Uuid, instance: Instance) -> Result<(), EffectError> {
+    fn occupy(&mut self, id: Uuid, instance: Instance, tasks: u64) -> Result<(), EffectError> {
         let Some(slot) = self.state.registry.get(id).map(|run| run.place.slot) else {
             return Ok(());
         };
-        // The first task is counted here: it is tagged from outside, so no hook sees it begin.
-        let activity = Activity { live: 1, started: 1, ..Activity::default() };
+        let activity = Activity { live: tasks, started: tasks, ..Activity::default() };
         let ops = [MapOp::SetActivity(slot, activity), MapOp::SetInstance(slot, instance)];
         self.apply(&ops).map_err(EffectError::Occupy)
     }
@@ -139,6 +149,12 @@ impl Supervisor {
     fn tag(&mut self, id: Uuid, caller: &Caller) -> Result<(), EffectError> {
         let Some(run) = self.state.registry.get(id) else { return Ok(()) };
         Ok(self.kernel.tag(caller.process(), &tag_of(run))?)
+    }
+
+    fn tag_gathered(&mut self, id: Uuid, first: Option<First<'_>>) -> Result<(), EffectError> {
+        let Some(run) = self.state.registry.get(id) else { return Ok(()) };
+        let Some(First::Gathered(gathered)) = first else { return Err(EffectError::NoCaller) };
+        Ok(self.kernel.tag_gathered(gathered, tag_of(run))?)
     }
 
     /// The process leaves the run above for the new one, and no other run for any other.
@@ -216,6 +232,14 @@ impl Supervisor {
     /// What a limited or unlimited caller may see of the events.
     pub(super) fn filter(run: Option<&Run>, uid: Option<u32>) -> Filter {
         Filter { run: run.map(|run| run.id), uid }
+    }
+}
+
+/// The process that asks to become a run.
+fn asking(first: Option<First<'_>>) -> Result<&Caller, EffectError> {
+    match first {
+        Some(First::Caller(caller)) => Ok(caller),
+        Some(First::Gathered(_)) | None => Err(EffectError::NoCaller),
     }
 }
 

@@ -13,20 +13,23 @@ use uuid::Uuid;
 use super::{Supervisor, binding::BindingError, effects::EffectError};
 use crate::{
     control::{
-        api::{Code, DelegateRequest, ErrorReply, LaunchReply, LaunchRequest},
+        api::{
+            AdoptReply, AdoptRequest, Code, DelegateRequest, ErrorReply, LaunchReply, LaunchRequest,
+        },
         caller::{self, Standing},
     },
     image::BindError,
     instance::{
         Phase, Place, Run,
-        run::{OnEnd, PolicyVersion, RunMode},
+        run::{self, OnEnd, PolicyVersion, RunMode},
     },
+    kernel::Gathered,
     supervisor::{
         command::{Answer, Caller},
-        delegate, launch,
+        delegate, enlist, launch,
         refusal::Refusal,
         rules::RulesError,
-        step::{Input, Launch, step},
+        step::{Input, Launch, Way, step},
         store::StoreError,
         view,
         why::Question,
@@ -58,11 +61,38 @@ struct Terms {
 /// Where a launch comes from.
 #[derive(Clone, Copy, Debug)]
 struct Origin {
+    id: Uuid,
     /// The user who may see and end the run.
     uid: u32,
     parent: Option<Uuid>,
-    /// Whether the caller is a process of the run above.
-    from_run: bool,
+    way: Way,
+}
+
+/// What becomes a run.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum First<'a> {
+    /// The asking process.
+    Caller(&'a Caller),
+    /// Processes that run already, and stand still.
+    Gathered(&'a Gathered),
+}
+
+impl First<'_> {
+    fn tgid(&self) -> u32 {
+        match self {
+            Self::Caller(caller) => caller.tgid,
+            Self::Gathered(gathered) => gathered.first,
+        }
+    }
+
+    /// A process that asks must be one thread that nobody steers.
+    fn inspect(&self) -> Result<(), Refusal> {
+        match self {
+            Self::Caller(caller) => inspect(caller),
+            // Looked at when they were gathered; they can do nothing since.
+            Self::Gathered(_) => Ok(()),
+        }
+    }
 }
 
 impl Supervisor {
@@ -75,7 +105,8 @@ impl Supervisor {
     ) -> Answer<LaunchReply> {
         let parent = request.parent.as_ref().map(|text| self.find(standing, text));
         let parent = parent.transpose()?.map(|run| run.id);
-        self.launch_as(caller, Origin { uid: caller.uid, parent, from_run: false }, request)
+        let origin = Origin { id: Uuid::now_v7(), uid: caller.uid, parent, way: Way::Launch };
+        self.launch_as(First::Caller(caller), origin, request)
     }
 
     /// Makes the caller, a process of a run, the first process of a run below that.
@@ -100,9 +131,51 @@ impl Supervisor {
                 return Err(Refusal::NoFolder { param, path }.into());
             }
         }
-        let origin = Origin { uid: parent.uid, parent: Some(parent.id), from_run: true };
+        let origin = Origin {
+            id: Uuid::now_v7(),
+            uid: parent.uid,
+            parent: Some(parent.id),
+            way: Way::Delegate,
+        };
         let request = delegate::request(parent, request);
-        self.launch_as(caller, origin, request)
+        self.launch_as(First::Caller(caller), origin, request)
+    }
+
+    /// Makes processes that run already a run.
+    pub(super) fn enlist(
+        &mut self,
+        caller: &Caller,
+        standing: &Standing,
+        request: AdoptRequest,
+    ) -> Answer<AdoptReply> {
+        let (from, mut request) = enlist::parts(request);
+        let parent = request.parent.as_ref().map(|text| self.find(standing, text));
+        let parent = parent.transpose()?.map(|run| run.id);
+        // What is refused in any case is refused before anybody has to stand still.
+        launch::check(&request)?;
+        self.terms(&request)?;
+        let id = Uuid::now_v7();
+        let gathered = self
+            .kernel
+            .gather(&from, &run::group_name(id), caller.tgid)
+            .map_err(|it| enlist::refused(&it))?;
+        if request.command.is_empty() {
+            request.command = caller::command_of(gathered.first).unwrap_or_default();
+        }
+        let origin = Origin { id, uid: gathered.uid, parent, way: Way::Adopt };
+        let launched = self.launch_as(First::Gathered(&gathered), origin, request);
+        let freed = match launched {
+            Ok(_) => gathered.let_go(),
+            Err(_) => gathered.scatter(),
+        };
+        if let Err(failure) = freed {
+            error!(message = %chain(&failure), "processes that were gathered still stand still");
+            let message = format!("they stand still still: {}", chain(&failure));
+            return Err(ErrorReply::new(Code::Internal, message)
+                .remedy("write 0 to the cgroup.freeze of the group, which is named agentid-ID"));
+        }
+        let processes = gathered.processes.iter().copied().collect();
+        launched.map(|run| AdoptReply { run, processes })
     }
 
     fn may_read(&self, run: &Run, path: &Path) -> bool {
@@ -115,11 +188,11 @@ impl Supervisor {
 
     fn launch_as(
         &mut self,
-        caller: &Caller,
+        first: First<'_>,
         origin: Origin,
         request: LaunchRequest,
     ) -> Answer<LaunchReply> {
-        self.try_launch(caller, origin, request).map_err(|failure| match failure {
+        self.try_launch(first, origin, request).map_err(|failure| match failure {
             LaunchError::Refused(refusal) => refusal.into(),
             LaunchError::Binding(BindingError::Rules(RulesError::Bind { source, .. })) => {
                 match source {
@@ -137,17 +210,16 @@ impl Supervisor {
 
     fn try_launch(
         &mut self,
-        caller: &Caller,
+        first: First<'_>,
         origin: Origin,
         request: LaunchRequest,
     ) -> Result<LaunchReply, LaunchError> {
-        let Origin { uid, parent, from_run } = origin;
+        let Origin { id, uid, parent, way } = origin;
         launch::check(&request)?;
         let terms = self.terms(&request)?;
         folders_exist(&request.params)?;
-        inspect(caller)?;
+        first.inspect()?;
 
-        let id = Uuid::now_v7();
         self.store.keep_policy(&terms.version, &terms.text)?;
         let generation = self.rules.generation();
         let bond = self.bind(id, &terms.version, &request.params)?;
@@ -168,7 +240,7 @@ impl Supervisor {
             above: Vec::new(),
             command: launch::shortened(&request.command),
             uid,
-            tgid: caller.tgid,
+            tgid: first.tgid(),
             // The slot is chosen by the step.
             place: Place {
                 slot: 0,
@@ -179,11 +251,14 @@ impl Supervisor {
             launched_ns: now.boot_ns,
             phase: Phase::Active,
             frozen: false,
-            groups: Default::default(),
+            groups: match first {
+                First::Caller(_) => Default::default(),
+                First::Gathered(gathered) => [gathered.group.clone()].into(),
+            },
             changes: Vec::new(),
             end: None,
         };
-        let launch = Launch { run, bond, from_run };
+        let launch = Launch { run, bond, way };
         let effects = match step(&mut self.state, Input::Launch(Box::new(launch)), now) {
             Ok(effects) => effects,
             Err(refusal) => {
@@ -192,7 +267,7 @@ impl Supervisor {
             }
         };
         for effect in effects {
-            if let Err(failure) = self.carry_out(effect, Some(caller)) {
+            if let Err(failure) = self.carry_out(effect, Some(first)) {
                 self.input(Input::LaunchFailed(id));
                 return Err(failure.into());
             }
@@ -204,12 +279,12 @@ impl Supervisor {
             deadline_ms: view::wall_of(run.place.deadline, now),
         };
         // A thread that was started between the first look and the tag would go on without one.
-        if let Err(refusal) = inspect(caller) {
+        if let Err(refusal) = first.inspect() {
             warn!(%id, %refusal, "the launching process has changed while it was tagged");
             self.input(Input::LaunchFailed(id));
             return Err(refusal.into());
         }
-        info!(%id, policy = %reply.policy, uid = caller.uid, tgid = caller.tgid, "launched");
+        info!(%id, policy = %reply.policy, uid, tgid = first.tgid(), "launched");
         Ok(reply)
     }
 

@@ -6,7 +6,7 @@ use agentid_common::{
 };
 use uuid::Uuid;
 
-use super::{Effect, Launch, State};
+use super::{Effect, Launch, State, Way};
 use crate::{
     event::event::{Launched, What},
     instance::{Demand, Phase, Posture, Run},
@@ -15,7 +15,7 @@ use crate::{
 
 impl State {
     pub(super) fn launch(&mut self, launch: Launch) -> Result<Vec<Effect>, Refusal> {
-        let Launch { mut run, bond, from_run } = launch;
+        let Launch { mut run, bond, way } = launch;
         if let Posture::Off(why) = &self.posture {
             return Err(Refusal::NotEnforcing(why.clone()));
         }
@@ -53,7 +53,11 @@ impl State {
             Effect::Save(id),
             Effect::Attach(Demand::of(&self.registry)),
             Effect::Occupy { id, instance },
-            if from_run { Effect::Retag(id) } else { Effect::Tag(id) },
+            match way {
+                Way::Launch => Effect::Tag(id),
+                Way::Delegate => Effect::Retag(id),
+                Way::Adopt => Effect::TagGathered(id),
+            },
             Effect::Publish { id: Some(id), what: What::Launched(launched) },
         ];
         effects.extend(forgotten.into_iter().map(Effect::Forget));

@@ -101,8 +101,18 @@ pub struct Actor {
 pub struct Launch {
     pub run: Run,
     pub bond: Bond,
-    /// Whether the process belongs to the run above already.
-    pub from_run: bool,
+    pub way: Way,
+}
+
+/// How tasks come into a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// The asking process becomes its first one.
+    Launch,
+    /// The same, and it belongs to the run above already.
+    Delegate,
+    /// Processes that run already have been gathered.
+    Adopt,
 }
 
 /// A version of a policy as one run is bound to it.
@@ -131,6 +141,8 @@ pub enum Effect {
     Tag(Uuid),
     /// Mark the asking process, which carries the tag of the run above, with the run's own tag instead.
     Retag(Uuid),
+    /// Mark all tasks that have been gathered.
+    TagGathered(Uuid),
     /// Give an adopted run freshly compiled rules.
     Rebind(Uuid),
     /// One write to the slot of a run that goes on: other rules hold it from its next operation on.

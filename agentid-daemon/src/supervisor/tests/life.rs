@@ -75,7 +75,7 @@ fn write(world: &mut World, state: &State, effects: &[Effect]) {
                 assert_eq!(before, None, "slot {slot} is given twice");
                 assert!(!over.contains(&generation), "generation {generation} lives twice");
             }
-            Effect::Tag(id) | Effect::Retag(id) => {
+            Effect::Tag(id) | Effect::Retag(id) | Effect::TagGathered(id) => {
                 tasks.insert(state.registry.get(*id).unwrap().place.generation);
             }
             Effect::Deny { slot, state } => {

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{
     rules::Bond,
-    step::{Launch, Now, OnLost, State},
+    step::{Launch, Now, OnLost, State, Way},
 };
 use crate::instance::{
     Phase, Place, Posture, Registry, Run,
@@ -73,7 +73,7 @@ fn launch(number: u64) -> Box<Launch> {
     };
     let bond =
         Bond { policy_scope: 1, params_scope: 2, capabilities: Capabilities::USUAL, names: false };
-    Box::new(Launch { run, bond, from_run: false })
+    Box::new(Launch { run, bond, way: Way::Launch })
 }
 
 fn child(number: u64, parent: u64) -> Box<Launch> {

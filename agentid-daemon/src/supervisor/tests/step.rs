@@ -13,7 +13,7 @@ use crate::{
     supervisor::{
         refusal::Refusal,
         rules::Bond,
-        step::{Actor, Effect, Input, Launch, OnLost, Renewal, State, step},
+        step::{Actor, Effect, Input, Launch, OnLost, Renewal, State, Way, step},
     },
 };
 
@@ -42,6 +42,7 @@ fn names(effects: &[Effect]) -> Vec<String> {
         Effect::Occupy { id, .. } => format!("occupy {}", short(id)),
         Effect::Tag(id) => format!("tag {}", short(id)),
         Effect::Retag(id) => format!("retag {}", short(id)),
+        Effect::TagGathered(id) => format!("tag gathered {}", short(id)),
         Effect::Rebind(id) => format!("rebind {}", short(id)),
         Effect::Bind { slot, rules, .. } => format!("bind slot {slot} to {}", rules.policy),
         Effect::Deny { slot, state } => format!("deny slot {slot} {}", state.0),
@@ -446,10 +447,20 @@ fn a_delegated_run_knows_all_above_it_and_its_process_changes_its_tag() {
     launched(&mut state, launch(1));
     launched(&mut state, child(2, 1));
     let mut delegated = child(3, 2);
-    delegated.from_run = true;
+    delegated.way = Way::Delegate;
     let effects = launched(&mut state, delegated);
     assert_eq!(names(&effects), ["save 3", "attach kill", "occupy 3", "retag 3", "publish 3"]);
     assert_eq!(state.registry.get(id(3)).unwrap().above, [id(2), id(1)]);
+}
+
+#[test]
+fn what_has_been_gathered_becomes_a_run_like_any_other() {
+    let mut state = state();
+    let mut gathered = launch(1);
+    gathered.way = Way::Adopt;
+    let effects = launched(&mut state, gathered);
+    let expected = ["save 1", "attach kill", "occupy 1", "tag gathered 1", "publish 1"];
+    assert_eq!(names(&effects), expected);
 }
 
 #[test]
