@@ -61,7 +61,7 @@ pub enum Verb {
     Status(Json),
     /// Say whether a run would be allowed something, and by which rule
     Why(Why),
-    /// Work on policies, without the daemon
+    /// Look at policies: those in force, and files
     Policy {
         #[command(subcommand)]
         verb: PolicyVerb,
@@ -130,6 +130,17 @@ pub struct Delegate {
     pub command: Vec<std::ffi::OsString>,
 }
 
+/// How an answer is given
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct Output {
+    /// Nothing but errors; the exit status says the rest
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// For programs
+    #[arg(long, conflicts_with = "quiet")]
+    pub json: bool,
+}
+
 /// Runs by what they are; all that is given must hold
 #[derive(Clone, Debug, Default, Args)]
 pub struct Filters {
@@ -185,9 +196,8 @@ pub struct Change {
     /// Why, for the record
     #[arg(long)]
     pub reason: Option<String>,
-    /// For programs
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 #[derive(Debug, Args)]
@@ -206,8 +216,11 @@ pub struct Ps {
     /// Also those that have ended
     #[arg(long, short)]
     pub all: bool,
+    /// Nothing but whole IDs
+    #[arg(long, short)]
+    pub quiet: bool,
     /// For programs
-    #[arg(long)]
+    #[arg(long, conflicts_with = "quiet")]
     pub json: bool,
 }
 
@@ -238,9 +251,8 @@ pub struct Revoke {
         default_value = "/etc/agentid/agentid.toml"
     )]
     pub config: PathBuf,
-    /// For programs
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 #[derive(Debug, Args)]
@@ -273,20 +285,31 @@ pub struct Owner {
     /// Why, for the record
     #[arg(long)]
     pub reason: Option<String>,
-    /// For programs
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("object").required(true).args(["open", "connect", "send", "listen", "accept", "capability", "own"]))]
+#[command(group = ArgGroup::new("object").required(true).args(OBJECTS).arg("own"))]
 pub struct Why {
     /// The run: its ID, or enough of the start or the end of it
     #[arg(required_unless_present = "own", conflicts_with = "own")]
     pub id: Option<String>,
     /// From within a run: what it was denied, and what would allow it
-    #[arg(long = "self")]
+    #[arg(long = "self", conflicts_with = "proto")]
     pub own: bool,
+    #[command(flatten)]
+    pub object: Asked,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+const OBJECTS: [&str; 6] = ["open", "connect", "send", "listen", "accept", "capability"];
+
+/// What a run may ask of the kernel
+#[derive(Debug, Default, Args)]
+#[group(skip)]
+pub struct Asked {
     /// A file to open
     #[arg(long, value_name = "PATH")]
     pub open: Option<PathBuf>,
@@ -312,27 +335,31 @@ pub struct Why {
     #[arg(long, value_name = "NAME")]
     pub capability: Option<String>,
     /// By which protocol [default: tcp, or udp for --send]
-    #[arg(long, value_enum, conflicts_with_all = ["open", "capability", "own"])]
+    #[arg(long, value_enum, conflicts_with_all = ["open", "capability"])]
     pub proto: Option<Protocol>,
-    /// For programs
-    #[arg(long)]
-    pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum PolicyVerb {
+    /// List the policies that are in force
+    List(Policies),
+    /// Show what a policy says, its rules by the numbers that records have
+    Show(ShowPolicy),
+    /// Say whether a run of a policy would be allowed something, and by which rule
+    Explain(Explain),
     /// Find all mistakes in a policy, and try what it expects of itself
     Check {
         /// The policy's file
         file: PathBuf,
+        #[command(flatten)]
+        output: Output,
     },
     /// Say which of a policy's expectations hold, and what the rules say where one does not
     Test {
         /// The policy's file
         file: PathBuf,
-        /// For programs
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        output: Output,
     },
     /// Say what another version of a policy allows and denies, and this one does not
     Diff {
@@ -347,6 +374,62 @@ pub enum PolicyVerb {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct Policies {
+    /// Nothing but names
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// For programs
+    #[arg(long, conflicts_with = "quiet")]
+    pub json: bool,
+}
+
+/// A policy, and where it is
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// In force under this name, or as this `NAME@VERSION`.
+    InForce(String),
+    File(PathBuf),
+}
+
+impl std::str::FromStr for Which {
+    type Err = std::convert::Infallible;
+
+    /// No policy's name has a slash or a dot in it.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_file = text.contains(['/', '.']);
+        Ok(if is_file { Self::File(text.into()) } else { Self::InForce(text.to_owned()) })
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct ShowPolicy {
+    /// Its name, also with its version, or its file, which has a dot or a slash in it
+    #[arg(value_name = "NAME[@VERSION]|FILE")]
+    pub policy: Which,
+    /// Its text, exactly
+    #[arg(long, conflicts_with = "json")]
+    pub text: bool,
+    /// For programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("object").required(true).args(OBJECTS))]
+pub struct Explain {
+    /// Its name, also with its version, or its file, which has a dot or a slash in it
+    #[arg(value_name = "NAME[@VERSION]|FILE")]
+    pub policy: Which,
+    #[command(flatten)]
+    pub object: Asked,
+    /// A folder for a parameter of the policy; questions about files need all of them
+    #[arg(long = "param", value_name = "NAME=FOLDER", value_parser = pair)]
+    pub params: Vec<(String, String)>,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// `NAME=VALUE`.

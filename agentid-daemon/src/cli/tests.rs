@@ -206,12 +206,10 @@ fn view() -> RunView {
 #[test]
 fn ps_is_a_table() {
     let expected = "\
-ID            AGENT     OWNER  TASK  POLICY        STATE   TASKS  DENIED  AGE      LEFT
-123456789abc  reviewer  alice  T-1   coding-agent  active  3      2       1m 30s   28m 30s
+ID            AGENT     OWNER  TASK  POLICY        STATE   TASKS  DENIED  AGE    LEFT
+123456789abc  reviewer  alice  T-1   coding-agent  active  3      2       1m30s  28m30s
 ";
-    let expected =
-        expected.replace("AGE      LEFT", "AGE     LEFT").replace("30s   28m", "30s  28m");
-    assert_eq!(verb::ps::text(&[view()], 90_000), expected);
+    assert_eq!(verb::ps::text(&[view()], 90_000, None), expected);
 }
 
 #[test]
@@ -286,9 +284,9 @@ REVOKED       WITH IT  TASKS  LEFT  DENIED  STOPPED
 00000000000b  0        1      0     0.3 ms  12.0 ms
 2 runs revoked: everything denied after 0.3 ms, 5 tasks alive then, last task stopped after 12.0 ms
 ";
-    assert_eq!(verb::revoke::table(&reply), expected);
+    assert_eq!(verb::revoke::several(&reply), expected);
     reply.runs.clear();
-    assert_eq!(verb::revoke::table(&reply), "0 runs revoked\n");
+    assert_eq!(verb::revoke::several(&reply), "0 runs revoked\n");
 }
 
 #[test]
@@ -420,4 +418,40 @@ fn every_verb_has_a_page_of_the_manual() {
     }
     assert!(page("agentid.1").contains("agentid\\-run"));
     assert!(page("agentid-why.1").contains("capability"));
+}
+
+#[test]
+fn spans_have_their_two_largest_units() {
+    let span = |seconds: u64| render::span(5, 5 + seconds * 1000);
+    let all = [0, 59, 90, 600, 3600, 3725, 86_400, 90_000, 864_060].map(span);
+    assert_eq!(all, ["0s", "59s", "1m30s", "10m", "1h", "1h2m", "1d", "1d1h", "10d"]);
+    assert_eq!(render::span(2000, 1000), "0s");
+}
+
+#[test]
+fn a_table_fits_a_terminal_and_is_whole_without_one() {
+    let long = RunView {
+        agent: "nightly-dependency-updater".to_owned(),
+        owner: "dana.scully@example.org".to_owned(),
+        task: "TICKET-20261".to_owned(),
+        phase: "suspended".to_owned(),
+        ..view()
+    };
+    let text = |room| verb::ps::text(&[view(), long.clone()], 90_000, room);
+    let expected = "\
+ID            AGENT                       OWNER                    TASK          POLICY        STATE      TASKS  DENIED  AGE    LEFT
+123456789abc  reviewer                    alice                    T-1           coding-agent  active     3      2       1m30s  28m30s
+123456789abc  nightly-dependency-updater  dana.scully@example.org  TICKET-20261  coding-agent  suspended  3      2       1m30s  28m30s
+";
+    assert_eq!(text(None), expected);
+    for room in 40..140 {
+        let widest = text(Some(room)).lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(widest <= room.max(66), "{room}: {widest}");
+    }
+    let expected = "\
+ID            AGENT         OWNER         TASK         STATE      DENIED  LEFT
+123456789abc  reviewer      alice         T-1          active     2       28m30s
+123456789abc  nightly-dep…  dana.scully…  TICKET-202…  suspended  2       28m30s
+";
+    assert_eq!(text(Some(80)), expected);
 }

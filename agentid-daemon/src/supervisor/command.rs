@@ -11,8 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     control::api::{
         ChangeReply, ChangeRequest, DelegateRequest, ErrorReply, LaunchReply, LaunchRequest,
-        OwnerReply, OwnerRequest, RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest,
-        RunView, SelectRequest, StatusReply, TreeRun, WhoAmI, WhyReply, WhyRequest,
+        OwnerReply, OwnerRequest, PolicyInForce, PolicySource, RevokeAllReply, RevokeAllRequest,
+        RevokeReply, RevokeRequest, RunView, SelectRequest, StatusReply, TreeRun, WhoAmI, WhyReply,
+        WhyRequest,
     },
     event::event::{Event, OwnDenial},
 };
@@ -66,6 +67,8 @@ pub enum Command {
     Select { request: SelectRequest, reply: Reply<Vec<RunView>> },
     RevokeAll { request: RevokeAllRequest, reply: Reply<RevokeAllReply> },
     Change { kind: Kind, request: ChangeRequest, reply: Reply<ChangeReply> },
+    Policies(Reply<Vec<PolicyInForce>>),
+    Policy { name: String, reply: Reply<PolicySource> },
 }
 
 /// How runs are changed.
@@ -88,7 +91,7 @@ impl Kind {
 
 impl Command {
     /// Every name of a command; the closed label of its metric.
-    pub const VERBS: [&'static str; 17] = [
+    pub const VERBS: [&'static str; 18] = [
         "whoami",
         "launch",
         "list",
@@ -106,6 +109,7 @@ impl Command {
         "deny-owner",
         "allow-owner",
         "own-denials",
+        "policies",
     ];
 
     pub const fn verb(&self) -> &'static str {
@@ -125,6 +129,7 @@ impl Command {
             Self::Owner { denied: true, .. } => Self::VERBS[14],
             Self::Owner { denied: false, .. } => Self::VERBS[15],
             Self::OwnDenials(_) => Self::VERBS[16],
+            Self::Policies(_) | Self::Policy { .. } => Self::VERBS[17],
         }
     }
 }
@@ -148,6 +153,8 @@ impl Command {
             Self::Select { reply, .. } => reply.send(Err(error)).is_err(),
             Self::RevokeAll { reply, .. } => reply.send(Err(error)).is_err(),
             Self::Change { reply, .. } => reply.send(Err(error)).is_err(),
+            Self::Policies(reply) => reply.send(Err(error)).is_err(),
+            Self::Policy { reply, .. } => reply.send(Err(error)).is_err(),
         };
         if gone {
             tracing::debug!("who asked has gone");

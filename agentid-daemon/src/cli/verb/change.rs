@@ -31,12 +31,12 @@ pub fn run(
         by_ms: by.map(select::millis),
     };
     let reply: ChangeReply = client.post(&format!("/v1/{}", kind.name()), &request)?;
-    if arguments.json {
-        render::json(&reply)?;
-    } else {
-        render::print(&text(kind, &reply))?;
+    render::answer(arguments.output, &reply, || text(kind, &reply))?;
+    let left: Vec<&ChangedRun> = reply.runs.iter().filter(|run| run.error.is_some()).collect();
+    if arguments.output.quiet {
+        left.iter().for_each(|run| eprintln!("agentid: {}", line(kind, run)));
     }
-    let done = reply.runs.iter().all(|run| run.error.is_none());
+    let done = left.is_empty();
     Ok(if done { exit::SUCCESS } else { exit::PARTIAL })
 }
 

@@ -1,5 +1,6 @@
 mod diff;
 mod expect;
+mod explain;
 mod grant;
 mod launch;
 mod life;

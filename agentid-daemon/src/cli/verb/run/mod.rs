@@ -113,6 +113,6 @@ pub(in crate::cli) fn unique<T>(
 }
 
 /// The folder itself, from / on and without symbolic links. One that does not exist is left for the daemon to refuse.
-fn folder(path: &str) -> PathBuf {
+pub(in crate::cli) fn folder(path: &str) -> PathBuf {
     fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.into())
 }
