@@ -59,6 +59,8 @@ pub enum Verb {
     Events(Events),
     /// Show what this host enforces
     Status(Json),
+    /// Look whether this host can enforce, and whether what runs is whole
+    Doctor(Doctor),
     /// Say whether a run would be allowed something, and by which rule
     Why(Why),
     /// Look at policies: those in force, and files
@@ -272,6 +274,19 @@ pub struct Events {
 }
 
 #[derive(Debug, Args)]
+pub struct Doctor {
+    /// The daemon's configuration, which tells where its state and its policies are
+    #[arg(long, value_name = "FILE", default_value = "/etc/agentid/agentid.toml")]
+    pub config: PathBuf,
+    /// Nothing but what is not well
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// For programs
+    #[arg(long, conflicts_with = "quiet")]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct Json {
     /// For programs
     #[arg(long)]
@@ -346,7 +361,7 @@ pub enum PolicyVerb {
     /// Show what a policy says, its rules by the numbers that records have
     Show(ShowPolicy),
     /// Say whether a run of a policy would be allowed something, and by which rule
-    Explain(Explain),
+    Explain(Box<Explain>),
     /// Find all mistakes in a policy, and try what it expects of itself
     Check {
         /// The policy's file

@@ -27,6 +27,10 @@ impl Failure {
         Self { remedy: Some(remedy.into()), ..self }
     }
 
+    pub fn help(&self) -> Option<&str> {
+        self.remedy.as_deref()
+    }
+
     /// The same, with another exit status unless the daemon is away.
     pub fn or_away(self, code: u8) -> Self {
         if self.code == exit::AWAY { self } else { Self { code, ..self } }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod doctor;
 pub mod exit;
 mod failure;
 mod render;
@@ -63,6 +64,7 @@ fn dispatch(arguments: Arguments) -> Result<u8, failure::Failure> {
         }
         Verb::Events(events) => verb::events::run(&client()?, &events),
         Verb::Status(status) => verb::status::run(&client()?, &status),
+        Verb::Doctor(doctor) => verb::doctor::run(&arguments.socket, &doctor),
         Verb::Why(why) => verb::why::run(&client()?, why),
         Verb::Policy { verb } => policy(verb, client),
     }
@@ -75,7 +77,7 @@ fn policy(
     match verb {
         PolicyVerb::List(policies) => verb::policies::run(&client()?, &policies),
         PolicyVerb::Show(show) => verb::policy_show::run(client, &show),
-        PolicyVerb::Explain(explain) => verb::policy_explain::run(client, explain),
+        PolicyVerb::Explain(explain) => verb::policy_explain::run(client, *explain),
         PolicyVerb::Check { file, output } => verb::policy::check(&file, output),
         PolicyVerb::Test { file, output } => verb::policy::test(&file, output),
         PolicyVerb::Diff { before, after, exit_code, json } => {

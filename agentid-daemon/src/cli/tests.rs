@@ -1,3 +1,4 @@
+mod doctor;
 mod policy;
 
 use std::{ffi::OsString, fs, os::unix::fs::PermissionsExt, time::Duration};

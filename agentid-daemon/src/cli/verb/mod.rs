@@ -2,6 +2,7 @@
 
 pub mod change;
 pub mod completions;
+pub mod doctor;
 pub mod events;
 pub mod manual;
 pub mod offline;
