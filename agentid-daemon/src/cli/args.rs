@@ -91,7 +91,7 @@ pub struct Run {
     #[arg(long = "param", value_name = "NAME=FOLDER", value_parser = pair)]
     pub params: Vec<(String, String)>,
     /// How long the run may live, such as 90s, 30m or 2h; the policy's own without it
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub ttl: Option<Duration>,
     /// ID of the run above this one, whose rules and life bind this one too
     #[arg(long, value_name = "ID")]
@@ -122,7 +122,7 @@ pub struct Delegate {
     #[arg(long = "param", value_name = "NAME=FOLDER", value_parser = pair)]
     pub params: Vec<(String, String)>,
     /// How long the new run may live, such as 90s, 30m or 2h; never longer than this one
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub ttl: Option<Duration>,
     /// A label
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = pair)]
@@ -162,7 +162,7 @@ pub struct Filters {
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = pair)]
     pub labels: Vec<(String, String)>,
     /// Runs that were launched at least this long ago, such as 90s, 30m or 2h
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub older_than: Option<Duration>,
     /// Runs right below this one
     #[arg(long, value_name = "ID")]
@@ -207,7 +207,7 @@ pub struct Extend {
     #[command(flatten)]
     pub change: Change,
     /// By how much, such as 90s, 30m or 2h
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub by: Duration,
 }
 
@@ -445,6 +445,12 @@ pub struct Explain {
     pub params: Vec<(String, String)>,
     #[command(flatten)]
     pub output: Output,
+}
+
+/// A time, as policies write it.
+fn duration(text: &str) -> Result<Duration, String> {
+    let expected = |_| "expected a time such as 90s, 30m or 2h".to_owned();
+    humantime::parse_duration(text).map_err(expected)
 }
 
 /// `NAME=VALUE`.

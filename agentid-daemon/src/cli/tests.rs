@@ -456,3 +456,23 @@ ID            AGENT         OWNER         TASK         STATE      DENIED  LEFT
 ";
     assert_eq!(text(Some(80)), expected);
 }
+
+/// The reference for people who have not installed it.
+#[test]
+fn every_verb_and_exit_status_is_in_the_readme() {
+    let readme = include_str!("../../../README.md");
+    let section = |title: &str| readme.split(title).nth(1).unwrap().split("\n## ").next().unwrap();
+    let (verbs, statuses) = (section("\n## The command\n"), section("\n## Exit statuses\n"));
+    for verb in Arguments::command().get_subcommands().filter(|verb| !verb.is_hide_set()) {
+        let of_policy = verb.get_subcommands().map(clap::Command::get_name);
+        for name in of_policy.chain([verb.get_name()]).filter(|name| *name != "policy") {
+            let named = [format!("`{name}`"), format!("`policy {name}`")];
+            assert!(named.iter().any(|name| verbs.contains(name.as_str())), "{name}");
+        }
+    }
+    for line in exit::HELP.lines().filter_map(|line| line.strip_prefix("  ")) {
+        let status = line.split(' ').next().unwrap();
+        let rows = [format!("| {status} |"), format!("{status}, "), format!(", {status} |")];
+        assert!(rows.iter().any(|row| statuses.contains(row.as_str())), "{status}");
+    }
+}

@@ -1,4 +1,5 @@
 mod expect;
+mod remedies;
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! What the daemon says of itself, and what it would read now.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, io::ErrorKind, path::Path};
 
 use super::{Check, State, told};
 use crate::{
@@ -54,8 +54,10 @@ pub enum Folder {
 }
 
 pub fn folder(path: &Path) -> Folder {
-    if let Err(error) = std::fs::read_dir(path) {
-        return Folder::Unseen(format!("{}: {error}", path.display()));
+    match std::fs::read_dir(path) {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => return Folder::Read(BTreeMap::new()),
+        Err(error) => return Folder::Unseen(format!("{}: {error}", path.display())),
     }
     match folder::load(path) {
         Ok(policies) => {

@@ -55,7 +55,10 @@ fn line(kind: Kind, run: &ChangedRun) -> String {
     let name = render::clean(&name);
     match (&run.error, kind) {
         (Some(error), _) => {
-            format!("not {} {name}: {}", past(kind), render::clean(&error.message))
+            let help =
+                error.remedy.as_deref().map(|text| format!("\n  help: {}", render::clean(text)));
+            let message = render::clean(&error.message);
+            format!("not {} {name}: {message}{}", past(kind), help.unwrap_or_default())
         }
         (None, Kind::Extend) => {
             format!("extended {name}: until {}", render::moment(run.deadline_ms))

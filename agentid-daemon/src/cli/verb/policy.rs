@@ -135,8 +135,14 @@ pub fn mistakes(errors: Vec<FolderError>) -> Failure {
                 last = Some(Failure::new(error, exit::INVALID));
                 continue;
             }
-            FolderError::Io { .. } | FolderError::Twice { .. } => {
-                last = Some(Failure::new(error, exit::FAILURE));
+            FolderError::Io { .. } => {
+                let remedy = "name the file of a policy; agentid policy show has those in force";
+                last = Some(Failure::new(error, exit::FAILURE).remedy(remedy));
+                continue;
+            }
+            FolderError::Twice { .. } => {
+                let remedy = "give one of them another name, or take it out of the folder";
+                last = Some(Failure::new(error, exit::FAILURE).remedy(remedy));
                 continue;
             }
         }

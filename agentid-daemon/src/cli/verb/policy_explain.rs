@@ -24,6 +24,7 @@ impl From<ExplainError> for Failure {
             ExplainError::Refused(reply) => Self::refused(reply),
             ExplainError::Compile { .. } | ExplainError::Bind { .. } => {
                 Self::new(error, exit::INVALID)
+                    .remedy("agentid policy show prints its rules; POLICY.md has the bounds")
             }
         }
     }

@@ -5,6 +5,7 @@ mod grant;
 mod launch;
 mod life;
 mod random;
+mod refusal;
 mod select;
 mod step;
 mod store;
