@@ -1,5 +1,6 @@
 mod doctor;
 mod policy;
+mod table;
 
 use std::{ffi::OsString, fs, os::unix::fs::PermissionsExt, time::Duration};
 
@@ -419,42 +420,6 @@ fn every_verb_has_a_page_of_the_manual() {
     }
     assert!(page("agentid.1").contains("agentid\\-run"));
     assert!(page("agentid-why.1").contains("capability"));
-}
-
-#[test]
-fn spans_have_their_two_largest_units() {
-    let span = |seconds: u64| render::span(5, 5 + seconds * 1000);
-    let all = [0, 59, 90, 600, 3600, 3725, 86_400, 90_000, 864_060].map(span);
-    assert_eq!(all, ["0s", "59s", "1m30s", "10m", "1h", "1h2m", "1d", "1d1h", "10d"]);
-    assert_eq!(render::span(2000, 1000), "0s");
-}
-
-#[test]
-fn a_table_fits_a_terminal_and_is_whole_without_one() {
-    let long = RunView {
-        agent: "nightly-dependency-updater".to_owned(),
-        owner: "dana.scully@example.org".to_owned(),
-        task: "TICKET-20261".to_owned(),
-        phase: "suspended".to_owned(),
-        ..view()
-    };
-    let text = |room| verb::ps::text(&[view(), long.clone()], 90_000, room);
-    let expected = "\
-ID            AGENT                       OWNER                    TASK          POLICY        STATE      TASKS  DENIED  AGE    LEFT
-123456789abc  reviewer                    alice                    T-1           coding-agent  active     3      2       1m30s  28m30s
-123456789abc  nightly-dependency-updater  dana.scully@example.org  TICKET-20261  coding-agent  suspended  3      2       1m30s  28m30s
-";
-    assert_eq!(text(None), expected);
-    for room in 40..140 {
-        let widest = text(Some(room)).lines().map(|line| line.chars().count()).max().unwrap();
-        assert!(widest <= room.max(66), "{room}: {widest}");
-    }
-    let expected = "\
-ID            AGENT         OWNER         TASK         STATE      DENIED  LEFT
-123456789abc  reviewer      alice         T-1          active     2       28m30s
-123456789abc  nightly-dep…  dana.scully…  TICKET-202…  suspended  2       28m30s
-";
-    assert_eq!(text(Some(80)), expected);
 }
 
 /// The reference for people who have not installed it.

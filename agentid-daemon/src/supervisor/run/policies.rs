@@ -58,7 +58,9 @@ impl Supervisor {
             return Refusal::UnknownPolicy { name: name.to_owned(), known }.into();
         }
         let message = match digest {
-            Some(digest) => format!("policy {name:?} has not one version {digest:?} in force"),
+            Some(digest) => format!(
+                "no single version of policy {name:?} that is in force begins with {digest:?}"
+            ),
             None => format!("policy {name:?} is offered no more; runs are bound to it still"),
         };
         let versions: Vec<String> =
