@@ -61,9 +61,11 @@ pub enum Verb {
     Events(Events),
     /// Show what this host enforces
     Status(Json),
+    /// Look whether this host can enforce, and whether what runs is whole
+    Doctor(Doctor),
     /// Say whether a run would be allowed something, and by which rule
     Why(Why),
-    /// Work on policies, without the daemon
+    /// Look at policies: those in force, and files
     Policy {
         #[command(subcommand)]
         verb: PolicyVerb,
@@ -91,7 +93,7 @@ pub struct Run {
     #[arg(long = "param", value_name = "NAME=FOLDER", value_parser = pair)]
     pub params: Vec<(String, String)>,
     /// How long the run may live, such as 90s, 30m or 2h; the policy's own without it
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub ttl: Option<Duration>,
     /// ID of the run above this one, whose rules and life bind this one too
     #[arg(long, value_name = "ID")]
@@ -166,7 +168,7 @@ pub struct Delegate {
     #[arg(long = "param", value_name = "NAME=FOLDER", value_parser = pair)]
     pub params: Vec<(String, String)>,
     /// How long the new run may live, such as 90s, 30m or 2h; never longer than this one
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub ttl: Option<Duration>,
     /// A label
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = pair)]
@@ -174,6 +176,17 @@ pub struct Delegate {
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<std::ffi::OsString>,
+}
+
+/// How an answer is given
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct Output {
+    /// Nothing but errors; the exit status says the rest
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// For programs
+    #[arg(long, conflicts_with = "quiet")]
+    pub json: bool,
 }
 
 /// Runs by what they are; all that is given must hold
@@ -195,7 +208,7 @@ pub struct Filters {
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = pair)]
     pub labels: Vec<(String, String)>,
     /// Runs that were launched at least this long ago, such as 90s, 30m or 2h
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub older_than: Option<Duration>,
     /// Runs right below this one
     #[arg(long, value_name = "ID")]
@@ -231,9 +244,8 @@ pub struct Change {
     /// Why, for the record
     #[arg(long)]
     pub reason: Option<String>,
-    /// For programs
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 #[derive(Debug, Args)]
@@ -250,7 +262,7 @@ pub struct Extend {
     #[command(flatten)]
     pub change: Change,
     /// By how much, such as 90s, 30m or 2h
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub by: Duration,
 }
 
@@ -261,8 +273,11 @@ pub struct Ps {
     /// Also those that have ended
     #[arg(long, short)]
     pub all: bool,
+    /// Nothing but whole IDs
+    #[arg(long, short)]
+    pub quiet: bool,
     /// For programs
-    #[arg(long)]
+    #[arg(long, conflicts_with = "quiet")]
     pub json: bool,
 }
 
@@ -296,9 +311,8 @@ pub struct Revoke {
         default_value = "/etc/agentid/agentid.toml"
     )]
     pub config: PathBuf,
-    /// For programs
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 #[derive(Debug, Args)]
@@ -318,6 +332,19 @@ pub struct Events {
 }
 
 #[derive(Debug, Args)]
+pub struct Doctor {
+    /// The daemon's configuration, which tells where its state and its policies are
+    #[arg(long, value_name = "FILE", default_value = "/etc/agentid/agentid.toml")]
+    pub config: PathBuf,
+    /// Nothing but what is not well
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// For programs
+    #[arg(long, conflicts_with = "quiet")]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct Json {
     /// For programs
     #[arg(long)]
@@ -331,20 +358,31 @@ pub struct Owner {
     /// Why, for the record
     #[arg(long)]
     pub reason: Option<String>,
-    /// For programs
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("object").required(true).args(["open", "connect", "send", "listen", "accept", "capability", "own"]))]
+#[command(group = ArgGroup::new("object").required(true).args(OBJECTS).arg("own"))]
 pub struct Why {
     /// The run: its ID, or enough of the start or the end of it
     #[arg(required_unless_present = "own", conflicts_with = "own")]
     pub id: Option<String>,
     /// From within a run: what it was denied, and what would allow it
-    #[arg(long = "self")]
+    #[arg(long = "self", conflicts_with = "proto")]
     pub own: bool,
+    #[command(flatten)]
+    pub object: Asked,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+const OBJECTS: [&str; 6] = ["open", "connect", "send", "listen", "accept", "capability"];
+
+/// What a run may ask of the kernel
+#[derive(Debug, Default, Args)]
+#[group(skip)]
+pub struct Asked {
     /// A file to open
     #[arg(long, value_name = "PATH")]
     pub open: Option<PathBuf>,
@@ -370,27 +408,31 @@ pub struct Why {
     #[arg(long, value_name = "NAME")]
     pub capability: Option<String>,
     /// By which protocol [default: tcp, or udp for --send]
-    #[arg(long, value_enum, conflicts_with_all = ["open", "capability", "own"])]
+    #[arg(long, value_enum, conflicts_with_all = ["open", "capability"])]
     pub proto: Option<Protocol>,
-    /// For programs
-    #[arg(long)]
-    pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum PolicyVerb {
+    /// List the policies that are in force
+    List(Policies),
+    /// Show what a policy says, its rules by the numbers that records have
+    Show(ShowPolicy),
+    /// Say whether a run of a policy would be allowed something, and by which rule
+    Explain(Box<Explain>),
     /// Find all mistakes in a policy, and try what it expects of itself
     Check {
         /// The policy's file
         file: PathBuf,
+        #[command(flatten)]
+        output: Output,
     },
     /// Say which of a policy's expectations hold, and what the rules say where one does not
     Test {
         /// The policy's file
         file: PathBuf,
-        /// For programs
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        output: Output,
     },
     /// Say what another version of a policy allows and denies, and this one does not
     Diff {
@@ -405,6 +447,68 @@ pub enum PolicyVerb {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct Policies {
+    /// Nothing but names
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// For programs
+    #[arg(long, conflicts_with = "quiet")]
+    pub json: bool,
+}
+
+/// A policy, and where it is
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// In force under this name, or as this `NAME@VERSION`.
+    InForce(String),
+    File(PathBuf),
+}
+
+impl std::str::FromStr for Which {
+    type Err = std::convert::Infallible;
+
+    /// No policy's name has a slash or a dot in it.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_file = text.contains(['/', '.']);
+        Ok(if is_file { Self::File(text.into()) } else { Self::InForce(text.to_owned()) })
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct ShowPolicy {
+    /// Its name, also with its version, or its file, which has a dot or a slash in it
+    #[arg(value_name = "NAME[@VERSION]|FILE")]
+    pub policy: Which,
+    /// Its text, exactly
+    #[arg(long, conflicts_with = "json")]
+    pub text: bool,
+    /// For programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("object").required(true).args(OBJECTS))]
+pub struct Explain {
+    /// Its name, also with its version, or its file, which has a dot or a slash in it
+    #[arg(value_name = "NAME[@VERSION]|FILE")]
+    pub policy: Which,
+    #[command(flatten)]
+    pub object: Asked,
+    /// A folder for a parameter of the policy; questions about files need all of them
+    #[arg(long = "param", value_name = "NAME=FOLDER", value_parser = pair)]
+    pub params: Vec<(String, String)>,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// A time, as policies write it.
+fn duration(text: &str) -> Result<Duration, String> {
+    let expected = |_| "expected a time such as 90s, 30m or 2h".to_owned();
+    humantime::parse_duration(text).map_err(expected)
 }
 
 /// `NAME=VALUE`.

@@ -1,12 +1,12 @@
 //! Exit statuses. `agentid run` has those of its command, save where it could not start it.
 
-/// It went well; for `why`, it is allowed.
+/// It went well; for `why` and `policy explain`, it is allowed.
 pub const SUCCESS: u8 = 0;
-/// Something failed, or the daemon refused.
+/// Something failed, or the daemon refused; for `doctor`, something is not well.
 pub const FAILURE: u8 = 1;
 /// The arguments are wrong.
 pub const USAGE: u8 = 2;
-/// `why`: it is denied.
+/// `why`, `policy explain`: it is denied.
 pub const DENIED: u8 = 3;
 /// `policy check`, `policy test`: the policy has mistakes, or does not do what it expects of itself.
 pub const INVALID: u8 = 4;
@@ -26,10 +26,10 @@ pub const NOT_FOUND: u8 = 127;
 /// The list for `--help`.
 pub const HELP: &str = "\
 Exit status:
-  0    it went well; for `why`, it is allowed
-  1    something failed, or the daemon refused
+  0    it went well; for `why` and `policy explain`, it is allowed
+  1    something failed, or the daemon refused; for `doctor`, a check failed
   2    the arguments are wrong
-  3    for `why`: it is denied
+  3    for `why` and `policy explain`: it is denied
   4    for `policy check` and `test`: the policy has mistakes, or does something else than it expects
   5    of the selected runs, some are as they were
   6    for `policy diff --exit-code`: the policies differ

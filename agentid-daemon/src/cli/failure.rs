@@ -3,7 +3,7 @@
 use std::{error::Error, process::ExitCode};
 
 use super::exit;
-use crate::control::client::ClientError;
+use crate::control::{api::ErrorReply, client::ClientError};
 
 /// An error, what to do about it, and the exit status.
 #[derive(Debug)]
@@ -18,8 +18,17 @@ impl Failure {
         Self { error: error.into(), remedy: None, code }
     }
 
+    /// What the daemon answers, or would.
+    pub fn refused(reply: ErrorReply) -> Self {
+        Self { error: reply.message.into(), remedy: reply.remedy, code: exit::FAILURE }
+    }
+
     pub fn remedy(self, remedy: impl Into<String>) -> Self {
         Self { remedy: Some(remedy.into()), ..self }
+    }
+
+    pub fn help(&self) -> Option<&str> {
+        self.remedy.as_deref()
     }
 
     /// The same, with another exit status unless the daemon is away.
@@ -51,9 +60,7 @@ impl Failure {
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
-            ClientError::Refused(reply) => {
-                Self { error: reply.message.into(), remedy: reply.remedy, code: exit::FAILURE }
-            }
+            ClientError::Refused(reply) => Self::refused(reply),
             ClientError::Away { .. } => {
                 Self::new(error, exit::AWAY).remedy("systemctl status agentid says why")
             }

@@ -3,10 +3,12 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod doctor;
 pub mod exit;
 mod failure;
 mod render;
 mod select;
+mod table;
 mod verb;
 
 #[cfg(test)]
@@ -20,7 +22,10 @@ use self::{
     args::{Arguments, PolicyVerb, Verb},
     verb::change::How,
 };
-use crate::{control::client::Client, supervisor::command::Kind};
+use crate::{
+    control::client::{Client, ClientError},
+    supervisor::command::Kind,
+};
 
 /// Runs one command. An error is printed once, with its causes, on one line, and what to do about it on another.
 pub fn main() -> ExitCode {
@@ -69,10 +74,23 @@ fn dispatch(arguments: Arguments) -> Result<u8, failure::Failure> {
         }
         Verb::Events(events) => verb::events::run(&client()?, &events),
         Verb::Status(status) => verb::status::run(&client()?, &status),
+        Verb::Doctor(doctor) => verb::doctor::run(&arguments.socket, &doctor),
         Verb::Why(why) => verb::why::run(&client()?, why),
-        Verb::Policy { verb: PolicyVerb::Check { file } } => verb::policy::check(&file),
-        Verb::Policy { verb: PolicyVerb::Test { file, json } } => verb::policy::test(&file, json),
-        Verb::Policy { verb: PolicyVerb::Diff { before, after, exit_code, json } } => {
+        Verb::Policy { verb } => policy(verb, client),
+    }
+}
+
+fn policy(
+    verb: PolicyVerb,
+    client: impl Fn() -> Result<Client, ClientError>,
+) -> Result<u8, failure::Failure> {
+    match verb {
+        PolicyVerb::List(policies) => verb::policies::run(&client()?, &policies),
+        PolicyVerb::Show(show) => verb::policy_show::run(client, &show),
+        PolicyVerb::Explain(explain) => verb::policy_explain::run(client, *explain),
+        PolicyVerb::Check { file, output } => verb::policy::check(&file, output),
+        PolicyVerb::Test { file, output } => verb::policy::test(&file, output),
+        PolicyVerb::Diff { before, after, exit_code, json } => {
             verb::policy_diff::run(&before, &after, exit_code, json)
         }
     }

@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{exit, failure::Failure};
+use super::{args::Output, exit, failure::Failure};
 use crate::event::event::{Access, Event, Held, Name, Object, Renewed, What};
 
 /// Writes a text to standard output. Whether anybody still reads it; that nobody does is no error.
@@ -27,24 +27,18 @@ pub fn json(value: &impl Serialize) -> Result<bool, Failure> {
     print(&(text.map_err(|error| Failure::new(error, exit::FAILURE))? + "\n"))
 }
 
-/// Rows under their titles, in columns.
-pub fn table(titles: &[&str], rows: &[Vec<String>]) -> String {
-    let titles: Vec<String> = titles.iter().map(|title| (*title).to_owned()).collect();
-    let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|cell| clean(cell)).collect()).collect();
-    let width = |column: usize| {
-        let cells = rows.iter().chain([&titles]).filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..titles.len()).map(width).collect();
-    let mut text = String::new();
-    for row in [&titles].into_iter().chain(&rows) {
-        let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}"));
-        let line: Vec<String> = cells.collect();
-        text += line.join("  ").trim_end();
-        text.push('\n');
+/// An answer as it is wanted: in words, for programs, or not at all.
+pub fn answer(
+    output: Output,
+    value: &impl Serialize,
+    text: impl FnOnce() -> String,
+) -> Result<(), Failure> {
+    if output.json {
+        json(value)?;
+    } else if !output.quiet {
+        print(&text())?;
     }
-    text
+    Ok(())
 }
 
 /// Names and values below each other; values that are empty are left out.
@@ -87,10 +81,19 @@ pub fn moment(ms: u64) -> String {
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(ms)).to_string()
 }
 
-/// From one moment to another, in whole seconds.
+/// From one moment to another, in its two largest units: `1m30s`, `3d4h`.
 pub fn span(from_ms: u64, to_ms: u64) -> String {
-    let seconds = to_ms.saturating_sub(from_ms) / 1000;
-    humantime::format_duration(Duration::from_secs(seconds)).to_string()
+    const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
+    let mut seconds = to_ms.saturating_sub(from_ms) / 1000;
+    let mut text = String::new();
+    let first = UNITS.iter().position(|(_, unit)| seconds >= *unit).unwrap_or(UNITS.len() - 1);
+    for (name, unit) in UNITS.iter().skip(first).take(2) {
+        if seconds >= *unit || text.is_empty() {
+            text += &format!("{}{name}", seconds / unit);
+        }
+        seconds %= unit;
+    }
+    text
 }
 
 pub fn now_ms() -> u64 {

@@ -9,7 +9,9 @@ use super::{
     args::{Filters, Selection},
     exit,
     failure::Failure,
-    render, verb,
+    render,
+    table::room,
+    verb,
 };
 use crate::control::{
     api::{RunView, SelectRequest, Selector},
@@ -68,7 +70,7 @@ pub fn confirmed_of(
         eprintln!("agentid: no run is selected");
         return Ok(false);
     }
-    eprint!("{}", verb::ps::text(&runs, render::now_ms()));
+    eprint!("{}", verb::ps::text(&runs, render::now_ms(), room(&io::stderr())));
     let count = runs.len();
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
         let message = format!("{what} {}: nobody can be asked here", number(count));

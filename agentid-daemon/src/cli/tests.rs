@@ -1,4 +1,6 @@
+mod doctor;
 mod policy;
+mod table;
 
 use std::{ffi::OsString, fs, os::unix::fs::PermissionsExt, time::Duration};
 
@@ -207,12 +209,10 @@ fn view() -> RunView {
 #[test]
 fn ps_is_a_table() {
     let expected = "\
-ID            AGENT     OWNER  TASK  POLICY        STATE   TASKS  DENIED  AGE      LEFT
-123456789abc  reviewer  alice  T-1   coding-agent  active  3      2       1m 30s   28m 30s
+ID            AGENT     OWNER  TASK  POLICY        STATE   TASKS  DENIED  AGE    LEFT
+123456789abc  reviewer  alice  T-1   coding-agent  active  3      2       1m30s  28m30s
 ";
-    let expected =
-        expected.replace("AGE      LEFT", "AGE     LEFT").replace("30s   28m", "30s  28m");
-    assert_eq!(verb::ps::text(&[view()], 90_000), expected);
+    assert_eq!(verb::ps::text(&[view()], 90_000, None), expected);
 }
 
 #[test]
@@ -287,9 +287,9 @@ REVOKED       WITH IT  TASKS  LEFT  DENIED  STOPPED
 00000000000b  0        1      0     0.3 ms  12.0 ms
 2 runs revoked: everything denied after 0.3 ms, 5 tasks alive then, last task stopped after 12.0 ms
 ";
-    assert_eq!(verb::revoke::table(&reply), expected);
+    assert_eq!(verb::revoke::several(&reply), expected);
     reply.runs.clear();
-    assert_eq!(verb::revoke::table(&reply), "0 runs revoked\n");
+    assert_eq!(verb::revoke::several(&reply), "0 runs revoked\n");
 }
 
 #[test]
@@ -421,4 +421,24 @@ fn every_verb_has_a_page_of_the_manual() {
     }
     assert!(page("agentid.1").contains("agentid\\-run"));
     assert!(page("agentid-why.1").contains("capability"));
+}
+
+/// The reference for people who have not installed it.
+#[test]
+fn every_verb_and_exit_status_is_in_the_readme() {
+    let readme = include_str!("../../../README.md");
+    let section = |title: &str| readme.split(title).nth(1).unwrap().split("\n## ").next().unwrap();
+    let (verbs, statuses) = (section("\n## The command\n"), section("\n## Exit statuses\n"));
+    for verb in Arguments::command().get_subcommands().filter(|verb| !verb.is_hide_set()) {
+        let of_policy = verb.get_subcommands().map(clap::Command::get_name);
+        for name in of_policy.chain([verb.get_name()]).filter(|name| *name != "policy") {
+            let named = [format!("`{name}`"), format!("`policy {name}`")];
+            assert!(named.iter().any(|name| verbs.contains(name.as_str())), "{name}");
+        }
+    }
+    for line in exit::HELP.lines().filter_map(|line| line.strip_prefix("  ")) {
+        let status = line.split(' ').next().unwrap();
+        let rows = [format!("| {status} |"), format!("{status}, "), format!(", {status} |")];
+        assert!(rows.iter().any(|row| statuses.contains(row.as_str())), "{status}");
+    }
 }

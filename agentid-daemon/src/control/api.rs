@@ -18,6 +18,7 @@
 //! | `POST /v1/runs/ID/why` with [`WhyRequest`] | [`WhyReply`] | likewise |
 //! | `GET /v1/events?follow=true&id=ID` | events, one in each server-sent `data:` line | likewise |
 //! | `GET /v1/status` | [`StatusReply`] | any user |
+//! | `GET /v1/policies`, `/v1/policies/NAME[@DIGEST]` | list of [`PolicyInForce`], [`PolicySource`] | any user |
 //!
 //! Everything but a 2xx status carries an [`ErrorReply`]. An `ID` may be cut short as long as one run alone has it.
 
@@ -25,6 +26,10 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+pub use self::policy::{PolicyInForce, PolicySource};
+
+mod policy;
 
 /// Largest body of a request, in bytes. Checked before anything is parsed.
 pub const MAX_BODY: usize = 64 * 1024;

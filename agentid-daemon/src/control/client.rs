@@ -29,7 +29,7 @@ const MAX_LINE: usize = 1 << 20;
 /// Why there is no answer.
 #[derive(Debug, Error)]
 pub enum ClientError {
-    #[error("the agentid daemon does not answer at {}; is agentid.service running?", path.display())]
+    #[error("the agentid daemon does not answer at {}", path.display())]
     Away { path: PathBuf, source: io::Error },
     #[error("the agentid daemon may not be asked at {}", path.display())]
     Denied { path: PathBuf, source: io::Error },

@@ -225,6 +225,8 @@ fn routes(commands: mpsc::Sender<Envelope>) -> Router {
         .route("/v1/suspend", post(suspend))
         .route("/v1/resume", post(resume))
         .route("/v1/extend", post(extend))
+        .route("/v1/policies", get(policies))
+        .route("/v1/policies/{name}", get(policy))
         .fallback(async || failure(ErrorReply::new(Code::NoRoute, "no such route")))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(commands)
@@ -359,6 +361,14 @@ async fn why(desk: Desk, peer: Peer, Segment(id): Segment<String>, body: RawBody
         Ok(request) => answer(ask(desk, peer, |reply| Command::Why { id, request, reply }).await),
         Err(error) => failure(error),
     }
+}
+
+async fn policies(desk: Desk, peer: Peer) -> Response {
+    answer(ask(desk, peer, Command::Policies).await)
+}
+
+async fn policy(desk: Desk, peer: Peer, Segment(name): Segment<String>) -> Response {
+    answer(ask(desk, peer, |reply| Command::Policy { name, reply }).await)
 }
 
 async fn events(

@@ -7,7 +7,9 @@ mod attached;
 mod btf;
 mod canary;
 mod cgroup;
+mod clock;
 mod demand;
+mod examine;
 mod fields;
 mod freezer;
 mod gather;
@@ -61,11 +63,14 @@ use crate::{
 pub use self::{
     apply::ApplyError,
     canary::main as canary_main,
+    clock::is_synchronised,
     demand::{DemandError, HookState},
+    examine::examine,
     freezer::{FreezeError, Runs},
     gather::{GatherError, Gathered, Source, place as group_place},
     left::{Left, LeftError, LeftPrograms},
     maps::{Counters, TagError},
+    preflight::{Found, PreflightError, Sight},
     ring::Ring,
     sockets::HangUpError,
     start::{Held, StartError},

@@ -177,7 +177,7 @@ fn number(name: &str) -> Option<u64> {
     number.parse().ok()
 }
 
-fn is_bpffs(path: &Path) -> bool {
+pub fn is_bpffs(path: &Path) -> bool {
     statfs(path).is_ok_and(|found| found.f_type == BPF_FS_MAGIC)
 }
 

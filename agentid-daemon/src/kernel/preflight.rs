@@ -1,6 +1,6 @@
 //! Can this host enforce anything? Asked before anything is touched; every answer says what to do.
 
-use std::{fs, io, path::Path};
+use std::{fmt, fs, io, path::Path};
 
 use super::{
     btf::Btf,
@@ -13,35 +13,115 @@ const PREEMPTION: &str = "/sys/kernel/debug/sched/preempt";
 const COMMAND_LINE: &str = "/proc/cmdline";
 const PROCESSORS: &str = "/proc/cpuinfo";
 
+/// Series of kernels that agentid is tested with.
+const TESTED: [(u32, u32); 3] = [(6, 1), (6, 12), (7, 3)];
+
 /// Why this host cannot enforce.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub enum PreflightError {
-    #[error("run as root: the daemon loads kernel programs (it runs as uid {0})")]
     NotRoot(u32),
-    #[error("read {path}: {remedy}")]
     Unreadable { path: &'static str, remedy: &'static str, source: io::Error },
-    #[error(
-        "enforce on this host: `bpf` is not among the active security modules ({active}); add `lsm={active},bpf` to \
-         the kernel's command line (GRUB: GRUB_CMDLINE_LINUX in /etc/default/grub, then update-grub) and boot again"
-    )]
     NoBpfLsm { active: String },
-    #[error(
-        "enforce on this host: kernel.ftrace_enabled is 0, which switches every LSM program off; run `sysctl \
-         kernel.ftrace_enabled=1`"
-    )]
     FtraceOff,
-    #[error("enforce on this host: the kernel has no hook {}; this kernel is not supported", .0.join(", "))]
     MissingHooks(Vec<&'static str>),
-    #[error(
-        "enforce on this host: Linux {release} with full preemption loses task tags; boot with `preempt=voluntary`, \
-         or use Linux 6.2 or newer"
-    )]
     FullPreemption { release: String },
-    #[error(
-        "enforce on this host: the processor has no cmpxchg16b, without which Linux {release} stores no tags; give a \
-         virtual machine a processor model with `cx16`, or use Linux 6.12"
-    )]
     NoCmpxchg16b { release: String },
+}
+
+impl PreflightError {
+    pub fn what(&self) -> String {
+        match self {
+            Self::NotRoot(uid) => {
+                format!("the daemon loads kernel programs, and runs as uid {uid}")
+            }
+            Self::Unreadable { path, .. } => format!("{path} cannot be read"),
+            Self::NoBpfLsm { active } => {
+                format!("`bpf` is not among the active security modules ({active})")
+            }
+            Self::FtraceOff => {
+                "kernel.ftrace_enabled is 0, which switches every LSM program off".to_owned()
+            }
+            Self::MissingHooks(names) => format!("the kernel has no hook {}", names.join(", ")),
+            Self::FullPreemption { release } => {
+                format!("Linux {release} with full preemption loses task tags")
+            }
+            Self::NoCmpxchg16b { release } => format!(
+                "the processor has no cmpxchg16b, without which Linux {release} stores no tags"
+            ),
+        }
+    }
+
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::NotRoot(_) => "run it as root".to_owned(),
+            Self::Unreadable { remedy, .. } => (*remedy).to_owned(),
+            Self::NoBpfLsm { active } => format!(
+                "add `lsm={active},bpf` to the kernel's command line (GRUB: GRUB_CMDLINE_LINUX in /etc/default/grub, \
+                 then update-grub) and boot again"
+            ),
+            Self::FtraceOff => "run `sysctl kernel.ftrace_enabled=1`".to_owned(),
+            Self::MissingHooks(_) => {
+                format!("this kernel is not supported; boot one of Linux {}", tested())
+            }
+            Self::FullPreemption { .. } => {
+                "boot with `preempt=voluntary`, or use Linux 6.2 or newer".to_owned()
+            }
+            Self::NoCmpxchg16b { .. } => {
+                "give a virtual machine a processor model with `cx16`, or use Linux 6.12".to_owned()
+            }
+        }
+    }
+}
+
+impl fmt::Display for PreflightError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "enforce on this host: {}; {}", self.what(), self.remedy())
+    }
+}
+
+impl std::error::Error for PreflightError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreadable { source, .. } => Some(source),
+            Self::NotRoot(_)
+            | Self::NoBpfLsm { .. }
+            | Self::FtraceOff
+            | Self::MissingHooks(_)
+            | Self::FullPreemption { .. }
+            | Self::NoCmpxchg16b { .. } => None,
+        }
+    }
+}
+
+/// Something that must hold, and what was seen of it.
+#[derive(Debug)]
+pub struct Sight {
+    pub name: &'static str,
+    /// Where nothing is wrong.
+    pub seen: String,
+    pub found: Found,
+}
+
+#[derive(Debug)]
+pub enum Found {
+    Fine,
+    /// It may hold; this may help where it does not.
+    Doubt(String),
+    Fault(PreflightError),
+}
+
+impl Sight {
+    fn new(
+        name: &'static str,
+        seen: impl Into<String>,
+        checked: Result<(), PreflightError>,
+    ) -> Self {
+        let found = match checked {
+            Ok(()) => Found::Fine,
+            Err(error) => Found::Fault(error),
+        };
+        Self { name, seen: seen.into(), found }
+    }
 }
 
 /// Everything that must hold before the programs are loaded.
@@ -50,20 +130,89 @@ pub fn check(btf: &Btf<'_>) -> Result<(), PreflightError> {
     if !uid.is_root() {
         return Err(PreflightError::NotRoot(uid.as_raw()));
     }
-    bpf_lsm(&read(
-        ACTIVE_LSMS,
-        "mount securityfs: mount -t securityfs securityfs /sys/kernel/security",
-    )?)?;
-    ftrace(&read(FTRACE_ENABLED, "the kernel must be built with CONFIG_FUNCTION_TRACER")?)?;
-    let release = read("/proc/sys/kernel/osrelease", "mount procfs")?;
-    hooks(&release, |name| btf.has_hook(name))?;
-    processor(&release, &read(PROCESSORS, "mount procfs")?)?;
-    preemption(
-        &release,
-        &read("/proc/sys/kernel/version", "mount procfs")?,
-        fs::read_to_string(PREEMPTION).ok().as_deref(),
-        &read(COMMAND_LINE, "mount procfs")?,
-    )
+    let fault = look(btf).into_iter().find_map(|sight| match sight.found {
+        Found::Fault(error) => Some(error),
+        Found::Fine | Found::Doubt(_) => None,
+    });
+    fault.map_or(Ok(()), Err)
+}
+
+/// The same with all that is wrong, for anyone who asks.
+pub fn look(btf: &Btf<'_>) -> Vec<Sight> {
+    let securityfs = "mount securityfs: mount -t securityfs securityfs /sys/kernel/security";
+    let active = read(ACTIVE_LSMS, securityfs);
+    let mut sights = vec![sight("security", active, |active| {
+        (format!("bpf is among {}", active.trim()), bpf_lsm(active))
+    })];
+    let enabled = read(FTRACE_ENABLED, "the kernel must be built with CONFIG_FUNCTION_TRACER");
+    sights.push(sight("ftrace", enabled, |enabled| {
+        (format!("kernel.ftrace_enabled is {}", enabled.trim()), ftrace(enabled))
+    }));
+    let release = match read("/proc/sys/kernel/osrelease", PROCFS) {
+        Ok(release) => release,
+        Err(error) => {
+            sights.push(Sight::new("kernel", "", Err(error)));
+            return sights;
+        }
+    };
+    sights.push(kernel(&release));
+    let found = hooks(&release, |name| btf.has_hook(name));
+    sights.push(Sight::new("hooks", "the kernel has all that agentid needs", found));
+    sights.push(sight("processor", read(PROCESSORS, PROCFS), |processors| {
+        ("it stores tags".to_owned(), processor(&release, processors))
+    }));
+    let version = read("/proc/sys/kernel/version", PROCFS)
+        .and_then(|version| Ok((version, read(COMMAND_LINE, PROCFS)?)));
+    sights.push(match version {
+        Err(error) => Sight::new("preemption", "", Err(error)),
+        Ok((version, command_line)) => {
+            let current = fs::read_to_string(PREEMPTION).ok();
+            let seen = current.as_deref().and_then(model);
+            let seen = seen.unwrap_or("not the one that loses tags");
+            let found = preemption(&release, &version, current.as_deref(), &command_line);
+            Sight::new("preemption", seen, found)
+        }
+    });
+    sights
+}
+
+const PROCFS: &str = "mount procfs";
+
+/// What was read, and what it says.
+fn sight(
+    name: &'static str,
+    text: Result<String, PreflightError>,
+    judge: impl FnOnce(&str) -> (String, Result<(), PreflightError>),
+) -> Sight {
+    match text {
+        Ok(text) => {
+            let (seen, found) = judge(&text);
+            Sight::new(name, seen, found)
+        }
+        Err(error) => Sight::new(name, "", Err(error)),
+    }
+}
+
+/// Is it one of those that the suite is run on?
+fn kernel(release: &str) -> Sight {
+    let seen = format!("Linux {}", release.trim());
+    let is_tested = numbers(release).is_some_and(|numbers| TESTED.contains(&numbers));
+    let found = if is_tested {
+        Found::Fine
+    } else {
+        Found::Doubt(format!("agentid is tested with Linux {}", tested()))
+    };
+    Sight { name: "kernel", seen, found }
+}
+
+fn tested() -> String {
+    let names = TESTED.map(|(major, minor)| format!("{major}.{minor}"));
+    names.join(", ")
+}
+
+/// The kernel prints all models, the one in force in parentheses.
+fn model(models: &str) -> Option<&str> {
+    Some(models.split_once('(')?.1.split_once(')')?.0)
 }
 
 /// Whether the trampolines can still run; asked again while the daemon lives.
@@ -115,8 +264,7 @@ fn preemption(
         return Ok(());
     }
     let full = match current {
-        // The kernel prints all models, the one in force in parentheses.
-        Some(models) => models.contains("(full)"),
+        Some(models) => model(models) == Some("full"),
         None => {
             let asked = command_line
                 .split_whitespace()
@@ -189,6 +337,17 @@ mod tests {
         assert!(processor("7.0.0", &[with, without].concat()).is_err());
         assert!(processor("6.12.107", without).is_ok());
         assert!(processor("unknown", without).is_err());
+    }
+
+    #[test]
+    fn a_series_that_is_not_tested_is_a_doubt() {
+        for release in ["6.1.0-56-cloud-amd64", "6.12.107", "7.3.4"] {
+            assert!(matches!(kernel(release).found, Found::Fine), "{release}");
+        }
+        for release in ["6.11.0", "6.120.1", "unknown"] {
+            let Found::Doubt(remedy) = kernel(release).found else { panic!("{release}") };
+            assert_eq!(remedy, "agentid is tested with Linux 6.1, 6.12, 7.3");
+        }
     }
 
     #[test]

@@ -18,7 +18,8 @@ pub(super) fn granted(document: &Document, reader: &mut Reader<'_>) -> Capabilit
             continue;
         };
         if granted.holds(number) {
-            reader.flaw(&span, Flaw::new(format!("capability `{name}` stands here twice")));
+            let flaw = Flaw::new(format!("capability `{name}` stands here twice"));
+            reader.flaw(&span, flaw.help("leave it out"));
         } else if Capabilities::USUAL.holds(number) {
             let flaw = Flaw::new(format!("every run has capability `{name}` that its user has"));
             reader.flaw(&span, flaw.help("leave it out"));

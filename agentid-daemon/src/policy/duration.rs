@@ -14,10 +14,12 @@ pub(super) fn parse(text: &str) -> Result<Duration, Flaw> {
     })?;
     let duration = Duration::from_secs(total);
     if duration.is_zero() {
-        return Err(Flaw::new("duration is zero"));
+        return Err(
+            Flaw::new("duration is zero").help("write how long a run may live, such as `30m`")
+        );
     }
     if duration > LONGEST {
-        return Err(Flaw::new(format!("`{text}` is longer than 365d")));
+        return Err(Flaw::new(format!("`{text}` is longer than 365d")).help("write at most `365d`"));
     }
     Ok(duration)
 }

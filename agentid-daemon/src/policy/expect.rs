@@ -115,7 +115,8 @@ fn given(
 fn folder(text: &str) -> Result<PathBuf, Flaw> {
     let path = plain(text, &[], &BTreeMap::new())?;
     if path.parent().is_none() {
-        return Err(Flaw::new("`/` is the root of everything, which no parameter can be"));
+        return Err(Flaw::new("`/` is the root of everything, which no parameter can be")
+            .help("name a folder"));
     }
     Ok(path)
 }

@@ -57,7 +57,7 @@ fn resolves_to(
     if names.is_empty() || matches!(effect, Effect::Deny(_)) {
         let flaw =
             Flaw::new("`resolves_to` is about host names that the rule allows, and there are none");
-        reader.flaw(&field.span(), flaw);
+        reader.flaw(&field.span(), flaw.help("leave it out, or name hosts in `to`"));
         return None;
     }
     list("resolves_to", Some(field.get_ref()), &field.span(), reader, target::block)
@@ -127,7 +127,10 @@ fn named(field: &Spanned<Words>, reader: &mut Reader<'_>) -> Option<Vec<u8>> {
     match field.get_ref() {
         Words::One(text) => reader.check(&field.span(), number(text)).map(|number| vec![number]),
         Words::List(list) if list.is_empty() => {
-            reader.flaw(&field.span(), Flaw::new("list names no protocol"));
+            reader.flaw(
+                &field.span(),
+                Flaw::new("list names no protocol").help("name one, or leave `proto` out"),
+            );
             None
         }
         Words::List(list) => {
@@ -149,7 +152,8 @@ fn missing(protocol: u8, verbs: Verbs, ports: &[(u16, u16)]) -> Option<Flaw> {
                 .help("write `connect`, or `proto = \"udp\"`"),
         ),
         (Some(verb), ICMP) => {
-            Some(Flaw::new(format!("`{}` is about ports, and icmp has none", verb.name())))
+            let flaw = Flaw::new(format!("`{}` is about ports, and icmp has none", verb.name()));
+            Some(flaw.help("leave icmp out"))
         }
         (Some(verb), _) => Some(
             Flaw::new(format!("`{}` is about connections, and udp has none", verb.name()))

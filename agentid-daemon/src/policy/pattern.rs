@@ -87,7 +87,8 @@ pub(super) fn parse(text: &str, params: &[String]) -> Result<Pattern, Flaw> {
         }
     }
     if components.len() > MAX_DEPTH as usize {
-        return Err(Flaw::new(format!("pattern is deeper than {MAX_DEPTH} folders")));
+        return Err(Flaw::new(format!("pattern is deeper than {MAX_DEPTH} folders"))
+            .help("name a folder above it, and `**`"));
     }
     let pattern = Pattern { root, components, text: text.to_owned() };
     match NAMES_THE_ASKER.iter().find(|path| asks(&pattern, path)) {
@@ -112,7 +113,8 @@ fn root<'t>(text: &'t str, params: &[String]) -> Result<(Root, &'t str), Flaw> {
         return match rest.strip_prefix('/') {
             Some(rest) => Ok((Root::Parameter(index), rest)),
             None if rest.is_empty() => Ok((Root::Parameter(index), rest)),
-            None => Err(Flaw::new(format!("`/` is missing after `${{{name}}}`"))),
+            None => Err(Flaw::new(format!("`/` is missing after `${{{name}}}`"))
+                .help(format!("write `${{{name}}}/...`"))),
         };
     }
     match text.strip_prefix('/') {
@@ -176,7 +178,8 @@ fn component(part: &str) -> Result<Component, Flaw> {
         return glob(part);
     }
     if part.len() > MAX_NAME {
-        return Err(Flaw::new(format!("name is longer than {MAX_NAME} bytes")));
+        return Err(Flaw::new(format!("name is longer than {MAX_NAME} bytes"))
+            .help("no file has such a name; a `/` may be missing"));
     }
     Ok(Component::Name(part.to_owned()))
 }

@@ -75,7 +75,10 @@ fn one_of_both<T>(fields: &EffectFields, span: &Span, reader: &mut Reader<'_>) -
             &deny.span(),
             Flaw::new("both `allow` and `deny` are given").help("give each a table of its own"),
         ),
-        None => reader.flaw(span, Flaw::new("neither `allow` nor `deny` is given")),
+        None => reader.flaw(
+            span,
+            Flaw::new("neither `allow` nor `deny` is given").help("add one of them, with a list"),
+        ),
     }
     None
 }
@@ -95,7 +98,9 @@ fn words<T>(
         (Words::One(one), None) => {
             Flaw::new(format!("`{one}` is not a list")).help("name each right in a list")
         }
-        (Words::List(list), _) if list.is_empty() => Flaw::new("list names no right"),
+        (Words::List(list), _) if list.is_empty() => {
+            Flaw::new("list names no right").help("name what is meant, or leave the table out")
+        }
         (Words::List(list), _) => {
             let checked = list
                 .iter()

@@ -35,7 +35,8 @@ pub(super) fn parse(text: &str) -> Result<End, Flaw> {
         if let (Some(bits), _) = split(text, rest)? {
             return Err(Flaw::new(format!(
                 "`/{bits}` belongs to an address, and {host} is a name"
-            )));
+            ))
+            .help("leave it out"));
         }
         let (_, ports) = split(text, rest)?;
         let (first, last) = self::ports(ports)?;
@@ -53,13 +54,15 @@ pub(super) fn parse(text: &str) -> Result<End, Flaw> {
 pub(super) fn block(text: &str) -> Result<Prefix, Flaw> {
     // What is said of a port that is missing would be of no help.
     if text.contains("]:") || text.matches(':').count() == 1 {
-        return Err(Flaw::new(format!("`{text}` names a port, and only addresses are meant here")));
+        return Err(Flaw::new(format!("`{text}` names a port, and only addresses are meant here"))
+            .help("leave the port out"));
     }
     let text = format!("{text}:*");
     match parse(&text)? {
         End::Address(Target { prefix, .. }) => Ok(prefix),
         End::Name(_) => {
-            Err(Flaw::new(format!("`{}` is not an address", text.trim_end_matches(":*"))))
+            Err(Flaw::new(format!("`{}` is not an address", text.trim_end_matches(":*")))
+                .help("write one such as `10.1.0.0/16`"))
         }
     }
 }
@@ -87,8 +90,10 @@ fn v6<'t>(text: &str, rest: &'t str) -> Result<(Prefix, &'t str), Flaw> {
         return Err(Flaw::new(format!("`%{zone}` names an interface, and rules name addresses"))
             .help(format!("write `[{address}]`, which is that address on every interface")));
     }
-    let address: Ipv6Addr =
-        address.parse().map_err(|_| Flaw::new(format!("`{address}` is not an IPv6 address")))?;
+    let address: Ipv6Addr = address.parse().map_err(|_| {
+        Flaw::new(format!("`{address}` is not an IPv6 address"))
+            .help("write one such as `2001:db8::1`")
+    })?;
     let (bits, ports) = split(text, rest)?;
     let prefix = prefix(address, bits, 0)?;
     Ok((prefix, ports))
@@ -113,6 +118,7 @@ fn not_an_address(host: &str) -> Flaw {
             .help("write `0.0.0.0/0` or `[::]/0` for all of them");
     }
     Flaw::new(format!("`{host}` is not an IPv4 address"))
+        .help("write one such as `192.0.2.7:443`, or a name such as `api.example.org:443`")
 }
 
 /// Splits `/BITS:PORTS` or `:PORTS`.
@@ -124,7 +130,8 @@ fn split<'t>(text: &str, rest: &'t str) -> Result<(Option<&'t str>, &'t str), Fl
     match bits.strip_prefix('/') {
         Some(bits) => Ok((Some(bits), ports)),
         None if bits.is_empty() => Ok((None, ports)),
-        None => Err(Flaw::new(format!("`{bits}` before the port is not expected"))),
+        None => Err(Flaw::new(format!("`{bits}` before the port is not expected"))
+            .help("write `ADDRESS/BITS:PORT`")),
     }
 }
 

@@ -1,4 +1,5 @@
 mod expect;
+mod remedies;
 
 use std::time::Duration;
 
@@ -113,7 +114,7 @@ fn defaults_are_the_strict_ones() {
 fn a_policy_needs_a_name_and_an_end() {
     assert_eq!(
         errors(""),
-        "p.toml:1:1: policy has no `name`\n\
+        "p.toml:1:1: policy has no `name`\n  help: name = \"my-policy\"\n\
          p.toml:1:1: policy has no `ttl`\n  help: every run ends: ttl = \"30m\"\n"
     );
 }

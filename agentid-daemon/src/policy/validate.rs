@@ -68,7 +68,7 @@ pub(super) fn validate(document: &Document, reader: &mut Reader<'_>) -> Option<P
 
 fn name(document: &Document, reader: &mut Reader<'_>) -> Option<String> {
     let Some(name) = &document.name else {
-        reader.flaw(&(0..0), Flaw::new("policy has no `name`"));
+        reader.flaw(&(0..0), Flaw::new("policy has no `name`").help("name = \"my-policy\""));
         return None;
     };
     let text = name.get_ref();
@@ -105,7 +105,10 @@ fn max_ttl(
     let Some(text) = &document.max_ttl else { return ttl };
     let max_ttl = reader.check(&text.span(), duration::parse(text.get_ref()))?;
     if ttl.is_some_and(|ttl| ttl > max_ttl) {
-        reader.flaw(&text.span(), Flaw::new("`max_ttl` is shorter than `ttl`"));
+        reader.flaw(
+            &text.span(),
+            Flaw::new("`max_ttl` is shorter than `ttl`").help("leave it out, or make it longer"),
+        );
     }
     Some(max_ttl)
 }
@@ -120,10 +123,13 @@ fn params(document: &Document, reader: &mut Reader<'_>) -> Vec<String> {
             let help = "a letter, then letters, digits and `_`, lower case";
             reader.flaw(&param.span(), flaw.help(help));
         } else if !seen.insert(text) {
-            reader.flaw(&param.span(), Flaw::new(format!("parameter `{text}` stands here twice")));
+            reader.flaw(
+                &param.span(),
+                Flaw::new(format!("parameter `{text}` stands here twice")).help("leave it out"),
+            );
         } else if index == HEADS - 1 {
             let flaw = Flaw::new(format!("a policy has at most {} parameters", HEADS - 1));
-            reader.flaw(&param.span(), flaw);
+            reader.flaw(&param.span(), flaw.help("give one folder above several of them"));
         }
     }
     document.params.iter().map(|param| param.get_ref().clone()).collect()
@@ -186,7 +192,11 @@ fn count(document: &Document, reader: &mut Reader<'_>) {
         ("net", document.nets.get(most).map(|table| &table.span)),
     ] {
         if let Some(span) = span {
-            reader.flaw(span, Flaw::new(format!("a policy has at most {most} [[{kind}]] rules")));
+            reader.flaw(
+                span,
+                Flaw::new(format!("a policy has at most {most} [[{kind}]] rules"))
+                    .help("put several paths or peers into one rule"),
+            );
         }
     }
 }
@@ -239,7 +249,8 @@ fn delegate(table: &DelegateTable, reader: &mut Reader<'_>) -> Option<Delegate> 
         if word(text, '-') {
             return Ok(text.to_owned());
         }
-        Err(Flaw::new(format!("`{text}` cannot be the name of a policy")))
+        Err(Flaw::new(format!("`{text}` cannot be the name of a policy"))
+            .help("names are of lower-case letters, digits and `-`"))
     })?;
     let fields = table.to.as_deref().unwrap_or_default();
     let to = names.into_iter().zip(fields).map(|(policy, field)| {
@@ -271,7 +282,7 @@ fn within(
     let found = number.filter(|number| (1..=most).contains(number));
     if found.is_none() {
         let flaw = Flaw::new(format!("`{name}` is a number from 1 to {most}"));
-        reader.flaw(&field.span(), flaw);
+        reader.flaw(&field.span(), flaw.help(format!("write `{name} = {default}`, or another")));
     }
     found
 }
@@ -286,7 +297,10 @@ pub(super) fn list<T>(
 ) -> Option<Vec<T>> {
     let field = field.map(Vec::as_slice).unwrap_or_default();
     if field.is_empty() {
-        reader.flaw(span, Flaw::new(format!("`{name}` names nothing")));
+        reader.flaw(
+            span,
+            Flaw::new(format!("`{name}` names nothing")).help("name one, or leave the table out"),
+        );
         return None;
     }
     let parsed: Vec<T> =

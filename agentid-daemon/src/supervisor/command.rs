@@ -11,9 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     control::api::{
         AdoptReply, AdoptRequest, ChangeReply, ChangeRequest, DelegateRequest, ErrorReply,
-        LaunchReply, LaunchRequest, OwnerReply, OwnerRequest, RevokeAllReply, RevokeAllRequest,
-        RevokeReply, RevokeRequest, RunView, SelectRequest, StatusReply, TreeRun, WhoAmI, WhyReply,
-        WhyRequest,
+        LaunchReply, LaunchRequest, OwnerReply, OwnerRequest, PolicyInForce, PolicySource,
+        RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest, RunView, SelectRequest,
+        StatusReply, TreeRun, WhoAmI, WhyReply, WhyRequest,
     },
     event::event::{Event, OwnDenial},
 };
@@ -68,6 +68,8 @@ pub enum Command {
     Select { request: SelectRequest, reply: Reply<Vec<RunView>> },
     RevokeAll { request: RevokeAllRequest, reply: Reply<RevokeAllReply> },
     Change { kind: Kind, request: ChangeRequest, reply: Reply<ChangeReply> },
+    Policies(Reply<Vec<PolicyInForce>>),
+    Policy { name: String, reply: Reply<PolicySource> },
 }
 
 /// How runs are changed.
@@ -90,7 +92,7 @@ impl Kind {
 
 impl Command {
     /// Every name of a command; the closed label of its metric.
-    pub const VERBS: [&'static str; 18] = [
+    pub const VERBS: [&'static str; 19] = [
         "whoami",
         "launch",
         "list",
@@ -109,6 +111,7 @@ impl Command {
         "allow-owner",
         "own-denials",
         "adopt",
+        "policies",
     ];
 
     pub const fn verb(&self) -> &'static str {
@@ -129,6 +132,7 @@ impl Command {
             Self::Owner { denied: false, .. } => Self::VERBS[15],
             Self::OwnDenials(_) => Self::VERBS[16],
             Self::Adopt(..) => Self::VERBS[17],
+            Self::Policies(_) | Self::Policy { .. } => Self::VERBS[18],
         }
     }
 }
@@ -153,6 +157,8 @@ impl Command {
             Self::Select { reply, .. } => reply.send(Err(error)).is_err(),
             Self::RevokeAll { reply, .. } => reply.send(Err(error)).is_err(),
             Self::Change { reply, .. } => reply.send(Err(error)).is_err(),
+            Self::Policies(reply) => reply.send(Err(error)).is_err(),
+            Self::Policy { reply, .. } => reply.send(Err(error)).is_err(),
         };
         if gone {
             tracing::debug!("who asked has gone");

@@ -10,7 +10,7 @@ use std::{
 
 use agentid_common::{
     file::Rights,
-    net::{TCP, UDP},
+    net::{TCP, UDP, Verb},
 };
 use serde::Serialize;
 use thiserror::Error;
@@ -79,7 +79,7 @@ pub fn run(file: &str, policy: &Policy) -> Result<Outcome, ExpectError> {
     let mut host = Assumed::new(policy)?;
     for expectation in policy.expectations() {
         let Expectation { line, column, allowed, .. } = *expectation;
-        host.bind(&folders(policy, expectation))
+        host.bind(&folders(policy, &expectation.params))
             .map_err(|source| ExpectError::Bind { line, source })?;
         outcome.expectations += 1;
         let expected = if allowed { "allow" } else { "deny" };
@@ -97,9 +97,12 @@ pub fn run(file: &str, policy: &Policy) -> Result<Outcome, ExpectError> {
 }
 
 /// Those that are given; where they do not matter, folders that nothing else is said of.
-fn folders(policy: &Policy, expectation: &Expectation) -> BTreeMap<String, PathBuf> {
+pub(super) fn folders(
+    policy: &Policy,
+    given: &BTreeMap<String, PathBuf>,
+) -> BTreeMap<String, PathBuf> {
     let each = policy.params().iter().map(|name| {
-        let given = expectation.params.get(name).cloned();
+        let given = given.get(name).cloned();
         (name.clone(), given.unwrap_or_else(|| PathBuf::from(format!("/${{{name}}}"))))
     });
     each.collect()
@@ -161,19 +164,24 @@ fn by(protocol: u8) -> Protocol {
 }
 
 fn words(case: &Case) -> String {
+    let (what, object) = parts(case);
+    format!("{what} {object}")
+}
+
+/// What is asked for, and of what.
+pub(super) fn parts(case: &Case) -> (String, String) {
+    let verb = |verb: &Verb| format!("{} {}", verb.name(), Side::of(*verb).key());
     match case {
         Case::File { path, rights } => {
-            format!("{} {}", enrich::rights(*rights).join(", "), path.display())
+            (enrich::rights(*rights).join(", "), path.display().to_string())
         }
-        Case::Peer { address, port, protocol, verb } => {
-            let end = why::address_text(address.to_canonical(), *port, by(*protocol));
-            format!("{} {} {end}", verb.name(), Side::of(*verb).key())
+        Case::Peer { address, port, protocol, verb: it } => {
+            (verb(it), why::address_text(address.to_canonical(), *port, by(*protocol)))
         }
-        Case::Name { name, port, protocol, verb } => {
-            let end = why::name_text(name, *port, by(*protocol));
-            format!("{} {} {end}", verb.name(), Side::of(*verb).key())
+        Case::Name { name, port, protocol, verb: it } => {
+            (verb(it), why::name_text(name, *port, by(*protocol)))
         }
-        Case::Capability(name, _) => format!("use capability {name}"),
+        Case::Capability(name, _) => ("use capability".to_owned(), name.clone()),
     }
 }
 

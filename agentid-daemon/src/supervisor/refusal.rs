@@ -1,6 +1,6 @@
 //! Why something that was asked is not done, and what the caller reads about it.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use thiserror::Error;
 use uuid::Uuid;
@@ -23,7 +23,11 @@ pub enum Refusal {
     ManyLabels { count: usize, limit: usize },
     #[error("the time to live is zero")]
     NoTtl,
-    #[error("a time to live of {asked_ms} ms is longer than the policy's max_ttl, {limit_ms} ms")]
+    #[error(
+        "a time to live of {} is longer than the policy's max_ttl, {}",
+        time(asked_ms),
+        time(limit_ms)
+    )]
     LongTtl { asked_ms: u64, limit_ms: u64 },
     #[error("no policy is called {name:?}")]
     UnknownPolicy { name: String, known: Vec<String> },
@@ -81,9 +85,9 @@ pub enum Refusal {
     NoExtension,
     #[error("the deadline of run {0} has passed")]
     Late(Uuid),
-    #[error("the policy's max_ttl leaves run {id} {left_ms} ms more")]
+    #[error("the policy's max_ttl leaves run {id} {} more", time(left_ms))]
     LongExtension { id: Uuid, left_ms: u64 },
-    #[error("the run above {id} ends {left_ms} ms after it")]
+    #[error("the run above {id} ends {} after it", time(left_ms))]
     BeyondParent { id: Uuid, left_ms: u64 },
     #[error("nothing is selected by nothing")]
     NoSelection,
@@ -127,7 +131,7 @@ impl Refusal {
         let text = match self {
             Self::Missing { field } => format!("give it with --{field}"),
             Self::NoTtl => "leave it out for the policy's own".to_owned(),
-            Self::LongTtl { limit_ms, .. } => format!("ask for at most {}s", limit_ms / 1000),
+            Self::LongTtl { limit_ms, .. } => format!("ask for at most {}", time(limit_ms)),
             Self::UnknownPolicy { known, .. } => listed("the policies are", known)?,
             Self::MissingParam { param, .. } => format!("give it with --param {param}=FOLDER"),
             Self::UnknownParam { known, .. } => listed("its parameters are", known)?,
@@ -162,18 +166,18 @@ impl Refusal {
             Self::LongExtension { left_ms: 0, .. } => {
                 "it has all the time that its policy has for a run; launch another".to_owned()
             }
-            Self::LongExtension { left_ms, .. } => format!("ask for at most {}s", left_ms / 1000),
+            Self::LongExtension { left_ms, .. } => format!("ask for at most {}", time(left_ms)),
             Self::BeyondParent { .. } => "extend the run above first".to_owned(),
             Self::NoSelection => "name a run, or give a filter; --all is for all".to_owned(),
-            Self::Long { .. }
-            | Self::Control { .. }
-            | Self::ManyLabels { .. }
-            | Self::Gone
-            | Self::ParentEnded(_)
-            | Self::Deep { .. }
-            | Self::Levels { .. }
-            | Self::Late(_)
-            | Self::Ended { .. } => return None,
+            Self::Long { limit, .. } => format!("shorten it to {limit} bytes"),
+            Self::Control { .. } => "leave line breaks and the like out of it".to_owned(),
+            Self::ManyLabels { limit, .. } => format!("keep {limit} of them"),
+            Self::Gone => "ask from a process that waits for the answer".to_owned(),
+            Self::ParentEnded(_) => "agentid ps shows runs that live".to_owned(),
+            Self::Deep { .. } => "launch it below a run further up: agentid tree".to_owned(),
+            Self::Levels { .. } => "`depth` in the policy's [delegate] says how many".to_owned(),
+            Self::Late(_) => "launch another run".to_owned(),
+            Self::Ended { id, .. } => format!("agentid show {id} says when, by whom and why"),
         };
         Some(text)
     }
@@ -183,6 +187,12 @@ impl From<Refusal> for ErrorReply {
     fn from(refusal: Refusal) -> Self {
         Self { code: refusal.code(), message: refusal.to_string(), remedy: refusal.remedy() }
     }
+}
+
+/// As it can be asked for: without blanks, which a shell would take apart, and in whole seconds, or what there is of one.
+fn time(ms: &u64) -> String {
+    let whole = if *ms < 1000 { *ms } else { ms / 1000 * 1000 };
+    humantime::format_duration(Duration::from_millis(whole)).to_string().replace(' ', "")
 }
 
 fn because(reason: Option<&str>) -> String {

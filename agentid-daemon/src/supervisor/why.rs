@@ -64,7 +64,8 @@ pub fn rights(names: &[String]) -> Result<Rights, ErrorReply> {
         rights = rights.union(*right);
     }
     if rights.is_empty() {
-        return Err(ErrorReply::new(Code::BadRequest, "no right is asked for"));
+        return Err(ErrorReply::new(Code::BadRequest, "no right is asked for")
+            .remedy("the rights are read, write, create, delete, exec and connect"));
     }
     Ok(rights)
 }

@@ -1,9 +1,10 @@
 //! Transcripts of `agentid policy`.
 
 use super::{parse, verb};
+use crate::cli::args::{PolicyVerb, Verb, Which};
 use crate::{
     policy,
-    supervisor::{diff, expect},
+    supervisor::{diff, expect, explain},
 };
 
 const REFERENCE: &str = include_str!("../../../POLICY.md");
@@ -111,4 +112,40 @@ fn results_for_programs_have_their_fields() {
     let row = serde_json::json!({ "rights": ["exec"], "within": "/srv/**", "example": "/srv/x" });
     let expected = serde_json::json!({ "allowed": [row], "denied": [], "settings": [] });
     assert_eq!(serde_json::to_value(&found).unwrap(), expected);
+}
+
+/// The session in the reference is what is explained of its example.
+#[test]
+fn what_is_explained_is_what_the_session_shows() {
+    let policy = policy::parse("tested.toml", example()).unwrap();
+    let mut session = String::new();
+    for question in [
+        "--open /home/u/work/.env --write --param workspace=/home/u/work",
+        "--connect 10.1.0.7:5432",
+    ] {
+        let line = format!("agentid policy explain tested.toml {question}");
+        let Verb::Policy { verb: PolicyVerb::Explain(explain) } = parse(&line).unwrap() else {
+            panic!("not explain")
+        };
+        assert_eq!(explain.policy, Which::File("tested.toml".into()));
+        let params = explain.params.into_iter().map(|(name, path)| (name, path.into())).collect();
+        let request = verb::why::request(explain.object).unwrap();
+        let reply = explain::explain(&policy, &params, &request).unwrap();
+        session += &format!("$ {line}\n{}", verb::why::text(&reply));
+    }
+    assert!(REFERENCE.contains(&format!("```console\n{session}```\n")), "{session}");
+}
+
+#[test]
+fn a_policy_is_named_or_is_a_file() {
+    let which = |text: &str| text.parse::<Which>().unwrap();
+    for name in ["review", "review@7435a611"] {
+        assert_eq!(which(name), Which::InForce(name.to_owned()));
+    }
+    for file in ["review.toml", "./review", "/etc/agentid/policies.d/review"] {
+        assert_eq!(which(file), Which::File(file.into()));
+    }
+    assert!(parse("agentid policy explain p --open /etc/passwd --connect 10.0.0.1:1").is_err());
+    assert!(parse("agentid policy explain p --self").is_err());
+    assert!(parse("agentid policy show p --text --json").is_err());
 }

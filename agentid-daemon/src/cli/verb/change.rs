@@ -32,12 +32,12 @@ pub fn run(client: &Client, kind: Kind, arguments: &Change, how: How) -> Result<
         freeze: how.freeze,
     };
     let reply: ChangeReply = client.post(&format!("/v1/{}", kind.name()), &request)?;
-    if arguments.json {
-        render::json(&reply)?;
-    } else {
-        render::print(&text(kind, &reply))?;
+    render::answer(arguments.output, &reply, || text(kind, &reply))?;
+    let left: Vec<&ChangedRun> = reply.runs.iter().filter(|run| run.error.is_some()).collect();
+    if arguments.output.quiet {
+        left.iter().for_each(|run| eprintln!("agentid: {}", line(kind, run)));
     }
-    let done = reply.runs.iter().all(|run| run.error.is_none());
+    let done = left.is_empty();
     Ok(if done { exit::SUCCESS } else { exit::PARTIAL })
 }
 
@@ -56,7 +56,10 @@ fn line(kind: Kind, run: &ChangedRun) -> String {
     let name = render::clean(&name);
     match (&run.error, kind) {
         (Some(error), _) => {
-            format!("not {} {name}: {}", past(kind), render::clean(&error.message))
+            let help =
+                error.remedy.as_deref().map(|text| format!("\n  help: {}", render::clean(text)));
+            let message = render::clean(&error.message);
+            format!("not {} {name}: {message}{}", past(kind), help.unwrap_or_default())
         }
         (None, Kind::Extend) => {
             format!("extended {name}: until {}", render::moment(run.deadline_ms))

@@ -43,8 +43,8 @@ pub fn revoke(arguments: &Revoke) -> Result<u8, Failure> {
     let all_went_well = print(offline.take_notes());
     let reply = outcome?;
     match (&selection.id, reply.runs.as_slice()) {
-        (Some(_), [one]) => verb::revoke::print_one(one, arguments.json)?,
-        _ => verb::revoke::print_all(&reply, arguments.json)?,
+        (Some(_), [one]) => verb::revoke::print_one(one, arguments.output)?,
+        _ => verb::revoke::print_all(&reply, arguments.output)?,
     }
     Ok(if all_went_well { exit::SUCCESS } else { exit::FAILURE })
 }

@@ -12,11 +12,7 @@ pub fn run(client: &Client, arguments: Owner, denied: bool) -> Result<u8, Failur
     let route = if denied { "/v1/owners/deny" } else { "/v1/owners/allow" };
     let request = OwnerRequest { owner: arguments.owner, reason: arguments.reason };
     let reply: OwnerReply = client.post(route, &request)?;
-    if arguments.json {
-        render::json(&reply)?;
-    } else {
-        render::print(&text(&reply))?;
-    }
+    render::answer(arguments.output, &reply, || text(&reply))?;
     Ok(exit::SUCCESS)
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::{
-    cli::{exit, failure::Failure, render},
+    cli::{args::Output, exit, failure::Failure, render},
     policy::{Policy, PolicyError},
     supervisor::{
         expect::{Broken, Outcome},
@@ -13,9 +13,15 @@ use crate::{
     },
 };
 
-pub fn check(file: &Path) -> Result<u8, Failure> {
+/// Reads a policy, and tries what it expects of itself. For programs that is the same as a test.
+pub fn check(file: &Path, output: Output) -> Result<u8, Failure> {
+    if output.json {
+        return test(file, output);
+    }
     let (policy, _) = folder::read(file).map_err(mistakes)?;
-    render::print(&checked(file, &policy))?;
+    if !output.quiet {
+        render::print(&checked(file, &policy))?;
+    }
     Ok(exit::SUCCESS)
 }
 
@@ -30,22 +36,23 @@ pub fn checked(file: &Path, policy: &Policy) -> String {
     format!("{}: policy {}, {rules} rules{held}\n", file.display(), policy.name())
 }
 
-pub fn test(file: &Path, json: bool) -> Result<u8, Failure> {
+pub fn test(file: &Path, output: Output) -> Result<u8, Failure> {
     let read = folder::parse(file).and_then(|(policy, _)| {
         let outcome = folder::try_expectations(file, &policy).map_err(|error| vec![error])?;
         Ok((policy, outcome))
     });
     let (policy, outcome) = match read {
         Ok(read) => read,
-        Err(errors) if json => return in_json(file, errors),
+        Err(errors) if output.json => return in_json(file, errors),
         Err(errors) => return Err(mistakes(errors)),
     };
-    if json {
-        render::json(&Report::of(file, &policy, &outcome))?;
-    } else {
-        render::print(&tested(file, &policy, &outcome))?;
+    let report = Report::of(file, &policy, &outcome);
+    let holds = outcome.broken.is_empty();
+    if output.quiet && !holds {
+        eprint!("{}", tested(file, &policy, &outcome));
     }
-    Ok(if outcome.broken.is_empty() { exit::SUCCESS } else { exit::INVALID })
+    render::answer(output, &report, || tested(file, &policy, &outcome))?;
+    Ok(if holds { exit::SUCCESS } else { exit::INVALID })
 }
 
 /// Each case that is not as expected, and how many expectations hold.
@@ -128,8 +135,14 @@ pub fn mistakes(errors: Vec<FolderError>) -> Failure {
                 last = Some(Failure::new(error, exit::INVALID));
                 continue;
             }
-            FolderError::Io { .. } | FolderError::Twice { .. } => {
-                last = Some(Failure::new(error, exit::FAILURE));
+            FolderError::Io { .. } => {
+                let remedy = "name the file of a policy; agentid policy show has those in force";
+                last = Some(Failure::new(error, exit::FAILURE).remedy(remedy));
+                continue;
+            }
+            FolderError::Twice { .. } => {
+                let remedy = "give one of them another name, or take it out of the folder";
+                last = Some(Failure::new(error, exit::FAILURE).remedy(remedy));
                 continue;
             }
         }

@@ -1,7 +1,15 @@
 //! `agentid ps`
 
+use std::io;
+
 use crate::{
-    cli::{args::Ps, exit, failure::Failure, render, select},
+    cli::{
+        args::Ps,
+        exit,
+        failure::Failure,
+        render, select,
+        table::{Column, room, table},
+    },
     control::{
         api::{RunView, SelectRequest},
         client::Client,
@@ -14,19 +22,37 @@ pub fn run(client: &Client, arguments: &Ps) -> Result<u8, Failure> {
     let runs: Vec<RunView> = client.post("/v1/select", &request)?;
     if arguments.json {
         render::json(&runs)?;
+    } else if arguments.quiet {
+        render::print(&ids(&runs))?;
     } else {
-        render::print(&text(&runs, render::now_ms()))?;
+        render::print(&text(&runs, render::now_ms(), room(&io::stdout())))?;
     }
     Ok(exit::SUCCESS)
 }
 
-/// The table.
-pub fn text(runs: &[RunView], now_ms: u64) -> String {
-    let titles =
-        ["ID", "AGENT", "OWNER", "TASK", "POLICY", "STATE", "TASKS", "DENIED", "AGE", "LEFT"];
-    let rows: Vec<Vec<String>> = runs.iter().map(|run| row(run, now_ms)).collect();
-    render::table(&titles, &rows)
+/// Nothing but the IDs, whole, for other commands.
+pub fn ids(runs: &[RunView]) -> String {
+    runs.iter().map(|run| format!("{}\n", run.id)).collect()
 }
+
+/// The table.
+pub fn text(runs: &[RunView], now_ms: u64, room: Option<usize>) -> String {
+    let rows: Vec<Vec<String>> = runs.iter().map(|run| row(run, now_ms)).collect();
+    table(&COLUMNS, &rows, room)
+}
+
+const COLUMNS: [Column; 10] = [
+    Column::new("ID"),
+    Column::names("AGENT"),
+    Column::names("OWNER"),
+    Column::names("TASK"),
+    Column::names("POLICY").spare(1),
+    Column::new("STATE"),
+    Column::new("TASKS").spare(3),
+    Column::new("DENIED"),
+    Column::new("AGE").spare(2),
+    Column::new("LEFT"),
+];
 
 fn row(run: &RunView, now_ms: u64) -> Vec<String> {
     let state = match &run.end {

@@ -1,7 +1,13 @@
 //! `agentid revoke`
 
 use crate::{
-    cli::{args::Revoke, exit, failure::Failure, render, select},
+    cli::{
+        args::{Output, Revoke},
+        exit,
+        failure::Failure,
+        render, select,
+        table::{self, Column},
+    },
     control::{
         api::{RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest, RunView},
         client::{Client, segment},
@@ -19,7 +25,7 @@ fn one(client: &Client, id: &str, arguments: &Revoke) -> Result<u8, Failure> {
     let route = format!("/v1/runs/{}/revoke", segment(id));
     let request = RevokeRequest { reason: arguments.reason.clone(), kill: arguments.kill };
     let reply: RevokeReply = client.post(&route, &request)?;
-    print_one(&reply, arguments.json)?;
+    print_one(&reply, arguments.output)?;
     Ok(exit::SUCCESS)
 }
 
@@ -36,26 +42,16 @@ fn all(client: &Client, arguments: &Revoke) -> Result<u8, Failure> {
         kill: arguments.kill,
     };
     let reply: RevokeAllReply = client.post("/v1/revoke", &request)?;
-    print_all(&reply, arguments.json)?;
+    print_all(&reply, arguments.output)?;
     Ok(exit::SUCCESS)
 }
 
-pub fn print_one(reply: &RevokeReply, json: bool) -> Result<(), Failure> {
-    if json {
-        render::json(reply)?
-    } else {
-        render::print(&text(reply))?
-    };
-    Ok(())
+pub fn print_one(reply: &RevokeReply, output: Output) -> Result<(), Failure> {
+    render::answer(output, reply, || text(reply))
 }
 
-pub fn print_all(reply: &RevokeAllReply, json: bool) -> Result<(), Failure> {
-    if json {
-        render::json(reply)?
-    } else {
-        render::print(&table(reply))?
-    };
-    Ok(())
+pub fn print_all(reply: &RevokeAllReply, output: Output) -> Result<(), Failure> {
+    render::answer(output, reply, || several(reply))
 }
 
 /// What was done, and how fast.
@@ -75,8 +71,8 @@ pub fn text(reply: &RevokeReply) -> String {
 }
 
 /// The same of several runs: a line for each, and the sum.
-pub fn table(reply: &RevokeAllReply) -> String {
-    let titles = ["REVOKED", "WITH IT", "TASKS", "LEFT", "DENIED", "STOPPED"];
+pub fn several(reply: &RevokeAllReply) -> String {
+    let columns = ["REVOKED", "WITH IT", "TASKS", "LEFT", "DENIED", "STOPPED"].map(Column::new);
     let rows: Vec<Vec<String>> = reply.runs.iter().map(row).collect();
     let sum = |of: fn(&RevokeReply) -> u64| reply.runs.iter().map(of).sum::<u64>();
     let (tasks, left) = (sum(|run| run.tasks), sum(|run| run.remaining));
@@ -89,7 +85,7 @@ pub fn table(reply: &RevokeAllReply) -> String {
         return format!("{count} revoked\n");
     }
     let denied = reply.denied_after_ms;
-    render::table(&titles, &rows)
+    table::table(&columns, &rows, None)
         + &format!("{count} revoked: everything denied after {denied:.1} ms, ")
         + &format!("{tasks} tasks alive then, {stopped}\n")
 }

@@ -1,7 +1,15 @@
 //! `agentid status`
 
+use std::io;
+
 use crate::{
-    cli::{args::Json, exit, failure::Failure, render},
+    cli::{
+        args::Json,
+        exit,
+        failure::Failure,
+        render,
+        table::{Column, room, table},
+    },
     control::{api::StatusReply, client::Client},
 };
 
@@ -10,13 +18,20 @@ pub fn run(client: &Client, arguments: &Json) -> Result<u8, Failure> {
     if arguments.json {
         render::json(&status)?;
     } else {
-        render::print(&text(&status))?;
+        render::print(&text(&status, room(&io::stdout())))?;
     }
     Ok(exit::SUCCESS)
 }
 
+const POLICIES: [Column; 4] = [
+    Column::new("POLICY"),
+    Column::new("VERSION").spare(2),
+    Column::names("PARAMETERS"),
+    Column::names("DESCRIPTION").spare(1),
+];
+
 /// What is wanted of this host beside what it gives.
-pub fn text(status: &StatusReply) -> String {
+pub fn text(status: &StatusReply, room: Option<usize>) -> String {
     let posture = match &status.why {
         Some(why) => format!("{}: {why}", status.posture),
         None => status.posture.clone(),
@@ -64,12 +79,12 @@ pub fn text(status: &StatusReply) -> String {
             vec![policy.name.clone(), policy.digest.clone(), policy.params.join(" "), description]
         })
         .collect();
-    text += &render::table(&["POLICY", "VERSION", "PARAMETERS", "DESCRIPTION"], &policies);
+    text += &table(&POLICIES, &policies, room);
     text.push('\n');
     let maps: Vec<Vec<String>> = status
         .maps
         .iter()
         .map(|map| vec![map.name.clone(), map.entries.to_string(), map.capacity.to_string()])
         .collect();
-    text + &render::table(&["MAP", "ENTRIES", "CAPACITY"], &maps)
+    text + &table(&["MAP", "ENTRIES", "CAPACITY"].map(Column::new), &maps, room)
 }

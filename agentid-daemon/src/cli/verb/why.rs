@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::{
     cli::{
-        args::{Whom, Why},
+        args::{Asked, Output, Whom, Why},
         exit,
         failure::Failure,
         render,
@@ -17,27 +17,23 @@ use crate::{
 };
 
 pub fn run(client: &Client, arguments: Why) -> Result<u8, Failure> {
-    let json = arguments.json;
-    let Some(id) = &arguments.id else { return own(client, json) };
-    let route = format!("/v1/runs/{}/why", segment(id));
-    let reply: WhyReply = client.post(&route, &request(arguments)?)?;
-    if json {
-        render::json(&reply)?;
-    } else {
-        render::print(&text(&reply))?;
-    }
+    let Why { id, own: _, object, output } = arguments;
+    let Some(id) = id else { return own(client, output) };
+    let route = format!("/v1/runs/{}/why", segment(&id));
+    answer(&client.post(&route, &request(object)?)?, output)
+}
+
+/// What is told of a decision, and the exit status that goes with it.
+pub fn answer(reply: &WhyReply, output: Output) -> Result<u8, Failure> {
+    render::answer(output, reply, || text(reply))?;
     let passes = matches!(reply.verdict.as_str(), "allow" | "audit");
     Ok(if passes { exit::SUCCESS } else { exit::DENIED })
 }
 
 /// What the asking run was denied.
-fn own(client: &Client, json: bool) -> Result<u8, Failure> {
+fn own(client: &Client, output: Output) -> Result<u8, Failure> {
     let denials: Vec<OwnDenial> = client.get("/v1/self/denials")?;
-    if json {
-        render::json(&denials)?;
-    } else {
-        render::print(&own_text(&denials))?;
-    }
+    render::answer(output, &denials, || own_text(&denials))?;
     Ok(exit::SUCCESS)
 }
 
@@ -55,7 +51,7 @@ pub fn own_text(denials: &[OwnDenial]) -> String {
     text
 }
 
-fn request(arguments: Why) -> Result<WhyRequest, Failure> {
+pub fn request(arguments: Asked) -> Result<WhyRequest, Failure> {
     if let Some(Whom::Socket(path)) = arguments.connect {
         return Ok(WhyRequest::Open { path, want: vec!["connect".to_owned()] });
     }
@@ -80,7 +76,7 @@ fn request(arguments: Why) -> Result<WhyRequest, Failure> {
 }
 
 /// The question about a peer or an address of the run's own, if that is what is asked.
-fn end(arguments: &Why) -> Option<WhyRequest> {
+fn end(arguments: &Asked) -> Option<WhyRequest> {
     type Ask = fn(Endpoint) -> WhyRequest;
     let peer = match arguments.connect {
         Some(Whom::Peer(peer)) => Some(peer),

@@ -121,6 +121,14 @@ impl Supervisor {
                 let answer = own.and_then(|()| self.change(&standing, kind, request));
                 self.reply(verb, reply, answer);
             }
+            Command::Policies(reply) => {
+                let answer = own.map(|()| self.policies(&standing));
+                self.reply(verb, reply, answer);
+            }
+            Command::Policy { name, reply } => {
+                let answer = own.and_then(|()| self.policy(&standing, &name));
+                self.reply(verb, reply, answer);
+            }
         }
     }
 

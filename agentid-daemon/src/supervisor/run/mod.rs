@@ -15,6 +15,7 @@ mod limits;
 pub mod names;
 pub mod offline;
 mod owner;
+mod policies;
 mod records;
 mod reload;
 mod revoke;

@@ -1,9 +1,11 @@
 mod diff;
 mod expect;
+mod explain;
 mod grant;
 mod launch;
 mod life;
 mod random;
+mod refusal;
 mod select;
 mod step;
 mod store;

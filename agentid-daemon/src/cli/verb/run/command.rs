@@ -54,9 +54,11 @@ impl Program {
                 arguments: arguments.to_vec(),
             }),
             None if files.is_empty() => {
-                Err(Failure::new(format!("{shown} is not found"), exit::NOT_FOUND))
+                Err(Failure::new(format!("{shown} is not found"), exit::NOT_FOUND)
+                    .remedy("give its path, or have its folder in PATH"))
             }
-            None => Err(Failure::new(format!("{shown} is not executable"), exit::NOT_EXECUTABLE)),
+            None => Err(Failure::new(format!("{shown} is not executable"), exit::NOT_EXECUTABLE)
+                .remedy("chmod +x makes it so; a script can be given to its interpreter")),
         }
     }
 
@@ -77,7 +79,9 @@ impl Program {
             }
             Some(libc::ENOENT) => {
                 let message = format!("{path} is not found, or its interpreter is not");
-                Failure::new(message, exit::NOT_FOUND)
+                Failure::new(message, exit::NOT_FOUND).remedy(
+                    "look at the first line of a script, and at what a program is linked with",
+                )
             }
             _ => Failure::new(format!("{path} cannot be executed: {error}"), exit::NOT_EXECUTABLE)
                 .remedy(format!("agentid show {id}")),

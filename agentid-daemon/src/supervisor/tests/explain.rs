@@ -1,0 +1,171 @@
+use std::collections::BTreeMap;
+
+use agentid_common::net::{ICMP, UDP, Verb};
+
+use crate::{
+    control::api::{Code, Endpoint, NamedEndpoint, Protocol, WhyReply, WhyRequest},
+    event::enrich,
+    policy::{self, Case, Policy},
+    supervisor::{
+        expect,
+        explain::{ExplainError, explain},
+        shown::shown,
+    },
+};
+
+const SHIPPED: &str = include_str!("../../../dist/policies/coding-agent.toml");
+
+const POLICY: &str = r#"
+    name = "p"
+    description = "what it is"
+    ttl = "30m"
+    params = ["workspace"]
+    capabilities = ["net_raw"]
+
+    [[file]]
+    paths = ["${workspace}/**"]
+    allow = ["read"]
+
+    [[file]]
+    paths = ["**/.env"]
+    deny = "all"
+    because = "secrets are not part of it"
+
+    [[net]]
+    to = ["*.example.org:443"]
+    resolves_to = ["10.1.0.0/16"]
+    allow = ["connect"]
+"#;
+
+fn parsed(text: &str) -> Policy {
+    policy::parse("p.toml", text).unwrap()
+}
+
+fn open(path: &str, want: &str) -> WhyRequest {
+    WhyRequest::Open { path: path.into(), want: vec![want.to_owned()] }
+}
+
+fn ask(policy: &Policy, given: &[(&str, &str)], request: &WhyRequest) -> Result<WhyReply, String> {
+    let given = given.iter().map(|(name, path)| ((*name).to_owned(), (*path).into())).collect();
+    explain(policy, &given, request).map_err(|error| match error {
+        ExplainError::Refused(reply) => {
+            assert_ne!(reply.code, Code::Internal);
+            format!("{}; {}", reply.message, reply.remedy.unwrap_or_default())
+        }
+        other => panic!("{other}"),
+    })
+}
+
+/// P8: what the shipped policy expects of itself is what is explained of it, case by case.
+#[test]
+fn a_policy_is_explained_as_it_is_tested() {
+    let policy = parsed(SHIPPED);
+    assert!(expect::run("p.toml", &policy).unwrap().broken.is_empty());
+    let mut asked = 0;
+    for expectation in policy.expectations() {
+        let expected = if expectation.allowed { "allow" } else { "deny" };
+        for request in expectation.cases.iter().flat_map(requests) {
+            let given: BTreeMap<_, _> = expectation.params.clone();
+            let reply = explain(&policy, &given, &request).unwrap();
+            assert_eq!(reply.verdict, expected, "{request:?}");
+            asked += 1;
+        }
+    }
+    assert!(asked > 100, "{asked}");
+}
+
+/// The same question, as `why` has it.
+fn requests(case: &Case) -> Vec<WhyRequest> {
+    let by = |protocol: u8| match protocol {
+        UDP => Protocol::Udp,
+        ICMP => Protocol::Icmp,
+        _ => Protocol::Tcp,
+    };
+    match case {
+        Case::File { path, rights } => enrich::rights(*rights)
+            .into_iter()
+            .map(|right| WhyRequest::Open { path: path.clone(), want: vec![right] })
+            .collect(),
+        Case::Peer { address, port, protocol, verb } => {
+            let (address, port, protocol) = (address.to_canonical(), *port, by(*protocol));
+            let end = Endpoint { address, port, protocol };
+            vec![match verb {
+                Verb::Connect => WhyRequest::Connect(end),
+                Verb::Send => WhyRequest::Send(end),
+                Verb::Listen => WhyRequest::Listen(end),
+                Verb::Accept => WhyRequest::Accept(end),
+            }]
+        }
+        Case::Name { name, port, protocol, verb: Verb::Connect } => {
+            let (name, port, protocol) = (name.clone(), *port, by(*protocol));
+            vec![WhyRequest::ConnectName(NamedEndpoint { name, port, protocol })]
+        }
+        // `why` asks for connections by name alone.
+        Case::Name { .. } => Vec::new(),
+        Case::Capability(name, _) => vec![WhyRequest::Capability(name.clone())],
+    }
+}
+
+#[test]
+fn the_words_are_those_of_why() {
+    let policy = parsed(POLICY);
+    let work = [("workspace", "/home/u/work")];
+    let reply = ask(&policy, &work, &open("/home/u/work/.env", "read")).unwrap();
+    let lines = [
+        "deny: rule 2 denies it",
+        "rule 2: deny read, write, create, delete, exec, connect on **/.env",
+    ];
+    assert_eq!(reply.grounds()[..2], lines);
+    let reply = ask(&policy, &work, &open("/home/u/work/a", "write")).unwrap();
+    assert_eq!(reply.explanation, "no rule: missing grant write on /home/u/work/a");
+    let name = |name: &str| {
+        let end = NamedEndpoint { name: name.to_owned(), port: 443, protocol: Protocol::Tcp };
+        ask(&policy, &[], &WhyRequest::ConnectName(end)).unwrap()
+    };
+    let reply = name("API.Example.org.");
+    assert_eq!(reply.explanation, "rule 1 allows it, once the run has asked for the name");
+    assert_eq!(name("example.org").verdict, "deny");
+    let audit = parsed(&POLICY.replace("ttl =", "mode = \"audit\"\n    ttl ="));
+    let reply = ask(&audit, &work, &open("/home/u/work/.env", "read")).unwrap();
+    assert_eq!(reply.explanation, "rule 2 denies it; audit mode lets it pass");
+}
+
+#[test]
+fn what_does_not_fit_the_policy_is_refused_with_the_remedy() {
+    let policy = parsed(POLICY);
+    let told =
+        |given: &[(&str, &str)], path: &str| ask(&policy, given, &open(path, "read")).unwrap_err();
+    let missing =
+        "policy \"p\" needs parameter \"workspace\"; give it with --param workspace=FOLDER";
+    assert_eq!(told(&[], "/etc/passwd"), missing);
+    let unknown = "policy \"p\" has no parameter \"home\"; its parameters are workspace";
+    assert_eq!(told(&[("home", "/home/u")], "/etc/passwd"), unknown);
+    assert!(told(&[("workspace", "work")], "/etc/passwd").contains("no absolute path"));
+    let work = [("workspace", "/home/u/work")];
+    assert!(told(&work, "/home/u/work/../.env").contains("write where the file really lies"));
+    assert!(told(&[("workspace", "/home/../etc")], "/etc/passwd").contains("`..`"));
+    let right = ask(&policy, &work, &open("/etc/passwd", "raed")).unwrap_err();
+    assert!(right.contains("the rights are"), "{right}");
+}
+
+#[test]
+fn a_policy_is_shown_with_the_numbers_of_its_rules() {
+    let shown = serde_json::to_value(shown(&parsed(POLICY), POLICY)).unwrap();
+    assert_eq!(shown["capabilities"], serde_json::json!(["net_raw"]));
+    let expected = serde_json::json!([
+        { "rule": 1, "text": "allow read on ${workspace}/**", "because": null },
+        {
+            "rule": 2,
+            "text": "deny read, write, create, delete, exec, connect on **/.env",
+            "because": "secrets are not part of it"
+        },
+    ]);
+    assert_eq!(shown["file"], expected);
+    let net = serde_json::json!([{
+        "rule": 1,
+        "text": "allow connect to *.example.org:443",
+        "resolves_to": ["10.1.0.0/16"],
+        "because": null
+    }]);
+    assert_eq!(shown["net"], net);
+}
