@@ -54,18 +54,51 @@ pub enum Command {
     WhoAmI(Reply<WhoAmI>),
     OwnDenials(Reply<Vec<OwnDenial>>),
     Launch(Box<LaunchRequest>, Reply<LaunchReply>),
-    List { all: bool, reply: Reply<Vec<RunView>> },
-    Show { id: String, reply: Reply<RunView> },
-    Revoke { id: String, request: RevokeRequest, reply: Reply<RevokeReply> },
-    Why { id: String, request: WhyRequest, reply: Reply<WhyReply> },
-    Events { query: EventsQuery, reply: Reply<Feed> },
+    List {
+        all: bool,
+        reply: Reply<Vec<RunView>>,
+    },
+    Show {
+        id: String,
+        reply: Reply<RunView>,
+    },
+    Revoke {
+        id: String,
+        request: RevokeRequest,
+        reply: Reply<RevokeReply>,
+    },
+    Why {
+        id: String,
+        request: WhyRequest,
+        reply: Reply<WhyReply>,
+    },
+    Events {
+        query: EventsQuery,
+        reply: Reply<Feed>,
+    },
     Status(Reply<StatusReply>),
     Tree(Reply<Vec<TreeRun>>),
-    Owner { denied: bool, request: OwnerRequest, reply: Reply<OwnerReply> },
+    Owner {
+        denied: bool,
+        request: OwnerRequest,
+        reply: Reply<OwnerReply>,
+    },
     Delegate(Box<DelegateRequest>, Reply<LaunchReply>),
-    Select { request: SelectRequest, reply: Reply<Vec<RunView>> },
-    RevokeAll { request: RevokeAllRequest, reply: Reply<RevokeAllReply> },
-    Change { kind: Kind, request: ChangeRequest, reply: Reply<ChangeReply> },
+    Select {
+        request: SelectRequest,
+        reply: Reply<Vec<RunView>>,
+    },
+    RevokeAll {
+        request: RevokeAllRequest,
+        reply: Reply<RevokeAllReply>,
+    },
+    Change {
+        kind: Kind,
+        request: ChangeRequest,
+        reply: Reply<ChangeReply>,
+    },
+    /// Whether the caller may read the document of the API.
+    Document(Reply<()>),
 }
 
 /// How runs are changed.
@@ -88,7 +121,7 @@ impl Kind {
 
 impl Command {
     /// Every name of a command; the closed label of its metric.
-    pub const VERBS: [&'static str; 17] = [
+    pub const VERBS: [&'static str; 18] = [
         "whoami",
         "launch",
         "list",
@@ -106,6 +139,7 @@ impl Command {
         "deny-owner",
         "allow-owner",
         "own-denials",
+        "document",
     ];
 
     pub const fn verb(&self) -> &'static str {
@@ -125,6 +159,7 @@ impl Command {
             Self::Owner { denied: true, .. } => Self::VERBS[14],
             Self::Owner { denied: false, .. } => Self::VERBS[15],
             Self::OwnDenials(_) => Self::VERBS[16],
+            Self::Document(_) => Self::VERBS[17],
         }
     }
 }
@@ -148,6 +183,7 @@ impl Command {
             Self::Select { reply, .. } => reply.send(Err(error)).is_err(),
             Self::RevokeAll { reply, .. } => reply.send(Err(error)).is_err(),
             Self::Change { reply, .. } => reply.send(Err(error)).is_err(),
+            Self::Document(reply) => reply.send(Err(error)).is_err(),
         };
         if gone {
             tracing::debug!("who asked has gone");
@@ -156,11 +192,13 @@ impl Command {
 }
 
 /// Which events.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventsQuery {
+    /// Also those to come; the stream then ends with the daemon.
     #[serde(default)]
     pub follow: bool,
+    /// Only those of this run.
     pub id: Option<String>,
     /// How many past events at most; without it all, or none when following.
     pub last: Option<usize>,

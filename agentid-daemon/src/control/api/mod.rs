@@ -17,9 +17,11 @@
 //! | `POST /v1/runs/ID/why` with [`WhyRequest`] | [`WhyReply`] | likewise |
 //! | `GET /v1/events?follow=true&id=ID` | events, one in each server-sent `data:` line | likewise |
 //! | `GET /v1/status` | [`StatusReply`] | any user |
+//! | `GET /v1/openapi.json` | the description of all this, by OpenAPI | any user |
 //!
-//! Everything but a 2xx status carries an [`ErrorReply`]. An `ID` may be cut short as long as one run alone has it.
+//! Everything but a 2xx status carries a [`Problem`]. An `ID` may be cut short as long as one run alone has it.
 
+mod bounds;
 mod change;
 mod error;
 mod launch;
@@ -31,8 +33,9 @@ mod status;
 mod why;
 
 pub use self::{
+    bounds::{MAX_LABELS, MAX_NAME, MAX_PURPOSE},
     change::{ChangeReply, ChangeRequest, ChangedRun},
-    error::{Code, ErrorReply},
+    error::{Code, ErrorReply, PROBLEM, PROBLEM_TYPE, Problem},
     launch::{DelegateRequest, LaunchReply, LaunchRequest},
     owner::{OwnerReply, OwnerRequest, OwnerView},
     revoke::{RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest},

@@ -1,19 +1,24 @@
 //! Ending runs.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::select::Selector;
+use super::{
+    bounds::{MAX_PURPOSE, TEXT, selection},
+    select::Selector,
+};
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RevokeRequest {
     #[serde(default)]
+    #[schemars(length(max = MAX_PURPOSE), regex(pattern = TEXT))]
     pub reason: Option<String>,
 }
 
 /// What a revocation did. Times count from the arrival of the request.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RevokeReply {
     pub id: Uuid,
     /// Runs below this one that ended with it.
@@ -28,17 +33,19 @@ pub struct RevokeReply {
     pub stopped_after_ms: Option<f64>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RevokeAllRequest {
+    #[schemars(schema_with = "selection")]
     pub select: Selector,
     #[serde(default)]
+    #[schemars(length(max = MAX_PURPOSE), regex(pattern = TEXT))]
     pub reason: Option<String>,
 }
 
 /// What a revocation of several runs did: all of them are denied everything before any task is stopped. Times count from
 /// the arrival of the request.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RevokeAllReply {
     pub runs: Vec<RevokeReply>,
     /// Until the kernel denied all of them everything.

@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// A run as it stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunView {
     pub id: Uuid,
     pub agent: String,
@@ -51,7 +52,7 @@ pub struct RunView {
     pub end: Option<EndView>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ChangeView {
     pub at_ms: u64,
     pub by_uid: u32,
@@ -66,7 +67,7 @@ pub struct ChangeView {
 pub const MOST_SOCKETS: usize = 1000;
 
 /// A socket of a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SocketView {
     /// `tcp`, `udp`, `icmp`, `unix`, `netlink`, or the numbers of another kind.
     pub protocol: String,
@@ -82,7 +83,7 @@ pub struct SocketView {
 }
 
 /// An address that the run may use because it has asked for a name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NameView {
     /// As it was asked for; after a restart of the daemon, the pattern of the policy that means it.
     pub name: String,
@@ -91,7 +92,7 @@ pub struct NameView {
 }
 
 /// What the kernel has counted of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TotalsView {
     /// Tasks ever started.
     pub started: u64,
@@ -102,7 +103,7 @@ pub struct TotalsView {
     pub lost: u64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EndView {
     pub ending: String,
     pub at_ms: u64,
@@ -111,13 +112,13 @@ pub struct EndView {
 }
 
 /// A live run and its processes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TreeRun {
     pub run: RunView,
     pub processes: Vec<ProcessView>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProcessView {
     pub tgid: u32,
     pub threads: u64,

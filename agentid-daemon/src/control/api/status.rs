@@ -1,11 +1,12 @@
 //! The host, as far as it is about enforcement.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::owner::OwnerView;
 
 /// What was wanted of this host beside what it gives.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatusReply {
     pub version: String,
     pub abi: u32,
@@ -27,7 +28,7 @@ pub struct StatusReply {
     pub denied_owners: Vec<OwnerView>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HookView {
     pub name: String,
     /// False while no run needs it: what every process of the host pays for is attached only on demand.
@@ -36,14 +37,14 @@ pub struct HookView {
     pub why_not: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MapView {
     pub name: String,
     pub entries: u64,
     pub capacity: u64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PolicyView {
     pub name: String,
     pub digest: String,

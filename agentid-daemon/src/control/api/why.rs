@@ -2,17 +2,22 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::run::NameView;
+use super::{
+    bounds::{address, capability, rights},
+    run::NameView,
+};
 
 /// Asks whether a run would be allowed something now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum WhyRequest {
     Open {
         path: PathBuf,
+        #[schemars(schema_with = "rights")]
         want: Vec<String>,
     },
     Connect(Endpoint),
@@ -22,13 +27,14 @@ pub enum WhyRequest {
     Listen(Endpoint),
     Accept(Endpoint),
     /// A capability, as policies name it.
-    Capability(String),
+    Capability(#[schemars(schema_with = "capability")] String),
 }
 
 /// One end of a conversation: the peer's, or for `listen` and `accept` the run's own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Endpoint {
+    #[schemars(schema_with = "address")]
     pub address: std::net::IpAddr,
     /// Means nothing for ICMP.
     pub port: u16,
@@ -37,7 +43,7 @@ pub struct Endpoint {
 }
 
 /// A peer by its name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NamedEndpoint {
     pub name: String,
@@ -47,7 +53,9 @@ pub struct NamedEndpoint {
 }
 
 /// What rules can name, as they name it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
     #[default]
@@ -57,7 +65,7 @@ pub enum Protocol {
 }
 
 /// The answer of the decision itself, run on the daemon's copy of the kernel's tables.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WhyReply {
     /// `allow`, `audit`, `deny` or `fault`.
     pub verdict: String,
@@ -86,7 +94,7 @@ impl WhyReply {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WhoAmI {
     pub uid: u32,
     pub operator: bool,

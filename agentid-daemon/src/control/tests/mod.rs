@@ -1,3 +1,5 @@
+mod document;
+mod rate;
 mod socket;
 
 use super::{

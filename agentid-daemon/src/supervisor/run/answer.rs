@@ -115,6 +115,7 @@ impl Supervisor {
                 let answer = own.and_then(|()| self.change(&standing, kind, request));
                 self.reply(verb, reply, answer);
             }
+            Command::Document(reply) => self.reply(verb, reply, own),
         }
     }
 

@@ -1,12 +1,9 @@
 use std::path::PathBuf;
 
 use crate::{
-    control::api::{Code, ErrorReply, LaunchRequest},
+    control::api::{Code, ErrorReply, LaunchRequest, MAX_LABELS, MAX_NAME},
     policy::{self, Policy},
-    supervisor::{
-        launch::{self, MAX_LABELS, MAX_NAME},
-        refusal::Refusal,
-    },
+    supervisor::{launch, refusal::Refusal},
 };
 
 fn request() -> LaunchRequest {

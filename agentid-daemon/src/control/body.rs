@@ -1,0 +1,81 @@
+//! What a request carries, read within bounds; and its answer.
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::{
+    extract::{FromRequest, Request},
+    http::{
+        HeaderMap, StatusCode,
+        header::{CONTENT_LENGTH, CONTENT_TYPE},
+    },
+    response::{IntoResponse, Response},
+};
+use hyper::body::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::api::{Code, ErrorReply, MAX_BODY, PROBLEM};
+
+/// How long a caller may take to say what it wants.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A body that came in time, is not too large, and is not said to be something else than JSON.
+pub struct RawBody(Result<Bytes, ErrorReply>);
+
+impl<S: Send + Sync> FromRequest<S> for RawBody {
+    type Rejection = Infallible;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Infallible> {
+        if !is_json(request.headers()) {
+            let error = ErrorReply::new(Code::BadMediaType, "the body is said to be no JSON");
+            return Ok(Self(Err(error.remedy("send it as application/json"))));
+        }
+        if announced(request.headers()).is_some_and(|length| length > MAX_BODY) {
+            let message = format!("the body is larger than {MAX_BODY} bytes");
+            return Ok(Self(Err(ErrorReply::new(Code::TooLarge, message))));
+        }
+        let bytes = tokio::time::timeout(PATIENCE, Bytes::from_request(request, state)).await;
+        Ok(Self(match bytes {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(rejection)) => {
+                let code = match rejection.status() {
+                    StatusCode::PAYLOAD_TOO_LARGE => Code::TooLarge,
+                    _ => Code::BadRequest,
+                };
+                Err(ErrorReply::new(code, rejection.body_text()))
+            }
+            Err(_) => Err(ErrorReply::new(Code::BadRequest, "the body did not come in time")),
+        }))
+    }
+}
+
+impl RawBody {
+    pub fn parse<T: DeserializeOwned>(self) -> Result<T, ErrorReply> {
+        let bytes = self.0?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            ErrorReply::new(Code::BadRequest, format!("the body is not what is expected: {error}"))
+        })
+    }
+}
+
+/// Whether the body may be JSON. Without a word it is taken for it.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return true };
+    let kind = value.to_str().ok().and_then(|value| value.split(';').next());
+    kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// How long the body is said to be: one that is too long is not waited for.
+fn announced(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+pub fn success<T: Serialize>(value: T) -> Response {
+    axum::Json(value).into_response()
+}
+
+/// A refusal, as problem details.
+pub fn failure(error: ErrorReply) -> Response {
+    let status = StatusCode::from_u16(error.code.status());
+    let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, [(CONTENT_TYPE, PROBLEM)], axum::Json(error)).into_response()
+}
