@@ -14,7 +14,7 @@ use super::{
 const ABOUT: &str = "agentid gives each run of an agent an identity and holds it to rules. This is spoken on the Unix \
                      socket of the daemon: one request on each connection. Who asks is known by the kernel's word, and is \
                      never said in a request. Within /v1 nothing is taken away and nothing means anything else: answers may \
-                     gain members, requests optional ones, and problems codes. Lengths of texts are counted in bytes. What is \
+                     gain members, requests optional ones, and problems codes. What is \
                      no HTTP, or has more headers than the daemon reads, is answered with a bare status.";
 /// Refusals that every route has.
 const ALWAYS: [Code; 3] = [Code::TooOften, Code::Stopping, Code::Internal];
@@ -68,9 +68,9 @@ impl Operation {
         Self { says, codes, run: false, query: None, body: None, answer: None }
     }
 
-    /// The path names a run.
+    /// The path names a run; with nothing for its ID it is no route.
     pub fn run(mut self) -> Self {
-        self.codes.push(Code::BadRequest);
+        self.codes.extend([Code::BadRequest, Code::NoRoute]);
         Self { run: true, ..self }
     }
 

@@ -117,7 +117,7 @@ impl Routes {
         command: impl Fn(B, Reply<T>) -> Command + Clone + Send + Sync + 'static,
     ) -> Self
     where
-        B: DeserializeOwned + JsonSchema + Send + 'static,
+        B: DeserializeOwned + Serialize + JsonSchema + Send + 'static,
         T: Serialize + JsonSchema + Send + 'static,
     {
         self.document.add(path, "post", Operation::new(says).body::<B>().tells::<T>());
@@ -139,7 +139,7 @@ impl Routes {
         command: impl Fn(String, B, Reply<T>) -> Command + Clone + Send + Sync + 'static,
     ) -> Self
     where
-        B: DeserializeOwned + JsonSchema + Send + 'static,
+        B: DeserializeOwned + Serialize + JsonSchema + Send + 'static,
         T: Serialize + JsonSchema + Send + 'static,
     {
         self.document.add(path, "post", Operation::new(says).run().body::<B>().tells::<T>());

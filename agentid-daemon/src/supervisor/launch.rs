@@ -96,7 +96,7 @@ fn cut(text: &str, bytes: usize) -> String {
 }
 
 fn text(field: &str, value: &str, limit: usize) -> Result<(), Refusal> {
-    let (field, length) = (field.to_owned(), value.len());
+    let (field, length) = (field.to_owned(), value.chars().count());
     if length > limit {
         return Err(Refusal::Long { field, length, limit });
     }

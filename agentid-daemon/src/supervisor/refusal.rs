@@ -15,7 +15,7 @@ use crate::{
 pub enum Refusal {
     #[error("{field} is missing: every run has an agent, an owner and a task")]
     Missing { field: &'static str },
-    #[error("{field} has {length} bytes, at most {limit} are allowed")]
+    #[error("{field} has {length} characters, at most {limit} are allowed")]
     Long { field: String, length: usize, limit: usize },
     #[error("{field} contains a control character")]
     Control { field: String },

@@ -6,9 +6,9 @@ use serde_json::{Map, Value, json};
 
 use super::select::Selector;
 
-/// Longest name of an agent, owner, task, label or label value, in bytes.
+/// Longest name of an agent, owner, task, label or label value, in characters, as JSON Schema counts.
 pub const MAX_NAME: usize = 256;
-/// Longest purpose or reason, in bytes.
+/// Longest purpose or reason, likewise.
 pub const MAX_PURPOSE: usize = 1024;
 /// Most labels of one run.
 pub const MAX_LABELS: usize = 32;

@@ -16,6 +16,7 @@ use super::{
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum WhyRequest {
     Open {
+        #[schemars(regex(pattern = "^/"))]
         path: PathBuf,
         #[schemars(schema_with = "rights")]
         want: Vec<String>,

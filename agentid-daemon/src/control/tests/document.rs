@@ -71,9 +71,9 @@ fn every_problem_of_a_route_is_told_with_its_status() {
             }
         }
     }
-    // Those of what is no route are told nowhere else.
+    // That of what is no operation is told nowhere else.
     let untold: Vec<Code> = Code::ALL.iter().copied().filter(|code| !told.contains(code)).collect();
-    assert_eq!(untold, [Code::NoRoute, Code::BadMethod]);
+    assert_eq!(untold, [Code::BadMethod]);
 }
 
 #[test]
