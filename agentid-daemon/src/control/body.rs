@@ -4,17 +4,14 @@ use std::{convert::Infallible, mem::discriminant, time::Duration};
 
 use axum::{
     extract::{FromRequest, Request},
-    http::{
-        HeaderMap, StatusCode,
-        header::{CONTENT_LENGTH, CONTENT_TYPE},
-    },
+    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
 use hyper::body::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::api::{Code, ErrorReply, MAX_BODY, PROBLEM};
+use super::api::{Code, ErrorReply, PROBLEM};
 
 /// How long a caller may take to say what it wants.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,10 +26,6 @@ impl<S: Send + Sync> FromRequest<S> for RawBody {
         if !is_json(request.headers()) {
             let error = ErrorReply::new(Code::BadMediaType, "the body is said to be no JSON");
             return Ok(Self(Err(error.remedy("send it as application/json"))));
-        }
-        if announced(request.headers()).is_some_and(|length| length > MAX_BODY) {
-            let message = format!("the body is larger than {MAX_BODY} bytes");
-            return Ok(Self(Err(ErrorReply::new(Code::TooLarge, message))));
         }
         let bytes = tokio::time::timeout(PATIENCE, Bytes::from_request(request, state)).await;
         Ok(Self(match bytes {
@@ -110,11 +103,6 @@ fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE) else { return true };
     let kind = value.to_str().ok().and_then(|value| value.split(';').next());
     kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
-}
-
-/// How long the body is said to be: one that is too long is not waited for.
-fn announced(headers: &HeaderMap) -> Option<usize> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 pub fn success<T: Serialize>(value: T) -> Response {
