@@ -103,7 +103,7 @@ fn fuzz(daemon: &Daemon, uid: u32, phases: &str, folder: &Path) -> Result<Report
     };
     let report: Report = serde_json::from_slice(&text)?;
     ensure!(report.exit_code == 0, "uid {uid}: {report:#?}\n{said}\n{}", daemon.log());
-    println!("uid {uid}: {} cases", report.test_cases.generated);
+    eprintln!("uid {uid}: {} cases", report.test_cases.generated);
     Ok(report)
 }
 
