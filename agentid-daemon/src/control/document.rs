@@ -1,4 +1,5 @@
-//! The description of the API by OpenAPI 3.1, built from the declarations of the routes and the types of their bodies.
+//! The description of the API by OpenAPI 3.2, which is the first that knows streams of events, built from the declarations of
+//! the routes and the types of their bodies.
 
 use std::collections::BTreeMap;
 
@@ -149,11 +150,15 @@ impl Document {
         if let Some((answer, streamed)) = operation.answer {
             let schema = answer(&mut self.told);
             let content = if streamed {
-                let lines = "Each line that begins with `data: ` goes on with one item as JSON.";
-                json!({ "text/event-stream": {
-                    "schema": { "type": "string", "description": lines },
-                    "x-item-schema": schema,
-                } })
+                json!({ "text/event-stream": { "itemSchema": {
+                    "type": "object",
+                    "required": ["data"],
+                    "properties": { "data": {
+                        "type": "string",
+                        "contentMediaType": "application/json",
+                        "contentSchema": schema,
+                    } },
+                } } })
             } else {
                 json!({ "application/json": { "schema": schema } })
             };
@@ -202,7 +207,7 @@ impl Document {
         // Schemas by their names, whatever the order of the routes.
         schemas.sort_keys();
         let mut document = json!({
-            "openapi": "3.1.0",
+            "openapi": "3.2.0",
             "info": {
                 "title": "agentid",
                 "version": "1",
