@@ -4,6 +4,7 @@
 mod adoption;
 mod ancestors;
 mod bad_input;
+mod boot_api;
 mod boot_debian;
 mod boot_nobpf;
 mod boot_nocx16;

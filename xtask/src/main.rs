@@ -9,6 +9,7 @@ mod debian;
 mod demo;
 mod dist;
 mod floors;
+mod fuzzer;
 mod golden;
 mod guest;
 mod image;

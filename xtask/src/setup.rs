@@ -28,6 +28,12 @@ pub const MMDEBSTRAP: Tool =
 pub const MKE2FS: Tool =
     Tool { program: "mke2fs", package: "e2fsprogs", why: "makes the Debian guest's disk" };
 
+pub const PIP: Tool = Tool {
+    program: "pip3",
+    package: "python3-pip",
+    why: "fetches the fuzzer that the API is tested with; a minute",
+};
+
 /// The cache folder, held by one xtask at a time while things are installed.
 pub struct Cache {
     folder: PathBuf,

@@ -95,7 +95,7 @@ fn guests(cache: &Cache, options: &Options, rows: &mut Vec<Row>) -> Result<()> {
     // Small boots come last, and the slowest kernel, which is the newest, first, so that no processor waits long for
     // another one.
     for (boot, tests) in &plan {
-        for kernel in kernels.iter().rev() {
+        for kernel in kernels.iter().rev().filter(|kernel| boot.is_for(&kernel.name)) {
             jobs.push(Job { kernel: kernel.clone(), boot, tests: tests.clone() });
         }
     }

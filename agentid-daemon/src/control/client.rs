@@ -133,11 +133,24 @@ impl Client {
     }
 }
 
-/// A refusal, also when the body is not one of ours (a daemon of another version).
-fn refusal(status: StatusCode, body: &[u8]) -> ErrorReply {
-    serde_json::from_slice(body).unwrap_or_else(|_| {
-        ErrorReply::new(Code::Internal, format!("the daemon answered with status {status}"))
-    })
+/// A refusal, also by a daemon of another version: with a code that is not known here, or no problem at all.
+pub(super) fn refusal(status: StatusCode, body: &[u8]) -> ErrorReply {
+    #[derive(serde::Deserialize)]
+    struct Texts {
+        detail: String,
+        remedy: Option<String>,
+    }
+    if let Ok(known) = serde_json::from_slice(body) {
+        return known;
+    }
+    match serde_json::from_slice(body) {
+        Ok(Texts { detail, remedy }) => {
+            ErrorReply { code: Code::Internal, message: detail, remedy }
+        }
+        Err(_) => {
+            ErrorReply::new(Code::Internal, format!("the daemon answered with status {status}"))
+        }
+    }
 }
 
 async fn read<T: DeserializeOwned>(body: Incoming) -> Result<T, ClientError> {

@@ -1,9 +1,14 @@
 //! How the daemon is asked: the protocol, who may use it, and both of its ends.
 
 pub mod api;
+mod body;
 pub mod caller;
 pub mod client;
+mod document;
 pub mod feed;
+mod rate;
+mod route;
+mod routes;
 pub mod server;
 
 #[cfg(test)]

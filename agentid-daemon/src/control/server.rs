@@ -1,10 +1,9 @@
 //! The control socket: connections to commands, answers to HTTP.
 //!
-//! Nothing is decided here. A handler says what was asked and by whom, and the supervisor answers.
+//! Nothing is decided here. [`routes`] say what was asked, the kernel says by whom, and the supervisor answers.
 
 use std::{
     collections::HashMap,
-    convert::Infallible,
     fs, io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -12,45 +11,33 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{
-    Extension, Router,
-    body::Body,
-    extract::{
-        DefaultBodyLimit, FromRequest, Path as Segment, Query, Request, State,
-        rejection::QueryRejection,
-    },
-    http::{StatusCode, header::CONTENT_TYPE},
-    response::{IntoResponse, Response},
-    routing::{get, post},
-};
-use hyper::{body::Bytes, server::conn::http1};
+use axum::{Extension, Router};
+use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use nix::unistd::{Gid, chown};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 use tokio::{
     net::{UnixListener, UnixStream},
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     task::JoinSet,
 };
 use tracing::{debug, warn};
 
 use super::{
-    api::{Code, ErrorReply, MAX_BODY},
+    body::PATIENCE,
     caller,
-    feed::EventBody,
+    rate::{self, Rates},
+    routes,
 };
-use crate::supervisor::command::{Answer, Caller, Command, Envelope, EventsQuery, Kind, Reply};
+use crate::supervisor::command::{Caller, Envelope};
 
 /// Most connections at once; of those most that others than operators have; and of those most that one user has.
 const CONNECTIONS: usize = 320;
 const COMMON: usize = 256;
 const PER_USER: usize = 64;
-/// How long a caller may take to say what it wants.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The socket could not be set up.
 #[derive(Debug, Error)]
@@ -100,7 +87,8 @@ impl Server {
 
     /// Serves until the task is dropped.
     pub async fn serve(self) {
-        let app = routes(self.commands.clone());
+        let app = routes::of_the_api().serve(self.commands.clone());
+        let mut rates = Rates::default();
         let mut connections: JoinSet<u32> = JoinSet::new();
         let mut users: HashMap<u32, usize> = HashMap::new();
         loop {
@@ -111,8 +99,13 @@ impl Server {
                             let common = connections.len() < COMMON;
                             if let Some(caller) = self.admit(&stream, common, &mut users) {
                                 let uid = caller.uid;
-                                let app = app.clone();
-                                connections.spawn(async move { converse(stream, caller, app).await; uid });
+                                let now = Instant::now();
+                                let app = match rates.take(&caller, now) {
+                                    Ok(()) => app.clone(),
+                                    Err(wait) => rate::refusing(wait),
+                                };
+                                let app = app.layer(Extension(Arc::new(caller)));
+                                connections.spawn(async move { converse(stream, app).await; uid });
                             }
                         }
                         Err(error) => {
@@ -167,8 +160,7 @@ impl Drop for Server {
 }
 
 /// One request on one connection.
-async fn converse(stream: UnixStream, caller: Caller, app: Router) {
-    let app = app.layer(Extension(Arc::new(caller)));
+pub(super) async fn converse(stream: UnixStream, app: Router) {
     let served = http1::Builder::new()
         .keep_alive(false)
         .timer(TokioTimer::new())
@@ -178,245 +170,4 @@ async fn converse(stream: UnixStream, caller: Caller, app: Router) {
     if let Err(error) = served {
         debug!(%error, "a connection ended early");
     }
-}
-
-type Desk = State<mpsc::Sender<Envelope>>;
-type Peer = Extension<Arc<Caller>>;
-
-/// A body that came in time and is not too large.
-struct RawBody(Result<Bytes, ErrorReply>);
-
-impl<S: Send + Sync> FromRequest<S> for RawBody {
-    type Rejection = Infallible;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Infallible> {
-        let bytes = tokio::time::timeout(PATIENCE, Bytes::from_request(request, state)).await;
-        Ok(Self(match bytes {
-            Ok(Ok(bytes)) => Ok(bytes),
-            Ok(Err(rejection)) => {
-                let code = match rejection.status() {
-                    StatusCode::PAYLOAD_TOO_LARGE => Code::TooLarge,
-                    _ => Code::BadRequest,
-                };
-                Err(ErrorReply::new(code, rejection.body_text()))
-            }
-            Err(_) => Err(ErrorReply::new(Code::BadRequest, "the body did not come in time")),
-        }))
-    }
-}
-
-fn routes(commands: mpsc::Sender<Envelope>) -> Router {
-    Router::new()
-        .route("/v1/whoami", get(whoami))
-        .route("/v1/self/denials", get(own_denials))
-        .route("/v1/runs", get(list).post(launch))
-        .route("/v1/runs/{id}", get(show))
-        .route("/v1/runs/{id}/revoke", post(revoke))
-        .route("/v1/runs/{id}/why", post(why))
-        .route("/v1/events", get(events))
-        .route("/v1/status", get(status))
-        .route("/v1/delegate", post(delegate))
-        .route("/v1/adopt", post(adopt))
-        .route("/v1/tree", get(tree))
-        .route("/v1/owners/deny", post(deny_owner))
-        .route("/v1/owners/allow", post(allow_owner))
-        .route("/v1/select", post(select))
-        .route("/v1/revoke", post(revoke_all))
-        .route("/v1/suspend", post(suspend))
-        .route("/v1/resume", post(resume))
-        .route("/v1/extend", post(extend))
-        .route("/v1/policies", get(policies))
-        .route("/v1/policies/{name}", get(policy))
-        .fallback(async || failure(ErrorReply::new(Code::NoRoute, "no such route")))
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .with_state(commands)
-}
-
-async fn whoami(desk: Desk, peer: Peer) -> Response {
-    answer(ask(desk, peer, Command::WhoAmI).await)
-}
-
-async fn own_denials(desk: Desk, peer: Peer) -> Response {
-    answer(ask(desk, peer, Command::OwnDenials).await)
-}
-
-async fn status(desk: Desk, peer: Peer) -> Response {
-    answer(ask(desk, peer, Command::Status).await)
-}
-
-async fn launch(desk: Desk, peer: Peer, body: RawBody) -> Response {
-    match parse(body) {
-        Ok(request) => {
-            answer(ask(desk, peer, |reply| Command::Launch(Box::new(request), reply)).await)
-        }
-        Err(error) => failure(error),
-    }
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ListQuery {
-    #[serde(default)]
-    all: bool,
-}
-
-async fn list(desk: Desk, peer: Peer, query: Result<Query<ListQuery>, QueryRejection>) -> Response {
-    match query {
-        Ok(Query(ListQuery { all })) => {
-            answer(ask(desk, peer, |reply| Command::List { all, reply }).await)
-        }
-        Err(error) => failure(ErrorReply::new(Code::BadRequest, error.body_text())),
-    }
-}
-
-async fn show(desk: Desk, peer: Peer, Segment(id): Segment<String>) -> Response {
-    answer(ask(desk, peer, |reply| Command::Show { id, reply }).await)
-}
-
-async fn revoke(desk: Desk, peer: Peer, Segment(id): Segment<String>, body: RawBody) -> Response {
-    match parse(body) {
-        Ok(request) => {
-            answer(ask(desk, peer, |reply| Command::Revoke { id, request, reply }).await)
-        }
-        Err(error) => failure(error),
-    }
-}
-
-async fn tree(desk: Desk, peer: Peer) -> Response {
-    answer(ask(desk, peer, Command::Tree).await)
-}
-
-async fn deny_owner(desk: Desk, peer: Peer, body: RawBody) -> Response {
-    owner(true, desk, peer, body).await
-}
-
-async fn allow_owner(desk: Desk, peer: Peer, body: RawBody) -> Response {
-    owner(false, desk, peer, body).await
-}
-
-async fn owner(denied: bool, desk: Desk, peer: Peer, body: RawBody) -> Response {
-    match parse(body) {
-        Ok(request) => {
-            answer(ask(desk, peer, |reply| Command::Owner { denied, request, reply }).await)
-        }
-        Err(error) => failure(error),
-    }
-}
-
-async fn delegate(desk: Desk, peer: Peer, body: RawBody) -> Response {
-    match parse(body) {
-        Ok(request) => {
-            answer(ask(desk, peer, |reply| Command::Delegate(Box::new(request), reply)).await)
-        }
-        Err(error) => failure(error),
-    }
-}
-
-async fn adopt(desk: Desk, peer: Peer, body: RawBody) -> Response {
-    match parse(body) {
-        Ok(request) => {
-            answer(ask(desk, peer, |reply| Command::Adopt(Box::new(request), reply)).await)
-        }
-        Err(error) => failure(error),
-    }
-}
-
-async fn select(desk: Desk, peer: Peer, body: RawBody) -> Response {
-    match parse(body) {
-        Ok(request) => answer(ask(desk, peer, |reply| Command::Select { request, reply }).await),
-        Err(error) => failure(error),
-    }
-}
-
-async fn revoke_all(desk: Desk, peer: Peer, body: RawBody) -> Response {
-    match parse(body) {
-        Ok(request) => answer(ask(desk, peer, |reply| Command::RevokeAll { request, reply }).await),
-        Err(error) => failure(error),
-    }
-}
-
-async fn suspend(desk: Desk, peer: Peer, body: RawBody) -> Response {
-    change(Kind::Suspend, desk, peer, body).await
-}
-
-async fn resume(desk: Desk, peer: Peer, body: RawBody) -> Response {
-    change(Kind::Resume, desk, peer, body).await
-}
-
-async fn extend(desk: Desk, peer: Peer, body: RawBody) -> Response {
-    change(Kind::Extend, desk, peer, body).await
-}
-
-async fn change(kind: Kind, desk: Desk, peer: Peer, body: RawBody) -> Response {
-    match parse(body) {
-        Ok(request) => {
-            answer(ask(desk, peer, |reply| Command::Change { kind, request, reply }).await)
-        }
-        Err(error) => failure(error),
-    }
-}
-
-async fn why(desk: Desk, peer: Peer, Segment(id): Segment<String>, body: RawBody) -> Response {
-    match parse(body) {
-        Ok(request) => answer(ask(desk, peer, |reply| Command::Why { id, request, reply }).await),
-        Err(error) => failure(error),
-    }
-}
-
-async fn policies(desk: Desk, peer: Peer) -> Response {
-    answer(ask(desk, peer, Command::Policies).await)
-}
-
-async fn policy(desk: Desk, peer: Peer, Segment(name): Segment<String>) -> Response {
-    answer(ask(desk, peer, |reply| Command::Policy { name, reply }).await)
-}
-
-async fn events(
-    desk: Desk,
-    peer: Peer,
-    query: Result<Query<EventsQuery>, QueryRejection>,
-) -> Response {
-    let query = match query {
-        Ok(Query(query)) => query,
-        Err(error) => return failure(ErrorReply::new(Code::BadRequest, error.body_text())),
-    };
-    match ask(desk, peer, |reply| Command::Events { query, reply }).await {
-        Ok(feed) => {
-            let body = Body::new(EventBody::from(feed));
-            ([(CONTENT_TYPE, "text/event-stream")], body).into_response()
-        }
-        Err(error) => failure(error),
-    }
-}
-
-/// Hands a command over and waits for its answer.
-async fn ask<T>(
-    State(commands): Desk,
-    Extension(caller): Peer,
-    command: impl FnOnce(Reply<T>) -> Command,
-) -> Answer<T> {
-    let stopping = || ErrorReply::new(Code::Stopping, "the daemon is stopping");
-    let (reply, answer) = oneshot::channel();
-    let envelope = Envelope { caller, arrived: Instant::now(), command: command(reply) };
-    commands.send(envelope).await.map_err(|_| stopping())?;
-    answer.await.map_err(|_| stopping())?
-}
-
-fn parse<T: DeserializeOwned>(body: RawBody) -> Result<T, ErrorReply> {
-    let bytes = body.0?;
-    serde_json::from_slice(&bytes).map_err(|error| {
-        ErrorReply::new(Code::BadRequest, format!("the body is not what is expected: {error}"))
-    })
-}
-
-fn answer<T: Serialize>(answer: Answer<T>) -> Response {
-    match answer {
-        Ok(value) => axum::Json(value).into_response(),
-        Err(error) => failure(error),
-    }
-}
-
-fn failure(error: ErrorReply) -> Response {
-    let status = StatusCode::from_u16(error.code.status());
-    (status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), axum::Json(error)).into_response()
 }

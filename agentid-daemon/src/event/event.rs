@@ -1,10 +1,11 @@
 //! The published schema. Fields are added, never changed.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// One thing that happened to or in a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// Milliseconds since 1970, by the wall clock as it stood when the event was read.
     pub time_ms: u64,
@@ -14,7 +15,7 @@ pub struct Event {
 }
 
 /// Which run, and on whose behalf.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunName {
     pub id: Uuid,
     pub agent: String,
@@ -28,7 +29,7 @@ pub struct RunName {
 }
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum What {
     /// The kernel was asked and has answered.
@@ -67,7 +68,7 @@ impl What {
 }
 
 /// Something that the asking run was denied.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OwnDenial {
     /// Milliseconds since 1970.
     pub time_ms: u64,
@@ -81,7 +82,7 @@ pub struct OwnDenial {
 pub const MOST_DENIALS: usize = 100;
 
 /// An answer of the kernel.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Access {
     /// The run's own count of its records, taken in the kernel: a gap is a lost record.
     pub sequence: u64,
@@ -98,7 +99,7 @@ pub struct Access {
 }
 
 /// The task that asked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Process {
     pub tgid: u32,
     pub tid: u32,
@@ -107,7 +108,7 @@ pub struct Process {
 }
 
 /// What was asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Object {
     File {
@@ -136,7 +137,7 @@ pub enum Object {
 }
 
 /// A name that was asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Name {
     /// In lower case, without the dot at its end.
     pub name: String,
@@ -154,14 +155,14 @@ pub struct Name {
     pub unrecorded: u64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Launched {
     pub uid: u32,
     pub tgid: u32,
     pub command: Vec<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Stopped {
     pub ending: String,
     pub reason: Option<String>,
@@ -169,7 +170,7 @@ pub struct Stopped {
 }
 
 /// A run that goes on otherwise than before.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Held {
     pub by_uid: u32,
     pub reason: Option<String>,
@@ -178,7 +179,7 @@ pub struct Held {
 }
 
 /// A version of a run's policy that is not in force any more.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Renewed {
     /// `NAME@DIGEST`, as the run had it; it stays in force when there is a mistake.
     pub from: String,
@@ -186,7 +187,7 @@ pub struct Renewed {
     pub mistake: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ended {
     pub ending: String,
     pub reason: Option<String>,
@@ -199,13 +200,13 @@ pub struct Ended {
     pub lost: Option<u64>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PostureChange {
     pub posture: String,
     pub why: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Policies {
     /// What new runs get from here on: `NAME@DIGEST` of each.
     pub offered: Vec<String>,
@@ -213,7 +214,7 @@ pub struct Policies {
     pub mistakes: u64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OwnerChange {
     pub owner: String,
     pub denied: bool,
@@ -221,7 +222,7 @@ pub struct OwnerChange {
     pub reason: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Dropped {
     pub count: u64,
 }

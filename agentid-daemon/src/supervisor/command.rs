@@ -55,21 +55,57 @@ pub enum Command {
     WhoAmI(Reply<WhoAmI>),
     OwnDenials(Reply<Vec<OwnDenial>>),
     Launch(Box<LaunchRequest>, Reply<LaunchReply>),
-    List { all: bool, reply: Reply<Vec<RunView>> },
-    Show { id: String, reply: Reply<RunView> },
-    Revoke { id: String, request: RevokeRequest, reply: Reply<RevokeReply> },
-    Why { id: String, request: WhyRequest, reply: Reply<WhyReply> },
-    Events { query: EventsQuery, reply: Reply<Feed> },
+    List {
+        all: bool,
+        reply: Reply<Vec<RunView>>,
+    },
+    Show {
+        id: String,
+        reply: Reply<RunView>,
+    },
+    Revoke {
+        id: String,
+        request: RevokeRequest,
+        reply: Reply<RevokeReply>,
+    },
+    Why {
+        id: String,
+        request: WhyRequest,
+        reply: Reply<WhyReply>,
+    },
+    Events {
+        query: EventsQuery,
+        reply: Reply<Feed>,
+    },
     Status(Reply<StatusReply>),
     Tree(Reply<Vec<TreeRun>>),
-    Owner { denied: bool, request: OwnerRequest, reply: Reply<OwnerReply> },
+    Owner {
+        denied: bool,
+        request: OwnerRequest,
+        reply: Reply<OwnerReply>,
+    },
     Delegate(Box<DelegateRequest>, Reply<LaunchReply>),
     Adopt(Box<AdoptRequest>, Reply<AdoptReply>),
-    Select { request: SelectRequest, reply: Reply<Vec<RunView>> },
-    RevokeAll { request: RevokeAllRequest, reply: Reply<RevokeAllReply> },
-    Change { kind: Kind, request: ChangeRequest, reply: Reply<ChangeReply> },
+    Select {
+        request: SelectRequest,
+        reply: Reply<Vec<RunView>>,
+    },
+    RevokeAll {
+        request: RevokeAllRequest,
+        reply: Reply<RevokeAllReply>,
+    },
+    Change {
+        kind: Kind,
+        request: ChangeRequest,
+        reply: Reply<ChangeReply>,
+    },
+    /// Whether the caller may read the document of the API.
+    Document(Reply<()>),
     Policies(Reply<Vec<PolicyInForce>>),
-    Policy { name: String, reply: Reply<PolicySource> },
+    Policy {
+        name: String,
+        reply: Reply<PolicySource>,
+    },
 }
 
 /// How runs are changed.
@@ -92,7 +128,7 @@ impl Kind {
 
 impl Command {
     /// Every name of a command; the closed label of its metric.
-    pub const VERBS: [&'static str; 19] = [
+    pub const VERBS: [&'static str; 20] = [
         "whoami",
         "launch",
         "list",
@@ -112,6 +148,7 @@ impl Command {
         "own-denials",
         "adopt",
         "policies",
+        "document",
     ];
 
     pub const fn verb(&self) -> &'static str {
@@ -133,6 +170,7 @@ impl Command {
             Self::OwnDenials(_) => Self::VERBS[16],
             Self::Adopt(..) => Self::VERBS[17],
             Self::Policies(_) | Self::Policy { .. } => Self::VERBS[18],
+            Self::Document(_) => Self::VERBS[19],
         }
     }
 }
@@ -159,6 +197,7 @@ impl Command {
             Self::Change { reply, .. } => reply.send(Err(error)).is_err(),
             Self::Policies(reply) => reply.send(Err(error)).is_err(),
             Self::Policy { reply, .. } => reply.send(Err(error)).is_err(),
+            Self::Document(reply) => reply.send(Err(error)).is_err(),
         };
         if gone {
             tracing::debug!("who asked has gone");
@@ -167,11 +206,13 @@ impl Command {
 }
 
 /// Which events.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventsQuery {
+    /// Also those to come; the stream then ends with the daemon.
     #[serde(default)]
     pub follow: bool,
+    /// Only those of this run.
     pub id: Option<String>,
     /// How many past events at most; without it all, or none when following.
     pub last: Option<usize>,

@@ -2,14 +2,12 @@
 
 use std::path::{Component, Path};
 
-use crate::{control::api::LaunchRequest, policy::Policy, supervisor::refusal::Refusal};
+use crate::{
+    control::api::{LaunchRequest, MAX_LABELS, MAX_NAME, MAX_PURPOSE},
+    policy::Policy,
+    supervisor::refusal::Refusal,
+};
 
-/// Longest name of an agent, owner, task, label or label value, in bytes.
-pub const MAX_NAME: usize = 256;
-/// Longest purpose, in bytes.
-pub const MAX_PURPOSE: usize = 1024;
-/// Most labels of one run.
-pub const MAX_LABELS: usize = 32;
 /// How much of a command is kept, in arguments and in bytes of each.
 const COMMAND: (usize, usize) = (32, 256);
 
@@ -98,7 +96,7 @@ fn cut(text: &str, bytes: usize) -> String {
 }
 
 fn text(field: &str, value: &str, limit: usize) -> Result<(), Refusal> {
-    let (field, length) = (field.to_owned(), value.len());
+    let (field, length) = (field.to_owned(), value.chars().count());
     if length > limit {
         return Err(Refusal::Long { field, length, limit });
     }

@@ -15,7 +15,7 @@ use crate::{
 pub enum Refusal {
     #[error("{field} is missing: every run has an agent, an owner and a task")]
     Missing { field: &'static str },
-    #[error("{field} has {length} bytes, at most {limit} are allowed")]
+    #[error("{field} has {length} characters, at most {limit} are allowed")]
     Long { field: String, length: usize, limit: usize },
     #[error("{field} contains a control character")]
     Control { field: String },
@@ -169,7 +169,7 @@ impl Refusal {
             Self::LongExtension { left_ms, .. } => format!("ask for at most {}", time(left_ms)),
             Self::BeyondParent { .. } => "extend the run above first".to_owned(),
             Self::NoSelection => "name a run, or give a filter; --all is for all".to_owned(),
-            Self::Long { limit, .. } => format!("shorten it to {limit} bytes"),
+            Self::Long { limit, .. } => format!("shorten it to {limit} characters"),
             Self::Control { .. } => "leave line breaks and the like out of it".to_owned(),
             Self::ManyLabels { limit, .. } => format!("keep {limit} of them"),
             Self::Gone => "ask from a process that waits for the answer".to_owned(),

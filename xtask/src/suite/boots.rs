@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result};
 use super::plan::Boot;
 use super::{Row, count, passed};
 use crate::artifacts::Artifacts;
+use crate::fuzzer;
 use crate::guest::Guest;
 use crate::image::{self, Added};
 use crate::kernels::Kernel;
@@ -94,6 +95,9 @@ fn run_boot(common: &Common<'_>, job: &Job) -> Result<(Tally, String)> {
     guest.append = job.boot.append.to_owned();
     guest.modules = job.boot.load.iter().map(|&name| name.to_owned()).collect();
     guest.added.push(Added::new(common.suite, IN_GUEST));
+    if job.boot.fuzzer {
+        guest.added.push(fuzzer::packages(common.cache)?);
+    }
     let fingerprint = guest.fingerprint(common.cache, common.artifacts)?;
     if let Some(before) = passed::recall(&fingerprint).filter(|_| !common.again) {
         shell::say(format_args!(

@@ -18,21 +18,35 @@ pub struct Boot {
     /// Kernel modules to load first, in load order.
     pub load: &'static [&'static str],
     pub root: Root,
+    /// With the schema fuzzer in it.
+    pub fuzzer: bool,
+    /// On this kernel alone, where what is tested is the same on all.
+    pub only: Option<&'static str>,
 }
 
 /// Tests outside these modules share [`DEFAULT`]. Long ones are a boot of their own, for boots run side by side.
-static BOOTS: [Boot; 6] = [
+static BOOTS: [Boot; 7] = [
     Boot { name: "long", modules: LONG, ..PLAIN },
     Boot { name: "nobpf", modules: &["boot_nobpf"], append: "lsm=landlock,yama", ..PLAIN },
     Boot { name: "nocx16", modules: &["boot_nocx16"], append: "clearcpuid=cx16", ..PLAIN },
     Boot { name: "preempt_full", modules: &["boot_preempt_full"], append: "preempt=full", ..PLAIN },
-    Boot { name: "debian", modules: &["boot_debian"], root: Root::Debian, ..PLAIN },
+    Boot { name: "debian", modules: &["boot_debian"], ..DEBIAN },
+    Boot { name: "api", modules: &["boot_api"], fuzzer: true, only: Some("6.12"), ..DEBIAN },
     Boot { name: "overlay", modules: &["boot_overlay"], load: &["overlay"], ..PLAIN },
 ];
 const LONG: &[&str] = &["many", "metrics", "preemption", "rename_race", "storm"];
 pub static DEFAULT: Boot = Boot { name: "default", ..PLAIN };
 /// Nothing out of the ordinary.
-const PLAIN: Boot = Boot { name: "", modules: &[], append: "", load: &[], root: Root::Mini };
+const PLAIN: Boot = Boot {
+    name: "",
+    modules: &[],
+    append: "",
+    load: &[],
+    root: Root::Mini,
+    fuzzer: false,
+    only: None,
+};
+const DEBIAN: Boot = Boot { root: Root::Debian, ..PLAIN };
 /// Modules with this prefix must be in the table.
 const SPECIAL: &str = "boot_";
 
@@ -40,6 +54,13 @@ const SPECIAL: &str = "boot_";
 pub fn names(suite: &Path) -> Result<Vec<String>> {
     let list = shell::run_quiet(Command::new(suite).args(["--list", "--format", "terse"]))?;
     Ok(list.lines().filter_map(|line| Some(line.strip_suffix(": test")?.to_owned())).collect())
+}
+
+impl Boot {
+    /// Whether it is for this kernel, by the name of its series or the path of its image.
+    pub fn is_for(&self, kernel: &str) -> bool {
+        self.only.is_none_or(|only| only == kernel)
+    }
 }
 
 /// Which tests run in which boot. Boots without tests are left out.

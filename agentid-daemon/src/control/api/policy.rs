@@ -1,9 +1,10 @@
 //! Policies that are in force, as the protocol shows them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One version of a policy that is offered to new runs, or that a run is still bound to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PolicyInForce {
     pub name: String,
     /// Of its text; `NAME@DIGEST` is the version.
@@ -17,7 +18,7 @@ pub struct PolicyInForce {
 }
 
 /// A policy with its text, exactly as it was read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PolicySource {
     pub policy: PolicyInForce,
     pub text: String,

@@ -1,7 +1,10 @@
+mod document;
+mod rate;
 mod socket;
 
 use super::{
-    api::{Code, LaunchRequest, WhyRequest},
+    api::{ChangeRequest, Code, LaunchRequest, RevokeAllRequest, RevokeRequest, WhyRequest},
+    body::parse,
     caller::{Ask, Standing},
     client::Lines,
 };
@@ -65,6 +68,38 @@ fn a_request_with_a_field_too_many_is_refused() {
     assert!(error.to_string().contains("unknown field `user`"), "{error}");
     let text = r#"{"open":{"path":"/etc/passwd","want":["read"]}}"#;
     assert!(serde_json::from_str::<WhyRequest>(text).is_ok());
+}
+
+#[test]
+fn what_is_written_otherwise_than_the_document_says_is_refused() {
+    assert!(parse::<RevokeRequest>(br#"{"reason":null}"#).is_ok());
+    assert!(parse::<RevokeRequest>(b"{}").is_ok());
+    for list in [&b"[]"[..], br#"["for a reason"]"#] {
+        assert!(parse::<RevokeRequest>(list).is_err());
+    }
+    assert!(parse::<RevokeAllRequest>(br#"{"select":{"all":true}}"#).is_ok());
+    assert!(parse::<RevokeAllRequest>(br#"{"select":["0192f0c1"]}"#).is_err());
+    let end = |protocol: &str| {
+        let text = format!(r#"{{"connect":{{"address":"::1","port":1,"protocol":{protocol}}}}}"#);
+        parse::<WhyRequest>(text.as_bytes())
+    };
+    assert!(end(r#""udp""#).is_ok());
+    assert!(end(r#"{"udp":null}"#).is_err());
+    assert!(parse::<WhyRequest>(br#"{"open":["/etc",["read"]]}"#).is_err());
+}
+
+#[test]
+fn a_whole_number_is_an_integer_however_it_is_written() {
+    let by = |number: &str| {
+        let text = format!(r#"{{"select":{{"all":true}},"by_ms":{number}}}"#);
+        parse::<ChangeRequest>(text.as_bytes()).map(|request| request.by_ms)
+    };
+    for five in ["5", "5.0", "5e0", "0.5e1"] {
+        assert_eq!(by(five).unwrap(), Some(5), "{five}");
+    }
+    for other in ["5.5", "-1", "-1.0", "1.9e19", "18446744073709551616", "\"5\""] {
+        assert!(by(other).is_err(), "{other}");
+    }
 }
 
 #[test]

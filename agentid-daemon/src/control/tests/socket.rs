@@ -1,9 +1,12 @@
 //! Both ends of a real socket, with somebody else in the supervisor's place.
 
 use std::{
+    io::{ErrorKind, Read as _, Write as _},
     ops::ControlFlow,
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use nix::unistd::getuid;
@@ -13,8 +16,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::super::{
     api::{Code, ErrorReply, LaunchRequest, RunView, WhoAmI},
     caller,
-    client::{Client, ClientError, segment},
-    server::Server,
+    client::{Client, ClientError, refusal, segment},
+    rate,
+    server::{Server, converse},
 };
 use crate::{
     event::event::{Dropped, Event, What},
@@ -69,6 +73,20 @@ impl Drop for Daemon {
         self.thread.take().unwrap().join().unwrap();
         assert!(!self.socket.exists(), "the socket goes with the daemon");
     }
+}
+
+/// What is answered to these bytes, even if not all of them are wanted: the head, and the body as JSON.
+fn exchange(mut stream: UnixStream, request: &str) -> (String, serde_json::Value) {
+    if let Err(error) = stream.write_all(request.as_bytes()) {
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    }
+    let mut answer = Vec::new();
+    if let Err(error) = stream.read_to_end(&mut answer) {
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_ascii_lowercase(), serde_json::from_str(body).unwrap())
 }
 
 fn refused(error: ClientError) -> ErrorReply {
@@ -165,4 +183,73 @@ fn an_absent_daemon_is_said_to_be_absent() {
     let error = client.get::<WhoAmI>("/v1/whoami").unwrap_err();
     assert!(matches!(error, ClientError::Away { .. }));
     assert!(error.to_string().contains("/nonexistent/control.sock"), "{error}");
+}
+
+#[test]
+fn whatever_is_refused_is_told_as_problem_details() {
+    let daemon = Daemon::start(|envelope| {
+        envelope.command.refuse(ErrorReply::new(Code::UnknownRun, "no such run").remedy("look"));
+    });
+    for (line, head, status, code) in [
+        ("GET /v1/runs/abcd", "", 404, "unknown_run"),
+        ("GET /v1/nothing", "", 404, "no_route"),
+        ("DELETE /v1/runs", "", 405, "bad_method"),
+        ("GET /v1/runs?all=maybe", "", 400, "bad_request"),
+        ("GET /v1/runs/%ff", "", 400, "bad_request"),
+        ("POST /v1/runs", "Content-Length: 2\r\n", 400, "bad_request"),
+        (
+            "POST /v1/runs",
+            "Content-Type: text/plain\r\nContent-Length: 2\r\n",
+            415,
+            "bad_media_type",
+        ),
+    ] {
+        let stream = UnixStream::connect(&daemon.socket).unwrap();
+        let request = format!("{line} HTTP/1.1\r\nHost: agentid\r\n{head}\r\n{{}}");
+        let (head, problem) = exchange(stream, &request);
+        assert!(head.starts_with(&format!("http/1.1 {status} ")), "{line}: {head}");
+        assert!(head.contains("content-type: application/problem+json"), "{line}: {head}");
+        assert_eq!(head.contains("allow: "), status == 405, "{line}: {head}");
+        assert_eq!(problem["type"], format!("urn:agentid:problem:{code}"), "{line}");
+        assert_eq!(
+            (&problem["status"], &problem["code"]),
+            (&status.into(), &code.into()),
+            "{line}"
+        );
+        for text in ["title", "detail"] {
+            assert!(!problem[text].as_str().unwrap().is_empty(), "{line}: {problem}");
+        }
+    }
+    let stream = UnixStream::connect(&daemon.socket).unwrap();
+    let head = "POST /v1/runs HTTP/1.1\r\nContent-Length: 70000\r\n\r\n";
+    let large = head.to_owned() + &" ".repeat(70_000);
+    assert_eq!(exchange(stream, &large).1["code"], "too_large");
+    let problem = ErrorReply::new(Code::UnknownRun, "no such run").remedy("look");
+    let problem = serde_json::to_value(problem).unwrap();
+    assert_eq!((&problem["detail"], &problem["remedy"]), (&"no such run".into(), &"look".into()));
+}
+
+#[test]
+fn who_asks_too_often_is_told_when_to_come_again() {
+    let (near, far) = UnixStream::pair().unwrap();
+    far.set_nonblocking(true).unwrap();
+    let served = thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(async {
+            let stream = tokio::net::UnixStream::from_std(far).unwrap();
+            converse(stream, rate::refusing(Duration::from_millis(1500))).await;
+        });
+    });
+    let (head, problem) = exchange(near, "GET /v1/whoami HTTP/1.1\r\nHost: agentid\r\n\r\n");
+    served.join().unwrap();
+    assert!(head.starts_with("http/1.1 429 ") && head.contains("\r\nretry-after: 2"), "{head}");
+    assert_eq!(problem["code"], "too_often");
+}
+
+#[test]
+fn a_refusal_of_another_version_keeps_its_words() {
+    let status = hyper::StatusCode::CONFLICT;
+    let body = br#"{"type":"urn:x","title":"t","status":409,"detail":"odd","code":"odd"}"#;
+    assert_eq!(refusal(status, body).message, "odd");
+    assert_eq!(refusal(status, b"<html>").message, "the daemon answered with status 409 Conflict");
 }

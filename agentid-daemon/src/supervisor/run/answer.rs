@@ -129,6 +129,7 @@ impl Supervisor {
                 let answer = own.and_then(|()| self.policy(&standing, &name));
                 self.reply(verb, reply, answer);
             }
+            Command::Document(reply) => self.reply(verb, reply, own),
         }
     }
 

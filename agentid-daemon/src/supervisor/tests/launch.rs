@@ -1,12 +1,9 @@
 use std::path::PathBuf;
 
 use crate::{
-    control::api::{Code, ErrorReply, LaunchRequest},
+    control::api::{Code, ErrorReply, LaunchRequest, MAX_LABELS, MAX_NAME},
     policy::{self, Policy},
-    supervisor::{
-        launch::{self, MAX_LABELS, MAX_NAME},
-        refusal::Refusal,
-    },
+    supervisor::{launch, refusal::Refusal},
 };
 
 fn request() -> LaunchRequest {
@@ -50,6 +47,8 @@ fn agent_owner_and_task_are_required() {
 fn texts_are_bounded_and_steer_no_terminal() {
     let long = LaunchRequest { owner: "x".repeat(MAX_NAME + 1), ..request() };
     assert!(matches!(launch::check(&long), Err(Refusal::Long { limit: MAX_NAME, .. })));
+    let wide = LaunchRequest { owner: "é".repeat(MAX_NAME), ..request() };
+    assert_eq!(launch::check(&wide), Ok(()), "characters are counted, as the document says");
     let escape = LaunchRequest { task: "T-1\u{1b}[2J".to_owned(), ..request() };
     assert_eq!(launch::check(&escape), Err(Refusal::Control { field: "task".to_owned() }));
     let labels = (0..=MAX_LABELS).map(|label| (label.to_string(), String::new())).collect();

@@ -1,7 +1,8 @@
 //! The program inside a test's run: does what it is told, one step at a time, and says how it went.
 //!
 //! `agentid-probe` is told steps through the memory that is its standard input, until there are no more. `agentid-probe
-//! open PATH` opens one file and has the errno as its exit status. `agentid-probe nothing` does nothing. With `spawn`,
+//! open PATH` opens one file and has the errno as its exit status, `agentid-probe relay PATH` passes TCP on to a socket, and
+//! `agentid-probe nothing` does nothing. With `spawn`,
 //! `twice` or `before` and a command it starts that as a child first; see `start.rs`.
 
 mod access;
@@ -14,6 +15,7 @@ mod ioctl;
 mod mapping;
 mod netlink;
 mod receive;
+mod relay;
 mod repeat;
 mod resolve;
 mod ring;
@@ -49,6 +51,9 @@ fn main() -> Result<ExitCode> {
         [verb, path] if verb == "open" => {
             Ok(u8::try_from(access::read(Path::new(path)))
                 .map_or(ExitCode::FAILURE, ExitCode::from))
+        }
+        [verb, path] if verb == "relay" => {
+            relay::relay(Path::new(path)).map(|()| ExitCode::SUCCESS)
         }
         [verb] if verb == "nothing" => Ok(ExitCode::SUCCESS),
         [verb, command @ ..] if verb == "spawn" => start::spawn(command),

@@ -1,0 +1,58 @@
+//! The whole protocol: HTTP with JSON bodies, over a Unix socket.
+//!
+//! | Request | Answer | Who may ask |
+//! |---|---|---|
+//! | `GET /v1/whoami` | [`WhoAmI`] | anyone, tagged tasks included |
+//! | `GET /v1/self/denials` | list of `OwnDenial` of the events | a run, for its own |
+//! | `POST /v1/runs` with [`LaunchRequest`] | [`LaunchReply`] | any user; the run is the asking process |
+//! | `GET /v1/runs?all=true` | list of [`RunView`] | any user, for its own runs; operators for all |
+//! | `GET /v1/runs/ID` | [`RunView`] | likewise |
+//! | `POST /v1/runs/ID/revoke` with [`RevokeRequest`] | [`RevokeReply`] | likewise |
+//! | `POST /v1/delegate` with [`DelegateRequest`] | [`LaunchReply`] | a run; the new run is the asking process |
+//! | `POST /v1/adopt` with [`AdoptRequest`] | [`AdoptReply`] | operators |
+//! | `POST /v1/select` with [`SelectRequest`] | list of [`RunView`] | likewise |
+//! | `POST /v1/revoke` with [`RevokeAllRequest`] | [`RevokeAllReply`] | likewise |
+//! | `POST /v1/suspend`, `/v1/resume`, `/v1/extend` with [`ChangeRequest`] | [`ChangeReply`] | likewise |
+//! | `GET /v1/tree` | list of [`TreeRun`] | likewise |
+//! | `POST /v1/owners/deny`, `/v1/owners/allow` with [`OwnerRequest`] | [`OwnerReply`] | operators |
+//! | `POST /v1/runs/ID/why` with [`WhyRequest`] | [`WhyReply`] | likewise |
+//! | `GET /v1/events?follow=true&id=ID` | events, one in each server-sent `data:` line | likewise |
+//! | `GET /v1/status` | [`StatusReply`] | any user |
+//! | `GET /v1/policies`, `/v1/policies/NAME[@DIGEST]` | list of [`PolicyInForce`], [`PolicySource`] | any user |
+//! | `GET /v1/openapi.json` | the description of all this, by OpenAPI | any user |
+//!
+//! Everything but a 2xx status carries a [`Problem`]. An `ID` may be cut short as long as one run alone has it.
+
+mod adopt;
+mod bounds;
+mod change;
+mod error;
+mod launch;
+mod owner;
+mod policy;
+mod revoke;
+mod run;
+mod select;
+mod status;
+mod why;
+
+pub use self::{
+    adopt::{AdoptFrom, AdoptReply, AdoptRequest},
+    bounds::{MAX_LABELS, MAX_NAME, MAX_PURPOSE},
+    change::{ChangeReply, ChangeRequest, ChangedRun},
+    error::{Code, ErrorReply, PROBLEM, PROBLEM_TYPE, Problem},
+    launch::{DelegateRequest, LaunchReply, LaunchRequest},
+    owner::{OwnerReply, OwnerRequest, OwnerView},
+    policy::{PolicyInForce, PolicySource},
+    revoke::{RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest},
+    run::{
+        ChangeView, EndView, MOST_SOCKETS, NameView, ProcessView, RunView, SocketView, TotalsView,
+        TreeRun,
+    },
+    select::{SelectRequest, Selector},
+    status::{HookView, MapView, PolicyView, StatusReply},
+    why::{Endpoint, NamedEndpoint, Protocol, WhoAmI, WhyReply, WhyRequest},
+};
+
+/// Largest body of a request, in bytes. Checked before anything is parsed.
+pub const MAX_BODY: usize = 64 * 1024;

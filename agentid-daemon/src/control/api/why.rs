@@ -1,0 +1,104 @@
+//! What a run would be allowed, and who asks.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    bounds::{address, capability, rights},
+    run::NameView,
+};
+
+/// Asks whether a run would be allowed something now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum WhyRequest {
+    Open {
+        #[schemars(regex(pattern = "^/"))]
+        path: PathBuf,
+        #[schemars(schema_with = "rights")]
+        want: Vec<String>,
+    },
+    Connect(Endpoint),
+    /// A peer that is known by a name.
+    ConnectName(NamedEndpoint),
+    Send(Endpoint),
+    Listen(Endpoint),
+    Accept(Endpoint),
+    /// A capability, as policies name it.
+    Capability(#[schemars(schema_with = "capability")] String),
+}
+
+/// One end of a conversation: the peer's, or for `listen` and `accept` the run's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    #[schemars(schema_with = "address")]
+    pub address: std::net::IpAddr,
+    /// Means nothing for ICMP.
+    pub port: u16,
+    #[serde(default)]
+    pub protocol: Protocol,
+}
+
+/// A peer by its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NamedEndpoint {
+    pub name: String,
+    pub port: u16,
+    #[serde(default)]
+    pub protocol: Protocol,
+}
+
+/// What rules can name, as they name it.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    #[default]
+    Tcp,
+    Udp,
+    Icmp,
+}
+
+/// The answer of the decision itself, run on the daemon's copy of the kernel's tables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WhyReply {
+    /// `allow`, `audit`, `deny` or `fault`.
+    pub verdict: String,
+    pub reason: Option<String>,
+    pub fault: Option<String>,
+    pub rule: Option<u16>,
+    /// The rule as its document has it.
+    pub rule_text: Option<String>,
+    pub because: Option<String>,
+    /// One sentence for people.
+    pub explanation: String,
+    /// The addresses that the asked name stands for now.
+    #[serde(default)]
+    pub names: Vec<NameView>,
+}
+
+impl WhyReply {
+    /// The verdict, and the rule that it comes from, in lines.
+    pub fn grounds(&self) -> Vec<String> {
+        let mut lines = vec![format!("{}: {}", self.verdict, self.explanation)];
+        if let (Some(rule), Some(text)) = (self.rule, &self.rule_text) {
+            lines.push(format!("rule {rule}: {text}"));
+        }
+        lines.extend(self.because.iter().map(|because| format!("because: {because}")));
+        lines
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WhoAmI {
+    pub uid: u32,
+    pub operator: bool,
+    /// The run that the asking task belongs to.
+    pub run: Option<Uuid>,
+}

@@ -1,0 +1,251 @@
+//! A route, declared once: how it is answered, and what the document says of it.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    Extension, Router,
+    body::Body,
+    extract::{
+        DefaultBodyLimit, Path as Segment, Query, State,
+        rejection::{PathRejection, QueryRejection},
+    },
+    http::header::CONTENT_TYPE,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use hyper::body::Bytes;
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    api::{Code, ErrorReply, MAX_BODY},
+    body::{RawBody, failure, success},
+    document::{self, Document, Operation},
+    feed::EventBody,
+};
+use crate::{
+    event::event::Event,
+    supervisor::command::{Answer, Caller, Command, Envelope, Feed, Reply},
+};
+
+/// What every request needs.
+#[derive(Clone)]
+pub struct Desk {
+    commands: mpsc::Sender<Envelope>,
+    document: Bytes,
+}
+
+type Peer = Extension<Arc<Caller>>;
+type Asked<Q> = Result<Query<Q>, QueryRejection>;
+type Named = Result<Segment<String>, PathRejection>;
+
+/// What a route is for, and the refusals that it alone has.
+#[derive(Clone, Copy, Debug)]
+pub struct Says {
+    pub id: &'static str,
+    pub summary: &'static str,
+    pub codes: &'static [Code],
+}
+
+/// All routes, and their description.
+pub struct Routes {
+    router: Router<Desk>,
+    document: Document,
+}
+
+impl Routes {
+    pub fn new(document: Document) -> Self {
+        Self { router: Router::new(), document }
+    }
+
+    /// `GET`, of nothing in particular.
+    pub fn get<T: Serialize + JsonSchema + Send + 'static>(
+        mut self,
+        path: &str,
+        says: Says,
+        command: impl Fn(Reply<T>) -> Command + Clone + Send + Sync + 'static,
+    ) -> Self {
+        self.document.add(path, "get", Operation::new(says).tells::<T>());
+        let route = get(async move |State(desk): State<Desk>, peer: Peer| {
+            said(ask(&desk, peer, command).await)
+        });
+        self.with(path, route)
+    }
+
+    /// `GET`, with a query.
+    pub fn get_with<Q, T>(
+        mut self,
+        path: &str,
+        says: Says,
+        command: impl Fn(Q, Reply<T>) -> Command + Clone + Send + Sync + 'static,
+    ) -> Self
+    where
+        Q: DeserializeOwned + JsonSchema + Send + 'static,
+        T: Serialize + JsonSchema + Send + 'static,
+    {
+        self.document.add(path, "get", Operation::new(says).query::<Q>().tells::<T>());
+        let route =
+            get(async move |State(desk): State<Desk>, peer: Peer, query: Asked<Q>| match query {
+                Ok(Query(query)) => said(ask(&desk, peer, |reply| command(query, reply)).await),
+                Err(error) => failure(unread(&error.body_text())),
+            });
+        self.with(path, route)
+    }
+
+    /// `GET`, of something that the path names.
+    pub fn get_named<T: Serialize + JsonSchema + Send + 'static>(
+        mut self,
+        path: &str,
+        named: document::Named,
+        says: Says,
+        command: impl Fn(String, Reply<T>) -> Command + Clone + Send + Sync + 'static,
+    ) -> Self {
+        self.document.add(path, "get", Operation::new(says).of(named).tells::<T>());
+        let route =
+            get(async move |State(desk): State<Desk>, peer: Peer, name: Named| match name {
+                Ok(Segment(id)) => said(ask(&desk, peer, |reply| command(id, reply)).await),
+                Err(error) => failure(unread(&error.body_text())),
+            });
+        self.with(path, route)
+    }
+
+    /// `POST`, with a body.
+    pub fn post<B, T>(
+        mut self,
+        path: &str,
+        says: Says,
+        command: impl Fn(B, Reply<T>) -> Command + Clone + Send + Sync + 'static,
+    ) -> Self
+    where
+        B: DeserializeOwned + Serialize + JsonSchema + Send + 'static,
+        T: Serialize + JsonSchema + Send + 'static,
+    {
+        self.document.add(path, "post", Operation::new(says).body::<B>().tells::<T>());
+        let route =
+            post(async move |State(desk): State<Desk>, peer: Peer, body: RawBody| {
+                match body.parse() {
+                    Ok(body) => said(ask(&desk, peer, |reply| command(body, reply)).await),
+                    Err(error) => failure(error),
+                }
+            });
+        self.with(path, route)
+    }
+
+    /// `POST`, to one run.
+    pub fn post_run<B, T>(
+        mut self,
+        path: &str,
+        says: Says,
+        command: impl Fn(String, B, Reply<T>) -> Command + Clone + Send + Sync + 'static,
+    ) -> Self
+    where
+        B: DeserializeOwned + Serialize + JsonSchema + Send + 'static,
+        T: Serialize + JsonSchema + Send + 'static,
+    {
+        self.document.add(
+            path,
+            "post",
+            Operation::new(says).of(document::RUN).body::<B>().tells::<T>(),
+        );
+        let route =
+            post(async move |State(desk): State<Desk>, peer: Peer, name: Named, body: RawBody| {
+                let id = name.map_err(|error| unread(&error.body_text()));
+                match id.and_then(|Segment(id)| Ok((id, body.parse()?))) {
+                    Ok((id, body)) => {
+                        said(ask(&desk, peer, |reply| command(id, body, reply)).await)
+                    }
+                    Err(error) => failure(error),
+                }
+            });
+        self.with(path, route)
+    }
+
+    /// `GET`, of a stream of events.
+    pub fn get_events<Q: DeserializeOwned + JsonSchema + Send + 'static>(
+        mut self,
+        path: &str,
+        says: Says,
+        command: impl Fn(Q, Reply<Feed>) -> Command + Clone + Send + Sync + 'static,
+    ) -> Self {
+        self.document.add(path, "get", Operation::new(says).query::<Q>().streams::<Event>());
+        let route =
+            get(async move |State(desk): State<Desk>, peer: Peer, query: Asked<Q>| match query {
+                Ok(Query(query)) => match ask(&desk, peer, |reply| command(query, reply)).await {
+                    Ok(feed) => {
+                        let body = Body::new(EventBody::from(feed));
+                        ([(CONTENT_TYPE, "text/event-stream")], body).into_response()
+                    }
+                    Err(error) => failure(error),
+                },
+                Err(error) => failure(unread(&error.body_text())),
+            });
+        self.with(path, route)
+    }
+
+    /// `GET`, of the document itself.
+    pub fn get_document(
+        mut self,
+        path: &str,
+        says: Says,
+        command: impl Fn(Reply<()>) -> Command + Clone + Send + Sync + 'static,
+    ) -> Self {
+        self.document.add(path, "get", Operation::new(says).tells::<serde_json::Value>());
+        let route = get(async move |State(desk): State<Desk>, peer: Peer| {
+            match ask(&desk, peer, command).await {
+                Ok(()) => ([(CONTENT_TYPE, "application/json")], desk.document).into_response(),
+                Err(error) => failure(error),
+            }
+        });
+        self.with(path, route)
+    }
+
+    fn with(self, path: &str, route: axum::routing::MethodRouter<Desk>) -> Self {
+        Self { router: self.router.route(path, route), ..self }
+    }
+
+    /// Answers on all routes; what is none is refused as everything is.
+    pub fn serve(self, commands: mpsc::Sender<Envelope>) -> Router {
+        let document = Bytes::from(self.document.text());
+        self.router
+            .fallback(async || failure(ErrorReply::new(Code::NoRoute, "no such route")))
+            .method_not_allowed_fallback(async || {
+                let error = ErrorReply::new(Code::BadMethod, "the route is not for this method");
+                failure(error.remedy("the answer's Allow header has those that it is for"))
+            })
+            .layer(DefaultBodyLimit::max(MAX_BODY))
+            .with_state(Desk { commands, document })
+    }
+}
+
+/// Hands a command over and waits for its answer.
+async fn ask<T>(
+    desk: &Desk,
+    Extension(caller): Peer,
+    command: impl FnOnce(Reply<T>) -> Command,
+) -> Answer<T> {
+    let stopping = || ErrorReply::new(Code::Stopping, "the daemon is stopping");
+    let (reply, answer) = oneshot::channel();
+    let envelope = Envelope { caller, arrived: Instant::now(), command: command(reply) };
+    desk.commands.send(envelope).await.map_err(|_| stopping())?;
+    answer.await.map_err(|_| stopping())?
+}
+
+fn said<T: Serialize>(answer: Answer<T>) -> Response {
+    match answer {
+        Ok(value) => success(value),
+        Err(error) => failure(error),
+    }
+}
+
+fn unread(why: &str) -> ErrorReply {
+    ErrorReply::new(Code::BadRequest, why)
+}
+
+#[cfg(test)]
+impl Routes {
+    /// What describes all routes.
+    pub(super) fn described(self) -> String {
+        self.document.text()
+    }
+}
