@@ -1,0 +1,42 @@
+//! What a test has a crowd do: processes that are each the first of a run of its own, and cost little.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// One thing for a crowd to do. `launch` is the body of a request for a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Order {
+    /// Becomes larger by so many runs, launched one after another: [`Report::Launched`].
+    Launch { socket: PathBuf, launch: Value, times: usize },
+    /// Each opens the file for reading: [`Report::Opened`].
+    Open(PathBuf),
+    /// So many times one after another: a run is launched, and revoked by somebody outside: [`Report::Cycled`].
+    Cycle { socket: PathBuf, launch: Value, times: usize },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Report {
+    /// The crowd is there, and empty.
+    Ready,
+    Launched(Vec<Launched>),
+    /// How often each errno came, 0 for success; the others are dead.
+    Opened {
+        errnos: BTreeMap<i32, usize>,
+        dead: usize,
+    },
+    /// How long each took, in microseconds.
+    Cycled {
+        launches: Vec<u64>,
+        revocations: Vec<u64>,
+    },
+    Failed(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launched {
+    pub id: String,
+    /// From before its process was started until the daemon's answer was there.
+    pub took: Duration,
+}
