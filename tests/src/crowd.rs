@@ -12,6 +12,8 @@ pub enum Order {
     Launch { socket: PathBuf, launch: Value, times: usize },
     /// Each opens the file for reading: [`Report::Opened`].
     Open(PathBuf),
+    /// So many times one after another: a run is launched, and ends by itself at once: [`Report::Launched`].
+    Job { socket: PathBuf, launch: Value, times: usize },
     /// So many times one after another: a run is launched, and revoked by somebody outside: [`Report::Cycled`].
     Cycle { socket: PathBuf, launch: Value, times: usize },
 }

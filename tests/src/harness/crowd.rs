@@ -70,6 +70,15 @@ impl Crowd {
         }
     }
 
+    /// Runs that end as soon as they are there, so many one after another.
+    pub fn jobs(&mut self, daemon: &Daemon, times: usize) -> Result<()> {
+        let (socket, launch) = (daemon.scene().socket(), body(daemon, "fixture", None));
+        match self.ask(&Order::Job { socket, launch, times })? {
+            Report::Launched(launched) if launched.len() == times => Ok(()),
+            other => bail!("jobs gave {other:?}"),
+        }
+    }
+
     /// How many members had which errno when they opened a file, each of which must live.
     pub fn open(&mut self, path: &Path) -> Result<BTreeMap<i32, usize>> {
         match self.ask(&Order::Open(path.to_owned()))? {

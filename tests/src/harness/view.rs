@@ -9,6 +9,7 @@ pub struct RunView {
     pub policy: String,
     pub phase: String,
     pub owner: String,
+    pub task: String,
     /// The runs above it, the one right above first.
     #[serde(default)]
     pub above: Vec<String>,
