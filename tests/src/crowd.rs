@@ -28,12 +28,18 @@ pub enum Report {
         errnos: BTreeMap<i32, usize>,
         dead: usize,
     },
-    /// How long each took, in microseconds.
-    Cycled {
-        launches: Vec<u64>,
-        revocations: Vec<u64>,
-    },
+    Cycled(Vec<Cycle>),
     Failed(String),
+}
+
+/// How long each part of a cycle took, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cycle {
+    pub launch: u64,
+    /// From when the daemon was asked until the kernel denied everything, as it says itself.
+    pub denial: u64,
+    /// From when it was asked for until the last task was gone and that was answered.
+    pub revocation: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

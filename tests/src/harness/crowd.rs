@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{Daemon, scene::PROBE};
 use crate::{
     channel::{Channel, Heard},
-    crowd::{Launched, Order, Report},
+    crowd::{Cycle, Launched, Order, Report},
 };
 
 const LOOK: Duration = Duration::from_millis(50);
@@ -27,17 +27,21 @@ pub struct Crowd {
     channel: Channel,
 }
 
-/// How long each launch and each revocation took, in microseconds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cycles {
-    pub launches: Vec<u64>,
-    pub revocations: Vec<u64>,
-}
-
 /// The time in the middle, which a guest that was busy with something else now and then does not change.
-pub fn median(mut times: Vec<u64>) -> u64 {
+pub fn median(times: impl Iterator<Item = u64>) -> u64 {
+    let mut times: Vec<u64> = times.collect();
     times.sort_unstable();
     times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+/// The cycle in the middle, each part by itself.
+pub fn usual(cycles: &[Cycle]) -> Cycle {
+    let part = |of: fn(&Cycle) -> u64| median(cycles.iter().map(of));
+    Cycle {
+        launch: part(|cycle| cycle.launch),
+        denial: part(|cycle| cycle.denial),
+        revocation: part(|cycle| cycle.revocation),
+    }
 }
 
 impl Crowd {
@@ -88,10 +92,10 @@ impl Crowd {
     }
 
     /// A run of `killed` is launched, and revoked by root or its user, so many times one after another.
-    pub fn cycle(&mut self, daemon: &Daemon, times: usize) -> Result<Cycles> {
+    pub fn cycle(&mut self, daemon: &Daemon, times: usize) -> Result<Vec<Cycle>> {
         let (socket, launch) = (daemon.scene().socket(), body(daemon, "killed", None));
         match self.ask(&Order::Cycle { socket, launch, times })? {
-            Report::Cycled { launches, revocations } => Ok(Cycles { launches, revocations }),
+            Report::Cycled(cycles) => Ok(cycles),
             other => bail!("cycles gave {other:?}"),
         }
     }

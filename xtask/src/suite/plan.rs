@@ -21,15 +21,17 @@ pub struct Boot {
 }
 
 /// Tests outside these modules share [`DEFAULT`]. Long ones are a boot of their own, for boots run side by side.
-static BOOTS: [Boot; 6] = [
+static BOOTS: [Boot; 7] = [
     Boot { name: "long", modules: LONG, ..PLAIN },
     Boot { name: "nobpf", modules: &["boot_nobpf"], append: "lsm=landlock,yama", ..PLAIN },
     Boot { name: "nocx16", modules: &["boot_nocx16"], append: "clearcpuid=cx16", ..PLAIN },
     Boot { name: "preempt_full", modules: &["boot_preempt_full"], append: "preempt=full", ..PLAIN },
     Boot { name: "debian", modules: &["boot_debian"], root: Root::Debian, ..PLAIN },
     Boot { name: "overlay", modules: &["boot_overlay"], load: &["overlay"], ..PLAIN },
+    Boot { name: "suspend", modules: &["boot_suspend"], ..PLAIN },
 ];
-const LONG: &[&str] = &["many", "metrics", "preemption", "rename_race", "storm"];
+const LONG: &[&str] =
+    &["cascade", "crowds", "many", "metrics", "preemption", "remains", "rename_race", "storm"];
 pub static DEFAULT: Boot = Boot { name: "default", ..PLAIN };
 /// Nothing out of the ordinary.
 const PLAIN: Boot = Boot { name: "", modules: &[], append: "", load: &[], root: Root::Mini };

@@ -19,7 +19,7 @@ use std::{
 use agentid_tests::{
     channel::{Channel, Heard},
     control,
-    crowd::{Launched, Order, Report},
+    crowd::{Cycle, Launched, Order, Report},
 };
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
@@ -102,10 +102,8 @@ impl Crowd {
             }
             Order::Open(path) => self.open(&path),
             Order::Cycle { socket, launch, times } => {
-                let both = (0..times).map(|_| self.cycle(&socket, &launch));
-                let both: Vec<(u64, u64)> = both.collect::<Result<_>>()?;
-                let (launches, revocations) = both.into_iter().unzip();
-                Ok(Report::Cycled { launches, revocations })
+                let cycles = (0..times).map(|_| self.cycle(&socket, &launch));
+                Ok(Report::Cycled(cycles.collect::<Result<_>>()?))
             }
         }
     }
@@ -209,15 +207,19 @@ impl Crowd {
         }
     }
 
-    /// How long the launch and the revocation took, in microseconds.
-    fn cycle(&mut self, socket: &Path, launch: &Value) -> Result<(u64, u64)> {
+    fn cycle(&mut self, socket: &Path, launch: &Value) -> Result<Cycle> {
         let (process, launched) = self.launch(socket, launch)?;
         let line = format!("POST /v1/runs/{}/revoke", launched.id);
         let begun = Instant::now();
-        control::ask(socket, &line, &Value::Object(serde_json::Map::new()))?;
+        let answer = control::ask(socket, &line, &Value::Object(serde_json::Map::new()))?;
         let took = begun.elapsed();
+        let denial = answer["denied_after_ms"].as_f64().context("the answer has no time")?;
         self.await_end(process)?;
-        Ok((u64::try_from(launched.took.as_micros())?, u64::try_from(took.as_micros())?))
+        Ok(Cycle {
+            launch: u64::try_from(launched.took.as_micros())?,
+            denial: (denial * 1000.0) as u64,
+            revocation: u64::try_from(took.as_micros())?,
+        })
     }
 
     /// Waits until the last member is gone. Its cell is used again.
