@@ -3,6 +3,8 @@
 
 pub mod attack;
 pub mod channel;
+pub mod control;
+pub mod crowd;
 pub mod harness;
 pub mod power;
 pub mod step;

@@ -1,5 +1,7 @@
 //! Real programs in a Debian root: they know nothing of us, and find what they are granted by its name.
 
+mod worktrees;
+
 use std::{
     fs,
     net::{TcpStream, UdpSocket},

@@ -12,8 +12,9 @@ use super::event::{Dropped, Event, What};
 
 /// Events that wait for one follower.
 const QUEUE: usize = 1024;
-/// Most followers at once.
-const FOLLOWERS: usize = 64;
+/// Most followers at once: no fewer than there can be connections, which are shared out between users and operators, so
+/// that no user's followers keep an operator from following.
+const FOLLOWERS: usize = 320;
 
 /// Who may see which events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -21,6 +21,9 @@ pub const SHORTEST_ID: usize = 4;
 pub struct Registry {
     runs: BTreeMap<Uuid, Run>,
     slots: BTreeMap<u32, Uuid>,
+    /// The runs that hold a slot and stand right on this one. Whatever ends looks for those below it, so that this must not
+    /// take longer the more runs there are beside.
+    children: BTreeMap<Uuid, BTreeSet<Uuid>>,
     /// Ended runs, the first to have ended in front.
     ended: VecDeque<Uuid>,
     /// How many ended runs are remembered.
@@ -55,6 +58,7 @@ impl Registry {
         Self {
             runs: BTreeMap::new(),
             slots: BTreeMap::new(),
+            children: BTreeMap::new(),
             ended: VecDeque::new(),
             keep,
             end: slots,
@@ -81,6 +85,9 @@ impl Registry {
         }
         if holds_slot {
             self.slots.insert(slot, id);
+            if let Some(parent) = run.parent {
+                self.children.entry(parent).or_default().insert(id);
+            }
         } else {
             self.ended.push_back(id);
         }
@@ -129,6 +136,14 @@ impl Registry {
         run.end = Some(end);
         let run = run.clone();
         self.slots.remove(&run.place.slot);
+        if let Some(parent) = run.parent
+            && let Some(children) = self.children.get_mut(&parent)
+        {
+            children.remove(&id);
+            if children.is_empty() {
+                self.children.remove(&parent);
+            }
+        }
         self.ended.push_back(id);
         Some((run, self.forget()))
     }
@@ -189,12 +204,11 @@ impl Registry {
     pub fn descendants(&self, id: Uuid) -> Vec<Uuid> {
         let mut found = vec![id];
         let mut next = 0;
-        while let Some(&above) = found.get(next) {
-            let children = self.live().filter(|run| {
-                run.parent == Some(above) && run.phase.is_live() && !found.contains(&run.id)
-            });
-            let children: Vec<Uuid> = children.map(|run| run.id).collect();
-            found.extend(children);
+        while let Some(above) = found.get(next) {
+            let children = self.children.get(above).into_iter().flatten();
+            let live = children.filter(|id| self.get(**id).is_some_and(|run| run.phase.is_live()));
+            let live: Vec<Uuid> = live.copied().collect();
+            found.extend(live);
             next += 1;
         }
         found.split_off(1)

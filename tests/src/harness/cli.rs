@@ -84,6 +84,13 @@ impl Daemon {
         text.lines().map(parse).collect()
     }
 
+    /// What has happened to it last.
+    pub fn last_event(&self, id: &str) -> Result<Option<Event>> {
+        let text = read(self.agentid().args(["events", "--json", "--last", "1", "--id", id]))?;
+        let parse = |line| serde_json::from_str(line).with_context(|| format!("read {line}"));
+        text.lines().last().map(parse).transpose()
+    }
+
     /// What has happened to a run, as people read it.
     pub fn story(&self, id: &str) -> Result<String> {
         read(self.agentid().args(["events", "--id", id]))

@@ -4,13 +4,18 @@ pub mod adjust;
 pub mod attacker;
 pub mod calls;
 pub mod cli;
+pub mod crowd;
 pub mod daemon;
 mod due;
+pub mod feed;
+pub mod footprint;
 pub mod kernel;
+pub mod note;
 pub mod peer;
 pub mod place;
 pub mod policies;
 pub mod run;
+pub mod scale;
 pub mod scene;
 pub mod settle;
 pub mod shared;
@@ -22,6 +27,6 @@ pub mod wait;
 pub mod wire;
 
 pub use self::{
-    attacker::Attacker, daemon::Daemon, peer::Peer, place::Place, run::Run, scene::Scene,
-    shared::Shared, upstream::Upstream,
+    attacker::Attacker, crowd::Crowd, daemon::Daemon, note::note, peer::Peer, place::Place,
+    run::Run, scene::Scene, shared::Shared, upstream::Upstream,
 };

@@ -37,11 +37,22 @@ pub struct Terms<'a> {
     pub ttl: Option<&'a str>,
     /// `NAME=VALUE`
     pub label: Option<&'a str>,
+    pub owner: &'a str,
+    pub task: &'a str,
 }
 
 impl Default for Terms<'_> {
     fn default() -> Self {
-        Self { policy: "fixture", uid: 0, workspace: None, parent: None, ttl: None, label: None }
+        Self {
+            policy: "fixture",
+            uid: 0,
+            workspace: None,
+            parent: None,
+            ttl: None,
+            label: None,
+            owner: "suite",
+            task: "test",
+        }
     }
 }
 
@@ -69,8 +80,8 @@ impl Run {
         let workspace = terms.workspace.map_or_else(|| daemon.scene().workspace(), Path::to_owned);
         let workspace = format!("workspace={}", workspace.display());
         let mut command = daemon.agentid();
-        command.args(["run", "--policy", terms.policy, "--agent", "probe", "--owner", "suite"]);
-        command.args(["--task", "test", "--param", &workspace]);
+        command.args(["run", "--policy", terms.policy, "--agent", "probe", "--owner", terms.owner]);
+        command.args(["--task", terms.task, "--param", &workspace]);
         if let Some(parent) = terms.parent {
             command.args(["--parent", parent]);
         }

@@ -3,6 +3,7 @@
 //! Whoever may write there is outside of what agentid defends against; the suite is untagged root.
 
 use std::{
+    collections::HashMap,
     ffi::CString,
     io,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
@@ -66,6 +67,19 @@ impl Table {
             }
         }
         anyhow::bail!("no slot holds {id}")
+    }
+
+    /// The slots of many runs.
+    pub fn slots(&self, ids: &[String]) -> Result<Vec<u32>> {
+        let mut found = HashMap::new();
+        for slot in 0..SLOTS {
+            let instance = self.get(slot)?;
+            if instance.generation != 0 {
+                found.insert(instance.invocation, slot);
+            }
+        }
+        let of = |id: &String| found.get(&invocation(id)?).copied().context("no slot holds it");
+        ids.iter().map(|id| of(id).with_context(|| id.clone())).collect()
     }
 
     pub fn get(&self, slot: u32) -> Result<Instance> {

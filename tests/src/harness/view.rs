@@ -12,6 +12,7 @@ pub struct RunView {
     #[serde(default)]
     pub frozen: bool,
     pub owner: String,
+    pub task: String,
     /// The runs above it, the one right above first.
     #[serde(default)]
     pub above: Vec<String>,

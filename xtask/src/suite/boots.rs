@@ -1,5 +1,6 @@
 //! The boots of a test run, side by side: as many at once as there are processors, for an emulated guest uses one.
 
+use std::env;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,6 +22,9 @@ use crate::tally::Tally;
 use crate::wire::Kind;
 
 const IN_GUEST: &str = "/usr/bin/agentid-suite";
+/// How much of what takes long is done, if not as much as usual, and how a test is told.
+const SCALES: [(&str, &str); 2] =
+    [("AGENTID_CYCLES", "agentid.cycles"), ("AGENTID_RUNS", "agentid.runs")];
 
 /// Tests for one guest.
 pub struct Job {
@@ -93,6 +97,12 @@ fn run_boot(common: &Common<'_>, job: &Job) -> Result<(Tally, String)> {
     let mut guest = Guest::bare(job.kernel.clone(), command);
     guest.root = job.boot.root;
     guest.append = job.boot.append.to_owned();
+    // An argument of the kernel, so that a guest that was asked for less is another one.
+    for (variable, argument) in SCALES {
+        if let Ok(number) = env::var(variable) {
+            guest.append += &format!(" {argument}={number}");
+        }
+    }
     guest.modules = job.boot.load.iter().map(|&name| name.to_owned()).collect();
     guest.added.push(Added::new(common.suite, IN_GUEST));
     if job.boot.fuzzer {

@@ -25,7 +25,7 @@ pub struct Boot {
 }
 
 /// Tests outside these modules share [`DEFAULT`]. Long ones are a boot of their own, for boots run side by side.
-static BOOTS: [Boot; 7] = [
+static BOOTS: [Boot; 8] = [
     Boot { name: "long", modules: LONG, ..PLAIN },
     Boot { name: "nobpf", modules: &["boot_nobpf"], append: "lsm=landlock,yama", ..PLAIN },
     Boot { name: "nocx16", modules: &["boot_nocx16"], append: "clearcpuid=cx16", ..PLAIN },
@@ -33,8 +33,10 @@ static BOOTS: [Boot; 7] = [
     Boot { name: "debian", modules: &["boot_debian"], ..DEBIAN },
     Boot { name: "api", modules: &["boot_api"], fuzzer: true, only: Some("6.12"), ..DEBIAN },
     Boot { name: "overlay", modules: &["boot_overlay"], load: &["overlay"], ..PLAIN },
+    Boot { name: "suspend", modules: &["boot_suspend"], ..PLAIN },
 ];
-const LONG: &[&str] = &["many", "metrics", "preemption", "rename_race", "storm"];
+const LONG: &[&str] =
+    &["cascade", "crowds", "many", "metrics", "preemption", "remains", "rename_race", "storm"];
 pub static DEFAULT: Boot = Boot { name: "default", ..PLAIN };
 /// Nothing out of the ordinary.
 const PLAIN: Boot = Boot {

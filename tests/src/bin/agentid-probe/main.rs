@@ -2,12 +2,14 @@
 //!
 //! `agentid-probe` is told steps through the memory that is its standard input, until there are no more. `agentid-probe
 //! open PATH` opens one file and has the errno as its exit status, `agentid-probe relay PATH` passes TCP on to a socket, and
-//! `agentid-probe nothing` does nothing. With `spawn`,
-//! `twice` or `before` and a command it starts that as a child first; see `start.rs`.
+//! `agentid-probe nothing` does nothing. With `spawn`, `twice` or `before` and a command it starts that as a child first; see
+//! `start.rs`. `agentid-probe late` goes on in the child of a child, which nobody waits for. `agentid-probe crowd` leads
+//! processes that each become a run; see `crowd.rs`.
 
 mod access;
 mod alter;
 mod change;
+mod crowd;
 mod held;
 mod idle;
 mod inherit;
@@ -56,6 +58,11 @@ fn main() -> Result<ExitCode> {
             relay::relay(Path::new(path)).map(|()| ExitCode::SUCCESS)
         }
         [verb] if verb == "nothing" => Ok(ExitCode::SUCCESS),
+        [verb] if verb == "late" => {
+            start::leave_it_to_a_grandchild()?;
+            serve().map(|()| ExitCode::SUCCESS)
+        }
+        [verb] if verb == "crowd" => crowd::lead().map(|()| ExitCode::SUCCESS),
         [verb, command @ ..] if verb == "spawn" => start::spawn(command),
         [verb, command @ ..] if verb == "twice" => start::twice(command),
         [verb, command @ ..] if verb == "before" => {

@@ -46,3 +46,24 @@ pub fn before(command: &[OsString]) -> Result<()> {
     child(command)?.stdin(Stdio::null()).stdout(Stdio::null()).status()?;
     Ok(())
 }
+
+/// Returns in a process that has a session of its own, and whose parents have ended.
+pub fn leave_it_to_a_grandchild() -> Result<()> {
+    for _ in 0..2 {
+        let parent = std::process::id();
+        // SAFETY: this process has one thread, so that its child can do everything that it could.
+        match unsafe { libc::fork() } {
+            0 => {}
+            child if child < 0 => return Err(std::io::Error::last_os_error()).context("fork"),
+            _ => std::process::exit(0),
+        }
+        // SAFETY: plain system calls.
+        unsafe {
+            libc::setsid();
+            while libc::getppid().cast_unsigned() == parent {
+                libc::sched_yield();
+            }
+        }
+    }
+    Ok(())
+}
