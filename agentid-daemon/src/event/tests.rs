@@ -358,7 +358,7 @@ fn a_slow_follower_is_told_what_it_missed_and_holds_up_nobody() {
 fn a_follower_that_went_away_makes_room() {
     let mut hub = Hub::new(10);
     let followers: Vec<_> = std::iter::from_fn(|| hub.follow(Filter::default())).collect();
-    assert_eq!(followers.len(), 64);
+    assert_eq!(followers.len(), 320);
     drop(followers);
     assert!(hub.follow(Filter::default()).is_some());
 }

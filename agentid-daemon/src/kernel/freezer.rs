@@ -39,11 +39,11 @@ pub type Runs = BTreeMap<u32, u64>;
 #[derive(Debug, thiserror::Error)]
 pub enum FreezeError {
     #[error(transparent)]
-    List(#[from] ReadError),
+    List(Box<ReadError>),
     #[error(transparent)]
-    Hold(#[from] StopError),
+    Hold(Box<StopError>),
     #[error("tell which process is in the group")]
-    Tag(#[from] TagError),
+    Tag(#[source] Box<TagError>),
     #[error(
         "find the group of process {tgid}: it is in none of the cgroup v2 hierarchy at {CGROUPS}"
     )]
@@ -52,6 +52,24 @@ pub enum FreezeError {
     Group { what: &'static str, path: PathBuf, source: io::Error },
     #[error("move the processes into the group: others move them out as fast")]
     Restless,
+}
+
+impl From<ReadError> for FreezeError {
+    fn from(error: ReadError) -> Self {
+        Self::List(Box::new(error))
+    }
+}
+
+impl From<StopError> for FreezeError {
+    fn from(error: StopError) -> Self {
+        Self::Hold(Box::new(error))
+    }
+}
+
+impl From<TagError> for FreezeError {
+    fn from(error: TagError) -> Self {
+        Self::Tag(Box::new(error))
+    }
 }
 
 /// Moves all processes of the runs into groups of this name, and has those stand still. Gives the groups, by their places

@@ -83,17 +83,41 @@ pub enum GatherError {
     #[error("{0} tasks could not be tagged")]
     Untagged(usize),
     #[error(transparent)]
-    Group(#[from] FreezeError),
+    Group(Box<FreezeError>),
     #[error("look at process {tgid}")]
     Look { tgid: u32, source: io::Error },
     #[error(transparent)]
-    Tag(#[from] TagError),
+    Tag(Box<TagError>),
     #[error("say which tasks become those of the run")]
-    Say(#[from] MapError),
+    Say(#[source] Box<MapError>),
     #[error(transparent)]
-    Open(#[from] ObjectError),
+    Open(Box<ObjectError>),
     #[error("read which tasks have become those of the run")]
     Read(#[from] ListError),
+}
+
+impl From<FreezeError> for GatherError {
+    fn from(error: FreezeError) -> Self {
+        Self::Group(Box::new(error))
+    }
+}
+
+impl From<TagError> for GatherError {
+    fn from(error: TagError) -> Self {
+        Self::Tag(Box::new(error))
+    }
+}
+
+impl From<MapError> for GatherError {
+    fn from(error: MapError) -> Self {
+        Self::Say(Box::new(error))
+    }
+}
+
+impl From<ObjectError> for GatherError {
+    fn from(error: ObjectError) -> Self {
+        Self::Open(Box::new(error))
+    }
 }
 
 /// Gathers the processes in a group of this name and has them stand still. `caller` is not to be among them.

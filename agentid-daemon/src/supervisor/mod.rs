@@ -8,7 +8,6 @@ mod budget;
 pub mod command;
 pub mod delegate;
 pub mod diff;
-pub mod enlist;
 pub mod expect;
 pub mod explain;
 pub mod folder;

@@ -10,7 +10,7 @@ use thiserror::Error;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use super::{Supervisor, binding::BindingError, effects::EffectError};
+use super::{Supervisor, binding::BindingError, effects::EffectError, enlist};
 use crate::{
     control::{
         api::{
@@ -26,7 +26,7 @@ use crate::{
     kernel::Gathered,
     supervisor::{
         command::{Answer, Caller},
-        delegate, enlist, launch,
+        delegate, launch,
         refusal::Refusal,
         rules::RulesError,
         step::{Input, Launch, Way, step},

@@ -8,6 +8,7 @@ mod answer;
 mod binding;
 mod clock;
 mod effects;
+mod enlist;
 mod freeze;
 mod hold;
 mod launch;

@@ -55,7 +55,8 @@ pub fn leave_it_to_a_grandchild() -> Result<()> {
         match unsafe { libc::fork() } {
             0 => {}
             child if child < 0 => return Err(std::io::Error::last_os_error()).context("fork"),
-            _ => std::process::exit(0),
+            // SAFETY: nothing is left to do for it.
+            _ => unsafe { libc::_exit(0) },
         }
         // SAFETY: plain system calls.
         unsafe {
