@@ -162,7 +162,7 @@ fn refuses_to_start_for_a_user() -> Result<()> {
     let mut command = Command::new(AGENTIDD);
     command.uid(USER).gid(USER).arg("--config").arg(scene.settings());
     let said = refused(&mut command)?;
-    assert!(said.contains("run as root"), "{said}");
+    assert!(said.contains("run it as root"), "{said}");
     check_untouched(&before)
 }
 
