@@ -16,7 +16,14 @@ use agentid_tests::{
 };
 use anyhow::{Context as _, Result, bail};
 use libc::{EACCES, EPERM};
-use nix::sys::{ptrace, wait::waitpid};
+use nix::{
+    sys::{
+        ptrace,
+        signal::{Signal, kill},
+        wait::waitpid,
+    },
+    unistd::Pid,
+};
 use serde::Deserialize;
 
 const CGROUPS: &str = "/sys/fs/cgroup";
@@ -84,6 +91,16 @@ fn tally(outcome: Outcome) -> Result<BTreeMap<i32, u64>> {
     }
 }
 
+/// A child that has ended and that nobody has waited for.
+fn dead_child(run: &mut Run) -> Result<()> {
+    let Outcome::Process(child) = run.ask(&Step::Spin)? else { bail!("no child") };
+    kill(Pid::from_raw(child.cast_signed()), Signal::SIGKILL)?;
+    wait::until("the child has ended", wait::SOON, || {
+        let stat = fs::read_to_string(format!("/proc/{child}/stat"))?;
+        Ok(stat.contains(") Z ").then_some(()))
+    })
+}
+
 fn cgroup(process: u32) -> Result<String> {
     Ok(fs::read_to_string(format!("/proc/{process}/cgroup"))?)
 }
@@ -99,6 +116,7 @@ fn a_process_becomes_a_run_with_all_that_has_come_from_it() -> Result<()> {
         assert_eq!(run.errno(&opens(denied.clone()))?, 0, "uid {uid}: before");
         assert_eq!(run.errno(&Step::Park(5))?, 0);
         assert!(matches!(run.ask(&Step::Spin)?, Outcome::Process(_)));
+        dead_child(&mut run)?;
         assert_eq!(run.errno(&Step::BeginLoop(vec![denied.clone()]))?, 0);
         let pid = run.tgid().to_string();
         let adopted = adopt(&daemon, &mut run, ["--pid", &pid])?;

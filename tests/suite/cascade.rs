@@ -60,10 +60,14 @@ fn a_thousand_descendants_hang_on_one_slot() -> Result<()> {
         let slots = table.slots(&ids)?;
         assert_eq!(crowd.open(&path)?, [(0, count)].into(), "uid {uid}");
 
-        for (verb, errno, phase) in
-            [("suspend", EPERM, State::SUSPENDED), ("resume", 0, State::ACTIVE)]
+        // Who stands still could not be asked.
+        let suspend = ["suspend", "--no-freeze", top.id()];
+        let resume = ["resume", top.id()];
+        for (words, errno, phase) in
+            [(&suspend[..], EPERM, State::SUSPENDED), (&resume, 0, State::ACTIVE)]
         {
-            let changed: Changed = daemon.ask(&[verb, top.id()])?;
+            let verb = words[0];
+            let changed: Changed = daemon.ask(words)?;
             assert_eq!(changed.runs.len(), 1, "uid {uid}: {verb}");
             assert_eq!(table.find(top.id())?.1.state, phase);
             assert!(states(&table, &slots)?.iter().all(|state| *state == State::ACTIVE), "{verb}");

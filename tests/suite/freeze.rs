@@ -18,6 +18,10 @@ use agentid_tests::{
 };
 use anyhow::{Context as _, Result, bail};
 use libc::EPERM;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 const CGROUPS: &str = "/sys/fs/cgroup";
 /// Ticks of the processor's clock that something must have used before another is said to have used none.
@@ -41,6 +45,16 @@ fn spinner(run: &mut Run) -> Result<u32> {
         Outcome::Process(process) => Ok(process),
         other => bail!("{other:?}"),
     }
+}
+
+/// A child that has ended and that nobody has waited for.
+fn dead_child(run: &mut Run) -> Result<()> {
+    let child = spinner(run)?;
+    kill(Pid::from_raw(child.cast_signed()), Signal::SIGKILL)?;
+    wait::until("the child has ended", wait::SOON, || {
+        let stat = fs::read_to_string(format!("/proc/{child}/stat"))?;
+        Ok(stat.contains(") Z ").then_some(()))
+    })
 }
 
 /// What a process has used of the processor, in ticks.
@@ -131,6 +145,7 @@ fn a_suspended_run_stands_still_and_goes_on_as_if_nothing_had_been() -> Result<(
         let (mut run, mut beside) =
             (launch(&daemon, "killed", uid)?, launch(&daemon, "killed", uid)?);
         let (own, others) = (spinner(&mut run)?, spinner(&mut beside)?);
+        dead_child(&mut run)?;
         // Something that would be denied, were it not at rest before.
         assert_eq!(run.errno(&Step::BeginLoop(vec![daemon.scene().granted()]))?, 0);
         let before = run.totals(&daemon)?;

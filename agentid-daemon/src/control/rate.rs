@@ -5,7 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{Router, http::header::RETRY_AFTER, response::IntoResponse as _};
+use axum::{
+    Router,
+    extract::Request,
+    http::header::RETRY_AFTER,
+    middleware::{self, Next},
+    response::IntoResponse as _,
+};
 
 use super::{
     api::{Code, ErrorReply},
@@ -55,12 +61,23 @@ impl Rates {
     }
 }
 
-/// Refuses whatever is asked.
-pub fn refusing(wait: Duration) -> Router {
+/// Refuses what is asked, but what ends or holds runs: it may be a run that asks too often, which has the same user as
+/// whoever is to end it.
+pub fn refusing(wait: Duration, app: &Router) -> Router {
     let seconds = wait.as_secs() + 1;
-    let error = ErrorReply::new(Code::TooOften, "this user has asked too often of late")
-        .remedy(format!("ask again in {seconds}s, and then no more often than 100 times a second"));
-    Router::new().fallback(async move || {
+    app.clone().layer(middleware::from_fn(move |request: Request, rest: Next| async move {
+        if ends_runs(request.uri().path()) {
+            return rest.run(request).await;
+        }
+        let error = ErrorReply::new(Code::TooOften, "this user has asked too often of late")
+            .remedy(format!(
+                "ask again in {seconds}s, and then no more often than 100 times a second"
+            ));
         ([(RETRY_AFTER, seconds.to_string())], failure(error)).into_response()
-    })
+    }))
+}
+
+fn ends_runs(path: &str) -> bool {
+    let of_one = path.strip_prefix("/v1/runs/").is_some_and(|rest| rest.ends_with("/revoke"));
+    of_one || matches!(path, "/v1/revoke" | "/v1/suspend")
 }

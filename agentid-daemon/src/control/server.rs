@@ -102,7 +102,7 @@ impl Server {
                                 let now = Instant::now();
                                 let app = match rates.take(&caller, now) {
                                     Ok(()) => app.clone(),
-                                    Err(wait) => rate::refusing(wait),
+                                    Err(wait) => rate::refusing(wait, &app),
                                 };
                                 let app = app.layer(Extension(Arc::new(caller)));
                                 connections.spawn(async move { converse(stream, app).await; uid });

@@ -114,6 +114,15 @@ impl Registry {
         run.map(|run| run.on_end = OnEnd::Kill).is_some()
     }
 
+    /// Notes whether the tasks of a run that is over, and whose policy wants that, stand still.
+    pub fn note_frozen(&mut self, id: Uuid, frozen: bool) {
+        if let Some(run) = self.runs.get_mut(&id)
+            && matches!(run.phase, Phase::Stopping(_))
+        {
+            run.frozen = frozen && run.on_end == OnEnd::Freeze;
+        }
+    }
+
     /// Notes the cgroups that were made for a run, whether it has ended or not.
     pub fn add_groups(&mut self, id: Uuid, groups: BTreeSet<PathBuf>) {
         if let Some(run) = self.runs.get_mut(&id) {
@@ -191,9 +200,9 @@ impl Registry {
     }
 
     /// Each of these with the runs below it that are not among them.
-    pub fn trees(&self, ids: &[Uuid]) -> Vec<(Uuid, Vec<Uuid>)> {
+    pub fn trees(&self, ids: &[Uuid], over: bool) -> Vec<(Uuid, Vec<Uuid>)> {
         let below = |id: &Uuid| {
-            let mut below = self.descendants(*id);
+            let mut below = if over { self.all_below(*id) } else { self.descendants(*id) };
             below.retain(|one| !ids.contains(one));
             (*id, below)
         };
@@ -202,11 +211,20 @@ impl Registry {
 
     /// The runs that have not ended and stand on this one, directly or not.
     pub fn descendants(&self, id: Uuid) -> Vec<Uuid> {
+        self.below(id, Phase::is_live)
+    }
+
+    /// The same with those that are over and may have tasks left.
+    pub fn all_below(&self, id: Uuid) -> Vec<Uuid> {
+        self.below(id, Phase::holds_slot)
+    }
+
+    fn below(&self, id: Uuid, which: impl Fn(Phase) -> bool) -> Vec<Uuid> {
         let mut found = vec![id];
         let mut next = 0;
         while let Some(above) = found.get(next) {
             let children = self.children.get(above).into_iter().flatten();
-            let live = children.filter(|id| self.get(**id).is_some_and(|run| run.phase.is_live()));
+            let live = children.filter(|id| self.get(**id).is_some_and(|run| which(run.phase)));
             let live: Vec<Uuid> = live.copied().collect();
             found.extend(live);
             next += 1;

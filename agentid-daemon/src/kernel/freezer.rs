@@ -12,7 +12,10 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     io,
-    os::fd::AsFd,
+    os::{
+        fd::AsFd,
+        unix::{ffi::OsStrExt, fs::MetadataExt},
+    },
     path::{Component, Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -72,20 +75,24 @@ impl From<TagError> for FreezeError {
     }
 }
 
-/// Moves all processes of the runs into groups of this name, and has those stand still. Gives the groups, by their places
-/// below the root of the hierarchy. What has been frozen stays so when something fails.
+/// Moves all processes of the runs into groups of this name, and has those stand still. The groups are added to `groups`, by
+/// their places below the root of the hierarchy. What has been frozen stays so when something fails.
 pub fn freeze(
     mut list: impl FnMut() -> Result<File, ReadError>,
     tags: &Tags,
     runs: &Runs,
     name: &str,
-) -> Result<BTreeSet<PathBuf>, FreezeError> {
-    let mut groups = BTreeSet::new();
+    groups: &mut BTreeSet<PathBuf>,
+) -> Result<(), FreezeError> {
     for _ in 0..LOOKS {
+        // One that has gone since it was listed may have left another.
         let mut moved = false;
         for (tgid, slot, generation) in processes(list()?, runs)? {
-            let Some(process) = tasks::hold(tags, tgid, slot, generation)? else { continue };
-            let Some(at) = group_of(tgid)? else { continue };
+            let Some(at) = place_of(tgid)? else { continue };
+            let Some(process) = tasks::hold(tags, tgid, slot, generation)? else {
+                moved = true;
+                continue;
+            };
             if let Some(own) = within(&at, name) {
                 groups.insert(own);
                 continue;
@@ -95,19 +102,18 @@ pub fn freeze(
             groups.insert(own.clone());
             // Still first: it comes to rest as it is moved.
             write(&own, "cgroup.freeze", "1")?;
-            if enter(&own, tgid)? {
-                moved = true;
-            }
+            enter(&own, tgid)?;
+            moved = true;
             // A number that was given to another process meanwhile has moved that one.
             if !tasks::lives(process.as_fd()) {
                 put_back(&own, |tag| is_of(tag, runs), tags)?;
             }
         }
-        for group in &groups {
+        for group in groups.iter() {
             write(group, "cgroup.freeze", "1")?;
         }
         if !moved {
-            return Ok(groups);
+            return Ok(());
         }
     }
     Err(FreezeError::Restless)
@@ -141,64 +147,64 @@ pub fn thaw(
     name: &str,
     mut groups: BTreeSet<PathBuf>,
 ) -> Result<(), FreezeError> {
+    // One that fails keeps no other from going on.
+    let mut outcome = Ok(());
     for (tgid, _, _) in processes(list, runs)? {
-        groups.extend(group_of(tgid)?.and_then(|at| within(&at, name)));
+        match place_of(tgid) {
+            Ok(at) => groups.extend(at.and_then(|at| within(&at, name))),
+            Err(error) => outcome = Err(error),
+        }
     }
     for group in groups {
         match write(&group, "cgroup.freeze", "0") {
             Err(FreezeError::Group { source, .. }) if is_gone(&source) => {}
-            written => written?,
+            written => outcome = written.and(outcome),
         }
     }
-    Ok(())
+    outcome
 }
 
 /// Removes a group that is no longer needed; what is in it goes on where the group was made. Not done while a group
 /// below it is there.
 pub fn remove(group: &Path, tags: &Tags) -> Result<(), FreezeError> {
     let path = whole(group);
-    match fs::remove_dir(&path) {
-        Ok(()) => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) if error.kind() != io::ErrorKind::ResourceBusy => {
-            return Err(FreezeError::Group { what: "remove", path, source: error });
+    match fs::read_to_string(path.join("cgroup.events")) {
+        Err(error) if is_gone(&error) => return Ok(()),
+        // A task that exits may keep whoever removes its group waiting.
+        Ok(events) if !events.lines().any(|line| line == "populated 1") => {}
+        _ => {
+            write(group, "cgroup.freeze", "0")?;
+            put_back(group, |_| false, tags)?;
+            return Err(FreezeError::Restless);
         }
-        Err(_) => {}
     }
-    write(group, "cgroup.freeze", "0")?;
-    put_back(group, |_| false, tags)?;
-    fs::remove_dir(&path).map_err(|source| FreezeError::Group { what: "remove", path, source })
+    match fs::remove_dir(&path) {
+        Err(error) if is_gone(&error) => Ok(()),
+        removed => removed.map_err(|source| FreezeError::Group { what: "remove", path, source }),
+    }
 }
 
 /// All groups whose names this takes, by their places below the root; those further in first.
-pub fn find(takes: &impl Fn(&str) -> bool) -> Result<Vec<PathBuf>, FreezeError> {
+pub fn find(takes: &impl Fn(&str) -> bool) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    search(Path::new(""), takes, &mut found)?;
-    Ok(found)
+    search(Path::new(""), takes, &mut found);
+    found
 }
 
-fn search(
-    group: &Path,
-    takes: &impl Fn(&str) -> bool,
-    found: &mut Vec<PathBuf>,
-) -> Result<(), FreezeError> {
-    let path = whole(group);
-    let failed = |source| FreezeError::Group { what: "list", path: path.clone(), source };
-    let entries = match fs::read_dir(&path) {
-        Ok(entries) => entries,
-        Err(error) if is_gone(&error) => return Ok(()),
-        Err(error) => return Err(failed(error)),
-    };
-    for entry in entries {
-        let entry = entry.map_err(failed)?;
-        if entry.file_type().map_err(failed)?.is_dir() {
-            search(&group.join(entry.file_name()), takes, found)?;
-        }
+/// What users have made in folders of their own is not ours, whatever its name, and what cannot be listed is none of it.
+fn search(group: &Path, takes: &impl Fn(&str) -> bool, found: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(whole(group)) else { return };
+    let folders = entries.filter_map(|entry| {
+        let entry = entry.ok()?;
+        entry.file_type().ok()?.is_dir().then(|| entry.file_name())
+    });
+    for name in folders.collect::<Vec<_>>() {
+        search(&group.join(name), takes, found);
     }
-    if group.file_name().and_then(OsStr::to_str).is_some_and(takes) {
+    let named = group.file_name().and_then(OsStr::to_str).is_some_and(takes);
+    if named && fs::metadata(whole(group)).is_ok_and(|it| it.uid() == 0) {
         found.push(group.to_owned());
     }
-    Ok(())
 }
 
 fn processes(list: File, runs: &Runs) -> Result<BTreeSet<(u32, u32, u64)>, ReadError> {
@@ -211,16 +217,42 @@ fn is_of(tag: Tag, runs: &Runs) -> bool {
     runs.get(&tag.slot) == Some(&tag.generation)
 }
 
-/// The group that a process is in, below the root of the hierarchy; `None` when there is no such process any more.
-pub(super) fn group_of(tgid: u32) -> Result<Option<PathBuf>, FreezeError> {
-    let path = PathBuf::from(format!("/proc/{tgid}/cgroup"));
-    let text = match fs::read_to_string(&path) {
+/// The group that a process is in, below the root of the hierarchy; `None` when nothing of it lives.
+///
+/// One whose first thread has ended is where its others are: what has exited is moved nowhere.
+pub(super) fn place_of(tgid: u32) -> Result<Option<PathBuf>, FreezeError> {
+    match living_thread(tgid) {
+        Some(thread) => {
+            group_of(tgid, &PathBuf::from(format!("/proc/{tgid}/task/{thread}/cgroup")))
+        }
+        None => Ok(None),
+    }
+}
+
+/// A thread of a process that has not exited.
+pub(super) fn living_thread(tgid: u32) -> Option<u32> {
+    let threads = fs::read_dir(format!("/proc/{tgid}/task")).ok()?;
+    let names = threads.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    names.into_iter().find(|thread: &u32| {
+        let stat = fs::read(format!("/proc/{tgid}/task/{thread}/stat")).unwrap_or_default();
+        // The state comes after the name, which is in parentheses and may hold any.
+        let end = stat.iter().rposition(|byte| *byte == b')');
+        end.and_then(|end| stat.get(end + 2)).is_some_and(|state| !matches!(state, b'Z' | b'X'))
+    })
+}
+
+fn group_of(tgid: u32, path: &Path) -> Result<Option<PathBuf>, FreezeError> {
+    let text = match fs::read(path) {
         Ok(text) => text,
         Err(error) if is_gone(&error) => return Ok(None),
-        Err(source) => return Err(FreezeError::Group { what: "read", path, source }),
+        Err(source) => {
+            return Err(FreezeError::Group { what: "read", path: path.to_owned(), source });
+        }
     };
-    let line = text.lines().find_map(|line| line.strip_prefix("0::/"));
-    let at = line.map(Path::new).ok_or(FreezeError::NoGroup { tgid })?;
+    let mut lines = text.split(|byte| *byte == b'\n');
+    let line = lines.find_map(|line| line.strip_prefix(b"0::/"));
+    let at = line.map(|line| Path::new(OsStr::from_bytes(line)));
+    let at = at.ok_or(FreezeError::NoGroup { tgid })?;
     // One of another namespace is told by dots.
     let plain = at.components().all(|part| matches!(part, Component::Normal(_)));
     if plain { Ok(Some(at.to_owned())) } else { Err(FreezeError::NoGroup { tgid }) }
@@ -271,7 +303,7 @@ fn put_back(group: &Path, belongs: impl Fn(Tag) -> bool, tags: &Tags) -> Result<
 }
 
 /// The process, or its file, is not there any more.
-fn is_gone(error: &io::Error) -> bool {
+pub(super) fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH | libc::ENODEV))
 }
 

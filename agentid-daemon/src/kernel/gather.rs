@@ -23,7 +23,7 @@ use aya::maps::{Array, MapData, MapError};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::{
-    freezer::{self, FreezeError, enter, group_of, make, whole, within, write},
+    freezer::{self, FreezeError, enter, living_thread, make, place_of, whole, within, write},
     list::{self, ListError},
     maps::{TagError, Tags},
     object::{CGROUPS, ObjectError},
@@ -82,6 +82,8 @@ pub enum GatherError {
     Restless,
     #[error("{0} tasks could not be tagged")]
     Untagged(usize),
+    #[error("{0} tasks have a tag that could not be taken away again: they are denied everything")]
+    Stuck(usize),
     #[error(transparent)]
     Group(Box<FreezeError>),
     #[error("look at process {tgid}")]
@@ -128,7 +130,7 @@ pub fn gather(
     caller: u32,
 ) -> Result<Gathered, GatherError> {
     let base = match source {
-        Source::Process(first) => group_of(*first)?.ok_or(GatherError::NoProcess(*first))?,
+        Source::Process(first) => place_of(*first)?.ok_or(GatherError::NoProcess(*first))?,
         Source::Group(group) if is_group(group) => group.clone(),
         Source::Group(group) => return Err(GatherError::NoGroup(group.clone())),
     };
@@ -173,7 +175,7 @@ impl Gathered {
                 break;
             }
             for tgid in outside {
-                let Some(at) = group_of(tgid)? else { continue };
+                let Some(at) = place_of(tgid)? else { continue };
                 if !at.starts_with(base) {
                     return Err(GatherError::Elsewhere { process: tgid, group: at });
                 }
@@ -191,6 +193,14 @@ impl Gathered {
                 return Err(GatherError::NoGroup(group.clone()));
             }
             _ => {}
+        }
+        // A number that was given to another process meanwhile has moved that one.
+        let now = match source {
+            Source::Process(first) => descendants(*first)?,
+            Source::Group(group) => all_members(group)?,
+        };
+        if !self.processes.is_subset(&now) {
+            return Err(GatherError::Restless);
         }
         if self.first == 0 {
             self.first = self.processes.first().copied().unwrap_or_default();
@@ -210,7 +220,9 @@ impl Gathered {
     }
 
     /// What nobody may bring along: a tag, and somebody outside who steers.
+    /// Whose they are: the user of all of them, or root.
     fn inspect(&mut self, tags: &Tags) -> Result<(), GatherError> {
+        let mut users = BTreeSet::new();
         for &tgid in &self.processes {
             let look = |source| GatherError::Look { tgid, source };
             let pid = i32::try_from(tgid).ok().and_then(Pid::from_raw);
@@ -223,6 +235,9 @@ impl Gathered {
             for thread in fs::read_dir(format!("/proc/{tgid}/task")).map_err(look)? {
                 let status = thread.map_err(look)?.path().join("status");
                 let status = fs::read_to_string(status).map_err(look)?;
+                let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+                let uid = uid.and_then(|it| it.split_whitespace().next()?.parse::<u32>().ok());
+                users.insert(uid.unwrap_or_default());
                 let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
                 let tracer: u32 = tracer.and_then(|it| it.trim().parse().ok()).unwrap_or(u32::MAX);
                 if tracer != 0 && !self.processes.contains(&tracer) {
@@ -230,9 +245,8 @@ impl Gathered {
                 }
             }
         }
-        let path = PathBuf::from(format!("/proc/{}", self.first));
-        let found = fs::metadata(path);
-        self.uid = found.map_err(|source| GatherError::Look { tgid: self.first, source })?.uid();
+        let [uid] = users.into_iter().collect::<Vec<_>>().try_into().unwrap_or([0]);
+        self.uid = uid;
         Ok(())
     }
 
@@ -252,26 +266,30 @@ impl Gathered {
         let tag = Tag { mark: COUNTED, ..tag };
         let take = Adoption { group: number.ino(), tag, undo: 0, reserved: 0 };
         let begun = Instant::now();
-        let outcome = loop {
+        let mut pass = |adoption: &mut Array<MapData, Adoption>| {
             adoption.set(0, take, 0)?;
             let tagged = tagged(list()?, &tag)?;
             let all = numbers(&read(&self.group, "cgroup.threads")?);
             let missing = all.difference(&tagged).count();
-            if missing == 0 && !all.is_empty() {
-                break Ok(());
-            }
-            if begun.elapsed() > PATIENCE {
-                break Err(GatherError::Untagged(missing));
-            }
-            thread::sleep(Duration::from_millis(1));
+            Ok((missing > 0 || all.is_empty()).then_some(missing))
         };
-        if outcome.is_err() {
-            adoption.set(0, Adoption { undo: 1, ..take }, 0)?;
-            let begun = Instant::now();
-            while !tagged(list()?, &tag)?.is_empty() && begun.elapsed() < PATIENCE {
-                thread::sleep(Duration::from_millis(1));
+        let outcome = loop {
+            match pass(adoption) {
+                Ok(None) => break Ok(()),
+                Ok(Some(missing)) if begun.elapsed() > PATIENCE => {
+                    break Err(GatherError::Untagged(missing));
+                }
+                Ok(Some(_)) => thread::sleep(Duration::from_millis(1)),
+                Err(error) => break Err(error),
             }
-        }
+        };
+        let outcome = match outcome {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let undo = Adoption { undo: 1, ..take };
+                Err(let_go_of(adoption, &mut list, undo).err().unwrap_or(error))
+            }
+        };
         adoption.set(0, Adoption::default(), 0)?;
         outcome
     }
@@ -285,12 +303,38 @@ impl Gathered {
     pub fn scatter(&self) -> Result<(), FreezeError> {
         let base = self.group.parent().unwrap_or(Path::new("")).to_owned();
         let any = self.from.values().next().unwrap_or(&base);
-        for tgid in members(&self.group)? {
-            enter(self.from.get(&tgid).unwrap_or(any), tgid)?;
+        let mut outcome = Ok(());
+        for tgid in members(&self.group).unwrap_or_default() {
+            let from = self.from.get(&tgid).unwrap_or(any);
+            // One that was emptied may have been removed.
+            let from = if whole(from).is_dir() { from } else { &base };
+            outcome = enter(from, tgid).map(|_| ()).and(outcome);
         }
+        // Whatever has failed, nobody stands still for it.
         self.let_go()?;
+        outcome?;
         let path = whole(&self.group);
         fs::remove_dir(&path).map_err(|source| FreezeError::Group { what: "remove", path, source })
+    }
+}
+
+/// Takes the tags away again.
+fn let_go_of(
+    adoption: &mut Array<MapData, Adoption>,
+    list: &mut impl FnMut() -> Result<File, ObjectError>,
+    undo: Adoption,
+) -> Result<(), GatherError> {
+    adoption.set(0, undo, 0)?;
+    let begun = Instant::now();
+    loop {
+        let left = tagged(list()?, &undo.tag)?.len();
+        if left == 0 {
+            return Ok(());
+        }
+        if begun.elapsed() > PATIENCE {
+            return Err(GatherError::Stuck(left));
+        }
+        thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -332,7 +376,10 @@ fn all_members(group: &Path) -> Result<BTreeSet<u32>, FreezeError> {
     for entry in fs::read_dir(&path).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         if entry.file_type().map_err(failed)?.is_dir() {
-            found.append(&mut all_members(&group.join(entry.file_name()))?);
+            match all_members(&group.join(entry.file_name())) {
+                Err(FreezeError::Group { source, .. }) if freezer::is_gone(&source) => {}
+                below => found.append(&mut below?),
+            }
         }
     }
     Ok(found)
@@ -346,9 +393,12 @@ fn descendants(first: u32) -> Result<BTreeSet<u32>, GatherError> {
         let name = entry.map_err(look)?.file_name();
         let Some(tgid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
         // One that has ended meanwhile has no line.
-        let Ok(stat) = fs::read_to_string(format!("/proc/{tgid}/stat")) else { continue };
+        let Ok(stat) = fs::read(format!("/proc/{tgid}/stat")) else { continue };
+        let stat = String::from_utf8_lossy(&stat);
         let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1));
-        if let Some(parent) = parent.and_then(|parent| parent.parse().ok()) {
+        if let Some(parent) = parent.and_then(|parent| parent.parse().ok())
+            && living_thread(tgid).is_some()
+        {
             children.entry(parent).or_default().push(tgid);
         }
     }

@@ -95,10 +95,17 @@ impl LeftPrograms {
         tasks::stop(list, &self.tags, runs)
     }
 
-    /// Has all tasks of the runs stand still, in cgroups of this name, which are given by their places below the root.
-    pub fn freeze(&mut self, runs: &Runs, name: &str) -> Result<BTreeSet<PathBuf>, FreezeError> {
+    /// Has all tasks of the runs stand still, in cgroups of this name, which are added to `groups` by their places below
+    /// the root.
+    pub fn freeze(
+        &mut self,
+        runs: &Runs,
+        name: &str,
+        groups: &mut BTreeSet<PathBuf>,
+    ) -> Result<(), FreezeError> {
         let Self { on_demand, tags, .. } = self;
-        freezer::freeze(|| on_demand.task_list().map_err(ReadError::List), tags, runs, name)
+        let list = || on_demand.task_list().map_err(ReadError::List);
+        freezer::freeze(list, tags, runs, name, groups)
     }
 
     /// Ends the connections of a run that is over; gives how many there were, if that is known within `patience`.

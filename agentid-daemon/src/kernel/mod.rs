@@ -188,18 +188,18 @@ impl Kernel {
         tasks::stop(self.task_list()?, &self.maps.tags, &BTreeMap::from([(slot, generation)]))
     }
 
-    /// Has all tasks of the runs stand still, in cgroups of this name, which are given by their places below the root. Waits
-    /// for it, but not longer than `patience`.
+    /// Has all tasks of the runs stand still, in cgroups of this name, which are added to `groups` by their places below
+    /// the root. Waits for it, but not longer than `patience`.
     pub fn freeze(
         &mut self,
         runs: &Runs,
         name: &str,
         patience: Duration,
-    ) -> Result<BTreeSet<PathBuf>, FreezeError> {
+        groups: &mut BTreeSet<PathBuf>,
+    ) -> Result<(), FreezeError> {
         let Self { on_demand, maps, .. } = self;
-        let groups = freezer::freeze(|| Ok(on_demand.task_list()?), &maps.tags, runs, name)?;
-        freezer::settle(&groups, patience)?;
-        Ok(groups)
+        freezer::freeze(|| Ok(on_demand.task_list()?), &maps.tags, runs, name, groups)?;
+        freezer::settle(groups, patience)
     }
 
     /// Lets them go on, in these cgroups and wherever else they stand still by that name.
@@ -233,8 +233,8 @@ impl Kernel {
         freezer::remove(group, &self.maps.tags)
     }
 
-    /// The cgroups whose names this takes.
-    pub fn groups(takes: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>, FreezeError> {
+    /// The cgroups of root's whose names this takes.
+    pub fn groups(takes: impl Fn(&str) -> bool) -> Vec<PathBuf> {
         freezer::find(&takes)
     }
 

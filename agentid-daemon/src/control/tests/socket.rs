@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::super::{
     api::{Code, ErrorReply, LaunchRequest, RunView, WhoAmI},
+    body::failure,
     caller,
     client::{Client, ClientError, refusal, segment},
     rate,
@@ -229,19 +230,37 @@ fn whatever_is_refused_is_told_as_problem_details() {
     assert_eq!((&problem["detail"], &problem["remedy"]), (&"no such run".into(), &"look".into()));
 }
 
-#[test]
-fn who_asks_too_often_is_told_when_to_come_again() {
+/// What is answered to somebody who has asked too often.
+fn asked_too_often(request: &str) -> (String, serde_json::Value) {
     let (near, far) = UnixStream::pair().unwrap();
     far.set_nonblocking(true).unwrap();
     let served = thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.unwrap().block_on(async {
             let stream = tokio::net::UnixStream::from_std(far).unwrap();
-            converse(stream, rate::refusing(Duration::from_millis(1500))).await;
+            let app = axum::Router::new().fallback(async || {
+                failure(ErrorReply::new(Code::UnknownRun, "the routes were asked"))
+            });
+            converse(stream, rate::refusing(Duration::from_millis(1500), &app)).await;
         });
     });
-    let (head, problem) = exchange(near, "GET /v1/whoami HTTP/1.1\r\nHost: agentid\r\n\r\n");
+    let answer = exchange(near, request);
     served.join().unwrap();
+    answer
+}
+
+#[test]
+fn who_asks_too_often_can_still_end_runs() {
+    for path in ["/v1/revoke", "/v1/suspend", "/v1/runs/0192f0c1/revoke"] {
+        let request = format!("POST {path} HTTP/1.1\r\nHost: agentid\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(asked_too_often(&request).1["code"], "unknown_run", "{path}");
+    }
+}
+
+#[test]
+fn who_asks_too_often_is_told_when_to_come_again() {
+    let request = "GET /v1/whoami HTTP/1.1\r\nHost: agentid\r\n\r\n";
+    let (head, problem) = asked_too_often(request);
     assert!(head.starts_with("http/1.1 429 ") && head.contains("\r\nretry-after: 2"), "{head}");
     assert_eq!(problem["code"], "too_often");
 }

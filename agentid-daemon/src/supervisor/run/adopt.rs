@@ -9,7 +9,7 @@ use thiserror::Error;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use super::{super::folder::Text, RunError, Supervisor, binding::BindingError, launch::chain};
+use super::{super::folder::Text, RunError, Supervisor, binding::BindingError};
 use crate::{
     image::MapOp,
     instance::{
@@ -110,12 +110,8 @@ impl Supervisor {
     fn find_groups(&mut self) {
         let registry = &self.state.registry;
         let holds = |id| registry.get(id).is_some_and(|run: &Run| run.phase.holds_slot());
-        match Kernel::groups(|name| run::of_group(name).is_some_and(|id| !holds(id))) {
-            Ok(groups) => self.groups_left.extend(groups),
-            Err(failure) => {
-                warn!(message = %chain(&failure), "cgroups of an earlier daemon are not looked for");
-            }
-        }
+        let left = |name: &str| run::of_group(name).is_some_and(|id| !holds(id));
+        self.groups_left.extend(Kernel::groups(left));
     }
 
     /// Compiles an adopted run's own policy version anew, and points its slot at the result with one write.

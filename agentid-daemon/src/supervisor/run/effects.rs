@@ -95,7 +95,13 @@ impl Supervisor {
                 None => Ok(()),
             },
             Effect::SaveOwners => Ok(self.store.save_owners(&self.state.denied)?),
-            Effect::Forget(id) => Ok(self.store.forget(id)?),
+            Effect::Forget(id) => {
+                // Of an old record, and no failure of what it is forgotten for.
+                if let Err(failure) = self.store.forget(id) {
+                    error!(%id, message = %chain(&failure), "a record stays");
+                }
+                Ok(())
+            }
             Effect::Attach(demand) => {
                 // The run may be over before the next tick, and its sockets not.
                 self.sockets_left |= demand.network;

@@ -43,6 +43,9 @@ pub fn refused(error: &GatherError) -> ErrorReply {
         GatherError::Elsewhere { .. } | GatherError::Lost(_) => {
             (Code::BadProcess, "name the cgroup that all of them are in")
         }
+        GatherError::Stuck(_) => {
+            (Code::Internal, "kill them: nothing gives them back what they had")
+        }
         GatherError::Restless | GatherError::Untagged(_) => (Code::BadProcess, "try again later"),
         _ => (Code::Internal, "the daemon's log has more"),
     };

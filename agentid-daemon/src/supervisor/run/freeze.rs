@@ -1,6 +1,9 @@
 //! Having the tasks of runs stand still, and go on.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use tracing::{debug, error};
 use uuid::Uuid;
@@ -13,12 +16,15 @@ const REST: Duration = Duration::from_millis(100);
 
 impl Supervisor {
     /// Where the run is over already: that its tasks are denied everything does not wait for this.
+    /// What has failed is tried again.
     pub(super) fn attempt(
         &mut self,
         id: Uuid,
         act: fn(&mut Self, Uuid) -> Result<(), FreezeError>,
     ) {
-        if let Err(failure) = act(self, id) {
+        let outcome = act(self, id);
+        self.state.registry.note_frozen(id, outcome.is_ok());
+        if let Err(failure) = outcome {
             error!(%id, message = %chain(&failure), "the freezer has not done its part");
         }
     }
@@ -27,11 +33,11 @@ impl Supervisor {
     pub(super) fn freeze(&mut self, id: Uuid) -> Result<(), FreezeError> {
         let Some((name, runs)) = self.whole(id) else { return Ok(()) };
         let begun = Instant::now();
-        let frozen = self.kernel.freeze(&runs, &name, self.courtesy.min(REST));
+        let mut groups = BTreeSet::new();
+        let frozen = self.kernel.freeze(&runs, &name, self.courtesy.min(REST), &mut groups);
         self.courtesy = self.courtesy.saturating_sub(begun.elapsed());
-        let groups = frozen?;
         self.state.registry.add_groups(id, groups);
-        Ok(())
+        frozen
     }
 
     /// Lets them go on. Those of a run below that is held by itself stay as they are.

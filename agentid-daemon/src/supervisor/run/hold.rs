@@ -69,7 +69,12 @@ impl Supervisor {
                 Effect::Deny { .. } | Effect::Permit { .. } | Effect::Prolong { .. }
             );
             let held = matches!(effect, Effect::Freeze(_) | Effect::Thaw(_));
-            let Err(failure) = self.carry_out(effect, None) else { continue };
+            let Err(failure) = self.carry_out(effect, None) else {
+                if held {
+                    half = Ok(());
+                }
+                continue;
+            };
             let message = chain(&failure);
             error!(%id, %message, "an effect has failed");
             if promised {

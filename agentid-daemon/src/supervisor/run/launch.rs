@@ -154,6 +154,7 @@ impl Supervisor {
         // What is refused in any case is refused before anybody has to stand still.
         launch::check(&request)?;
         self.terms(&request)?;
+        folders_exist(&request.params)?;
         let id = Uuid::now_v7();
         let gathered = self
             .kernel

@@ -163,7 +163,7 @@ impl Offline {
         let registry = &self.state.registry;
         let which = Phase::holds_slot;
         let ids = select::selected(registry, selector, |_| true, which, now().wall_ms)?;
-        let trees = registry.trees(&ids);
+        let trees = registry.trees(&ids, kill);
         let tasks: Vec<u64> = trees.iter().map(|tree| self.tasks_of(tree)).collect();
         let (over, ids): (Vec<Uuid>, Vec<Uuid>) = ids.into_iter().partition(|id| {
             let run = self.state.registry.get(*id);
@@ -259,9 +259,12 @@ impl Offline {
                             killed.push(Killed { id, slot, generation, stopped_after: None });
                         }
                         OnEnd::Freeze => {
-                            match programs.freeze(&Runs::from([(slot, generation)]), &group) {
-                                Ok(groups) => self.state.registry.add_groups(id, groups),
-                                Err(error) => self.note(&error),
+                            let (runs, mut made) =
+                                (Runs::from([(slot, generation)]), BTreeSet::new());
+                            let frozen = programs.freeze(&runs, &group, &mut made);
+                            self.state.registry.add_groups(id, made);
+                            if let Err(error) = frozen {
+                                self.note(&error);
                             }
                         }
                         OnEnd::Deny => {}

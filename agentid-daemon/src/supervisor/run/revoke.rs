@@ -104,7 +104,7 @@ impl Supervisor {
         arrived: Instant,
     ) -> Answer<(Duration, Vec<Part>)> {
         launch::reason(reason.as_deref())?;
-        let trees = self.state.registry.trees(&ids);
+        let trees = self.state.registry.trees(&ids, kill);
         let input = Input::Revoke { ids, kill, by: Actor { uid: standing.uid, reason } };
         let now = self.now();
         // Counted before the denial: from there on the kernel ends them by itself.

@@ -72,6 +72,10 @@ impl Supervisor {
                 self.empty(stopping.slot, stopping.generation);
             } else {
                 self.signal(&stopping);
+                let run = self.state.registry.get(stopping.id);
+                if stopping.how == OnEnd::Freeze && run.is_some_and(|run| !run.frozen) {
+                    self.attempt(stopping.id, Self::freeze);
+                }
             }
         }
         self.give_up_waiting();

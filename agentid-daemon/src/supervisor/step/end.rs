@@ -44,7 +44,7 @@ impl State {
 
     /// The tasks of runs that are over, and of all below, are killed after all.
     fn kill(&mut self, over: &[Uuid]) -> Vec<Effect> {
-        let below = over.iter().flat_map(|id| self.registry.descendants(*id));
+        let below = over.iter().flat_map(|id| self.registry.all_below(*id));
         let all: Vec<Uuid> = over.iter().copied().chain(below).collect();
         let left = all.into_iter().filter(|id| self.registry.is_to_be_killed(*id));
         left.flat_map(|id| [Effect::Stop { id, how: OnEnd::Kill }, Effect::Save(id)]).collect()

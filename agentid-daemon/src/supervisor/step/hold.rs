@@ -37,9 +37,10 @@ impl State {
         effects.extend([
             Effect::Deny { slot, state: SlotState::SUSPENDED },
             Effect::Attach(Demand::of(&self.registry)),
-            Effect::Save(id),
-            Effect::Publish { id: Some(id), what },
         ]);
+        // What was started meanwhile starts nothing any more.
+        effects.extend(freeze.then_some(Effect::Freeze(id)));
+        effects.extend([Effect::Save(id), Effect::Publish { id: Some(id), what }]);
         Ok(effects)
     }
 

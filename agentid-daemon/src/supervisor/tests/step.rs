@@ -319,8 +319,15 @@ fn a_suspension_is_one_store_and_kills_nobody() {
     launched(&mut state, child(2, 1));
     let suspend = || Input::Suspend { id: id(1), freeze: true, by: by("look") };
     let effects = step(&mut state, suspend(), now(1)).unwrap();
-    let expected =
-        ["save 1", "freeze 1", "deny slot 1 2", "attach descriptors kill", "save 1", "publish 1"];
+    let expected = [
+        "save 1",
+        "freeze 1",
+        "deny slot 1 2",
+        "attach descriptors kill",
+        "freeze 1",
+        "save 1",
+        "publish 1",
+    ];
     assert_eq!(names(&effects), expected);
     assert_eq!(state.registry.get(id(1)).unwrap().phase, Phase::Suspended);
     assert_eq!(state.registry.get(id(2)).unwrap().phase, Phase::Active, "the kernel asks both");
@@ -380,6 +387,21 @@ fn what_stands_still_at_the_end_is_killed_only_on_demand() {
     let empty = Input::Empty { slot: 1, generation: 2, totals: Totals::default() };
     step(&mut state, empty, now(4)).unwrap();
     assert!(matches!(step(&mut state, kill(), now(5)), Err(Refusal::Ended { .. })));
+}
+
+#[test]
+fn what_stands_still_below_is_killed_with_the_run_above() {
+    let mut state = state();
+    for mut run in [launch(1), child(2, 1), child(3, 2)] {
+        run.run.on_end = OnEnd::Freeze;
+        launched(&mut state, run);
+    }
+    step(&mut state, revoke(1), now(1)).unwrap();
+    assert_eq!(state.registry.trees(&[id(1)], true), [(id(1), vec![id(2), id(3)])]);
+    let kill = Input::Revoke { ids: vec![id(1)], kill: true, by: by("enough") };
+    let effects = step(&mut state, kill, now(3)).unwrap();
+    let expected = ["stop 1 kill", "save 1", "stop 2 kill", "save 2", "stop 3 kill", "save 3"];
+    assert_eq!(names(&effects), expected);
 }
 
 #[test]
