@@ -61,8 +61,9 @@ fn a_thousand_descendants_hang_on_one_slot() -> Result<()> {
         assert_eq!(crowd.open(&path)?, [(0, count)].into(), "uid {uid}");
 
         // Who stands still could not be asked.
-        let suspend = ["suspend", "--no-freeze", top.id()];
-        let resume = ["resume", top.id()];
+        let id = top.id().to_owned();
+        let suspend = ["suspend", "--no-freeze", &id];
+        let resume = ["resume", &id];
         for (words, errno, phase) in
             [(&suspend[..], EPERM, State::SUSPENDED), (&resume, 0, State::ACTIVE)]
         {
