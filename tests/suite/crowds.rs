@@ -106,7 +106,7 @@ const FLOOD: u64 = 5000;
 const REMEMBERED: u64 = 10_500;
 /// What the daemon may need for two hundred followers, and how much more when some of them read nothing.
 const FOR_FOLLOWERS_KIB: u64 = 48 << 10;
-const FOR_SLOW_KIB: u64 = 8 << 10;
+const FOR_SLOW_KIB: u64 = 24 << 10;
 
 /// Has a run be denied at least so much, as fast as it can.
 fn deny(
