@@ -33,6 +33,19 @@ pub struct Footprint {
 }
 
 impl Footprint {
+    /// Whether there is nothing more than in the other one; what runs before it have left may be gone since.
+    pub fn is_within(&self, other: &Self) -> bool {
+        let fewer = |kind: &String, count: &usize| other.descriptors.get(kind) >= Some(count);
+        self.tables.iter().all(|(name, entries)| other.tables.get(name) >= Some(entries))
+            && self.slots <= other.slots
+            && self.pins <= other.pins
+            && self.cgroups <= other.cgroups
+            && self.descriptors.iter().all(|(kind, count)| fewer(kind, count))
+            && self.children <= other.children
+            && self.files.iter().all(|file| other.files.contains(file))
+            && self.records == other.records
+    }
+
     pub fn of(daemon: &Daemon) -> Result<Self> {
         let process = daemon.tgid().context("the daemon is not running")?;
         let status = daemon.status()?;
