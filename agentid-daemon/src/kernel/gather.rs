@@ -219,8 +219,8 @@ impl Gathered {
         if rests { Ok(()) } else { Err(GatherError::Restless) }
     }
 
-    /// What nobody may bring along: a tag, and somebody outside who steers.
-    /// Whose they are: the user of all of them, or root.
+    /// Refuses what nobody may bring along: a tag, and somebody outside who steers. Notes whose they are: the user of all of
+    /// them, or root.
     fn inspect(&mut self, tags: &Tags) -> Result<(), GatherError> {
         let mut users = BTreeSet::new();
         for &tgid in &self.processes {
