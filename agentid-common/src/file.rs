@@ -232,7 +232,8 @@ pub struct Node {
     pub reserved: u32,
     /// By right: the first rule that allows it, 0 where none does.
     pub allow_rule: [u16; RIGHTS],
-    /// By right: the first rule that denies it, 0 where none does.
+    /// By right: the first rule that denies it, 0 where none does. A tripwire comes before others, and has
+    /// [`crate::verdict::TRIPWIRE`] beside its number.
     pub deny_rule: [u16; RIGHTS],
 }
 

@@ -104,4 +104,6 @@ pub struct Activity {
     pub faults: u64,
     /// Records that found the ring full.
     pub lost: u64,
+    /// How often it has met a tripwire, recorded or not.
+    pub tripped: u64,
 }

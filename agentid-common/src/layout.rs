@@ -89,8 +89,8 @@ layouts! {
         parent_generation: u64, parent: u32, state: State, mode: Mode, ladder: Ladder, invocation: InvocationId,
         names: u32, reserved: u32,
     }
-    Activity as "Activity" [56] {
-        sequence: u64, live: u64, started: u64, allowed: u64, denied: u64, faults: u64, lost: u64,
+    Activity as "Activity" [64] {
+        sequence: u64, live: u64, started: u64, allowed: u64, denied: u64, faults: u64, lost: u64, tripped: u64,
     }
     AnchorKey as "AnchorKey" [24] { filesystem: u64, inode: u64, generation: u32, kind: u32, }
     EntryKey as "EntryKey" [16] { scope: u64, anchor: u32, reserved: u32, }
@@ -114,7 +114,7 @@ layouts! {
     Asker as "Asker" [32] { generation: u64, slot: u32, at: u32, address: Address, }
     Header as "Header" [96] {
         time: u64, sequence: u64, generation: u64, invocation: InvocationId, slot: u32, kind: u32, hook: u32,
-        verdict: u32, reason: u32, fault: u32, rule: u32, tgid: u32, tid: u32, uid: u32, comm: [u8; 16],
+        verdict: u32, reason: u32, fault: u32, rule: u16, above: u16, tgid: u32, tid: u32, uid: u32, comm: [u8; 16],
     }
     FileBody as "FileBody" [1040] { want: u32, length: u32, filesystem: u64, path: [u8; MAX_PATH], }
     PeerBody as "PeerBody" [24] {

@@ -178,6 +178,7 @@ pub const PORT_CLASS_BITS: u32 = 48;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortRule {
+    /// Its number, with [`crate::verdict::TRIPWIRE`] beside it where the rule is one.
     pub rule: u16,
     /// 1 when the rule denies, 0 when it allows.
     pub deny: u16,

@@ -34,7 +34,9 @@ pub struct Header {
     pub reason: u32,
     /// A [`crate::verdict::Fault`].
     pub fault: u32,
-    pub rule: u32,
+    pub rule: u16,
+    /// How many steps above the run stands the one whose rules say so; 0 for its own.
+    pub above: u16,
     /// Process, as user space numbers it in the initial namespace.
     pub tgid: u32,
     /// Thread.

@@ -154,6 +154,8 @@ closed! {
         Capability = 24 => "capability",
         /// A user namespace, in which the run would have all capabilities.
         UserNamespace = 25 => "user_namespace",
+        /// A rule denies it, and that anybody tried is enough to end the run.
+        Tripwire = 26 => "tripwire",
     }
 }
 
@@ -179,7 +181,8 @@ impl Reason {
             | Self::ForeignSocket
             | Self::Netlink
             | Self::Capability
-            | Self::UserNamespace => true,
+            | Self::UserNamespace
+            | Self::Tripwire => true,
             Self::None
             | Self::NotLive
             | Self::Revoked
@@ -240,12 +243,31 @@ impl Mode {
 /// Number of a rule in its policy document, from 1; 0 is "no rule".
 pub type Rule = u16;
 
+/// Highest number of a rule. The bit above is [`TRIPWIRE`].
+pub const MAX_RULE: Rule = 0x7fff;
+/// Beside the number of a rule that denies, in the tables: the run that meets it is ended.
+pub const TRIPWIRE: u16 = 0x8000;
+
+/// Which of two rules that deny a record names, as their numbers stand in a table: a tripwire, else the first. 0 is none.
+pub const fn telling(one: u16, other: u16) -> u16 {
+    let is_one = match (one & TRIPWIRE != 0, other & TRIPWIRE != 0) {
+        _ if other == 0 => true,
+        _ if one == 0 => false,
+        (true, false) => true,
+        (false, true) => false,
+        _ => one <= other,
+    };
+    if is_one { one } else { other }
+}
+
 /// Anything but yes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     Denied {
         reason: Reason,
         rule: Rule,
+        /// How many steps above the run stands the one whose rules say so; 0 for its own.
+        above: u8,
     },
     /// A socket that no rule can grant. The reason is [`Reason::Protocol`].
     Unsupported(Unsupported),
@@ -274,7 +296,28 @@ impl Unsupported {
 
 impl Refusal {
     pub const fn denied(reason: Reason) -> Self {
-        Self::Denied { reason, rule: 0 }
+        Self::Denied { reason, rule: 0, above: 0 }
+    }
+
+    /// A rule denies, whose number stands so in a table.
+    #[inline(always)]
+    pub const fn by_rule(number: u16) -> Self {
+        let reason = if number & TRIPWIRE == 0 { Reason::DenyRule } else { Reason::Tripwire };
+        Self::Denied { reason, rule: number & MAX_RULE, above: 0 }
+    }
+
+    /// The same, said by the rules of the run so many steps above.
+    #[inline(always)]
+    pub const fn from_above(self, steps: u32) -> Self {
+        match self {
+            Self::Denied { reason, rule, .. } => Self::Denied { reason, rule, above: steps as u8 },
+            Self::Unsupported(_) | Self::Fault(_) => self,
+        }
+    }
+
+    #[inline(always)]
+    pub const fn is_tripwire(&self) -> bool {
+        matches!(self, Self::Denied { reason: Reason::Tripwire, .. })
     }
 }
 
@@ -303,11 +346,17 @@ impl Packed {
         Self(kind << 48 | (member as u64) << 16 | rule as u64)
     }
 
+    /// Bit of the number of steps.
+    const ABOVE: u32 = 40;
+
     #[inline(always)]
     pub const fn of(answer: Answer) -> Self {
         match answer {
             Ok(rule) => Self::new(Self::ALLOWED, 0, rule),
-            Err(Refusal::Denied { reason, rule }) => Self::new(Self::DENIED, reason as u32, rule),
+            Err(Refusal::Denied { reason, rule, above }) => {
+                let denied = Self::new(Self::DENIED, reason as u32, rule);
+                Self(denied.0 | (above as u64) << Self::ABOVE)
+            }
             Err(Refusal::Unsupported(what)) => Self::new(Self::UNSUPPORTED, what as u32, 0),
             Err(Refusal::Fault(fault)) => Self::new(Self::FAULT, fault as u32, 0),
         }
@@ -316,11 +365,13 @@ impl Packed {
     /// A number that no answer has is a fault.
     #[inline(always)]
     pub const fn answer(self) -> Answer {
-        let (member, rule) = ((self.0 >> 16) as u32, self.0 as Rule);
+        let (member, rule) = ((self.0 >> 16) as u32 & 0xff_ffff, self.0 as Rule);
         let refusal = match self.0 >> 48 {
             Self::ALLOWED => return Ok(rule),
             Self::DENIED => match Reason::from_u32(member) {
-                Some(reason) => Refusal::Denied { reason, rule },
+                Some(reason) => {
+                    Refusal::Denied { reason, rule, above: (self.0 >> Self::ABOVE) as u8 }
+                }
                 None => Refusal::Fault(Fault::None),
             },
             Self::UNSUPPORTED => match Unsupported::from_u32(member) {
@@ -356,8 +407,18 @@ pub struct Settled {
     pub reason: Reason,
     pub fault: Fault,
     pub rule: Rule,
+    /// How many steps above the run stands the one whose rules say so.
+    pub above: u8,
     /// 0, or the negative errno that the caller of the system call sees.
     pub errno: i32,
+}
+
+impl Settled {
+    /// Whether a tripwire was met; in audit mode nothing is denied, and nothing ends.
+    #[inline(always)]
+    pub fn trips(&self) -> bool {
+        self.reason == Reason::Tripwire && self.verdict == Verdict::Deny
+    }
 }
 
 /// What a denial for this reason says to programs.
@@ -390,13 +451,13 @@ impl Unsupported {
 }
 
 #[inline(always)]
-fn denial(reason: Reason, rule: Rule, errno: i32, mode: Mode) -> Settled {
+fn denial(reason: Reason, rule: Rule, above: u8, errno: i32, mode: Mode) -> Settled {
     let (verdict, errno) = if reason.is_policy() && mode == Mode::AUDIT {
         (Verdict::Audit, 0)
     } else {
         (Verdict::Deny, -errno)
     };
-    Settled { verdict, reason, fault: Fault::None, rule, errno }
+    Settled { verdict, reason, fault: Fault::None, rule, above, errno }
 }
 
 /// The one place where an answer becomes an errno.
@@ -408,12 +469,20 @@ pub fn settle(answer: Answer, mode: Mode) -> Settled {
             reason: Reason::None,
             fault: Fault::None,
             rule,
+            above: 0,
             errno: 0,
         },
-        Err(Refusal::Denied { reason, rule }) => denial(reason, rule, errno(reason), mode),
-        Err(Refusal::Unsupported(what)) => denial(Reason::Protocol, 0, what.errno(), mode),
-        Err(Refusal::Fault(fault)) => {
-            Settled { verdict: Verdict::Fault, reason: Reason::None, fault, rule: 0, errno: -EPERM }
+        Err(Refusal::Denied { reason, rule, above }) => {
+            denial(reason, rule, above, errno(reason), mode)
         }
+        Err(Refusal::Unsupported(what)) => denial(Reason::Protocol, 0, 0, what.errno(), mode),
+        Err(Refusal::Fault(fault)) => Settled {
+            verdict: Verdict::Fault,
+            reason: Reason::None,
+            fault,
+            rule: 0,
+            above: 0,
+            errno: -EPERM,
+        },
     }
 }

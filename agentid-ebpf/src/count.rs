@@ -46,6 +46,15 @@ pub fn activity(slot: u32, verdict: Verdict) {
     }
 }
 
+/// Counts a tripwire that a run has met, which the daemon ends it for, whether the record reaches it or not.
+#[inline(always)]
+pub fn trip(slot: u32) {
+    if let Some(activity) = of(slot) {
+        // SAFETY: an array's value never moves or goes away.
+        add(unsafe { &raw mut (*activity).tripped }, 1);
+    }
+}
+
 /// What a slot's run has done.
 #[inline(always)]
 pub fn of(slot: u32) -> Option<*mut Activity> {

@@ -8,7 +8,7 @@ use agentid_common::{
         PeerRecord, PlainRecord,
     },
     tag::Tag,
-    verdict::Hook,
+    verdict::{Hook, Reason},
 };
 use aya_ebpf::helpers::generated::{
     bpf_d_path, bpf_get_current_comm, bpf_get_current_uid_gid, bpf_ktime_get_boot_ns,
@@ -33,7 +33,16 @@ pub struct Outcome {
     pub verdict: u32,
     pub reason: u32,
     pub fault: u32,
-    pub rule: u32,
+    pub rule: u16,
+    pub above: u16,
+}
+
+impl Outcome {
+    /// The daemon ends a run that has met a tripwire, and does so now.
+    #[inline(always)]
+    fn wakeup(&self) -> u64 {
+        if self.reason == Reason::Tripwire as u32 { FORCE_WAKEUP } else { NO_WAKEUP }
+    }
 }
 
 /// Records a decision.
@@ -41,7 +50,7 @@ pub struct Outcome {
 pub fn decision(hook: Hook, tag: &Tag, owned: bool, outcome: &Outcome, object: &Object) {
     let sequence = sequence(tag, owned);
     match object {
-        Object::None => plain(KIND_PLAIN, hook, tag, owned, sequence, outcome, NO_WAKEUP),
+        Object::None => plain(KIND_PLAIN, hook, tag, owned, sequence, outcome, outcome.wakeup()),
         Object::File(asked) => file(hook, tag, owned, sequence, outcome, asked),
         Object::Spelled(Asked { file, want }) => {
             let place = (file.dentry(), file.superblock());
@@ -96,7 +105,7 @@ fn file(hook: Hook, tag: &Tag, owned: bool, sequence: u64, outcome: &Outcome, as
                 // The helper counts the closing zero.
                 (*record).body.length = if length > 0 { length as u32 - 1 } else { 0 };
             }
-            entry.submit(NO_WAKEUP);
+            entry.submit(outcome.wakeup());
         }
         None => lost(tag, owned),
     }
@@ -120,7 +129,7 @@ fn name(
             let body = unsafe { &mut (*record).body };
             body.want = want.0;
             spell(dentry, superblock, body);
-            entry.submit(NO_WAKEUP);
+            entry.submit(outcome.wakeup());
         }
         None => lost(tag, owned),
     }
@@ -134,7 +143,7 @@ fn peer(hook: Hook, tag: &Tag, owned: bool, sequence: u64, outcome: &Outcome, bo
             header(unsafe_header(record.cast()), KIND_PEER, hook, tag, sequence, outcome);
             // SAFETY: `record` is the reserved room.
             unsafe { (*record).body = *body };
-            entry.submit(NO_WAKEUP);
+            entry.submit(outcome.wakeup());
         }
         None => lost(tag, owned),
     }
@@ -163,6 +172,7 @@ fn header(header: &mut Header, kind: u32, hook: Hook, tag: &Tag, sequence: u64, 
     header.reason = outcome.reason;
     header.fault = outcome.fault;
     header.rule = outcome.rule;
+    header.above = outcome.above;
     header.tgid = kfield::tgid(task);
     header.tid = kfield::tid(task);
     header.uid = ids as u32;

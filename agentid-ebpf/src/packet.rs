@@ -110,6 +110,10 @@ fn judge(hook: Hook, buffer: *const __sk_buff, sock: *const bpf_sock, tag: &Tag)
     if tag.slot != CANARY_SLOT {
         if standing.owned {
             count::activity(tag.slot, settled.verdict);
+            // What comes in is not the run's doing.
+            if settled.trips() && hook == Hook::SkbEgress {
+                count::trip(tag.slot);
+            }
         }
         count::verdict(hook, &settled);
     }

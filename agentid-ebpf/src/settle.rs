@@ -91,6 +91,9 @@ extern "C" fn agentid_settle(
     let probed = allowed == Allowed::Probed as u32;
     if standing.owned && !probed {
         count::activity(slot, settled.verdict);
+        if settled.trips() {
+            count::trip(slot);
+        }
     }
     let told = Told::errno_of(&settled);
     if slot == CANARY_SLOT {
@@ -119,6 +122,7 @@ impl Told {
     const VERDICT: u32 = 40;
     const OWNED: u32 = 48;
     const RECORDED: u32 = 49;
+    const ABOVE: u32 = 56;
 
     /// All that matters of what is not recorded.
     #[inline(always)]
@@ -134,6 +138,7 @@ impl Told {
                 | (settled.reason as u64) << Self::REASON
                 | (settled.fault as u64) << Self::FAULT
                 | (settled.verdict as u64) << Self::VERDICT
+                | u64::from(settled.above) << Self::ABOVE
                 | u64::from(owned) << Self::OWNED
                 | 1 << Self::RECORDED,
         )
@@ -165,15 +170,16 @@ impl Told {
             verdict: byte(Self::VERDICT),
             reason: byte(Self::REASON),
             fault: byte(Self::FAULT),
-            rule: self.0 as u32 & 0xffff,
+            rule: self.0 as u16,
+            above: byte(Self::ABOVE) as u16,
         }
     }
 }
 
-/// Kills the current task when its run is over and the policy says so.
+/// Kills the current task when its run is over, or this ends it, and the policy says so.
 #[inline(always)]
 fn end(settled: &Settled, standing: &Standing) {
-    if settled.reason.is_final() && standing.ladder == Ladder::KILL {
+    if (settled.reason.is_final() || settled.trips()) && standing.ladder == Ladder::KILL {
         // The first rung that needs no daemon. A task that cannot be signalled now meets the next hook.
         // SAFETY: signals the current task only.
         unsafe { bpf_send_signal(SIGKILL) };

@@ -8,6 +8,7 @@ use agentid_tests::{
         Daemon, Run, Scene,
         scene::{PROBE, USERS},
         table::Table,
+        view::RunView,
         wait,
     },
     step::{Open, Step},
@@ -124,6 +125,30 @@ fn refuses_what_is_not_delegated() -> Result<()> {
     Ok(())
 }
 
+/// P4: with `on_excess = "end"` a run that asks for more than it may have is ended for it; others are told.
+#[test]
+fn ends_a_run_that_asks_for_more_runs_than_it_may_have() -> Result<()> {
+    let text = Scene::POLICY.replace("\"fixture\"", "\"greedy\"");
+    let text = text.replace("on_end", "mode = \"audit\"\n        on_end");
+    let greedy = text + "[delegate]\nto = ['fixture']\nfan_out = 1\non_excess = \"end\"";
+    let daemon =
+        Daemon::start_in(Scene::with(&[("fixture", Scene::POLICY), ("greedy", &greedy)])?)?;
+    for (earlier, uid) in USERS.into_iter().enumerate() {
+        let sibling = Run::delegated(&daemon, uid, &["greedy", "fixture"], "spawn")?;
+        assert!(Run::delegated(&daemon, uid, &["greedy", "fixture"], "twice").is_err());
+        let all: Vec<RunView> = daemon.ask(&["ps", "-a"])?;
+        let ends = all.iter().filter(|run| run.policy.starts_with("greedy@"));
+        let ends = ends.filter_map(|run| run.end.as_ref());
+        let ends: Vec<_> = ends.filter(|end| end.ending == "limit_exceeded").collect();
+        assert_eq!(ends.len(), earlier + 1, "uid {uid}: {all:?}");
+        for end in ends {
+            assert_eq!(end.reason.as_deref(), Some("it asked for one more run below it than 1"));
+        }
+        assert_eq!(sibling.view(&daemon)?.phase, "active");
+    }
+    Ok(())
+}
+
 /// P4: the end of a delegated run leaves its parent as it was.
 #[test]
 fn the_end_of_a_child_leaves_its_parent_alone() -> Result<()> {
@@ -136,14 +161,7 @@ fn the_end_of_a_child_leaves_its_parent_alone() -> Result<()> {
         let alone = || Ok((parent.view(&daemon)?.tasks == 1).then_some(()));
         wait::until("the parent's one task is left", wait::SOON, alone)?;
         assert_eq!(parent.errno(&open(&daemon, Open::Read))?, 0);
-        let children = || {
-            daemon.ask::<Vec<agentid_tests::harness::view::RunView>>(&[
-                "ps",
-                "-a",
-                "--children-of",
-                parent.id(),
-            ])
-        };
+        let children = || daemon.ask::<Vec<RunView>>(&["ps", "-a", "--children-of", parent.id()]);
         let ended = || Ok(children()?.first().and_then(|child| child.end.clone()));
         let end = wait::until("the child is over", wait::SOON, ended)?;
         assert_eq!(end.ending, "completed");

@@ -62,6 +62,7 @@ mod select;
 mod sockets;
 mod stage;
 mod storm;
+mod tripwire;
 mod unix;
 mod upgrade;
 mod verified;

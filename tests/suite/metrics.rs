@@ -11,9 +11,16 @@ use std::{
 use agentid_common::{map::EVENTS, record::FileRecord};
 use agentid_tests::{
     attack::{Attempt, Effort},
-    harness::{Attacker, Daemon, scene::PINS, scene::USER, wait},
+    harness::{
+        Attacker, Daemon, Run, Scene,
+        run::Terms,
+        scene::{PINS, USER},
+        wait,
+    },
+    step::{Open, Step},
 };
 use anyhow::{Context as _, Result, ensure};
+use libc::EACCES;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -54,7 +61,9 @@ impl Scrape {
 }
 
 fn daemon() -> Result<Daemon> {
-    let scene = Attacker::scene()?;
+    let wired = Scene::POLICY.replace("\"fixture\"", "\"wired\"");
+    let wired = wired.replace("deny = \"all\"", "deny = \"all\"\n        tripwire = true");
+    let scene = Scene::with(&[("attacker", Attacker::POLICY), ("wired", &wired)])?;
     scene.set("metrics", None)?;
     Daemon::start_in(scene)
 }
@@ -122,17 +131,21 @@ fn listens_on_loopback_alone() -> Result<()> {
     Ok(())
 }
 
-/// P7: with nobody to read the ring it runs full; every denial is counted all the same, and so is every lost record.
+/// P7, P4: with nobody to read the ring it runs full; every denial is counted all the same, and so is every lost record.
+/// A tripwire that is met then ends the run no less.
 #[test]
 fn a_full_ring_hides_no_denial() -> Result<()> {
     const TIME: Duration = Duration::from_secs(12);
     let daemon = daemon()?;
     let mut run = Attacker::inside(&daemon, USER)?;
+    let mut wired = Run::launch(&daemon, &Terms { policy: "wired", ..Terms::default() })?;
     let process = daemon.tgid().context("the daemon is not running")?;
     let process = Pid::from_raw(process.cast_signed());
     let before = Scrape::new()?;
     kill(process, Signal::SIGSTOP)?;
     let flood = flood(&mut run, &daemon, TIME);
+    let secret = Step::Open { path: daemon.scene().workspace().join("secret"), how: Open::Read };
+    let touched = wired.errno(&secret);
     // Whatever came of it, the daemon goes on.
     kill(process, Signal::SIGCONT)?;
     let denied = flood?;
@@ -143,7 +156,11 @@ fn a_full_ring_hides_no_denial() -> Result<()> {
     let lost = after.since(&before, "agentid_records_lost_total")?;
     let totals = daemon.show(run.id())?.totals.context("the run has no totals")?;
     assert!(lost > 0.0, "{denied} denials did not fill the ring");
-    assert_eq!(totals.lost as f64, lost);
+    assert_eq!((totals.lost + wired.totals(&daemon)?.lost) as f64, lost);
+    assert_eq!(touched?, EACCES);
+    let end = wait::until("the run is ended", wait::SOON, || Ok(wired.view(&daemon)?.end))?;
+    let reason = "it met a tripwire, and the record of it was lost";
+    assert_eq!((end.ending.as_str(), end.reason.as_deref()), ("tripwire", Some(reason)));
     assert_eq!(totals.denied, denied);
     assert_eq!(daemon.status()?.posture, "enforcing");
     Ok(())

@@ -6,7 +6,7 @@ use crate::{
     file::{AnchorKey, DEAD, EdgeKey, EntryKey, HEADS, Node, Rights},
     glob::{self, Spelling},
     tag::Tag,
-    verdict::{Answer, Fault, Reason, Refusal, Rule},
+    verdict::{Answer, Fault, Reason, Refusal, Rule, TRIPWIRE},
 };
 
 /// One head of a search: the state it is in, and the level it was found at or has come down to.
@@ -127,15 +127,19 @@ impl Search {
     pub fn judge<F: Facts>(&self, facts: &F, want: Rights) -> Answer {
         let mut missing = want;
         let mut rule: Rule = 0;
+        let mut denying: u16 = 0;
         let mut known = false;
         for head in &self.heads {
             if head.state != DEAD {
                 known = true;
                 let node = node(facts, head.state)?;
                 let denied = want.intersection(node.deny);
-                if !denied.is_empty() {
-                    let rule = of(&node.deny_rule, denied);
-                    return Err(Refusal::Denied { reason: Reason::DenyRule, rule });
+                if !denied.is_empty() && denying & TRIPWIRE == 0 {
+                    // Of several the first, unless a tripwire is among them.
+                    let number = of(&node.deny_rule, denied);
+                    if denying == 0 || number & TRIPWIRE != 0 {
+                        denying = number;
+                    }
                 }
                 if rule == 0 {
                     rule = of(&node.allow_rule, want.intersection(node.allow));
@@ -143,7 +147,13 @@ impl Search {
                 missing = missing.minus(node.allow);
             }
         }
-        if missing.is_empty() && known { Ok(rule) } else { Err(Refusal::denied(Reason::NoRule)) }
+        if denying != 0 {
+            Err(Refusal::by_rule(denying))
+        } else if missing.is_empty() && known {
+            Ok(rule)
+        } else {
+            Err(Refusal::denied(Reason::NoRule))
+        }
     }
 }
 

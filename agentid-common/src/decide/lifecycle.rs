@@ -49,7 +49,8 @@ impl DerefMut for OnStack {
 }
 
 impl Alive {
-    /// Asks every run of the chain, the asking one first, until one refuses. The rule is the asking run's own.
+    /// Asks every run of the chain, the asking one first. The first refusal counts, unless a tripwire lies further up: that
+    /// one's owner wants to know, whatever else denies it. The rule that allows is the asking run's own.
     #[inline(always)]
     pub fn each<F: Facts, Q: Question>(&self, facts: &F, question: &Q) -> Answer {
         let mut asking = Asking { alive: self, question, answer: Ok(0) };
@@ -81,11 +82,26 @@ impl<Q: Question> Turn for Asking<'_, Q> {
     #[inline(always)]
     fn turn(&mut self, depth: u32) -> Flow {
         let scopes = &self.alive.chain[depth as usize & (MAX_ANCESTRY as usize - 1)];
-        let answer = self.question.ask(scopes);
-        if depth == 0 || answer.is_err() {
-            self.answer = answer;
+        match self.question.ask(scopes) {
+            Ok(rule) => {
+                if depth == 0 {
+                    self.answer = Ok(rule);
+                }
+                Flow::GoOn
+            }
+            Err(refusal) => self.refuse(refusal.from_above(depth)),
         }
-        if answer.is_err() { Flow::Stop } else { Flow::GoOn }
+    }
+}
+
+impl<Q> Asking<'_, Q> {
+    #[inline(always)]
+    fn refuse(&mut self, refusal: Refusal) -> Flow {
+        let (rings, is_fault) = (refusal.is_tripwire(), matches!(refusal, Refusal::Fault(_)));
+        if rings || is_fault || self.answer.is_ok() {
+            self.answer = Err(refusal);
+        }
+        if rings || is_fault { Flow::Stop } else { Flow::GoOn }
     }
 }
 

@@ -110,7 +110,7 @@ fn of_class<F: Facts>(facts: &F, class: u32, peer: &Peer) -> Answer {
     };
     match facts.port_rule(&key) {
         Some(found) if found.deny == 0 => Ok(found.rule),
-        Some(found) => Err(Refusal::Denied { reason: Reason::DenyRule, rule: found.rule }),
+        Some(found) => Err(Refusal::by_rule(found.rule)),
         None => Err(Refusal::denied(Reason::NoRule)),
     }
 }

@@ -30,7 +30,8 @@ use crate::{
     net::{Address, Peer, PeerKey, Pin, Pins, PortKey, PortRule, TCP, Verb},
     tag::{InvocationId, Tag},
     verdict::{
-        Answer, EACCES, EPERM, Fault, Mode, Packed, Reason, Refusal, Rule, Settled, Verdict, settle,
+        Answer, EACCES, EPERM, Fault, Mode, Packed, Reason, Refusal, Rule, Settled, TRIPWIRE,
+        Verdict, settle,
     },
 };
 
@@ -147,6 +148,12 @@ impl Tables {
         self.nodes.insert(state, Node { allow, deny, allow_rule, deny_rule, ..Node::default() });
     }
 
+    fn tripwire(&mut self, state: u32) {
+        self.state(state, Rights::NONE, Rights::ALL);
+        let rule = TRIPWIRE | (state as u16 + 50);
+        self.nodes.get_mut(&state).unwrap().deny_rule = [rule; RIGHTS];
+    }
+
     fn edge_to(&mut self, state: u32, name: u64, target: u32) {
         self.edges.insert(EdgeKey::of_name(state, name), target);
         self.nodes.get_mut(&state).unwrap().edges += 1;
@@ -195,6 +202,11 @@ impl Location for Chain {
 
 fn refused(reason: Reason) -> Result<u16, Refusal> {
     Err(Refusal::denied(reason))
+}
+
+/// By the rules of the run right above.
+fn refused_above(reason: Reason) -> Result<u16, Refusal> {
+    Err(Refusal::denied(reason).from_above(1))
 }
 
 fn fault(fault: Fault) -> Result<u16, Refusal> {

@@ -166,6 +166,9 @@ fn name(name: &Name) -> String {
     if let Some(rule) = name.rule {
         line += &format!("  rule {rule}");
     }
+    if let Some(id) = name.by {
+        line += &format!("  of {}, a run above", short(id));
+    }
     if let Some(because) = &name.because {
         line += &format!("  ({because})");
     }
@@ -206,10 +209,12 @@ fn access(access: &Access) -> String {
         Some(Object::Capability { name }) => format!("capability {name}"),
         None => access.hook.clone(),
     };
+    let whose = access.by.map(|id| format!(" of {}, a run above,", short(id))).unwrap_or_default();
     let rule = match (&access.fault, access.rule, access.reason.as_deref()) {
         (Some(fault), _, _) => format!("fault {fault}"),
-        (None, Some(rule), _) => format!("rule {rule}"),
-        (None, None, Some("no_rule")) => "no rule grants it".to_owned(),
+        (None, Some(rule), Some("tripwire")) => format!("rule {rule}{whose} is a tripwire"),
+        (None, Some(rule), _) => format!("rule {rule}{}", whose.trim_end_matches(',')),
+        (None, None, Some("no_rule")) => format!("no rule{whose} grants it"),
         (None, None, Some(reason)) => reason.to_owned(),
         (None, None, None) => String::new(),
     };

@@ -368,6 +368,7 @@ fn why_shows_verdict_rule_and_reason() {
         reason: Some("deny_rule".to_owned()),
         fault: None,
         rule: Some(3),
+        by: None,
         rule_text: Some("deny read on **/.env".to_owned()),
         because: Some("secrets are not part of it".to_owned()),
         explanation: "rule 3 denies it".to_owned(),
@@ -398,6 +399,7 @@ fn an_event_is_one_line_that_says_who_what_and_why() {
         reason: Some("no_rule".to_owned()),
         fault: None,
         rule: None,
+        by: None,
         because: None,
         process: Process { tgid: 4711, tid: 4711, uid: 1000, comm: "cat".to_owned() },
         object: Some(Object::File {

@@ -22,7 +22,9 @@ pub struct Record {
     pub verdict: Verdict,
     pub reason: Reason,
     pub fault: Fault,
-    pub rule: u32,
+    pub rule: u16,
+    /// How many steps above the run stands the one whose rules say so.
+    pub above: u16,
     pub tgid: u32,
     pub tid: u32,
     pub uid: u32,
@@ -79,7 +81,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
     let verdict = cursor.member("verdict", Verdict::from_u32)?;
     let reason = cursor.member("reason", Reason::from_u32)?;
     let fault = cursor.member("fault", Fault::from_u32)?;
-    let rule = cursor.u32("rule")?;
+    let (rule, above) = (cursor.u16("rule")?, cursor.u16("above")?);
     let tgid = cursor.u32("tgid")?;
     let tid = cursor.u32("tid")?;
     let uid = cursor.u32("uid")?;
@@ -102,6 +104,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
         reason,
         fault,
         rule,
+        above,
         tgid,
         tid,
         uid,

@@ -14,6 +14,8 @@ use agentid_common::{
     verdict::{Fault, Hook, Reason},
 };
 
+use uuid::Uuid;
+
 use super::{
     decode::{Body, Record},
     event::{Access, Event, Object, Process, RunName, What},
@@ -31,6 +33,8 @@ const INET6: u16 = 10;
 pub struct Context<'a> {
     /// The run that the record names.
     pub run: Option<&'a Run>,
+    /// The run above whose policy says so, if it is not the run's own.
+    pub by: Option<Uuid>,
     /// What the rule's author said of it.
     pub because: Option<&'a str>,
     /// Where filesystems can be seen.
@@ -72,7 +76,8 @@ pub fn enrich(record: &Record, context: &Context<'_>) -> Option<Event> {
         verdict: record.verdict.name().to_owned(),
         reason: (record.reason != Reason::None).then(|| record.reason.name().to_owned()),
         fault: (record.fault != Fault::None).then(|| record.fault.name().to_owned()),
-        rule: (record.rule != 0).then_some(record.rule),
+        rule: (record.rule != 0).then_some(record.rule.into()),
+        by: context.by,
         because: context.because.map(ToOwned::to_owned),
         process: Process {
             tgid: record.tgid,

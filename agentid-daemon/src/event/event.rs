@@ -92,6 +92,9 @@ pub struct Access {
     pub reason: Option<String>,
     pub fault: Option<String>,
     pub rule: Option<u32>,
+    /// The run above whose policy says so, and has the rule; `None` when it is the run's own.
+    #[serde(default)]
+    pub by: Option<Uuid>,
     /// What the rule's author said of it.
     pub because: Option<String>,
     pub process: Process,
@@ -145,9 +148,13 @@ pub struct Name {
     pub record: String,
     /// `allow`, `audit` or `deny`.
     pub verdict: String,
-    /// `no_rule`, `deny_rule`, `long_name`, or `special_address` when the name is granted and these addresses are not.
+    /// `no_rule`, `deny_rule`, `tripwire`, `long_name`, or `special_address` when the name is granted and these addresses
+    /// are not.
     pub reason: Option<String>,
     pub rule: Option<u32>,
+    /// The run above whose policy says so, and has the rule; `None` when it is the run's own.
+    #[serde(default)]
+    pub by: Option<Uuid>,
     /// What the rule's author said of it.
     pub because: Option<String>,
     pub addresses: Vec<String>,

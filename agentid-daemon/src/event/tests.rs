@@ -54,18 +54,18 @@ fn body() -> impl Strategy<Value = Body> {
 
 prop_compose! {
     fn record()(
-        numbers in any::<(u64, u64, u64, [u8; 16], u32, u32, u32, u32, u32, [u8; 16])>(),
+        numbers in any::<(u64, u64, u64, [u8; 16], u32, (u16, u16), u32, u32, u32, [u8; 16])>(),
         hook in number(Hook::ALL),
         verdict in number(Verdict::ALL),
         reason in number(Reason::ALL),
         fault in number(Fault::ALL),
         body in body(),
     ) -> Record {
-        let (time, sequence, generation, invocation, slot, rule, tgid, tid, uid, comm) = numbers;
+        let (time, sequence, generation, invocation, slot, (rule, above), tgid, tid, uid, comm) = numbers;
         let invocation = InvocationId(invocation);
         Record {
-            time, sequence, generation, invocation, slot, hook, verdict, reason, fault, rule, tgid,
-            tid, uid, comm, body,
+            time, sequence, generation, invocation, slot, hook, verdict, reason, fault, rule, above,
+            tgid, tid, uid, comm, body,
         }
     }
 }
@@ -90,7 +90,7 @@ fn encode(record: &Record) -> Vec<u8> {
         record.verdict as u32,
         record.reason as u32,
         record.fault as u32,
-        record.rule,
+        u32::from(record.above) << 16 | u32::from(record.rule),
         record.tgid,
         record.tid,
         record.uid,
@@ -168,6 +168,7 @@ fn plain() -> Record {
         reason: Reason::NoRule,
         fault: Fault::None,
         rule: 0,
+        above: 0,
         tgid: 10,
         tid: 11,
         uid: 1000,
@@ -235,8 +236,9 @@ fn an_event_says_who_what_and_why() {
     };
     let record = Record { body: file, rule: 2, reason: Reason::DenyRule, ..plain() };
     let run = run();
-    let context =
-        Context { run: Some(&run), because: Some("keys stay here"), sights: &[], boot_ms: 1000 };
+    let by = Some(Uuid::from_u128(2));
+    let because = Some("keys stay here");
+    let context = Context { run: Some(&run), by, because, sights: &[], boot_ms: 1000 };
     let event = enrich(&record, &context).unwrap();
     let json = serde_json::to_value(&event).unwrap();
     let expected = serde_json::json!({
@@ -247,7 +249,8 @@ fn an_event_says_who_what_and_why() {
         },
         "what": {
             "kind": "access", "sequence": 7, "hook": "file_open", "verdict": "deny",
-            "reason": "deny_rule", "fault": null, "rule": 2, "because": "keys stay here",
+            "reason": "deny_rule", "fault": null, "rule": 2,
+            "by": Uuid::from_u128(2), "because": "keys stay here",
             "process": { "tgid": 10, "tid": 11, "uid": 1000, "comm": "cat" },
             "object": { "file": { "path": "/home/alice/.ssh/id", "want": ["read", "write"] } },
         },

@@ -140,7 +140,7 @@ fn files(policy: &Policy, terrain: &Terrain) -> Result<Files, CompileError> {
             Effect::Allow(rights) => (rights, Rights::NONE),
             Effect::Deny(rights) => (Rights::NONE, rights),
         };
-        store.rule(Verdict { rule: number, allow, deny });
+        store.rule(Verdict { rule: number, allow, deny, tripwire: rule.tripwire });
         for pattern in &rule.patterns {
             match pattern.root {
                 Root::Filesystem => {

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, net::Ipv6Addr};
 
-use agentid_common::name::{self, NameKey};
+use agentid_common::{
+    name::{self, NameKey},
+    verdict::{MAX_RULE, TRIPWIRE, telling},
+};
 
 use super::net::Table;
 use crate::policy::{Effect, Host, NetRule, Prefix};
@@ -59,8 +62,10 @@ pub struct HostRules {
     pub class: u32,
     /// The first rule that allows anything there; without one the name is denied.
     pub allows: Option<u16>,
-    /// The first rule that denies anything there.
+    /// The telling rule that denies anything there.
     pub denies: Option<u16>,
+    /// Whether that rule is one.
+    pub tripwire: bool,
     pub resolves_to: Vec<Prefix>,
 }
 
@@ -81,17 +86,18 @@ impl Hosts {
     pub(super) fn of(rules: &[NetRule], table: &Table, classes: &[u32], key: &NameKey) -> Self {
         let list = table.names.iter().map(|(host, &index)| {
             let lines = &table.classes[index];
-            let first = |deny: bool| {
-                lines.iter().filter(|line| line.deny == deny).map(|line| line.rule).min()
-            };
+            let allowing = lines.iter().filter(|line| !line.deny).map(|line| line.rule).min();
+            let denying = lines.iter().filter(|line| line.deny).map(|line| line.rule);
+            let denying = denying.reduce(telling);
             let about = rules.iter().filter(|rule| matches!(rule.effect, Effect::Allow(_)));
             let about = about.filter(|rule| rule.names.iter().any(|it| it.host.covers(host)));
             let known = HostRules {
                 host: host.clone(),
                 pattern: name::hash(key, host.to_string().as_bytes()),
                 class: classes[index],
-                allows: first(false),
-                denies: first(true),
+                allows: allowing,
+                denies: denying.map(|number| number & MAX_RULE),
+                tripwire: denying.is_some_and(|number| number & TRIPWIRE != 0),
                 resolves_to: about.flat_map(|rule| rule.resolves_to.iter().copied()).collect(),
             };
             (host.clone(), known)

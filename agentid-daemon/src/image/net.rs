@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use agentid_common::net::{PortRule, Verb};
+use agentid_common::{
+    net::{PortRule, Verb},
+    verdict::{TRIPWIRE, telling},
+};
 
 use crate::policy::{Effect, Host, Named, NetRule, Prefix, Side, Target};
 
@@ -75,6 +78,7 @@ impl Table {
 
 /// One address or name of one rule, with ports.
 struct Grant<'r, W> {
+    /// As it stands in the tables.
     number: u16,
     rule: &'r NetRule,
     whom: &'r W,
@@ -117,7 +121,8 @@ fn grants<'r, W: 'r, E: Iterator<Item = (&'r W, u16, u16)>>(
     let each = |(number, rule)| {
         ends(rule).map(move |(whom, first, last)| Grant { number, rule, whom, first, last })
     };
-    (1..).zip(rules).flat_map(each).collect()
+    let number = |rule: &NetRule, number| if rule.tripwire { number | TRIPWIRE } else { number };
+    (1..).zip(rules).map(|(it, rule)| (number(rule, it), rule)).flat_map(each).collect()
 }
 
 /// Each name stands for what all rules say that mean it.
@@ -215,14 +220,13 @@ fn intervals<W>(grants: &[&Grant<'_, W>]) -> Vec<(u16, u16, u16, bool)> {
     intervals
 }
 
-/// The first rule that denies the port, else the first that allows it.
+/// The telling rule that denies the port, else the first that allows it.
 fn answer<W>(grants: &[&Grant<'_, W>], port: u16) -> Option<(u16, bool)> {
-    grants
-        .iter()
-        .filter(|grant| grant.first <= port && port <= grant.last)
-        .map(|grant| (!grant.denies(), grant.number))
-        .min()
-        .map(|(allows, number)| (number, !allows))
+    let here = grants.iter().filter(|grant| grant.first <= port && port <= grant.last);
+    let (deny, allow): (Vec<&Grant<'_, W>>, Vec<_>) = here.partition(|grant| grant.denies());
+    let denying = deny.iter().map(|grant| grant.number).reduce(telling);
+    let allowing = || allow.iter().map(|grant| grant.number).min();
+    denying.map(|number| (number, true)).or_else(|| Some((allowing()?, false)))
 }
 
 /// The prefixes that make up a range: the largest that fits, then the next.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use agentid_common::{
     file::{Node, RIGHTS, Rights},
     glob::fits,
+    verdict::{TRIPWIRE, telling},
 };
 
 use super::terrain::Name;
@@ -42,15 +43,23 @@ pub(super) struct Verdict {
     pub(super) rule: u16,
     pub(super) allow: Rights,
     pub(super) deny: Rights,
+    /// Whether who meets the denial is ended.
+    pub(super) tripwire: bool,
 }
 
 impl Verdict {
     /// Whether `other` changes nothing where this verdict holds as well.
     fn outweighs(&self, other: &Self) -> bool {
         let first = self.rule <= other.rule;
+        let telling = telling(self.denying(), other.denying()) == self.denying();
         let granted = other.allow.minus(self.deny);
-        (other.deny.is_empty() || first && self.deny.contains(other.deny))
+        (other.deny.is_empty() || telling && self.deny.contains(other.deny))
             && (granted.is_empty() || first && self.allow.contains(granted))
+    }
+
+    /// Its number as a rule that denies.
+    fn denying(&self) -> u16 {
+        if self.tripwire { self.rule | TRIPWIRE } else { self.rule }
     }
 }
 
@@ -193,7 +202,7 @@ impl Store {
         left
     }
 
-    /// What the patterns that end here say: of each right, the first rule that allows it and the first that denies.
+    /// What the patterns that end here say: of each right, the first rule that allows it and the telling one that denies.
     pub(super) fn node(&self, set: &Tails) -> Node {
         let mut node = Node::default();
         for &tail in set {
@@ -202,7 +211,7 @@ impl Store {
                 node.allow = node.allow.union(verdict.allow);
                 node.deny = node.deny.union(verdict.deny);
                 first(&mut node.allow_rule, verdict.allow, verdict.rule);
-                first(&mut node.deny_rule, verdict.deny, verdict.rule);
+                first(&mut node.deny_rule, verdict.deny, verdict.denying());
             }
         }
         node
@@ -214,10 +223,11 @@ fn every(glob: &Name) -> bool {
     glob == b"*"
 }
 
+/// Of rules that allow there is no tripwire, so for them the telling one is the first.
 fn first(rules: &mut [u16; RIGHTS], rights: Rights, number: u16) {
     for (index, rule) in rules.iter_mut().enumerate() {
-        if rights.contains(Rights(1 << index)) && (*rule == 0 || number < *rule) {
-            *rule = number;
+        if rights.contains(Rights(1 << index)) {
+            *rule = telling(*rule, number);
         }
     }
 }

@@ -8,7 +8,8 @@ use std::{
 
 use agentid_common::{
     file::{ANCHOR_TYPE, AnchorKey, EDGE_GLOBS, EdgeKey, MAX_GLOBS, Node, RIGHTS, Rights},
-    net::{ICMP, PEER_SCOPE_BITS, PORT_CLASS_BITS, PortRule, TCP, UDP, Verb},
+    net::{ICMP, PEER_SCOPE_BITS, PORT_CLASS_BITS, TCP, UDP, Verb},
+    verdict::{MAX_RULE, TRIPWIRE},
 };
 
 use super::image::Image;
@@ -124,8 +125,8 @@ impl Readable<'_> {
             let says = if rule.deny == 0 { "allow" } else { "deny" };
             let (verb, protocol) = (verb(key.verb), protocol(key.protocol));
             let ports = if free == 0 { first.to_string() } else { format!("{first}-{last}") };
-            let PortRule { rule, .. } = rule;
-            writeln!(out, "class {}: {verb} {protocol} {ports}: {says} by {rule}", key.class)?;
+            let by = by(rule.rule);
+            writeln!(out, "class {}: {verb} {protocol} {ports}: {says} by {by}", key.class)?;
         }
         Ok(())
     }
@@ -165,5 +166,13 @@ fn list(what: &str, rights: Rights, rules: &[u16; RIGHTS]) -> String {
             by_rule.entry(*rule).or_default().push(name);
         }
     }
-    by_rule.iter().map(|(rule, names)| format!(" {what} {} by {rule}", names.join(","))).collect()
+    let text =
+        |(rule, names): (&u16, &Vec<&str>)| format!(" {what} {} by {}", names.join(","), by(*rule));
+    by_rule.iter().map(text).collect()
+}
+
+/// A rule by its number in a table.
+fn by(number: u16) -> String {
+    let tripwire = if number & TRIPWIRE == 0 { "" } else { ", a tripwire" };
+    format!("{}{tripwire}", number & MAX_RULE)
 }

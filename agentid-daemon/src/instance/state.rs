@@ -25,6 +25,8 @@ pub enum Ending {
     Expired,
     /// It went beyond a limit of its policy.
     LimitExceeded,
+    /// It met a rule that is a tripwire.
+    Tripwire,
     /// The run above it has ended.
     ParentEnded,
     /// The kernel no longer enforced, and the operator chose to stop what runs.
@@ -41,6 +43,7 @@ impl Ending {
         Self::Revoked,
         Self::Expired,
         Self::LimitExceeded,
+        Self::Tripwire,
         Self::ParentEnded,
         Self::EnforcementLost,
         Self::LostAtBoot,
@@ -54,6 +57,7 @@ impl Ending {
             Self::Revoked => "revoked",
             Self::Expired => "expired",
             Self::LimitExceeded => "limit_exceeded",
+            Self::Tripwire => "tripwire",
             Self::ParentEnded => "parent_ended",
             Self::EnforcementLost => "enforcement_lost",
             Self::LostAtBoot => "lost_at_boot",
@@ -68,6 +72,7 @@ impl Ending {
             Self::Expired => State::EXPIRED,
             Self::Revoked
             | Self::LimitExceeded
+            | Self::Tripwire
             | Self::ParentEnded
             | Self::EnforcementLost
             | Self::LostAtBoot

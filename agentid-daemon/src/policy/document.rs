@@ -31,6 +31,7 @@ pub(super) struct DelegateTable {
     pub(super) to: Option<Vec<Spanned<String>>>,
     pub(super) depth: Option<Spanned<i64>>,
     pub(super) fan_out: Option<Spanned<i64>>,
+    pub(super) on_excess: Option<Spanned<String>>,
 }
 
 /// `[limits]`.
@@ -44,6 +45,7 @@ pub(super) struct FileTable {
     pub(super) paths: Option<Vec<Spanned<String>>>,
     pub(super) ends_sandbox: Option<Spanned<bool>>,
     pub(super) effect: EffectFields,
+    pub(super) tripwire: Option<Spanned<bool>>,
     pub(super) because: Option<Spanned<String>>,
 }
 
@@ -55,6 +57,7 @@ pub(super) struct NetTable {
     pub(super) resolves_to: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) proto: Option<Spanned<Words>>,
     pub(super) effect: EffectFields,
+    pub(super) tripwire: Option<Spanned<bool>>,
     pub(super) because: Option<Spanned<String>>,
 }
 
@@ -139,8 +142,9 @@ fn delegate(span: Span, table: &DeTable<'_>, reader: &mut Reader<'_>) -> Delegat
     let to = fields.get("to").map(|value| reader.strings(value).unwrap_or_default());
     let depth = fields.get("depth").and_then(|value| reader.integer(value));
     let fan_out = fields.get("fan_out").and_then(|value| reader.integer(value));
+    let on_excess = fields.get("on_excess").and_then(|value| reader.string(value));
     fields.finish(reader);
-    DelegateTable { span, to, depth, fan_out }
+    DelegateTable { span, to, depth, fan_out, on_excess }
 }
 
 fn limits(table: &DeTable<'_>, reader: &mut Reader<'_>) -> LimitsTable {
@@ -156,9 +160,10 @@ fn file(span: Span, table: &DeTable<'_>, reader: &mut Reader<'_>) -> FileTable {
     let paths = fields.get("paths").map(|value| reader.strings(value).unwrap_or_default());
     let effect = effect(&mut fields, reader);
     let ends_sandbox = fields.get("ends_sandbox").and_then(|value| reader.truth(value));
+    let tripwire = fields.get("tripwire").and_then(|value| reader.truth(value));
     let because = fields.get("because").and_then(|value| reader.string(value));
     fields.finish(reader);
-    FileTable { span, paths, ends_sandbox, effect, because }
+    FileTable { span, paths, ends_sandbox, effect, tripwire, because }
 }
 
 fn net(span: Span, table: &DeTable<'_>, reader: &mut Reader<'_>) -> NetTable {
@@ -172,9 +177,10 @@ fn net(span: Span, table: &DeTable<'_>, reader: &mut Reader<'_>) -> NetTable {
     let (to, on, resolves_to) = (ends("to"), ends("on"), ends("resolves_to"));
     let proto = fields.get("proto").map(|value| words(value, reader));
     let effect = effect(&mut fields, reader);
+    let tripwire = fields.get("tripwire").and_then(|value| reader.truth(value));
     let because = fields.get("because").and_then(|value| reader.string(value));
     fields.finish(reader);
-    NetTable { span, to, on, resolves_to, proto, effect, because }
+    NetTable { span, to, on, resolves_to, proto, effect, tripwire, because }
 }
 
 fn expect(span: Span, table: &DeTable<'_>, reader: &mut Reader<'_>) -> ExpectTable {

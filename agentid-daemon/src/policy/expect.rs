@@ -171,6 +171,7 @@ fn ends(table: &ExpectTable, reader: &mut Reader<'_>) -> Option<(bool, Vec<Case>
         resolves_to: None,
         proto: table.proto.clone(),
         effect: table.effect.clone(),
+        tripwire: None,
         because: None,
     };
     let rule = net(&rule, reader)?;

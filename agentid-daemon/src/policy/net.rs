@@ -11,7 +11,7 @@ use super::{
     reader::Reader,
     rights,
     target::{self, End},
-    validate::list,
+    validate::{list, tripwire},
     verbs::{PROTOCOLS, Side, Verbs, meaning},
 };
 
@@ -43,7 +43,13 @@ pub(super) fn net(table: &NetTable, reader: &mut Reader<'_>) -> Option<NetRule> 
     let ports = targets.iter().map(|it| (it.first, it.last));
     let ports: Vec<_> = ports.chain(names.iter().map(|it| (it.first, it.last))).collect();
     let protocols = protocols(table, side, &effect, &ports, reader)?;
-    Some(NetRule { side, targets, names, resolves_to, protocols, effect, because })
+    let tripwire = tripwire(table.tripwire.as_ref(), &effect, reader);
+    if tripwire && side == Side::Own {
+        let flaw =
+            Flaw::new("`tripwire` in a rule with `on`: whoever connects to the run could end it");
+        reader.flaw(&table.span, flaw.help("leave it out, or name peers with `to`"));
+    }
+    Some(NetRule { side, targets, names, resolves_to, protocols, effect, tripwire, because })
 }
 
 /// Addresses that the names of a rule may have although they are no public ones.

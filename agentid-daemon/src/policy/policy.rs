@@ -89,6 +89,11 @@ impl Policy {
         self.delegate.as_ref()
     }
 
+    /// Whether a rule of it is a tripwire.
+    pub fn has_tripwires(&self) -> bool {
+        self.files.iter().any(|rule| rule.tripwire) || self.nets.iter().any(|rule| rule.tripwire)
+    }
+
     /// What ends a run of it.
     pub fn limits(&self) -> Limits {
         self.limits
@@ -124,6 +129,26 @@ pub struct Delegate {
     pub depth: u32,
     /// How many runs may live right below the run at a time.
     pub fan_out: u32,
+    /// What becomes of a run that asks for more.
+    pub on_excess: Excess,
+}
+
+/// What becomes of a run that asks for more runs below it than it may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Excess {
+    /// It is told so.
+    Refuse,
+    /// It is ended.
+    End,
+}
+
+impl Excess {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::End => "end",
+        }
+    }
 }
 
 impl Delegate {
@@ -159,6 +184,8 @@ pub enum Effect<R> {
 pub struct FileRule {
     pub patterns: Vec<Pattern>,
     pub effect: Effect<Rights>,
+    /// Whether a run that meets it is ended; only of a rule that denies.
+    pub tripwire: bool,
     pub because: Option<String>,
 }
 
@@ -175,6 +202,8 @@ pub struct NetRule {
     pub protocols: Vec<u8>,
     /// Verbs of the rule's side, as they are written; [`super::meaning`] says what they stand for.
     pub effect: Effect<Verbs>,
+    /// Whether a run that meets it is ended; only of a rule about peers that denies.
+    pub tripwire: bool,
     pub because: Option<String>,
 }
 

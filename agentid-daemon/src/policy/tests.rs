@@ -71,6 +71,25 @@ fn a_limit_is_there_where_it_is_named() {
 }
 
 #[test]
+fn a_tripwire_denies_and_is_about_what_the_run_does_itself() {
+    let text = "name = 'p'\nttl = '1m'\n[[file]]\npaths = ['/x']\ndeny = 'all'\n";
+    let tripwires = |more: &str| {
+        parse("p.toml", &format!("{text}{more}")).expect("it has no mistake").has_tripwires()
+    };
+    assert!(!tripwires("") && !tripwires("tripwire = false"));
+    assert!(tripwires("tripwire = true"));
+    let net = |key: &str| {
+        format!("[[net]]\n{key} = ['192.0.2.1:*']\nproto = 'tcp'\ndeny = 'all'\ntripwire = true")
+    };
+    assert!(tripwires(&net("to")));
+    refused(&net("on"), "whoever connects to the run could end it");
+    let allows = "[[file]]\npaths = ['/x']\nallow = ['read']\ntripwire = ";
+    refused(&format!("{allows}true"), "in a rule that allows");
+    refused(&format!("{allows}'yes'"), "true or false");
+    refused("[delegate]\nto = ['p']\non_excess = 'kill'", "unknown value `kill`");
+}
+
+#[test]
 fn reads_what_the_document_says() {
     let policy = parse("p.toml", GOOD).unwrap();
     assert_eq!(policy.name(), "code-review");

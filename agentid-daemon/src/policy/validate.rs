@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use agentid_common::{
     file::{HEADS, Rights},
     instance::{Ladder, MAX_ANCESTRY},
-    verdict::Mode,
+    verdict::{MAX_RULE, Mode},
 };
 use toml::Spanned;
 
@@ -18,7 +18,7 @@ use super::{
     nearest::nearest,
     net::net,
     pattern::{self, Pattern, Root},
-    policy::{Delegate, Delegated, Effect, FileRule, Limits, Policy},
+    policy::{Delegate, Delegated, Effect, Excess, FileRule, Limits, Policy},
     reader::{Reader, Span},
     rights, servant,
 };
@@ -164,6 +164,9 @@ const MODES: [(&str, Mode); 2] = [("enforce", Mode::ENFORCE), ("audit", Mode::AU
 const LADDERS: [(&str, Ladder); 3] =
     [("kill", Ladder::KILL), ("freeze", Ladder::FREEZE), ("deny", Ladder::DENY)];
 
+const EXCESSES: [(&str, Excess); 2] =
+    [(Excess::Refuse.name(), Excess::Refuse), (Excess::End.name(), Excess::End)];
+
 fn choice<T: Copy>(
     field: Option<&Spanned<String>>,
     choices: &[(&'static str, T)],
@@ -184,9 +187,9 @@ fn choice<T: Copy>(
     default
 }
 
-/// Rules have 16-bit numbers in verdicts.
+/// Rules have 15-bit numbers in verdicts.
 fn count(document: &Document, reader: &mut Reader<'_>) {
-    let most = usize::from(u16::MAX);
+    let most = usize::from(MAX_RULE);
     for (kind, span) in [
         ("file", document.files.get(most).map(|table| &table.span)),
         ("net", document.nets.get(most).map(|table| &table.span)),
@@ -209,7 +212,22 @@ fn file(table: &FileTable, params: &[String], reader: &mut Reader<'_>) -> Option
     let because = table.because.as_ref().map(|text| text.get_ref().clone());
     let (patterns, effect) = (patterns?, effect?);
     servants(table, &patterns, effect, reader);
-    Some(FileRule { patterns, effect, because })
+    let tripwire = tripwire(table.tripwire.as_ref(), &effect, reader);
+    Some(FileRule { patterns, effect, tripwire, because })
+}
+
+/// Whether a rule that denies is a tripwire.
+pub(super) fn tripwire<R>(
+    field: Option<&Spanned<bool>>,
+    effect: &Effect<R>,
+    reader: &mut Reader<'_>,
+) -> bool {
+    let Some(field) = field.filter(|field| *field.get_ref()) else { return false };
+    if matches!(effect, Effect::Allow(_)) {
+        let flaw = Flaw::new("`tripwire` in a rule that allows: nobody would meet it");
+        reader.flaw(&field.span(), flaw.help("write `deny`, or leave it out"));
+    }
+    true
 }
 
 /// Whoever grants the socket of somebody who acts for others must say so.
@@ -260,7 +278,8 @@ fn delegate(table: &DelegateTable, reader: &mut Reader<'_>) -> Option<Delegate> 
     let to = to.collect();
     let depth = within("depth", table.depth.as_ref(), 1, MAX_ANCESTRY - 1, reader)?;
     let fan_out = within("fan_out", table.fan_out.as_ref(), 8, MAX_FAN_OUT, reader)?;
-    Some(Delegate { to, depth, fan_out })
+    let on_excess = choice(table.on_excess.as_ref(), &EXCESSES, Excess::Refuse, reader);
+    Some(Delegate { to, depth, fan_out, on_excess })
 }
 
 fn limits(table: &LimitsTable, reader: &mut Reader<'_>) -> Limits {

@@ -24,6 +24,19 @@ pub fn request(parent: &Run, asked: DelegateRequest) -> LaunchRequest {
     }
 }
 
+/// What of a refusal is too much, rather than not delegated at all.
+pub fn excess(refusal: &Refusal) -> Option<String> {
+    match refusal {
+        Refusal::FanOut { limit, .. } => {
+            Some(format!("it asked for one more run below it than {limit}"))
+        }
+        Refusal::Levels { policy, limit } => {
+            Some(format!("it asked for a run deeper than the {limit} of {policy}"))
+        }
+        _ => None,
+    }
+}
+
 /// Refuses what the policy of the run does not delegate, and what is too deep for the policy of any run above.
 pub fn check<'p>(
     registry: &Registry,

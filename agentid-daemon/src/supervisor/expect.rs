@@ -138,7 +138,7 @@ fn ask(host: &Assumed, policy: &Policy, case: &Case) -> WhyReply {
     match case {
         Case::File { path, rights } => {
             let object = path.display().to_string();
-            let question = Question { run, policy: rules, object: &object };
+            let question = Question { run, texts: rules.into(), object: &object };
             question.file(&facts, &host.place(path), *rights)
         }
         Case::Peer { address, port, protocol, verb } => {

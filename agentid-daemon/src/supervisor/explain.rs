@@ -65,7 +65,11 @@ pub fn explain(
         WhyRequest::Open { path, want } => {
             let object = path.display().to_string();
             let want = why::rights(want)?;
-            Question { run, policy: rules, object: &object }.file(&facts, &host.place(path), want)
+            Question { run, texts: rules.into(), object: &object }.file(
+                &facts,
+                &host.place(path),
+                want,
+            )
         }
         WhyRequest::Connect(end) => why::end(&facts, run, rules, Verb::Connect, end),
         WhyRequest::ConnectName(end) => {

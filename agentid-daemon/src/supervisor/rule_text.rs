@@ -9,14 +9,15 @@ use crate::{
 
 /// A `[[file]]` by its number, as people read it.
 pub fn file_rule(policy: &Policy, number: Rule) -> Option<String> {
-    let FileRule { patterns, effect, because: _ } =
+    let FileRule { patterns, effect, tripwire, because: _ } =
         policy.file_rules().get(usize::from(number).checked_sub(1)?)?;
     let patterns: Vec<&str> = patterns.iter().map(|pattern| pattern.text.as_str()).collect();
     let (word, rights) = match effect {
         Effect::Allow(rights) => ("allow", rights),
         Effect::Deny(rights) => ("deny", rights),
     };
-    Some(format!("{word} {} on {}", enrich::rights(*rights).join(", "), patterns.join(", ")))
+    let (rights, patterns) = (enrich::rights(*rights).join(", "), patterns.join(", "));
+    Some(format!("{word} {rights} on {patterns}{}", ending(*tripwire)))
 }
 
 /// A `[[net]]` by its number, as people read it.
@@ -31,12 +32,17 @@ pub fn net_rule(policy: &Policy, number: Rule) -> Option<String> {
     let targets: Vec<String> = rule.targets.iter().map(target).chain(named).collect();
     let by = rule.unusual_protocols().map(|names| format!(" by {}", names.join(", ")));
     Some(format!(
-        "{word} {} {} {}{}",
+        "{word} {} {} {}{}{}",
         verbs.join(", "),
         rule.side.key(),
         targets.join(", "),
-        by.unwrap_or_default()
+        by.unwrap_or_default(),
+        ending(rule.tripwire)
     ))
+}
+
+fn ending(tripwire: bool) -> &'static str {
+    if tripwire { ": a tripwire" } else { "" }
 }
 
 /// Addresses and ports as a policy writes them.

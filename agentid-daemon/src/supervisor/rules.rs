@@ -272,16 +272,13 @@ impl Rules {
     pub fn because(&self, version: &PolicyVersion, hook: Hook, rule: Rule) -> Option<&str> {
         let policy = &self.documents.get(version)?.policy;
         match hook {
-            Hook::FileOpen
-            | Hook::BprmCheckSecurity
-            | Hook::UnixStreamConnect
-            | Hook::UnixMaySend => policy.because_file(rule),
             Hook::SocketConnect
             | Hook::SocketBind
             | Hook::SocketListen
             | Hook::SocketAccept
             | Hook::SocketSendmsg => policy.because_net(rule),
-            _ => None,
+            // All others that name a rule are about files.
+            _ => policy.because_file(rule),
         }
     }
 }

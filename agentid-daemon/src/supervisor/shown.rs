@@ -52,6 +52,8 @@ pub struct ShownDelegate {
     pub to: Vec<String>,
     pub depth: u32,
     pub fan_out: u32,
+    /// `refuse` or `end`.
+    pub on_excess: &'static str,
 }
 
 /// A `[[file]]` or a `[[net]]`.
@@ -91,6 +93,7 @@ pub fn shown(policy: &Policy, text: &str) -> Shown {
         to: delegate.names().map(str::to_owned).collect(),
         depth: delegate.depth,
         fan_out: delegate.fan_out,
+        on_excess: delegate.on_excess.name(),
     });
     let expectations = policy.expectations().iter().map(|it| ShownExpectation {
         line: it.line,

@@ -12,6 +12,8 @@ use agentid_common::{
     verdict::{Answer, Fault, Mode, Reason, Rule, Verdict, settle},
 };
 
+use uuid::Uuid;
+
 use super::rule_text::{file_rule, net_rule};
 use crate::{
     control::api::{Code, Endpoint, ErrorReply, NameView, NamedEndpoint, Protocol, WhyReply},
@@ -42,12 +44,37 @@ impl From<&Run> for Asker {
     }
 }
 
+/// The rules by their numbers; `None` where the text is not at hand.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Texts<'a> {
+    pub own: Option<&'a Policy>,
+    /// Of the runs above, the one right above first.
+    pub above: &'a [(Uuid, Option<&'a Policy>)],
+}
+
+impl<'a> From<Option<&'a Policy>> for Texts<'a> {
+    fn from(own: Option<&'a Policy>) -> Self {
+        Self { own, above: &[] }
+    }
+}
+
+impl<'a> Texts<'a> {
+    /// Whose rules have spoken, so many steps above the run.
+    fn at(&self, steps: u8) -> (Option<Uuid>, Option<&'a Policy>) {
+        match usize::from(steps).checked_sub(1) {
+            None => (None, self.own),
+            Some(index) => {
+                self.above.get(index).map_or((None, None), |(id, policy)| (Some(*id), *policy))
+            }
+        }
+    }
+}
+
 /// What a run would be allowed, with its object as people name it.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     pub run: Asker,
-    /// The rules by their numbers; `None` when the text is not at hand.
-    pub policy: Option<&'a Policy>,
+    pub texts: Texts<'a>,
     /// As the caller gave it.
     pub object: &'a str,
 }
@@ -71,10 +98,10 @@ pub fn rights(names: &[String]) -> Result<Rights, ErrorReply> {
 }
 
 /// May the run do this at that end of a conversation?
-pub fn end(
+pub fn end<'a>(
     facts: &impl Facts,
     run: impl Into<Asker>,
-    policy: Option<&Policy>,
+    texts: impl Into<Texts<'a>>,
     verb: Verb,
     end: &Endpoint,
 ) -> WhyReply {
@@ -86,14 +113,14 @@ pub fn end(
     let (protocol, port) = carried(end.protocol, end.port);
     let object = address_text(end.address, end.port, end.protocol);
     let peer = Peer { address, port, protocol, verb };
-    Question { run, policy, object: &object }.peer(facts, &peer)
+    Question { run, texts: texts.into(), object: &object }.peer(facts, &peer)
 }
 
 /// May the run connect to this peer of that name? `known` is what the name stands for now, as its rules see it.
 pub fn named<F: Facts + Clone>(
     facts: &F,
     run: impl Into<Asker>,
-    policy: Option<&Policy>,
+    texts: Texts<'_>,
     end: &NamedEndpoint,
     known: Vec<NameView>,
     classes: impl IntoIterator<Item = (u64, u32)>,
@@ -103,27 +130,27 @@ pub fn named<F: Facts + Clone>(
     for it in &known {
         let Ok(address) = it.address.parse() else { continue };
         let endpoint = Endpoint { address, port, protocol };
-        let mut reply = self::end(facts, run, policy, Verb::Connect, &endpoint);
+        let mut reply = self::end(facts, run, texts, Verb::Connect, &endpoint);
         if reply.verdict == "allow" {
             reply.explanation += &format!(": {name} is {address}");
             return WhyReply { names: known, ..reply };
         }
     }
-    WhyReply { names: known, ..supposed(facts, run, policy, Verb::Connect, end, classes) }
+    WhyReply { names: known, ..supposed(facts, run, texts, Verb::Connect, end, classes) }
 }
 
 /// May the run do this with a peer of that name, at an address that nothing else is said of?
-pub fn supposed<F: Facts + Clone>(
+pub fn supposed<'a, F: Facts + Clone>(
     facts: &F,
     run: Asker,
-    policy: Option<&Policy>,
+    texts: impl Into<Texts<'a>>,
     verb: Verb,
     end: &NamedEndpoint,
     classes: impl IntoIterator<Item = (u64, u32)>,
 ) -> WhyReply {
     let (protocol, port) = carried(end.protocol, end.port);
     let object = name_text(&end.name, end.port, end.protocol);
-    let question = Question { run, policy, object: &object };
+    let question = Question { run, texts: texts.into(), object: &object };
     let peer = Peer { address: Address::ANY_V6, port, protocol, verb };
     let mut reply = question.peer(&Supposed::new(facts.clone(), classes), &peer);
     if reply.verdict == "allow" {
@@ -160,42 +187,40 @@ pub fn name_text(name: &str, port: u16, protocol: Protocol) -> String {
 }
 
 /// May the run use the capability of this name?
-pub fn capability(
+pub fn capability<'a>(
     facts: &impl Facts,
     run: impl Into<Asker>,
-    policy: Option<&Policy>,
+    texts: impl Into<Texts<'a>>,
     name: &str,
 ) -> Result<WhyReply, ErrorReply> {
     let number = capability::number(name).ok_or_else(|| {
         ErrorReply::new(Code::BadRequest, format!("{name:?} is no capability"))
             .remedy("names are those of capabilities(7), in lower case and without CAP_")
     })?;
-    Ok(numbered(facts, run.into(), policy, name, number))
+    Ok(numbered(facts, run.into(), texts, name, number))
 }
 
 /// The same of a capability whose number is known.
-pub fn numbered(
+pub fn numbered<'a>(
     facts: &impl Facts,
     run: Asker,
-    policy: Option<&Policy>,
+    texts: impl Into<Texts<'a>>,
     name: &str,
     number: u32,
 ) -> WhyReply {
-    let question = Question { run, policy, object: name };
+    let question = Question { run, texts: texts.into(), object: name };
     let answer = may_have(facts, &run.tag, number);
-    question.reply(answer, |_| None, |_| None, &format!("capability {name}"))
+    question.reply(answer, |_, _| None, |_, _| None, &format!("capability {name}"))
 }
 
 impl Question<'_> {
     /// May the run use the file at this place?
     pub fn file(&self, facts: &impl Facts, place: &impl Location, want: Rights) -> WhyReply {
         let answer = may_access(facts, &self.run.tag, place, want);
-        let rule = |number| self.policy.and_then(|policy| file_rule(policy, number));
-        let because = |number| self.policy.and_then(|policy| policy.because_file(number));
         let missing = missing(facts, &self.run.tag, place, want);
         let missing = if missing.is_empty() { want } else { missing };
         let missing = format!("{} on {}", enrich::rights(missing).join(", "), self.object);
-        self.reply(answer, rule, because, &missing)
+        self.reply(answer, file_rule, Policy::because_file, &missing)
     }
 
     /// May the run talk to this peer so, or listen at this address of its own?
@@ -205,24 +230,22 @@ impl Question<'_> {
             let text = "the daemon answers it, with the names that the policy grants";
             return WhyReply {
                 explanation: text.to_owned(),
-                ..self.reply(Ok(0), |_| None, |_| None, "")
+                ..self.reply(Ok(0), |_, _| None, |_, _| None, "")
             };
         }
-        let rule = |number| self.policy.and_then(|policy| net_rule(policy, number));
-        let because = |number| self.policy.and_then(|policy| policy.because_net(number));
         let (verb, side) = (peer.verb.name(), Side::of(peer.verb).key());
         let mut missing = format!("{verb} {side} {}", self.object);
         if peer.takes_ipv4_too() {
             missing += &format!(", and on 0.0.0.0:{}, because it takes IPv4 too", peer.port);
         }
-        self.reply(answer, rule, because, &missing)
+        self.reply(answer, net_rule, Policy::because_net, &missing)
     }
 
-    fn reply<'a>(
+    fn reply(
         &self,
         answer: Answer,
-        rule_text: impl Fn(Rule) -> Option<String>,
-        because: impl Fn(Rule) -> Option<&'a str>,
+        rule_text: impl Fn(&Policy, Rule) -> Option<String>,
+        because: impl Fn(&Policy, Rule) -> Option<&str>,
         missing: &str,
     ) -> WhyReply {
         let mode = match self.run.mode {
@@ -231,6 +254,13 @@ impl Question<'_> {
         };
         let settled = settle(answer, mode);
         let rule = (settled.rule != 0).then_some(settled.rule);
+        let (by, policy) = self.texts.at(settled.above);
+        let whose = by.map(|_| match policy {
+            Some(policy) => format!(" of {}, which holds a run above it,", policy.name()),
+            None => " of a run above it".to_owned(),
+        });
+        let whose = whose.unwrap_or_default();
+        let told = |reason| told(reason, rule, &whose, missing);
         let explanation = match (settled.verdict, settled.reason) {
             (Verdict::Allow, _) => match rule {
                 Some(number) => format!("rule {number} allows it"),
@@ -240,17 +270,21 @@ impl Question<'_> {
                 format!("no decision can be made ({}), so it is denied", settled.fault.name())
             }
             (Verdict::Audit, reason) => {
-                format!("{}; audit mode lets it pass", told(reason, rule, missing))
+                format!("{}; audit mode lets it pass", told(reason))
             }
-            (Verdict::Deny, reason) => told(reason, rule, missing),
+            (Verdict::Deny, reason) => told(reason),
         };
         WhyReply {
             verdict: settled.verdict.name().to_owned(),
             reason: (settled.reason != Reason::None).then(|| settled.reason.name().to_owned()),
             fault: (settled.fault != Fault::None).then(|| settled.fault.name().to_owned()),
             rule,
-            rule_text: rule.and_then(&rule_text),
-            because: rule.and_then(&because).map(ToOwned::to_owned),
+            by,
+            rule_text: policy.zip(rule).and_then(|(policy, rule)| rule_text(policy, rule)),
+            because: policy
+                .zip(rule)
+                .and_then(|(policy, rule)| because(policy, rule))
+                .map(ToOwned::to_owned),
             explanation,
             names: Vec::new(),
         }
@@ -267,10 +301,16 @@ fn missing(facts: &impl Facts, tag: &Tag, place: &impl Location, want: Rights) -
 }
 
 /// A denial in words.
-fn told(reason: Reason, rule: Option<Rule>, missing: &str) -> String {
+fn told(reason: Reason, rule: Option<Rule>, whose: &str, missing: &str) -> String {
     match (reason, rule) {
-        (Reason::DenyRule, Some(number)) => format!("rule {number} denies it"),
-        (Reason::NoRule, _) => format!("no rule: missing grant {missing}"),
+        (Reason::DenyRule, Some(number)) => format!("rule {number}{whose} denies it"),
+        (Reason::Tripwire, Some(number)) => {
+            format!("rule {number}{whose} denies it, and ends the run that tries")
+        }
+        (Reason::NoRule, _) => {
+            let whose = whose.trim_end_matches(',');
+            format!("no rule{whose}: missing grant {missing}")
+        }
         (Reason::NotLive, _) => "the run has no slot any more".to_owned(),
         (Reason::Revoked, _) => "the run is revoked".to_owned(),
         (Reason::Expired, _) => "the run's deadline has passed".to_owned(),

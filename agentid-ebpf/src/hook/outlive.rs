@@ -52,13 +52,12 @@ fn look() {
 
 #[inline(always)]
 fn meet(tag: &Tag) {
-    let Err(Refusal::Denied { reason, rule }) = may_go_on(&Live, tag) else { return };
+    let Err(refusal @ Refusal::Denied { reason, .. }) = may_go_on(&Live, tag) else { return };
     if !reason.is_final()
         || standing(&Live, tag).ladder != Ladder::KILL
         || kfield::is_exiting(subject::current_task())
     {
         return;
     }
-    let answer = Err(Refusal::Denied { reason, rule });
-    conclude(Hook::SchedSwitch, Allowed::Counted, &Object::None, tag, answer);
+    conclude(Hook::SchedSwitch, Allowed::Counted, &Object::None, tag, Err(refusal));
 }

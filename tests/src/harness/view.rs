@@ -126,6 +126,7 @@ pub struct Access {
     pub reason: Option<String>,
     pub fault: Option<String>,
     pub rule: Option<u32>,
+    pub by: Option<String>,
     pub because: Option<String>,
     pub object: Option<Object>,
 }

@@ -69,9 +69,42 @@ fn every_run_of_the_chain_has_to_allow() {
     tables.state(1, Rights::READ, Rights::NONE);
     tables.state(2, Rights::WRITE, Rights::NONE);
     tables.enter(POLICY, 1, [1, 0, 0, 0]);
-    assert_eq!(tables.access(Rights::READ), refused(Reason::NoRule));
+    assert_eq!(tables.access(Rights::READ), refused_above(Reason::NoRule));
     tables.enter(POLICY + 1, 1, [2, 0, 0, 0]);
-    assert_eq!(tables.access(Rights::READ), refused(Reason::NoRule));
+    assert_eq!(tables.access(Rights::READ), refused_above(Reason::NoRule));
     tables.enter(POLICY + 1, 1, [1, 0, 0, 0]);
     assert_eq!(tables.access(Rights::READ), Ok(1));
+}
+
+#[test]
+fn a_tripwire_is_met_whatever_else_denies_the_file() {
+    let mut tables = tables();
+    tables.chain(3);
+    tables.state(1, Rights::READ, Rights::NONE);
+    tables.state(2, Rights::NONE, Rights::READ);
+    tables.tripwire(3);
+    let met = |above| Err(Refusal::by_rule(TRIPWIRE | 53).from_above(above));
+    for own in [[0, 0, 0, 0], [1, 0, 0, 0], [2, 0, 0, 0]] {
+        tables.enter(POLICY, 1, own);
+        tables.enter(POLICY + 1, 1, [1, 0, 0, 0]);
+        tables.enter(POLICY + 2, 1, [3, 0, 0, 0]);
+        assert_eq!(tables.access(Rights::READ), met(2));
+        tables.enter(POLICY + 1, 1, [1, 2, 3, 1]);
+        assert_eq!(tables.access(Rights::READ), met(1));
+    }
+    tables.enter(POLICY, 1, [2, 3, 0, 0]);
+    assert_eq!(tables.access(Rights::READ), met(0));
+}
+
+#[test]
+fn of_several_denials_the_first_counts() {
+    let mut tables = tables();
+    tables.chain(3);
+    tables.state(1, Rights::READ, Rights::NONE);
+    tables.state(2, Rights::NONE, Rights::READ);
+    tables.enter(POLICY, 1, [1, 0, 0, 0]);
+    tables.enter(POLICY + 1, 1, [2, 0, 0, 0]);
+    assert_eq!(tables.access(Rights::READ), Err(Refusal::by_rule(52).from_above(1)));
+    tables.enter(POLICY, 1, [0, 0, 0, 0]);
+    assert_eq!(tables.access(Rights::READ), refused(Reason::NoRule));
 }

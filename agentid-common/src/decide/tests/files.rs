@@ -27,7 +27,7 @@ fn a_parameter_is_asked_before_the_policy_at_one_folder() {
     tables.state(2, Rights::NONE, Rights::READ);
     tables.enter(POLICY, 1, [1, 0, 0, 0]);
     tables.enter(PARAMS, 1, [2, 0, 0, 0]);
-    let denied = Err(Refusal::Denied { reason: Reason::DenyRule, rule: 52 });
+    let denied = Err(Refusal::by_rule(52));
     assert_eq!(tables.access(Rights::READ), denied);
 }
 
@@ -64,7 +64,7 @@ fn a_denial_of_any_head_beats_every_grant() {
         let mut states = [1; HEADS];
         states[head] = 2;
         tables.enter(PARAMS, 1, states);
-        let denied = Err(Refusal::Denied { reason: Reason::DenyRule, rule: 52 });
+        let denied = Err(Refusal::by_rule(52));
         assert_eq!(tables.access(Rights::READ.union(Rights::WRITE)), denied, "head {head}");
         assert_eq!(tables.access(Rights::READ), Ok(1), "head {head}");
     }

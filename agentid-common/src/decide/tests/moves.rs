@@ -92,7 +92,7 @@ fn no_rule_above_gives_a_right_either() {
     grant(&mut tables, POLICY + 1, more, more);
     assert!(tables.moved(FILE).is_ok());
     grant(&mut tables, POLICY + 1, less, more);
-    assert_eq!(tables.moved(FILE), refused(Reason::RightsGained));
+    assert_eq!(tables.moved(FILE), refused_above(Reason::RightsGained));
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn class_and_port_must_both_be_known() {
 #[test]
 fn a_denial_names_its_rule() {
     let tables = with(Some(4), Some(PortRule { rule: 3, deny: 1 }));
-    let denied = Err(Refusal::Denied { reason: Reason::DenyRule, rule: 3 });
+    let denied = Err(Refusal::by_rule(3));
     assert_eq!(may_use(&tables, &TAG, &PEER), denied);
 }
 
@@ -57,7 +57,7 @@ fn listening_everywhere_is_asked_for_in_both_families() {
         say(&mut tables, Address::ANY_V4, 6, verb, PortRule { rule: 7, deny: 0 });
         assert_eq!(may_use(&tables, &TAG, &everywhere), Ok(2));
         say(&mut tables, Address::ANY_V4, 6, verb, PortRule { rule: 7, deny: 1 });
-        let denied = Err(Refusal::Denied { reason: Reason::DenyRule, rule: 7 });
+        let denied = Err(Refusal::by_rule(7));
         assert_eq!(may_use(&tables, &TAG, &everywhere), if both { denied } else { Ok(2) });
     }
 }
@@ -114,7 +114,7 @@ fn a_denied_address_stays_denied_whatever_its_name() {
     let mut tables = with(Some(4), Some(DENY));
     let granted = name(&mut tables, 9, ALLOW);
     pin(&mut tables, PARAMS, &[granted]);
-    let denied = Err(Refusal::Denied { reason: Reason::DenyRule, rule: 7 });
+    let denied = Err(Refusal::by_rule(7));
     assert_eq!(may_use(&tables, &TAG, &PEER), denied);
 }
 
@@ -123,7 +123,7 @@ fn of_several_names_the_one_that_denies_beats_the_others() {
     let mut tables = tables();
     let granted = name(&mut tables, 9, ALLOW);
     let denied = name(&mut tables, 10, DENY);
-    let answer = Err(Refusal::Denied { reason: Reason::DenyRule, rule: 7 });
+    let answer = Err(Refusal::by_rule(7));
     for pins in [[granted, denied], [denied, granted]] {
         pin(&mut tables, PARAMS, &pins);
         assert_eq!(may_use(&tables, &TAG, &PEER), answer);
@@ -143,7 +143,7 @@ fn a_run_below_another_needs_the_name_from_both() {
     }
     let granted = name(&mut tables, 9, ALLOW);
     pin(&mut tables, PARAMS + u64::from(SLOT), &[granted]);
-    assert_eq!(may_use(&tables, &TAG, &PEER), refused(Reason::NoRule));
+    assert_eq!(may_use(&tables, &TAG, &PEER), refused_above(Reason::NoRule));
     pin(&mut tables, PARAMS + u64::from(SLOT) + 1, &[granted]);
     assert_eq!(may_use(&tables, &TAG, &PEER), Ok(6));
 }

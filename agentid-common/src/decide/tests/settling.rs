@@ -2,7 +2,7 @@ use super::*;
 use crate::verdict::{EAFNOSUPPORT, EPROTONOSUPPORT, EXDEV, Unsupported};
 
 fn settled(verdict: Verdict, reason: Reason, fault: Fault, errno: i32) -> Settled {
-    Settled { verdict, reason, fault, rule: 0, errno }
+    Settled { verdict, reason, fault, rule: 0, above: 0, errno }
 }
 
 #[test]
@@ -95,7 +95,11 @@ fn an_answer_is_the_same_after_it_was_one_number() {
     let unsupported = [Unsupported::Family, Unsupported::Protocol, Unsupported::Privilege];
     let mut answers: Vec<Answer> = [0, 1, Rule::MAX].map(Ok).to_vec();
     for rule in [0, 1, Rule::MAX] {
-        answers.extend(Reason::ALL.iter().map(|&reason| Err(Refusal::Denied { reason, rule })));
+        answers.extend(
+            Reason::ALL
+                .iter()
+                .map(|&reason| Err(Refusal::Denied { reason, rule, above: (rule % 4) as u8 })),
+        );
     }
     answers.extend(unsupported.map(|what| Err(Refusal::Unsupported(what))));
     answers.extend(Fault::ALL.iter().map(|&kind| Err(Refusal::Fault(kind))));

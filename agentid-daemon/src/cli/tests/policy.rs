@@ -96,7 +96,8 @@ fn results_for_programs_have_their_fields() {
     let outcome = expect::run("p.toml", &policy).unwrap();
     let report = verb::policy::Report::of("p.toml".as_ref(), &policy, &outcome);
     let found = serde_json::json!({
-        "verdict": "deny", "reason": "no_rule", "fault": null, "rule": null, "rule_text": null, "because": null,
+        "verdict": "deny", "reason": "no_rule", "fault": null, "rule": null, "by": null, "rule_text": null,
+        "because": null,
         "explanation": "no rule: missing grant write on /srv/a", "names": []
     });
     let broken = serde_json::json!({

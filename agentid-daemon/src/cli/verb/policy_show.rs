@@ -34,7 +34,9 @@ pub fn run(
 /// What holds for its runs, then its rules, then what it expects of them.
 pub fn text(policy: &Shown, room: Option<usize>) -> String {
     let delegate = policy.delegate.as_ref().map(|it| {
-        format!("{}; {} deep, {} at a time", it.to.join(" "), levels(it.depth), it.fan_out)
+        let (to, levels) = (it.to.join(" "), levels(it.depth));
+        let excess = if it.on_excess == "end" { "; more ends the run" } else { "" };
+        format!("{to}; {levels} deep, {} at a time{excess}", it.fan_out)
     });
     let limit = policy.limits.denials_per_minute;
     let time = |ms| render::span(0, ms);

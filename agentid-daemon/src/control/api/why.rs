@@ -73,6 +73,9 @@ pub struct WhyReply {
     pub reason: Option<String>,
     pub fault: Option<String>,
     pub rule: Option<u16>,
+    /// The run above whose policy says so, and has the rule; `None` when it is the run's own.
+    #[serde(default)]
+    pub by: Option<Uuid>,
     /// The rule as its document has it.
     pub rule_text: Option<String>,
     pub because: Option<String>,

@@ -6,7 +6,7 @@ use agentid_common::{
     capability,
     file::Rights,
     net::{Address, ICMP, Peer, Verb},
-    verdict::{Answer, Reason, Refusal},
+    verdict::{Answer, Reason, Refusal, TRIPWIRE},
 };
 
 use super::host::{Host, Run};
@@ -44,7 +44,11 @@ fn expected(words: &[&str]) -> (usize, Answer) {
         [.., "allowed"] => (1, Ok(0)),
         [.., "denied", "by", rule] => {
             let rule = rule.parse().unwrap();
-            (3, Err(Refusal::Denied { reason: Reason::DenyRule, rule }))
+            (3, Err(Refusal::by_rule(rule)))
+        }
+        [.., "trips", "on", rule] => {
+            let rule: u16 = rule.parse().unwrap();
+            (3, Err(Refusal::by_rule(TRIPWIRE | rule)))
         }
         [.., "denied"] => (1, Err(Refusal::denied(Reason::NoRule))),
         _ => panic!("{words:?} expects nothing"),

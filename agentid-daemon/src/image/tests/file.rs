@@ -1,6 +1,6 @@
 use agentid_common::{
     file::Rights,
-    verdict::{Reason, Refusal},
+    verdict::{Reason, Refusal, TRIPWIRE},
 };
 
 use super::{
@@ -55,10 +55,35 @@ fn rights_add_up_over_rules() {
 fn a_denial_names_its_rule() {
     let rules = allow("'/srv/**'") + "[[file]]\npaths = ['**/.env']\ndeny = 'all'";
     let run = run(Host::usual(), &rules);
-    let denied = Err(Refusal::Denied { reason: Reason::DenyRule, rule: 2 });
+    let denied = Err(Refusal::by_rule(2));
     assert_eq!(run.access("/srv/x/.env", Rights::READ), denied);
     assert_eq!(run.access("/.env", Rights::READ), denied);
     assert!(run.reads("/srv/x/.env/y"));
+}
+
+/// Whichever stands first, and wherever they are anchored.
+#[test]
+fn of_rules_that_deny_a_tripwire_is_the_one_that_is_met() {
+    let plain = |paths: &str| format!("[[file]]\npaths = [{paths}]\ndeny = ['read', 'write']\n");
+    let wired =
+        |paths: &str| format!("[[file]]\npaths = [{paths}]\ndeny = 'all'\ntripwire = true\n");
+    let met = |rule| Err(Refusal::by_rule(TRIPWIRE | rule));
+    let pairs = [
+        ("'**/key'", "'/srv/**'"),
+        ("'/srv/**'", "'**/key'"),
+        ("'/srv/a/key'", "'/srv/a/k*'"),
+        ("'**/a/*'", "'/srv/**/key'"),
+    ];
+    for (one, other) in pairs {
+        let first = run(Host::usual(), &(plain(one) + &wired(other)));
+        let last = run(Host::usual(), &(wired(one) + &plain(other)));
+        for right in [Rights::READ, Rights::WRITE, Rights::EXEC] {
+            assert_eq!(first.access("/srv/a/key", right), met(2), "{one} {other}");
+            assert_eq!(last.access("/srv/a/key", right), met(1), "{one} {other}");
+        }
+        let allowed = run(Host::usual(), &(allow("'/srv/**'") + &wired(one)));
+        assert_eq!(allowed.access("/srv/a/key", Rights::READ), met(2), "{one}");
+    }
 }
 
 #[test]

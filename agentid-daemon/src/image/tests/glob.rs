@@ -25,7 +25,7 @@ fn deny(paths: &str) -> String {
 }
 
 fn denied(rule: u16) -> Answer {
-    Err(Refusal::Denied { reason: Reason::DenyRule, rule })
+    Err(Refusal::by_rule(rule))
 }
 
 #[track_caller]

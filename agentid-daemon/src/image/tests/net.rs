@@ -2,7 +2,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use agentid_common::{
     net::{Address, ICMP, Peer, TCP, UDP, Verb},
-    verdict::{Answer, Reason, Refusal},
+    verdict::{Answer, Reason, Refusal, TRIPWIRE},
 };
 use proptest::prelude::*;
 
@@ -22,10 +22,10 @@ fn ask(run: &Run, address: &str, port: u16) -> Answer {
     run.connect(address, port, TCP)
 }
 
-const NO_RULE: Answer = Err(Refusal::Denied { reason: Reason::NoRule, rule: 0 });
+const NO_RULE: Answer = Err(Refusal::denied(Reason::NoRule));
 
 fn denied(rule: u16) -> Answer {
-    Err(Refusal::Denied { reason: Reason::DenyRule, rule })
+    Err(Refusal::by_rule(rule))
 }
 
 #[test]
@@ -39,6 +39,19 @@ fn the_documented_example_holds() {
     assert_eq!(ask(&run, "::ffff:10.1.0.7", 5432), Ok(1));
     assert_eq!(ask(&run, "10.2.0.7", 5432), NO_RULE);
     assert_eq!(run.connect(Address::v4([10, 1, 0, 7]), 5432, UDP), NO_RULE);
+}
+
+#[test]
+fn of_rules_that_deny_a_peer_a_tripwire_is_the_one_that_is_met() {
+    let rule = |to: &str, more: &str| format!("[[net]]\nto = ['{to}']\ndeny = 'all'\n{more}\n");
+    let met = |number| denied(TRIPWIRE | number);
+    for (one, other) in [("10.0.0.0/8:*", "10.1.0.7:80"), ("10.1.0.7:80", "10.0.0.0/8:*")] {
+        let first = run(&(rule(one, "tripwire = true") + &rule(other, "")));
+        let last = run(&(rule(one, "") + &rule(other, "tripwire = true")));
+        assert_eq!((ask(&first, "10.1.0.7", 80), ask(&last, "10.1.0.7", 80)), (met(1), met(2)));
+    }
+    let apart = run(&(rule("10.1.0.7:80", "tripwire = true") + &rule("10.1.0.7:*", "")));
+    assert_eq!(ask(&apart, "10.1.0.7", 81), denied(2));
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn cause(answers: [Answer; 2]) -> Option<Cause> {
     };
     let becomes_allowed = side == 1;
     Some(match denied {
-        Refusal::Denied { reason: Reason::DenyRule, rule } => {
+        Refusal::Denied { reason: Reason::DenyRule | Reason::Tripwire, rule, .. } => {
             Cause { side: 1 - side, rule, becomes_allowed }
         }
         _ => Cause { side, rule: allow, becomes_allowed },

@@ -155,6 +155,7 @@ fn same(one: &Asked, other: &Asked) -> bool {
 /// The side on which no rule speaks of what a rule denies on the other.
 fn silent(answers: [Answer; 2]) -> Option<usize> {
     let reason = |answer| match answer {
+        Err(Refusal::Denied { reason: Reason::Tripwire, .. }) => Some(Reason::DenyRule),
         Err(Refusal::Denied { reason, .. }) => Some(reason),
         _ => None,
     };

@@ -9,6 +9,7 @@ use crate::{
     image::{Assumed, compare},
     instance::run::{OnEnd, RunMode},
     policy::{Delegate, Policy},
+    supervisor::rule_text,
 };
 
 pub(super) fn compare(policies: [&Policy; 2], sides: [&Assumed; 2], diff: &mut Diff) {
@@ -27,10 +28,15 @@ pub(super) fn compare(policies: [&Policy; 2], sides: [&Assumed; 2], diff: &mut D
     setting("delegate to", &|policy| list(delegated(policy)));
     setting("depth", &|policy| number(policy, |delegate| delegate.depth));
     setting("fan_out", &|policy| number(policy, |delegate| delegate.fan_out));
+    setting("on_excess", &|policy| {
+        let delegate = policy.delegate().map(|delegate| delegate.on_excess.name());
+        delegate.unwrap_or("none").to_owned()
+    });
     setting("denials_per_minute", &|policy| {
         let limit = policy.limits().denials_per_minute;
         limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string())
     });
+    setting("tripwires", &|policy| list(tripwires(policy)));
     setting("port 53", &|policy| {
         let text = if policy.grants_names() { "asks the daemon for names" } else { "as any other" };
         text.to_owned()
@@ -42,7 +48,7 @@ pub(super) fn compare(policies: [&Policy; 2], sides: [&Assumed; 2], diff: &mut D
             && (before.allows.is_some(), after.allows.is_some()) == (true, true)
         {
             let blocks = |rules: &crate::image::HostRules| {
-                let blocks = rules.resolves_to.iter().map(crate::supervisor::rule_text::block);
+                let blocks = rules.resolves_to.iter().map(rule_text::block);
                 list(blocks.collect())
             };
             let (before, after) = (blocks(before), blocks(after));
@@ -79,6 +85,16 @@ fn list(texts: BTreeSet<String>) -> String {
 
 fn delegated(policy: &Policy) -> BTreeSet<String> {
     policy.delegate().iter().flat_map(|delegate| delegate.names()).map(str::to_owned).collect()
+}
+
+/// What they lie on; that it is denied is told apart.
+fn tripwires(policy: &Policy) -> BTreeSet<String> {
+    let files = policy.file_rules().iter().filter(|rule| rule.tripwire);
+    let files = files.flat_map(|rule| rule.patterns.iter().map(|it| it.text.clone()));
+    let nets: Vec<_> = policy.net_rules().iter().filter(|rule| rule.tripwire).collect();
+    let names = nets.iter().flat_map(|rule| rule.names.iter().map(rule_text::named));
+    let targets = nets.iter().flat_map(|rule| rule.targets.iter().map(rule_text::target));
+    files.chain(names).chain(targets).collect()
 }
 
 fn number(policy: &Policy, of: impl Fn(&Delegate) -> u32) -> String {

@@ -19,12 +19,13 @@ use crate::{
     },
     instance::{Phase, Run},
     metrics::kernel::Reading,
+    policy::Policy,
     supervisor::{
         command::{Answer, Command, Envelope, EventsQuery, Feed, Reply, Scrape},
         grant,
         refusal::Refusal,
         sockets, view,
-        why::{self, Question},
+        why::{self, Question, Texts},
     },
 };
 
@@ -190,7 +191,8 @@ impl Supervisor {
 
     fn why(&self, standing: &Standing, id: &str, request: &WhyRequest) -> Answer<WhyReply> {
         let run = self.find(standing, id)?;
-        let policy = self.rules.document(&run.policy).map(|document| &document.policy);
+        let above = self.texts_above(run);
+        let texts = Texts { own: self.text(run), above: &above };
         let facts = self.rules.at(self.kernel.boot_ns());
         match request {
             WhyRequest::Open { path, want } => {
@@ -200,15 +202,26 @@ impl Supervisor {
                     .locate(path)
                     .map_err(|failure| ErrorReply::new(Code::BadRequest, chain(&failure)))?;
                 let object = path.display().to_string();
-                Ok(Question { run: run.into(), policy, object: &object }.file(&facts, &place, want))
+                Ok(Question { run: run.into(), texts, object: &object }.file(&facts, &place, want))
             }
-            WhyRequest::Connect(end) => Ok(why::end(&facts, run, policy, Verb::Connect, end)),
+            WhyRequest::Connect(end) => Ok(why::end(&facts, run, texts, Verb::Connect, end)),
             WhyRequest::ConnectName(end) => Ok(self.why_name(run, end)),
-            WhyRequest::Send(end) => Ok(why::end(&facts, run, policy, Verb::Send, end)),
-            WhyRequest::Listen(end) => Ok(why::end(&facts, run, policy, Verb::Listen, end)),
-            WhyRequest::Accept(end) => Ok(why::end(&facts, run, policy, Verb::Accept, end)),
-            WhyRequest::Capability(name) => why::capability(&facts, run, policy, name),
+            WhyRequest::Send(end) => Ok(why::end(&facts, run, texts, Verb::Send, end)),
+            WhyRequest::Listen(end) => Ok(why::end(&facts, run, texts, Verb::Listen, end)),
+            WhyRequest::Accept(end) => Ok(why::end(&facts, run, texts, Verb::Accept, end)),
+            WhyRequest::Capability(name) => why::capability(&facts, run, texts, name),
         }
+    }
+
+    /// What a run's policy says, if it is at hand.
+    pub(super) fn text(&self, run: &Run) -> Option<&Policy> {
+        self.rules.document(&run.policy).map(|document| &document.policy)
+    }
+
+    /// The same of the runs above it, the one right above first.
+    pub(super) fn texts_above(&self, run: &Run) -> Vec<(Uuid, Option<&Policy>)> {
+        let text = |id: &Uuid| self.state.registry.get(*id).and_then(|run| self.text(run));
+        run.above.iter().map(|id| (*id, text(id))).collect()
     }
 
     fn events(&mut self, standing: &Standing, query: &EventsQuery) -> Answer<Feed> {

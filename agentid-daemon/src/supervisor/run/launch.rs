@@ -24,6 +24,7 @@ use crate::{
         run::{self, OnEnd, PolicyVersion, RunMode},
     },
     kernel::Gathered,
+    policy::{Excess, Policy},
     supervisor::{
         command::{Answer, Caller},
         delegate, launch,
@@ -32,7 +33,7 @@ use crate::{
         step::{Input, Launch, Way, step},
         store::StoreError,
         view,
-        why::Question,
+        why::{Question, Texts},
     },
 };
 
@@ -119,7 +120,18 @@ impl Supervisor {
         let parent = self.state.registry.holder(tag.slot, tag.generation);
         let parent = parent.ok_or(Refusal::Gone)?;
         let policy_of = |version: &PolicyVersion| Some(&self.rules.document(version)?.policy);
-        delegate::check(&self.state.registry, policy_of, parent, &request.policy)?;
+        let (registry, name) = (&self.state.registry, &request.policy);
+        if let Err(refusal) = delegate::check(registry, policy_of, parent, name) {
+            let excess = delegate::excess(&refusal).filter(|_| {
+                let delegate = policy_of(&parent.policy).and_then(Policy::delegate);
+                delegate.is_some_and(|delegate| delegate.on_excess == Excess::End)
+            });
+            let id = parent.id;
+            if let Some(reason) = excess {
+                self.exceed(id, reason);
+            }
+            return Err(refusal.into());
+        }
         // Whoever left last would take the run above, and with it the new one, along.
         if self.activity(tag.slot).is_none_or(|activity| activity.live < 2) {
             return Err(Refusal::LastTask.into());
@@ -182,7 +194,7 @@ impl Supervisor {
     fn may_read(&self, run: &Run, path: &Path) -> bool {
         let Ok(place) = self.kernel.locate(path) else { return false };
         let facts = self.rules.at(self.kernel.boot_ns());
-        let question = Question { run: run.into(), policy: None, object: "" };
+        let question = Question { run: run.into(), texts: Texts::default(), object: "" };
         let reply = question.file(&facts, &place, Rights::READ);
         matches!(reply.verdict.as_str(), "allow" | "audit")
     }

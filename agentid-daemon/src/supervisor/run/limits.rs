@@ -1,8 +1,10 @@
-//! Runs that go beyond a limit of their policy are ended.
+//! Runs that go beyond a limit of their policy, or meet a tripwire, are ended.
+
+use uuid::Uuid;
 
 use super::Supervisor;
 use crate::{
-    instance::{Phase, Run, run::RunMode},
+    instance::{Ending, Phase, Run, run::RunMode},
     supervisor::{rules::Rules, step::Input},
 };
 
@@ -39,9 +41,52 @@ impl Supervisor {
             registry.get(id).is_some_and(limited)
         });
         for (id, reason) in beyond {
-            tracing::warn!(%id, reason, "a run is ended for going beyond a limit");
-            self.input(Input::Limit { id, reason });
+            self.exceed(id, reason);
         }
+    }
+
+    /// Ends a run for going beyond a limit.
+    pub(super) fn exceed(&mut self, id: Uuid, reason: String) {
+        tracing::warn!(%id, reason, "a run is ended for going beyond a limit");
+        self.input(Input::Limit { id, ending: Ending::LimitExceeded, reason });
+    }
+
+    /// Ends the runs that have met a tripwire of which no record has come: the ring may have been full.
+    pub(super) fn look_at_tripwires(&mut self) {
+        let live = self.state.registry.live().filter(|run| run.phase.is_live());
+        let guarded: Vec<(Uuid, u32)> = live
+            .filter(|run| self.has_tripwires(run))
+            .map(|run| (run.id, run.place.slot))
+            .collect();
+        for (id, slot) in guarded {
+            self.look_at_tripwire(id, slot);
+        }
+    }
+
+    /// The same of one run, before something else is said to have ended it.
+    pub(super) fn look_at_tripwire(&mut self, id: Uuid, slot: u32) {
+        if self.activity(slot).is_some_and(|activity| activity.tripped != 0) {
+            self.trip(id, "it met a tripwire, and the record of it was lost".to_owned());
+        }
+    }
+
+    /// Ends a run that has met a tripwire.
+    pub(super) fn trip(&mut self, id: Uuid, reason: String) {
+        let run = self.state.registry.get(id);
+        if run.is_some_and(|run| run.phase.is_live()) {
+            tracing::warn!(%id, reason, "a run is ended for meeting a tripwire");
+            self.input(Input::Limit { id, ending: Ending::Tripwire, reason });
+        }
+    }
+
+    /// Whether its own policy has one, or that of a run above.
+    fn has_tripwires(&self, run: &Run) -> bool {
+        let above = run.above.iter().filter_map(|id| self.state.registry.get(*id));
+        let mut chain = std::iter::once(run).chain(above);
+        chain.any(|run| {
+            let document = self.rules.document(&run.policy);
+            document.is_none_or(|document| document.policy.has_tripwires())
+        })
     }
 
     /// What a run that goes on again, and those below it, were denied up to now is not their own doing.

@@ -310,6 +310,7 @@ impl Supervisor {
         self.input(Input::Posture(posture));
         self.input(Input::Tick);
         self.hold_to_limits();
+        self.look_at_tripwires();
         self.look_for_empty();
         self.pass();
         self.ticks += 1;

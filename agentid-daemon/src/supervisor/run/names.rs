@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agentid_common::net::{Address, PeerKey};
+use agentid_common::{
+    net::{Address, PeerKey},
+    verdict::Reason,
+};
 use tracing::{debug, error};
 use uuid::Uuid;
 
@@ -19,7 +22,13 @@ use crate::{
         run::{PolicyVersion, RunMode},
     },
     names::{Ask, Found, Pinned as Outcome, Request, Verdict},
-    supervisor::{budget::Budget, pinned::Answer, rules::Release, view, why},
+    supervisor::{
+        budget::Budget,
+        pinned::Answer,
+        rules::Release,
+        tripwire, view,
+        why::{self, Texts},
+    },
 };
 
 /// Questions of one run at once, and in each second after that. More than a build asks, less than it takes to carry much
@@ -31,6 +40,9 @@ const ADDRESSES: usize = 256;
 const FRESH: u64 = 5;
 /// Records of one run's names in the same way; what is left out is counted in the next one.
 const RECORDS: (u32, u32) = (200, 5);
+
+/// Why a name is not told that nobody may ask for.
+const TRIPWIRE: &str = Reason::Tripwire.name();
 
 /// What one run may still ask.
 #[derive(Debug)]
@@ -96,17 +108,19 @@ impl Supervisor {
             return Verdict::Limited(id);
         }
         let refused = match self.granted(id, &ask.name) {
-            Ok(()) if ask.long => Refused { reason: "long_name", rule: None },
+            Ok(()) if ask.long => Refused::for_reason("long_name"),
             Ok(()) => return Verdict::Granted { run: id, edition: self.names_edition },
             Err(refused) => refused,
         };
         let verdict = if audits { "audit" } else { "deny" };
         self.tell(id, &ask.name, &ask.kind, verdict, Some(&refused), &[]);
         if audits {
-            Verdict::Granted { run: id, edition: self.names_edition }
-        } else {
-            Verdict::Denied(id)
+            return Verdict::Granted { run: id, edition: self.names_edition };
         }
+        if refused.reason == TRIPWIRE {
+            self.trip(id, tripwire::lookup(&ask.name, refused.rule));
+        }
+        Verdict::Denied(id)
     }
 
     /// What the run may still ask, with all that stand on the same first run: delegating gives no more.
@@ -133,19 +147,25 @@ impl Supervisor {
 
     /// Whether the rules of the run, and of every run above it, grant the name.
     fn granted(&self, id: Uuid, name: &str) -> Result<(), Refused> {
-        let run = self.state.registry.get(id).ok_or(Refused { reason: "not_live", rule: None })?;
-        for (depth, id) in std::iter::once(&run.id).chain(&run.above).enumerate() {
-            let rules = self.host_rules(*id, name);
-            match rules {
-                Some(HostRules { allows: Some(_), .. }) => {}
-                Some(HostRules { denies, .. }) => {
-                    let rule = denies.filter(|_| depth == 0);
-                    return Err(Refused { reason: "deny_rule", rule });
+        let registry = &self.state.registry;
+        let own = registry.get(id).ok_or(Refused::for_reason("not_live"))?;
+        let chain = std::iter::once(&own.id).chain(&own.above);
+        let refused: Vec<Refused> = chain
+            .filter_map(|id| {
+                let by = (*id != own.id).then_some(*id);
+                match self.host_rules(*id, name) {
+                    Some(HostRules { allows: Some(_), .. }) => None,
+                    Some(HostRules { denies, tripwire, .. }) => {
+                        let reason = if *tripwire { TRIPWIRE } else { "deny_rule" };
+                        Some(Refused { reason, rule: *denies, by })
+                    }
+                    None => Some(Refused { reason: "no_rule", rule: None, by }),
                 }
-                None => return Err(Refused { reason: "no_rule", rule: None }),
-            }
-        }
-        Ok(())
+            })
+            .collect();
+        // As the kernel does: the first counts, unless there is a tripwire.
+        let met = refused.iter().find(|refused| refused.reason == TRIPWIRE);
+        met.or(refused.first()).map_or(Ok(()), |refused| Err(*refused))
     }
 
     fn host_rules(&self, id: Uuid, name: &str) -> Option<&HostRules> {
@@ -191,7 +211,7 @@ impl Supervisor {
             return Outcome::Full;
         }
         if !refused.is_empty() {
-            let reason = Refused { reason: "special_address", rule: None };
+            let reason = Refused::for_reason("special_address");
             self.tell(id, name, kind, "deny", Some(&reason), &refused);
             self.metrics.names.with_label_values(&["rebound"]).inc();
         }
@@ -322,7 +342,8 @@ impl Supervisor {
             return;
         }
         let unrecorded = std::mem::take(&mut allowance.unrecorded);
-        let policy = self.state.registry.get(id).map(|run| &run.policy);
+        let by = refused.and_then(|refused| refused.by);
+        let policy = self.state.registry.get(by.unwrap_or(id)).map(|run| &run.policy);
         let document = policy.and_then(|version| self.rules.document(version));
         let granting = match refused {
             Some(refused) => refused.rule,
@@ -335,6 +356,7 @@ impl Supervisor {
             verdict: verdict.to_owned(),
             reason: refused.map(|refused| refused.reason.to_owned()),
             rule: granting.map(u32::from),
+            by,
             because: because.map(ToOwned::to_owned),
             addresses: addresses.iter().map(ToString::to_string).collect(),
             unrecorded,
@@ -352,10 +374,11 @@ impl Supervisor {
         let classes = std::iter::once(&run.id)
             .chain(&run.above)
             .filter_map(|id| Some((self.rules.scope_of(*id)?, self.host_rules(*id, &name)?.class)));
-        let policy = self.rules.document(&run.policy).map(|document| &document.policy);
+        let above = self.texts_above(run);
+        let texts = Texts { own: self.text(run), above: &above };
         let facts = self.rules.at(self.kernel.boot_ns());
         let end = NamedEndpoint { name: name.clone(), ..end.clone() };
-        why::named(&facts, run, policy, &end, known, classes)
+        why::named(&facts, run, texts, &end, known, classes)
     }
 
     /// The names of a run as the protocol shows them.
@@ -374,9 +397,18 @@ impl Supervisor {
 }
 
 /// Why a name is not told.
+#[derive(Clone, Copy, Debug)]
 struct Refused {
     reason: &'static str,
     rule: Option<u16>,
+    /// The run above whose rules say so.
+    by: Option<Uuid>,
+}
+
+impl Refused {
+    const fn for_reason(reason: &'static str) -> Self {
+        Self { reason, rule: None, by: None }
+    }
 }
 
 /// As the kernel's tables have it.

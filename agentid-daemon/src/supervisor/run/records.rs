@@ -1,5 +1,6 @@
 //! Records from the ring.
 
+use agentid_common::verdict::{Reason, Verdict};
 use tracing::warn;
 use uuid::Uuid;
 
@@ -8,8 +9,10 @@ use crate::{
     event::{
         decode::{Body, DecodeError, Record, decode},
         enrich::{Context, enrich},
+        event::What,
     },
     kernel::Ring,
+    supervisor::tripwire,
 };
 
 /// Everything that is in the ring now.
@@ -41,14 +44,27 @@ impl Supervisor {
     fn publish_record(&mut self, record: &Record, boot_ms: u64) {
         // By its ID: the run may have lost its slot since.
         let run = self.state.registry.get(Uuid::from_bytes(record.invocation.0));
-        let because = run
-            .zip(u16::try_from(record.rule).ok())
-            .and_then(|(run, rule)| self.rules.because(&run.policy, record.hook, rule));
-        let uid = run.map(|run| run.uid);
-        if let Some(event) =
-            enrich(record, &Context { run, because, sights: &self.sights, boot_ms })
-        {
-            self.export(event, uid);
+        let steps = usize::from(record.above).checked_sub(1);
+        let by = run.zip(steps).and_then(|(run, steps)| run.above.get(steps)).copied();
+        let says = by.map_or(run, |id| self.state.registry.get(id));
+        let because =
+            says.and_then(|run| self.rules.because(&run.policy, record.hook, record.rule));
+        let (id, uid) = (run.map(|run| run.id), run.map(|run| run.uid));
+        let sights = &self.sights;
+        let Some(event) = enrich(record, &Context { run, by, because, sights, boot_ms }) else {
+            return;
+        };
+        let met = match &event.what {
+            What::Access(access)
+                if record.reason == Reason::Tripwire && record.verdict == Verdict::Deny =>
+            {
+                id.map(|id| (id, tripwire::access(access)))
+            }
+            _ => None,
+        };
+        self.export(event, uid);
+        if let Some((id, reason)) = met {
+            self.trip(id, reason);
         }
     }
 }

@@ -118,6 +118,9 @@ impl Supervisor {
 
     /// The last task of a run is gone.
     pub(super) fn empty(&mut self, slot: u32, generation: u64) {
+        if let Some(id) = self.state.registry.holder(slot, generation).map(|run| run.id) {
+            self.look_at_tripwire(id, slot);
+        }
         let totals = self.activity(slot).map(|activity| totals(&activity)).unwrap_or_default();
         self.input(Input::Empty { slot, generation, totals });
     }
@@ -160,7 +163,8 @@ impl Supervisor {
 
 /// What the kernel has counted of a run.
 pub(super) fn totals(activity: &Activity) -> Totals {
-    let Activity { sequence, live: _, started, allowed, denied, faults, lost } = *activity;
+    let Activity { sequence, live: _, started, allowed, denied, faults, lost, tripped: _ } =
+        *activity;
     Totals { started, allowed, denied, faults, records: sequence, lost }
 }
 

@@ -60,9 +60,15 @@ impl State {
         self.stop(due, false)
     }
 
-    /// One that has ended meanwhile has ended for what it has ended for.
-    pub(super) fn limit(&mut self, id: Uuid, reason: String, now: Now) -> Vec<Effect> {
-        let end = End { reason: Some(reason), ..End::of(Ending::LimitExceeded, now.wall_ms) };
+    /// Ends a run for what it has done. One that has ended meanwhile has ended for what it has ended for.
+    pub(super) fn limit(
+        &mut self,
+        id: Uuid,
+        ending: Ending,
+        reason: String,
+        now: Now,
+    ) -> Vec<Effect> {
+        let end = End { reason: Some(reason), ..End::of(ending, now.wall_ms) };
         self.stop(vec![(id, end)], false)
     }
 

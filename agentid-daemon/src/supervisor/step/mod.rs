@@ -62,7 +62,7 @@ pub enum Input {
     /// runs that are over already, are killed whatever their policies say.
     Revoke { ids: Vec<Uuid>, kill: bool, by: Actor },
     /// A run has gone beyond a limit of its policy.
-    Limit { id: Uuid, reason: String },
+    Limit { id: Uuid, ending: Ending, reason: String },
     /// Somebody who may do so takes a run's rights away for a time, and has its tasks stand still or not.
     Suspend { id: Uuid, freeze: bool, by: Actor },
     /// Somebody who may do so gives them back.
@@ -171,7 +171,7 @@ pub fn step(state: &mut State, input: Input, now: Now) -> Result<Vec<Effect>, Re
         Input::Launch(launch) => state.launch(*launch),
         Input::LaunchFailed(id) => Ok(state.finish(id, Ending::LaunchFailed, None, now)),
         Input::Revoke { ids, kill, by } => state.revoke(&ids, kill, &by, now),
-        Input::Limit { id, reason } => Ok(state.limit(id, reason, now)),
+        Input::Limit { id, ending, reason } => Ok(state.limit(id, ending, reason, now)),
         Input::Suspend { id, freeze, by } => state.suspend(id, freeze, by, now),
         Input::Resume { id, by } => state.resume(id, by, now),
         Input::Extend { id, by_ms, max_ttl_ms, by } => state.extend(id, by_ms, max_ttl_ms, by, now),

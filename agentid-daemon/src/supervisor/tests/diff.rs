@@ -238,6 +238,18 @@ fn moving_folders_is_told_where_nothing_else_differs() {
 }
 
 #[test]
+fn a_denial_that_becomes_a_tripwire_is_told() {
+    let rules = "[[file]]\npaths = ['/a', '/b']\ndeny = 'all'\n[[net]]\nto = ['192.0.2.1:80']\ndeny = 'all'\n";
+    let found = of(rules, &rules.replace("'all'", "'all'\ntripwire = true"));
+    let [told] = found.settings.as_slice() else { panic!("{found:?}") };
+    assert_eq!(
+        (told.name.as_str(), told.before.as_str(), told.after.as_str()),
+        ("tripwires", "none", "/a, /b, 192.0.2.1:80")
+    );
+    assert!(found.allowed.is_empty() && found.denied.is_empty(), "{found:?}");
+}
+
+#[test]
 fn settings_are_told_in_words() {
     let found = of(
         "max_ttl = '2h'\n[[file]]\npaths = ['/a']\nallow = ['read']\n",
@@ -255,6 +267,7 @@ fn settings_are_told_in_words() {
             "delegate to none p, q",
             "depth none 1",
             "fan_out none 8",
+            "on_excess none refuse",
         ]
     );
 }

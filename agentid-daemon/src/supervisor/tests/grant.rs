@@ -15,6 +15,7 @@ fn denied(reason: &str, object: Object) -> What {
         reason: Some(reason.into()),
         fault: None,
         rule: None,
+        by: None,
         because: None,
         process,
         object: Some(object),

@@ -220,7 +220,11 @@ proptest! {
                 Move::Revoke(numbers) => {
                     Input::Revoke { ids: numbers.into_iter().map(id).collect(), kill: false, by: nobody() }
                 }
-                Move::Limit(number) => Input::Limit { id: id(number), reason: String::new() },
+                Move::Limit(number) => Input::Limit {
+                    id: id(number),
+                    ending: crate::instance::Ending::Tripwire,
+                    reason: String::new(),
+                },
                 Move::Suspend(number) => Input::Suspend { id: id(number), freeze: true, by: nobody() },
                 Move::Resume(number) => Input::Resume { id: id(number), by: nobody() },
                 Move::Extend(number, seconds) => Input::Extend {

@@ -135,7 +135,7 @@ fn host() -> Host {
 impl Host {
     fn open(&self, path: &str, want: Rights) -> WhyReply {
         let policy = self.rules.document(&self.run.policy).map(|document| &document.policy);
-        let question = Question { run: (&self.run).into(), policy, object: path };
+        let question = Question { run: (&self.run).into(), texts: policy.into(), object: path };
         question.file(&self.rules.at(1), &place(path), want)
     }
 
