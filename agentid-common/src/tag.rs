@@ -14,7 +14,7 @@ pub struct InvocationId(pub [u8; 16]);
 pub struct Tag {
     pub generation: u64,
     pub slot: u32,
-    /// [`COUNTED`] for tasks; [`LISTENS`], [`ASKS`] and [`ASKED`] for sockets.
+    /// [`COUNTED`] for tasks; [`LISTENS`], [`ASKS`], [`ASKED`] and [`CALLS`] for sockets.
     pub mark: u32,
     pub invocation: InvocationId,
 }
@@ -47,6 +47,10 @@ pub const ASKED: u32 = 8;
 /// Bit of [`Tag::mark`] for a socket that listens, and for one that was accepted: who is at the other end has come by
 /// himself.
 pub const LISTENS: u32 = 2;
+
+/// Bit of [`Tag::mark`] for the daemon's end of a connection to its control socket: the run has not made it, but is at the
+/// other end.
+pub const CALLS: u32 = 16;
 
 /// Value of [`Tag::slot`] for the daemon's own tasks: no run, but the one process that may handle agentid's objects.
 pub const KEEPER_SLOT: u32 = u32::MAX - 1;

@@ -6,7 +6,7 @@ use core::{
 };
 
 use agentid_common::{
-    tag::{ASKS, KEEPER_SLOT, LISTENS, Tag},
+    tag::{ASKS, CALLS, KEEPER_SLOT, LISTENS, Tag},
     verdict::Fault,
 };
 
@@ -44,6 +44,15 @@ pub fn mark(sock: Sock, maker: Tag) -> Result<(), Fault> {
     let own = SOCKETS.get_or_create(sock.0.cast()).ok_or(Fault::SocketStorage)?;
     // SAFETY: a value of socket storage lives as long as its socket.
     unsafe { *own = Tag { mark: 0, ..maker } };
+    Ok(())
+}
+
+/// Tells the daemon which run is at the other end of a socket that it is about to accept.
+#[inline(always)]
+pub fn called_by(sock: Sock, caller: &Tag) -> Result<(), Fault> {
+    mark(sock, *caller)?;
+    let own = tag(sock.0.cast()).ok_or(Fault::SocketStorage)?;
+    set(own, CALLS);
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use agentid_common::{
     net::Address,
     record::SocketLine,
     socket::{AF_INET, AF_INET6},
-    tag::{KEEPER_SLOT, Tag},
+    tag::{CALLS, KEEPER_SLOT, Tag},
 };
 use aya_ebpf::{bindings::seq_file, helpers::generated::bpf_seq_write};
 
@@ -35,7 +35,8 @@ pub extern "C" fn list_sockets(context: *mut SocketContext) -> i32 {
         if sock.is_null() || tag.is_null() {
             return 0;
         }
-        if (*tag).slot != KEEPER_SLOT && (*tag).slot != CANARY_SLOT {
+        let is_its = (*tag).slot != KEEPER_SLOT && (*tag).slot != CANARY_SLOT;
+        if is_its && (*tag).mark & CALLS == 0 {
             write((*(*context).meta).seq, sock, &*tag);
         }
     }

@@ -2,15 +2,24 @@
 
 use std::{
     fs::{self, Permissions},
-    os::unix::{fs::PermissionsExt as _, net::UnixListener},
+    io::{Read as _, Write as _},
+    os::unix::{
+        fs::PermissionsExt as _,
+        net::{UnixListener, UnixStream},
+    },
     path::Path,
 };
 
 use agentid_tests::{
     attack::Attempt,
-    harness::{Attacker, Daemon, scene::USER, scene::USERS},
+    harness::{Attacker, Daemon, Run, scene::USER, scene::USERS, taken::socket_of, wait},
+    step::{Name, Step, Unix},
 };
 use anyhow::{Context as _, Result};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 /// The status of what a daemon answers to a request with a body.
 fn status(attacker: &mut Attacker, socket: &Path, line: &str, body: &str) -> Result<(u16, String)> {
@@ -148,6 +157,50 @@ fn a_run_may_only_ask_about_itself() -> Result<()> {
         assert_eq!(daemon.show(&id)?.phase, "active");
     }
     Ok(())
+}
+
+/// P10: who has connected as a run is answered as one, or not at all, also when its process is gone by the time that the
+/// daemon looks, and a process outside of any run has its number.
+#[test]
+fn a_number_that_was_used_again_makes_nobody_of_a_run() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let control = Step::Unix(Unix::Call(Name::Path(daemon.scene().socket())));
+    let process = Pid::from_raw(daemon.tgid().context("the daemon is not running")?.cast_signed());
+    for uid in USERS {
+        let other = Run::of(&daemon, uid)?;
+        let mut run = Run::of(&daemon, uid)?;
+        kill(process, Signal::SIGSTOP)?;
+        let connection = (|| {
+            assert_eq!(run.errno(&control)?, 0, "uid {uid}");
+            let connection = socket_of(&run)?;
+            let number = run.tgid();
+            drop(run);
+            Ok::<_, anyhow::Error>((connection, outside_as(&daemon, uid, number)?))
+        })();
+        // Whatever came of it, the daemon goes on.
+        kill(process, Signal::SIGCONT)?;
+        let (connection, outside) = connection?;
+        let mut connection = UnixStream::from(connection);
+        connection.set_read_timeout(Some(wait::SOON))?;
+        let request = format!("POST /v1/runs/{}/revoke HTTP/1.1\r\nHost: agentid\r\n", other.id());
+        let mut answer = String::new();
+        // From 6.5 on the socket says that the process is gone, and the daemon hangs up.
+        let said = connection.write_all((request + "Content-Length: 2\r\n\r\n{}").as_bytes());
+        let heard = said.and_then(|()| connection.read_to_string(&mut answer));
+        let is_refused = answer.starts_with("HTTP/1.1 403 ");
+        assert!(is_refused || answer.is_empty(), "uid {uid}: {heard:?} {answer}");
+        assert_eq!(other.view(&daemon)?.phase, "active", "uid {uid}");
+        drop(outside);
+    }
+    Ok(())
+}
+
+/// A probe in no run that has this number.
+fn outside_as(daemon: &Daemon, uid: u32, number: u32) -> Result<Run> {
+    wait::until("a process has the number", wait::SOON, || {
+        fs::write("/proc/sys/kernel/ns_last_pid", (number - 1).to_string())?;
+        Ok(Some(Run::outside(daemon, uid)?).filter(|run| run.tgid() == number))
+    })
 }
 
 /// P10: a user sees and ends its own runs alone; root sees all.

@@ -9,9 +9,9 @@ use agentid_tests::{
 use anyhow::{Result, bail};
 use libc::{EACCES, EPERM};
 
-const TASKS: u32 = 100_000;
+const TASKS: u32 = 30_000;
 /// Enough for a storm to be revoked in.
-const SOME: u32 = 20_000;
+const SOME: u32 = 10_000;
 /// The probe's own threads, from which it starts the others.
 const THREADS: u64 = 2;
 const PATIENCE: Duration = Duration::from_secs(1100);

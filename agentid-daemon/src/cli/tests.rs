@@ -17,8 +17,9 @@ use super::{
 use crate::{
     control::{
         api::{
-            ChangeReply, ChangedRun, Code, ErrorReply, LaunchReply, OwnerReply, ProcessView,
-            RevokeAllReply, RevokeReply, RunView, Selector, TotalsView, TreeRun, WhoAmI, WhyReply,
+            ChangeReply, ChangedRun, Code, ErrorReply, IssuerView, LaunchReply, OwnerReply,
+            ProcessView, RevokeAllReply, RevokeReply, RunView, Selector, TotalsView, TreeRun,
+            WhoAmI, WhyReply,
         },
         client::ClientError,
     },
@@ -184,6 +185,11 @@ fn view() -> RunView {
         command: vec!["python3".to_owned(), "agent.py".to_owned()],
         uid: 1000,
         tgid: 4711,
+        issued_by: Some(IssuerView {
+            uid: 1000,
+            tgid: 4711,
+            executable: Some("/usr/bin/agentid".to_owned()),
+        }),
         phase: "active".to_owned(),
         frozen: false,
         launched_ms: 0,

@@ -1,18 +1,23 @@
 //! Who asks, by the kernel's word alone, and what they may ask.
 //!
-//! The peer's credentials are those it had when it connected. Its process is known by a pidfd, so that a number that
-//! was used again names nobody else: the socket itself gives it on Linux 6.5 and later. Before that the number is looked
-//! up once, right after the connection was taken; should the process have died by then and its number be in use again,
-//! the request is judged as that process's, which gains its user nothing that it could not do itself.
+//! The peer's credentials are those it had when it connected, and so is its run, which the kernel programs note at the
+//! daemon's end of the connection. Its process is known by a pidfd, so that a number that was used again names nobody else:
+//! the socket itself gives it on Linux 6.5 and later. Before that the number is looked up once, right after the connection
+//! was taken; should the process have died by then and its number be in use again, the request is judged as that process's,
+//! which gains its user nothing that it could not do itself.
 
 #![allow(unsafe_code, reason = "SO_PEERGROUPS has no safe wrapper")]
 
 use std::{
     fs, io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    path::PathBuf,
 };
 
-use nix::sys::socket::{getsockopt, sockopt};
+use nix::{
+    errno::Errno,
+    sys::socket::{getsockopt, sockopt},
+};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use thiserror::Error;
 
@@ -27,6 +32,8 @@ const GROUPS: usize = 1024;
 pub enum CallerError {
     #[error("read the credentials of the peer")]
     Credentials(#[source] io::Error),
+    #[error("keep the connection")]
+    Socket(#[source] io::Error),
     #[error("open process {tgid} of the peer")]
     Process { tgid: i32, source: io::Error },
 }
@@ -108,8 +115,13 @@ pub fn identify(stream: &impl AsFd, operators: Option<u32>) -> Result<Caller, Ca
         .map_err(|errno| CallerError::Credentials(errno.into()))?;
     let process = match getsockopt(&fd, sockopt::PeerPidfd) {
         Ok(process) => process,
-        Err(_) => open(peer.pid())?,
+        // Before 6.5. Any other error is about this very process, such as that it is gone.
+        Err(Errno::ENOPROTOOPT) => open(peer.pid())?,
+        Err(errno) => {
+            return Err(CallerError::Process { tgid: peer.pid(), source: errno.into() });
+        }
     };
+    let socket = fd.try_clone_to_owned().map_err(CallerError::Socket)?;
     let groups = groups(fd).map_err(CallerError::Credentials)?;
     let member = |group| peer.gid() == group || groups.contains(&group);
     Ok(Caller {
@@ -117,6 +129,7 @@ pub fn identify(stream: &impl AsFd, operators: Option<u32>) -> Result<Caller, Ca
         tgid: peer.pid().unsigned_abs(),
         operator: peer.uid() == 0 || operators.is_some_and(member),
         process,
+        socket,
     })
 }
 
@@ -128,6 +141,13 @@ pub fn threads(caller: &Caller) -> Option<(usize, u32)> {
     let tracer = field("TracerPid:")?.trim().parse().ok()?;
     // Only a process that still lives has kept its number, and only then was the file its own.
     kernel::lives(caller.process()).then_some((threads, tracer))
+}
+
+/// What a caller executes; `None` when it is gone.
+pub fn executable(caller: &Caller) -> Option<PathBuf> {
+    let path = fs::read_link(format!("/proc/{}/exe", caller.tgid)).ok()?;
+    // As above.
+    kernel::lives(caller.process()).then_some(path)
 }
 
 /// The command line of a process, for people only.

@@ -216,6 +216,7 @@ fn run() -> Run {
         command: Vec::new(),
         uid: 1000,
         tgid: 10,
+        issued_by: None,
         place: Place { slot: 3, generation: 9, deadline: 0 },
         launched_ms: 0,
         launched_ns: 0,

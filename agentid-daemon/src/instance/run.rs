@@ -38,6 +38,9 @@ pub struct Run {
     pub uid: u32,
     /// Process that the tree grew from.
     pub tgid: u32,
+    /// Who has asked for it; `None` in records of earlier versions.
+    #[serde(default)]
+    pub issued_by: Option<Issuer>,
     pub place: Place,
     /// Milliseconds since 1970, by the wall clock of the launch.
     pub launched_ms: u64,
@@ -55,6 +58,16 @@ pub struct Run {
     #[serde(default)]
     pub changes: Vec<Change>,
     pub end: Option<End>,
+}
+
+/// A process that has asked for a run, at the moment of the asking.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Issuer {
+    pub uid: u32,
+    pub tgid: u32,
+    /// `None` where the kernel did not tell.
+    pub executable: Option<PathBuf>,
 }
 
 /// Exactly one version of one policy: the name and the digest of its text.

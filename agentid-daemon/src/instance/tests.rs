@@ -26,6 +26,7 @@ fn run(number: u128, slot: u32) -> Run {
         command: vec!["true".to_owned()],
         uid: 1000,
         tgid: 10,
+        issued_by: None,
         place: Place { slot, generation: u64::from(slot) + 100, deadline: 1 },
         launched_ms: 0,
         launched_ns: 0,

@@ -12,14 +12,14 @@ use agentid_common::{
     instance::{Activity, Instance},
     map::{Adoption, Host, Resolver},
     net::{Asker, PeerKey, Pins as Pinned, PortKey, PortRule},
-    tag::{KEEPER_SLOT, Tag},
+    tag::{CALLS, KEEPER_SLOT, Tag},
 };
 use aya::maps::{
-    Array, HashMap, InodeStorage, LpmTrie, Map, MapData, MapError, PerCpuArray, RingBuf,
+    Array, HashMap, InodeStorage, LpmTrie, Map, MapData, MapError, PerCpuArray, RingBuf, SkStorage,
 };
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
-use super::pins::Pins;
+use super::{pins::Pins, sockets::SOCKETS};
 
 #[derive(Debug, thiserror::Error)]
 pub enum MapsError {
@@ -116,9 +116,25 @@ fn is(error: &io::Error, errno: i32) -> bool {
     error.raw_os_error() == Some(errno)
 }
 
+/// Socket storage of the daemon's own ends of connections.
+pub struct Callers(SkStorage<MapData, Tag>);
+
+impl Callers {
+    /// The run that is at the other end, if it was one when it connected.
+    pub fn get(&self, connection: BorrowedFd<'_>) -> Result<Option<Tag>, TagError> {
+        match self.0.get(&connection.as_raw_fd(), 0) {
+            Ok(tag) if tag.mark & CALLS != 0 => Ok(Some(Tag { mark: 0, ..tag })),
+            Ok(_) | Err(MapError::KeyNotFound) => Ok(None),
+            Err(MapError::SyscallError(error)) if is(&error.io_error, libc::ENOENT) => Ok(None),
+            Err(error) => Err(TagError::Map(error)),
+        }
+    }
+}
+
 /// All maps that the daemon reads or writes.
 pub struct Maps {
     pub tags: Tags,
+    pub callers: Callers,
     pub instances: Array<MapData, Instance>,
     pub activity: Array<MapData, Activity>,
     pub anchors: Counted<HashMap<MapData, AnchorKey, u32>>,
@@ -151,6 +167,7 @@ impl Maps {
     pub fn open(pins: &Pins) -> Result<Self, MapsError> {
         Ok(Self {
             tags: Tags::pinned(&pins.map("TAGS"))?,
+            callers: Callers(typed(pins, SOCKETS)?),
             instances: typed(pins, "INSTANCES")?,
             activity: typed(pins, "ACTIVITY")?,
             anchors: counted(pins, "ANCHORS")?,

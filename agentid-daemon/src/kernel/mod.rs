@@ -175,8 +175,17 @@ impl Kernel {
         Ok(())
     }
 
-    pub fn tag_of(&self, process: BorrowedFd<'_>) -> Result<Option<Tag>, TagError> {
-        self.maps.tags.get(process)
+    /// The run of a process that has connected to the daemon. What has connected as a run stays one, whoever writes to the
+    /// connection later; and what has become one since is one.
+    pub fn tag_of(
+        &self,
+        process: BorrowedFd<'_>,
+        connection: BorrowedFd<'_>,
+    ) -> Result<Option<Tag>, TagError> {
+        match self.maps.callers.get(connection)? {
+            Some(tag) => Ok(Some(tag)),
+            None => self.maps.tags.get(process),
+        }
     }
 
     pub fn activity(&self, slot: u32) -> Result<Activity, ReadError> {

@@ -33,11 +33,17 @@ pub struct Caller {
     pub operator: bool,
     /// Its process, which no other can take the place of.
     pub process: OwnedFd,
+    /// The daemon's end of the connection, which knows the run that has made it.
+    pub socket: OwnedFd,
 }
 
 impl Caller {
     pub fn process(&self) -> BorrowedFd<'_> {
         self.process.as_fd()
+    }
+
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

@@ -2,10 +2,10 @@
 
 use super::step::Now;
 use crate::{
-    control::api::{ChangeView, EndView, RunView, TotalsView},
+    control::api::{ChangeView, EndView, IssuerView, RunView, TotalsView},
     instance::{
         Run,
-        run::{Change, Changed, End, Totals},
+        run::{Change, Changed, End, Issuer, Totals},
     },
 };
 
@@ -28,6 +28,7 @@ pub fn run(run: &Run, tasks: u64, live: Option<Totals>, now: Now) -> RunView {
         command: run.command.clone(),
         uid: run.uid,
         tgid: run.tgid,
+        issued_by: run.issued_by.as_ref().map(issuer_view),
         phase: run.phase.name().to_owned(),
         frozen: run.frozen,
         launched_ms: run.launched_ms,
@@ -47,6 +48,12 @@ pub fn run(run: &Run, tasks: u64, live: Option<Totals>, now: Now) -> RunView {
 pub fn wall_of(boot_ns: u64, now: Now) -> u64 {
     let boot_ms = boot_ns / 1_000_000;
     (now.wall_ms + boot_ms).saturating_sub(now.boot_ns / 1_000_000)
+}
+
+fn issuer_view(issuer: &Issuer) -> IssuerView {
+    let Issuer { uid, tgid, executable } = issuer;
+    let executable = executable.as_ref().map(|path| path.to_string_lossy().into_owned());
+    IssuerView { uid: *uid, tgid: *tgid, executable }
 }
 
 fn totals_view(totals: Totals) -> TotalsView {

@@ -39,10 +39,7 @@ use crate::{
 pub fn unix_stream_connect(ctx: LsmContext) -> i32 {
     let other = Sock(ctx.arg(1));
     let refused = talk(Hook::UnixStreamConnect, Whom::Listener, other);
-    if refused == 0 {
-        pass_on(other, Sock(ctx.arg(2)));
-    }
-    refused
+    if refused == 0 { pass_on(other, Sock(ctx.arg(2))) } else { refused }
 }
 
 #[lsm(hook = "unix_may_send")]
@@ -99,15 +96,32 @@ fn file_of(sock: Sock) -> Dentry {
     if sock.is_null() { Dentry(core::ptr::null()) } else { sock.dentry() }
 }
 
-/// The socket that will be accepted is of who listens. It is not told to the other end when that fails, which then takes
-/// the socket for somebody else's.
+/// The daemon answers nobody of whom it cannot be told whether he is a run.
 #[inline(always)]
-fn pass_on(listener: Sock, accepted: Sock) {
-    if listener.is_null() || accepted.is_null() {
-        return;
+fn introduce(tag: &Tag, accepted: Sock) -> i32 {
+    match socket::called_by(accepted, tag) {
+        Ok(()) => 0,
+        Err(fault) => {
+            let (hook, allowed) = (Hook::UnixStreamConnect, Allowed::Counted);
+            conclude(hook, allowed, &Object::None, tag, Err(fault.into()))
+        }
     }
-    if let Subject::Agent(maker) = socket::maker(listener) {
-        // SAFETY: a value of socket storage lives as long as its socket.
-        socket::mark(accepted, unsafe { *maker }).unwrap_or(());
+}
+
+/// The socket that will be accepted is of who listens. It is not told to the other end when that fails, which then takes
+/// the socket for somebody else's. The daemon's tells it which run calls: a process can be gone before it is looked at.
+#[inline(always)]
+fn pass_on(listener: Sock, accepted: Sock) -> i32 {
+    if listener.is_null() || accepted.is_null() {
+        return 0;
+    }
+    match socket::maker(listener) {
+        Subject::Agent(maker) => {
+            // SAFETY: a value of socket storage lives as long as its socket.
+            socket::mark(accepted, unsafe { *maker }).unwrap_or(());
+            0
+        }
+        Subject::Keeper => subject::run().map_or(0, |tag| introduce(tag, accepted)),
+        Subject::Untagged => 0,
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     cli::{args::Show, exit, failure::Failure, render},
     control::{
-        api::{ChangeView, RunView, SocketView},
+        api::{ChangeView, IssuerView, RunView, SocketView},
         client::{Client, segment},
     },
 };
@@ -33,6 +33,11 @@ fn socket(socket: &SocketView) -> String {
     format!("{protocol}{own}{peer} {state}")
 }
 
+fn issuer(it: &IssuerView) -> String {
+    let executable = it.executable.as_deref().unwrap_or("a program that is not known");
+    format!("{executable}, process {} of user {}", it.tgid, it.uid)
+}
+
 /// Everything about a run, one fact in each line.
 pub fn text(run: &RunView) -> String {
     let pairs = |map: Vec<String>| map.join(" ");
@@ -57,6 +62,7 @@ pub fn text(run: &RunView) -> String {
         ("command", run.command.join(" ")),
         ("user", run.uid.to_string()),
         ("process", run.tgid.to_string()),
+        ("issued by", run.issued_by.as_ref().map(issuer).unwrap_or_default()),
         ("launched", render::moment(run.launched_ms)),
         ("deadline", render::moment(run.deadline_ms)),
         ("tasks", run.tasks.to_string()),

@@ -27,6 +27,9 @@ pub struct RunView {
     pub command: Vec<String>,
     pub uid: u32,
     pub tgid: u32,
+    /// Who has asked for it; `None` in records of earlier versions.
+    #[serde(default)]
+    pub issued_by: Option<IssuerView>,
     /// `active`, `suspended`, `stopping` or `ended`.
     pub phase: String,
     /// Whether its tasks are held still.
@@ -53,6 +56,15 @@ pub struct RunView {
     /// What was done to it since its launch.
     pub changes: Vec<ChangeView>,
     pub end: Option<EndView>,
+}
+
+/// A process that has asked for a run, at the moment of the asking.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct IssuerView {
+    pub uid: u32,
+    pub tgid: u32,
+    /// The path of what it executed; `None` where the kernel did not tell.
+    pub executable: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -176,6 +176,7 @@ fn stranger(slot: u32, instance: &Instance, at_ms: u64) -> Run {
         command: Vec::new(),
         uid: 0,
         tgid: 0,
+        issued_by: None,
         place: Place { slot, generation: instance.generation, deadline: instance.deadline },
         launched_ms: at_ms,
         launched_ns: 0,

@@ -33,7 +33,7 @@ impl Supervisor {
     pub(super) fn answer(&mut self, envelope: Envelope) {
         let Envelope { caller, arrived, command } = envelope;
         let verb = command.verb();
-        let tag = match self.kernel.tag_of(caller.process()) {
+        let tag = match self.kernel.tag_of(caller.process(), caller.socket()) {
             Ok(tag) => tag,
             Err(failure) => {
                 // Somebody whose tag cannot be read may be a run.

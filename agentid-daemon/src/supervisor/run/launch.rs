@@ -61,10 +61,12 @@ struct Terms {
 
 /// Where a launch comes from.
 #[derive(Clone, Copy, Debug)]
-struct Origin {
+struct Origin<'a> {
     id: Uuid,
     /// The user who may see and end the run.
     uid: u32,
+    /// Who asks.
+    caller: &'a Caller,
     parent: Option<Uuid>,
     way: Way,
 }
@@ -106,7 +108,8 @@ impl Supervisor {
     ) -> Answer<LaunchReply> {
         let parent = request.parent.as_ref().map(|text| self.find(standing, text));
         let parent = parent.transpose()?.map(|run| run.id);
-        let origin = Origin { id: Uuid::now_v7(), uid: caller.uid, parent, way: Way::Launch };
+        let origin =
+            Origin { id: Uuid::now_v7(), uid: caller.uid, caller, parent, way: Way::Launch };
         self.launch_as(First::Caller(caller), origin, request)
     }
 
@@ -146,6 +149,7 @@ impl Supervisor {
         let origin = Origin {
             id: Uuid::now_v7(),
             uid: parent.uid,
+            caller,
             parent: Some(parent.id),
             way: Way::Delegate,
         };
@@ -175,7 +179,7 @@ impl Supervisor {
         if request.command.is_empty() {
             request.command = caller::command_of(gathered.first).unwrap_or_default();
         }
-        let origin = Origin { id, uid: gathered.uid, parent, way: Way::Adopt };
+        let origin = Origin { id, uid: gathered.uid, caller, parent, way: Way::Adopt };
         let launched = self.launch_as(First::Gathered(&gathered), origin, request);
         let freed = match launched {
             Ok(_) => gathered.let_go(),
@@ -202,7 +206,7 @@ impl Supervisor {
     fn launch_as(
         &mut self,
         first: First<'_>,
-        origin: Origin,
+        origin: Origin<'_>,
         request: LaunchRequest,
     ) -> Answer<LaunchReply> {
         self.try_launch(first, origin, request).map_err(|failure| match failure {
@@ -224,10 +228,10 @@ impl Supervisor {
     fn try_launch(
         &mut self,
         first: First<'_>,
-        origin: Origin,
+        origin: Origin<'_>,
         request: LaunchRequest,
     ) -> Result<LaunchReply, LaunchError> {
-        let Origin { id, uid, parent, way } = origin;
+        let Origin { id, uid, caller, parent, way } = origin;
         launch::check(&request)?;
         let terms = self.terms(&request)?;
         folders_exist(&request.params)?;
@@ -254,6 +258,11 @@ impl Supervisor {
             command: launch::shortened(&request.command),
             uid,
             tgid: first.tgid(),
+            issued_by: Some(run::Issuer {
+                uid: caller.uid,
+                tgid: caller.tgid,
+                executable: caller::executable(caller),
+            }),
             // The slot is chosen by the step.
             place: Place {
                 slot: 0,

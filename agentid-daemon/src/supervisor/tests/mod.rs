@@ -64,6 +64,7 @@ fn launch(number: u64) -> Box<Launch> {
         command: vec!["true".to_owned()],
         uid: 1000,
         tgid: 10,
+        issued_by: None,
         place: Place { slot: 0, generation: number + 1, deadline: 100_000_000_000 },
         launched_ms: 0,
         launched_ns: 0,
