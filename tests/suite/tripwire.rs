@@ -93,7 +93,14 @@ fn ends_a_run_that_meets_a_tripwire() -> Result<()> {
         assert_eq!(audited.errno(&read(canary.clone()))?, 0, "uid {uid}");
         for (step, expected) in &cases {
             let mut run = launch(&daemon, "wired", uid)?;
-            assert_eq!(run.errno(step)?, EACCES, "uid {uid}: {step:?}");
+            let errno = run.errno(step)?;
+            // The library makes one more call after a connect that has failed, by which time the run can be over.
+            let late =
+                matches!(step, Step::Connect { protocol: Protocol::Tcp, .. }).then_some(EPERM);
+            assert!(
+                [Some(EACCES), late].contains(&Some(errno)),
+                "uid {uid}: {step:?} gave {errno}"
+            );
             let end = end(&daemon, &run)?;
             assert!(met(&end).starts_with(expected), "uid {uid}: {end:?}");
             assert_eq!(run.errno(&granted)?, EPERM, "uid {uid}: {step:?}");

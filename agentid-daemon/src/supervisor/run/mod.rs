@@ -235,6 +235,9 @@ impl Supervisor {
         supervisor.offer(policies);
         supervisor.adopt(known, held, leftover)?;
         supervisor.renew_all();
+        // What the kernel has told while nobody was there comes first.
+        let mut ring = supervisor.kernel.ring().map_err(RunError::Ring)?;
+        supervisor.take(records::read(&mut ring));
         supervisor.tick();
         Ok(supervisor)
     }
