@@ -20,7 +20,7 @@ use crate::{
     instance::{Phase, Run},
     metrics::kernel::Reading,
     supervisor::{
-        command::{Answer, Command, Envelope, EventsQuery, Feed, Reply, Scrape},
+        command::{Answer, Command, Envelope, Reply, Scrape},
         grant,
         refusal::Refusal,
         sockets, view,
@@ -62,7 +62,7 @@ impl Supervisor {
                 self.reply(verb, reply, answer);
             }
             Command::List { all, reply } => {
-                let answer = own.map(|()| self.list(&standing, all));
+                let answer = own.map(|()| self.list(&standing, all)).map(|it| self.listed(it));
                 self.reply(verb, reply, answer);
             }
             Command::Show { id, reply } => {
@@ -109,8 +109,9 @@ impl Supervisor {
                 self.reply(verb, reply, answer);
             }
             Command::Select { request, reply } => {
-                let answer =
+                let runs =
                     own.and_then(|()| self.select(&standing, &request.select, request.ended));
+                let answer = runs.map(|runs| self.listed(runs));
                 self.reply(verb, reply, answer);
             }
             Command::RevokeAll { request, reply } => match own {
@@ -209,24 +210,6 @@ impl Supervisor {
             WhyRequest::Accept(end) => Ok(why::end(&facts, run, policy, Verb::Accept, end)),
             WhyRequest::Capability(name) => why::capability(&facts, run, policy, name),
         }
-    }
-
-    fn events(&mut self, standing: &Standing, query: &EventsQuery) -> Answer<Feed> {
-        let run = match &query.id {
-            Some(id) => Some(self.find(standing, id)?),
-            None => None,
-        };
-        let filter = Self::filter(run, standing.limit());
-        let mut past = self.hub.history(filter);
-        let wanted = query.last.unwrap_or(if query.follow { 0 } else { usize::MAX });
-        past.drain(..past.len().saturating_sub(wanted));
-        let live = if query.follow {
-            let live = self.hub.follow(filter);
-            Some(live.ok_or_else(|| ErrorReply::new(Code::Full, "too many follow the events"))?)
-        } else {
-            None
-        };
-        Ok(Feed { past, live })
     }
 
     fn status(&self, standing: &Standing) -> StatusReply {
