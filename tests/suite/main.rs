@@ -56,6 +56,7 @@ mod records;
 mod reload;
 mod remains;
 mod rename_race;
+mod resume;
 mod revoke;
 mod seeds;
 mod select;

@@ -326,6 +326,9 @@ pub struct Events {
     /// At most so many past events [default: all, or none with --follow]
     #[arg(long, value_name = "NUMBER")]
     pub last: Option<usize>,
+    /// Only those after the event with this number, which --json shows as seq
+    #[arg(long, value_name = "NUMBER", conflicts_with = "last")]
+    pub after: Option<u64>,
     /// For programs: one JSON object in each line
     #[arg(long)]
     pub json: bool,

@@ -9,7 +9,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{args::Output, exit, failure::Failure};
-use crate::event::event::{Access, Event, Held, Name, Object, Renewed, What};
+use crate::event::event::{Access, Event, Forgotten, Held, Missed, Name, Object, Renewed, What};
 
 /// Writes a text to standard output. Whether anybody still reads it; that nobody does is no error.
 pub fn print(text: &str) -> Result<bool, Failure> {
@@ -118,8 +118,8 @@ pub fn event(event: &Event) -> String {
             let until = format!("extended until {}", moment(held.deadline_ms));
             held_line(&until, held)
         }
-        What::Renewed(Renewed { from, mistake: None }) => format!("policy renewed  was {from}"),
-        What::Renewed(Renewed { from, mistake: Some(mistake) }) => {
+        What::Renewed(Renewed { from, mistake: None, .. }) => format!("policy renewed  was {from}"),
+        What::Renewed(Renewed { from, mistake: Some(mistake), .. }) => {
             format!("policy stays {from}  {mistake}")
         }
         What::Ended(ended) => format!("ended  {}", ending(&ended.ending, ended.reason.as_deref())),
@@ -137,11 +137,26 @@ pub fn event(event: &Event) -> String {
             format!("{}  by uid {}", ending(&what, change.reason.as_deref()), change.by_uid)
         }
         What::Dropped(dropped) => format!("{} events were dropped here", dropped.count),
+        What::Missed(missed) => self::missed(missed),
+        What::Forgotten(Forgotten { runs }) => {
+            format!("forgotten  the records of {} runs that ended long ago", runs.len())
+        }
     };
     let run = event.run.as_ref().map_or_else(String::new, |run| {
         format!("  [{} {} for {}, {}]", short(run.id), run.agent, run.owner, run.task)
     });
     format!("{}  {}\n", moment(event.time_ms), clean(&(what + &run)))
+}
+
+fn missed(missed: &Missed) -> String {
+    let count = missed.count.map_or_else(|| "some".to_owned(), |count| count.to_string());
+    let why = match missed.why.as_str() {
+        "restarted" => "the daemon has started since, and knows none from before",
+        "evicted" => "there have been too many since",
+        "unknown" => "the number is of no event of this host",
+        other => other,
+    };
+    format!("{count} events may be missing here: {why}")
 }
 
 fn held_line(what: &str, held: &Held) -> String {

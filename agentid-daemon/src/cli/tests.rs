@@ -85,6 +85,9 @@ fn events_are_asked_for_as_typed() {
     assert_eq!(route("agentid events"), "/v1/events?follow=false");
     let expected = "/v1/events?follow=true&id=ab%2Fcd&last=5";
     assert_eq!(route("agentid events -f --id ab/cd --last 5"), expected);
+    assert_eq!(route("agentid events --after 77"), "/v1/events?follow=false&after=77");
+    assert!(parse("agentid events --after 77 --last 5").is_err());
+    assert!(parse("agentid events --after yesterday").is_err());
 }
 
 #[test]
@@ -413,7 +416,7 @@ fn an_event_is_one_line_that_says_who_what_and_why() {
             want: vec!["read".to_owned()],
         }),
     };
-    let event = Event { time_ms: 1000, run: Some(run), what: What::Access(access) };
+    let event = Event { seq: 1, time_ms: 1000, run: Some(run), what: What::Access(access) };
     let expected = "1970-01-01T00:00:01Z  deny   cat[4711] read /home/alice/.ssh/id\\u{a}: no rule \
                     grants it  [123456789abc reviewer for alice, T-1]\n";
     assert_eq!(render::event(&event), expected);

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    ops::ControlFlow,
     path::{Path, PathBuf},
 };
 
@@ -18,8 +19,8 @@ use thiserror::Error;
 use tokio::{net::UnixStream, runtime::Runtime};
 
 use super::{
-    api::{Code, ErrorReply},
-    feed::DATA,
+    api::{Code, ErrorReply, LAST_EVENT},
+    feed::{DATA, ID},
 };
 use crate::event::event::Event;
 
@@ -74,35 +75,56 @@ impl Client {
         self.runtime.block_on(async { read(self.exchange(Method::POST, route, body).await?).await })
     }
 
-    /// Reads events until the daemon ends the stream or `each` says that it has enough.
+    /// Reads events until the daemon ends the stream or `each` says that it has enough. Goes on after the event `at`, if there
+    /// is one, and notes there how far it has come, also when it fails.
     pub fn events(
         &self,
         route: &str,
-        mut each: impl FnMut(Event) -> std::ops::ControlFlow<()>,
-    ) -> Result<(), ClientError> {
+        at: &mut Option<u64>,
+        mut each: impl FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, ClientError> {
         self.runtime.block_on(async {
-            let mut body = self.exchange(Method::GET, route, Bytes::new()).await?;
+            let mut body = self.exchange_after(Method::GET, route, Bytes::new(), *at).await?;
             let mut lines = Lines::default();
+            let mut number = None;
             while let Some(frame) = body.frame().await {
                 let frame = frame.map_err(ClientError::Exchange)?;
                 for line in lines.take(frame.data_ref().unwrap_or(&Bytes::new()))? {
-                    let Some(json) = line.strip_prefix(DATA.as_bytes()) else { continue };
-                    let event = serde_json::from_slice(json).map_err(ClientError::Answer)?;
-                    if each(event).is_break() {
-                        return Ok(());
+                    if let Some(id) = line.strip_prefix(ID.as_bytes()) {
+                        number = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok());
+                    } else if let Some(json) = line.strip_prefix(DATA.as_bytes()) {
+                        let event = serde_json::from_slice(json).map_err(ClientError::Answer)?;
+                        let enough = each(event).is_break();
+                        // Read as a whole, whether or not the rest of it still comes.
+                        *at = number.take().or(*at);
+                        if enough {
+                            return Ok(ControlFlow::Break(()));
+                        }
+                    } else if line.is_empty() {
+                        *at = number.take().or(*at);
                     }
                 }
             }
-            Ok(())
+            Ok(ControlFlow::Continue(()))
         })
     }
 
-    /// Sends one request. An answer that is not a success becomes an error.
     async fn exchange(
         &self,
         method: Method,
         route: &str,
         body: Bytes,
+    ) -> Result<Incoming, ClientError> {
+        self.exchange_after(method, route, body, None).await
+    }
+
+    /// Sends one request, with the last event that is known here. An answer that is not a success becomes an error.
+    async fn exchange_after(
+        &self,
+        method: Method,
+        route: &str,
+        body: Bytes,
+        event: Option<u64>,
     ) -> Result<Incoming, ClientError> {
         let away = |source: io::Error| {
             let path = self.socket.clone();
@@ -116,13 +138,15 @@ impl Client {
             http1::handshake(TokioIo::new(stream)).await.map_err(ClientError::Exchange)?;
         // The connection's own end shows as an error of the exchange.
         drop(tokio::spawn(connection));
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(route)
             .header(HOST, "agentid")
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
-            .map_err(ClientError::Request)?;
+            .header(CONTENT_TYPE, "application/json");
+        if let Some(event) = event {
+            request = request.header(LAST_EVENT, event);
+        }
+        let request = request.body(Full::new(body)).map_err(ClientError::Request)?;
         let answer = sender.send_request(request).await.map_err(ClientError::Exchange)?;
         if answer.status().is_success() {
             return Ok(answer.into_body());

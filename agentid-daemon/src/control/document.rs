@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::{
-    api::{Code, PROBLEM, Problem},
+    api::{Code, LAST_EVENT, PROBLEM, Problem},
     route::Says,
 };
 
@@ -61,6 +61,9 @@ pub struct Operation {
     query: Option<Source>,
     body: Option<Source>,
     answer: Option<(Source, bool)>,
+    /// Whether the number of the last event may be said, and whether it is told.
+    after_an_event: bool,
+    up_to_an_event: bool,
 }
 
 /// What a path names.
@@ -89,7 +92,16 @@ pub const POLICY: Named = Named {
 impl Operation {
     pub fn new(says: Says) -> Self {
         let codes = ALWAYS.iter().chain(says.codes).copied().collect();
-        Self { says, codes, named: None, query: None, body: None, answer: None }
+        Self {
+            says,
+            codes,
+            named: None,
+            query: None,
+            body: None,
+            answer: None,
+            after_an_event: false,
+            up_to_an_event: false,
+        }
     }
 
     /// The path names something; with nothing for its name it is no route.
@@ -112,6 +124,16 @@ impl Operation {
         Self { answer: Some((of::<T>, false)), ..self }
     }
 
+    /// The asking reader may say which event was the last that it has.
+    pub fn after_an_event(self) -> Self {
+        Self { after_an_event: true, ..self }
+    }
+
+    /// The answer says which event is the last that it knows of.
+    pub fn up_to_an_event(self) -> Self {
+        Self { up_to_an_event: true, ..self }
+    }
+
     /// One of these in each line of server-sent data.
     pub fn streams<T: JsonSchema>(self) -> Self {
         Self { answer: Some((of::<T>, true)), ..self }
@@ -132,6 +154,15 @@ impl Document {
         }
         if let Some(query) = operation.query {
             parameters.extend(self.parameters(query));
+        }
+        if operation.after_an_event {
+            parameters.push(json!({
+                "name": LAST_EVENT,
+                "in": "header",
+                "description": "As `after`, by whoever comes again: what the last `id:` line of the stream had, or the \
+                                header of the same name of a list.",
+                "schema": number(),
+            }));
         }
         let mut text = json!({
             "operationId": operation.says.id,
@@ -176,7 +207,10 @@ impl Document {
                 json!({ "text/event-stream": { "itemSchema": {
                     "type": "object",
                     "required": ["data"],
-                    "properties": { "data": {
+                    "properties": { "id": {
+                        "type": "string",
+                        "pattern": "^[0-9]+$",
+                    }, "data": {
                         "type": "string",
                         "contentMediaType": "application/json",
                         "contentSchema": schema,
@@ -185,7 +219,16 @@ impl Document {
             } else {
                 json!({ "application/json": { "schema": schema } })
             };
-            responses.insert("200".into(), json!({ "description": "Done.", "content": content }));
+            let mut done = json!({ "description": "Done.", "content": content });
+            if operation.up_to_an_event {
+                done["headers"] = json!({ LAST_EVENT: {
+                    "required": true,
+                    "description": "Number up to which the answer holds: what comes about later is in the stream of events \
+                                    after it.",
+                    "schema": number(),
+                } });
+            }
+            responses.insert("200".into(), done);
         }
         let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
         for &code in &operation.codes {
@@ -243,6 +286,11 @@ impl Document {
         bound(&mut document);
         format!("{document:#}\n")
     }
+}
+
+/// The number of an event.
+fn number() -> Value {
+    json!({ "type": "integer", "format": "uint64", "minimum": 0 })
 }
 
 /// What a number may be at most follows from its width.

@@ -9,7 +9,7 @@ use axum::{
         DefaultBodyLimit, Path as Segment, Query, State,
         rejection::{PathRejection, QueryRejection},
     },
-    http::header::CONTENT_TYPE,
+    http::{HeaderMap, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -19,14 +19,14 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    api::{Code, ErrorReply, MAX_BODY},
+    api::{Code, ErrorReply, LAST_EVENT, MAX_BODY},
     body::{RawBody, failure, success},
     document::{self, Document, Operation},
-    feed::EventBody,
+    feed::{EventBody, last_event},
 };
 use crate::{
     event::event::Event,
-    supervisor::command::{Answer, Caller, Command, Envelope, Feed, Reply},
+    supervisor::command::{Answer, Caller, Command, Envelope, EventsQuery, Feed, Listed, Reply},
 };
 
 /// What every request needs.
@@ -73,21 +73,22 @@ impl Routes {
         self.with(path, route)
     }
 
-    /// `GET`, with a query.
-    pub fn get_with<Q, T>(
+    /// `GET`, with a query, of what events are told about.
+    pub fn get_list<Q, T>(
         mut self,
         path: &str,
         says: Says,
-        command: impl Fn(Q, Reply<T>) -> Command + Clone + Send + Sync + 'static,
+        command: impl Fn(Q, Reply<Listed<T>>) -> Command + Clone + Send + Sync + 'static,
     ) -> Self
     where
         Q: DeserializeOwned + JsonSchema + Send + 'static,
         T: Serialize + JsonSchema + Send + 'static,
     {
-        self.document.add(path, "get", Operation::new(says).query::<Q>().tells::<T>());
+        let operation = Operation::new(says).query::<Q>().tells::<T>().up_to_an_event();
+        self.document.add(path, "get", operation);
         let route =
             get(async move |State(desk): State<Desk>, peer: Peer, query: Asked<Q>| match query {
-                Ok(Query(query)) => said(ask(&desk, peer, |reply| command(query, reply)).await),
+                Ok(Query(query)) => listed(ask(&desk, peer, |reply| command(query, reply)).await),
                 Err(error) => failure(unread(&error.body_text())),
             });
         self.with(path, route)
@@ -132,6 +133,29 @@ impl Routes {
         self.with(path, route)
     }
 
+    /// `POST`, with a body, of what events are told about.
+    pub fn post_list<B, T>(
+        mut self,
+        path: &str,
+        says: Says,
+        command: impl Fn(B, Reply<Listed<T>>) -> Command + Clone + Send + Sync + 'static,
+    ) -> Self
+    where
+        B: DeserializeOwned + Serialize + JsonSchema + Send + 'static,
+        T: Serialize + JsonSchema + Send + 'static,
+    {
+        let operation = Operation::new(says).body::<B>().tells::<T>().up_to_an_event();
+        self.document.add(path, "post", operation);
+        let route =
+            post(async move |State(desk): State<Desk>, peer: Peer, body: RawBody| {
+                match body.parse() {
+                    Ok(body) => listed(ask(&desk, peer, |reply| command(body, reply)).await),
+                    Err(error) => failure(error),
+                }
+            });
+        self.with(path, route)
+    }
+
     /// `POST`, to one run.
     pub fn post_run<B, T>(
         mut self,
@@ -162,24 +186,37 @@ impl Routes {
     }
 
     /// `GET`, of a stream of events.
-    pub fn get_events<Q: DeserializeOwned + JsonSchema + Send + 'static>(
+    pub fn get_events(
         mut self,
         path: &str,
         says: Says,
-        command: impl Fn(Q, Reply<Feed>) -> Command + Clone + Send + Sync + 'static,
+        command: impl Fn(EventsQuery, Reply<Feed>) -> Command + Clone + Send + Sync + 'static,
     ) -> Self {
-        self.document.add(path, "get", Operation::new(says).query::<Q>().streams::<Event>());
-        let route =
-            get(async move |State(desk): State<Desk>, peer: Peer, query: Asked<Q>| match query {
-                Ok(Query(query)) => match ask(&desk, peer, |reply| command(query, reply)).await {
+        let operation = Operation::new(says).query::<EventsQuery>().after_an_event();
+        self.document.add(path, "get", operation.streams::<Event>());
+        let route = get(
+            async move |State(desk): State<Desk>,
+                        peer: Peer,
+                        headers: HeaderMap,
+                        query: Asked<EventsQuery>| {
+                let query = query.map_err(|error| unread(&error.body_text()));
+                let query = query.and_then(|Query(query)| {
+                    // Who comes again has the address that he began with, and his number from the stream.
+                    Ok(EventsQuery { after: last_event(&headers)?.or(query.after), ..query })
+                });
+                let feed = match query {
+                    Ok(query) => ask(&desk, peer, |reply| command(query, reply)).await,
+                    Err(error) => Err(error),
+                };
+                match feed {
                     Ok(feed) => {
                         let body = Body::new(EventBody::from(feed));
                         ([(CONTENT_TYPE, "text/event-stream")], body).into_response()
                     }
                     Err(error) => failure(error),
-                },
-                Err(error) => failure(unread(&error.body_text())),
-            });
+                }
+            },
+        );
         self.with(path, route)
     }
 
@@ -234,6 +271,16 @@ async fn ask<T>(
 fn said<T: Serialize>(answer: Answer<T>) -> Response {
     match answer {
         Ok(value) => success(value),
+        Err(error) => failure(error),
+    }
+}
+
+/// The same with the number of events up to which it holds.
+fn listed<T: Serialize>(answer: Answer<Listed<T>>) -> Response {
+    match answer {
+        Ok(Listed { seq, value }) => {
+            ([(LAST_EVENT, seq.to_string())], success(value)).into_response()
+        }
         Err(error) => failure(error),
     }
 }

@@ -147,7 +147,7 @@ fn runs(routes: Routes) -> Routes {
             },
             |request, reply| Command::Adopt(Box::new(request), reply),
         )
-        .get_with(
+        .get_list(
             "/v1/runs",
             Says { id: "list", summary: "All runs that the caller may see", codes: &[Code::Tagged] },
             |ListQuery { all }, reply| Command::List { all, reply },
@@ -163,7 +163,7 @@ fn runs(routes: Routes) -> Routes {
             Says { id: "why", summary: "Whether a run would be allowed something now", codes: RUN },
             |id, request, reply| Command::Why { id, request, reply },
         )
-        .post(
+        .post_list(
             "/v1/select",
             Says { id: "select", summary: "The runs that are meant, the oldest first", codes: RUN },
             |request, reply| Command::Select { request, reply },

@@ -43,7 +43,7 @@ pub struct Context<'a> {
     pub boot_ms: u64,
 }
 
-/// The event that a record of an access becomes; `None` for the record of an empty run, which the daemon acts upon.
+/// The event that a record of an access becomes, without its number; `None` for the record of an empty run, which the daemon acts upon.
 pub fn enrich(record: &Record, context: &Context<'_>) -> Option<Event> {
     let object = match &record.body {
         Body::Empty => return None,
@@ -88,6 +88,7 @@ pub fn enrich(record: &Record, context: &Context<'_>) -> Option<Event> {
         object,
     };
     Some(Event {
+        seq: 0,
         time_ms: context.boot_ms + record.time / 1_000_000,
         run: context.run.map(name),
         what: What::Access(access),

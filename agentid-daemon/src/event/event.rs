@@ -1,5 +1,7 @@
 //! The published schema. Fields are added, never changed.
 
+use std::{collections::BTreeMap, path::PathBuf};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -7,6 +9,10 @@ use uuid::Uuid;
 /// One thing that happened to or in a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
+    /// Its number, which is larger than that of any event before it, on this host and for good. Gaps between numbers mean
+    /// nothing: only `missed` and `dropped` say that there was something.
+    #[serde(default)]
+    pub seq: u64,
     /// Milliseconds since 1970, by the wall clock as it stood when the event was read.
     pub time_ms: u64,
     /// `None` for what concerns no run that is known.
@@ -54,6 +60,10 @@ pub enum What {
     Owner(OwnerChange),
     /// Events that this reader was too slow for.
     Dropped(Dropped),
+    /// Events between the number that this reader has named and the next one here, which are not known any more.
+    Missed(Missed),
+    /// The records of runs that ended long ago are gone.
+    Forgotten(Forgotten),
 }
 
 impl What {
@@ -167,6 +177,22 @@ pub struct Launched {
     pub uid: u32,
     pub tgid: u32,
     pub command: Vec<String>,
+    pub purpose: Option<String>,
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    #[serde(default)]
+    pub params: BTreeMap<String, PathBuf>,
+    /// `enforce` or `audit`.
+    #[serde(default)]
+    pub mode: String,
+    /// `deny`, `freeze` or `kill`.
+    #[serde(default)]
+    pub on_end: String,
+    /// Milliseconds since 1970, as of the deadline.
+    #[serde(default)]
+    pub launched_ms: u64,
+    #[serde(default)]
+    pub deadline_ms: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -174,6 +200,9 @@ pub struct Stopped {
     pub ending: String,
     pub reason: Option<String>,
     pub by_uid: Option<u32>,
+    /// Milliseconds since 1970.
+    #[serde(default)]
+    pub at_ms: u64,
 }
 
 /// A run that goes on otherwise than before.
@@ -183,6 +212,9 @@ pub struct Held {
     pub reason: Option<String>,
     /// Its deadline from now on, in milliseconds since 1970.
     pub deadline_ms: u64,
+    /// Whether its tasks stand still from now on.
+    #[serde(default)]
+    pub frozen: bool,
 }
 
 /// A version of a run's policy that is not in force any more.
@@ -192,6 +224,9 @@ pub struct Renewed {
     pub from: String,
     /// Why the run could not be bound to the version that new runs get.
     pub mistake: Option<String>,
+    /// What the version in force says, unless there is a mistake: `enforce` or `audit`, and `deny`, `freeze` or `kill`.
+    pub mode: Option<String>,
+    pub on_end: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -205,6 +240,14 @@ pub struct Ended {
     pub records: Option<u64>,
     /// How many of them the ring had no room for.
     pub lost: Option<u64>,
+    /// When it was over, in milliseconds since 1970: the moment from which on it was denied everything.
+    #[serde(default)]
+    pub at_ms: u64,
+    /// Tasks ever started, and what the kernel has answered; `None` as above.
+    pub started: Option<u64>,
+    pub allowed: Option<u64>,
+    pub denied: Option<u64>,
+    pub faults: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -232,4 +275,18 @@ pub struct OwnerChange {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Dropped {
     pub count: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Missed {
+    /// How many; `None` where that is not known, and there may be none.
+    pub count: Option<u64>,
+    /// `evicted`: there have been too many events since. `restarted`: the daemon has started since, and knows none from
+    /// before. `unknown`: the number has never been given.
+    pub why: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Forgotten {
+    pub runs: Vec<Uuid>,
 }

@@ -1,20 +1,23 @@
-//! Events to those who follow them, and the last ones kept for those who come later.
+//! Events to those who follow them, and the last ones kept for those who come later or come again.
 //!
 //! Every queue is bounded. A follower that is too slow misses events, is told how many as soon as there is room, and
-//! the host's counter shows it; nobody else waits for it.
+//! the host's counter shows it; nobody else waits for it. Whoever comes again says which number was the last, and goes on
+//! right after it, or is told that there are events in between which are not known any more.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use tokio::sync::mpsc::{self, error::TrySendError};
 use uuid::Uuid;
 
-use super::event::{Dropped, Event, What};
+use super::event::{Dropped, Event, Missed, What};
 
 /// Events that wait for one follower.
 const QUEUE: usize = 1024;
 /// Most followers at once: no fewer than there can be connections, which are shared out between users and operators, so
 /// that no user's followers keep an operator from following.
 const FOLLOWERS: usize = 320;
+/// For so many times as many events as are kept it is known that they were.
+const TRACES: usize = 4;
 
 /// Who may see which events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,32 +34,52 @@ struct Kept {
     uid: Option<u32>,
 }
 
+/// What is left of an event that is not kept any more.
+#[derive(Clone, Copy, Debug)]
+struct Trace {
+    seq: u64,
+    run: Option<Uuid>,
+    uid: Option<u32>,
+}
+
 #[derive(Debug)]
 struct Follower {
     filter: Filter,
     queue: mpsc::Sender<Arc<Event>>,
+    /// How many events had no room since the last that had, and the number of the last of them.
     dropped: u64,
+    last_dropped: u64,
 }
 
 /// All sinks of events.
 #[derive(Debug)]
 pub struct Hub {
     history: VecDeque<Kept>,
+    /// Of events right before those, the oldest in front.
+    gone: VecDeque<Trace>,
+    /// Of events up to this number nothing is known.
+    unknown: u64,
+    /// Those up to this one are of earlier daemons.
+    start: u64,
     capacity: usize,
     followers: Vec<Follower>,
 }
 
 impl Hub {
-    /// A hub that keeps the last `capacity` events.
-    pub fn new(capacity: usize) -> Self {
+    /// A hub that keeps the last `capacity` events, all of which have numbers above `start`.
+    pub fn new(capacity: usize, start: u64) -> Self {
         Self {
             history: VecDeque::with_capacity(capacity.min(1024)),
+            gone: VecDeque::new(),
+            unknown: start,
+            start,
             capacity,
             followers: Vec::new(),
         }
     }
 
-    /// Gives an event to all who may see it. `uid` is the user of its run. Returns how many were dropped.
+    /// Gives an event to all who may see it. Its number is larger than that of any before it; `uid` is the user of its run.
+    /// Returns how many were dropped.
     pub fn publish(&mut self, event: Event, uid: Option<u32>) -> u64 {
         let event = Arc::new(event);
         let mut dropped = 0;
@@ -73,20 +96,60 @@ impl Hub {
                 Offered::Gone => false,
             }
         });
-        if self.history.len() >= self.capacity {
-            self.history.pop_front();
+        if self.history.len() >= self.capacity
+            && let Some(kept) = self.history.pop_front()
+        {
+            self.trace(&kept);
         }
         self.history.push_back(Kept { event, uid });
         dropped
     }
 
+    fn trace(&mut self, kept: &Kept) {
+        if self.gone.len() >= TRACES * self.capacity
+            && let Some(oldest) = self.gone.pop_front()
+        {
+            self.unknown = oldest.seq;
+        }
+        let (event, uid) = (&kept.event, kept.uid);
+        self.gone.push_back(Trace { seq: event.seq, run: run_of(event), uid });
+    }
+
     /// The last events that the filter shows, the oldest first.
     pub fn history(&self, filter: Filter) -> Vec<Arc<Event>> {
+        self.after(filter, 0)
+    }
+
+    /// Those of them that have larger numbers.
+    pub fn after(&self, filter: Filter, seq: u64) -> Vec<Arc<Event>> {
+        // Numbers rise, so that what came before need not be looked at.
+        let first = self.history.partition_point(|kept| kept.event.seq <= seq);
         self.history
-            .iter()
+            .range(first..)
             .filter(|kept| filter.shows(&kept.event, kept.uid))
             .map(|kept| Arc::clone(&kept.event))
             .collect()
+    }
+
+    /// What somebody who has read everything up to a number is to be told before [`Hub::after`]; `None` when he has missed
+    /// nothing. `last` is the number that was given last.
+    ///
+    /// The notice has a number like any event. It is right before the next one that he is shown, and so says nothing of others.
+    pub fn missed(&self, filter: Filter, seq: u64, last: u64, time_ms: u64) -> Option<Event> {
+        let lost = self.gone.iter().rev().take_while(|trace| trace.seq > seq);
+        let lost = lost.filter(|trace| filter.shows_run(trace.run, trace.uid)).count() as u64;
+        let (count, why) = match lost {
+            _ if seq > last => (None, "unknown"),
+            _ if seq < self.start => (None, "restarted"),
+            _ if seq < self.unknown => (None, "evicted"),
+            0 => return None,
+            count => (Some(count), "evicted"),
+        };
+        let mut kept = self.history.iter().filter(|kept| filter.shows(&kept.event, kept.uid));
+        let next = kept.find(|kept| seq > last || kept.event.seq > seq);
+        let up_to = next.map_or(last, |next| next.event.seq.saturating_sub(1));
+        let what = What::Missed(Missed { count, why: why.to_owned() });
+        Some(Event { seq: up_to, time_ms, run: None, what })
     }
 
     /// A queue of all events from now on; `None` when there are too many followers.
@@ -96,14 +159,21 @@ impl Hub {
             return None;
         }
         let (queue, events) = mpsc::channel(QUEUE);
-        self.followers.push(Follower { filter, queue, dropped: 0 });
+        self.followers.push(Follower { filter, queue, dropped: 0, last_dropped: 0 });
         Some(events)
     }
 }
 
+fn run_of(event: &Event) -> Option<Uuid> {
+    event.run.as_ref().map(|run| run.id)
+}
+
 impl Filter {
     fn shows(&self, event: &Event, uid: Option<u32>) -> bool {
-        let run = event.run.as_ref().map(|run| run.id);
+        self.shows_run(run_of(event), uid)
+    }
+
+    fn shows_run(&self, run: Option<Uuid>, uid: Option<u32>) -> bool {
         (self.run.is_none() || self.run == run) && (self.uid.is_none() || self.uid == uid)
     }
 }
@@ -117,9 +187,9 @@ enum Offered {
 impl Follower {
     fn offer(&mut self, event: &Arc<Event>) -> Offered {
         if self.dropped != 0 {
-            let count = self.dropped;
-            let notice =
-                Event { time_ms: event.time_ms, run: None, what: What::Dropped(Dropped { count }) };
+            let (seq, count) = (self.last_dropped, self.dropped);
+            let what = What::Dropped(Dropped { count });
+            let notice = Event { seq, time_ms: event.time_ms, run: None, what };
             if self.queue.try_send(Arc::new(notice)).is_ok() {
                 self.dropped = 0;
             }
@@ -128,6 +198,7 @@ impl Follower {
             Ok(()) => Offered::Taken,
             Err(TrySendError::Full(_)) => {
                 self.dropped += 1;
+                self.last_dropped = event.seq;
                 Offered::Dropped
             }
             Err(TrySendError::Closed(_)) => Offered::Gone,

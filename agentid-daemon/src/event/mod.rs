@@ -7,6 +7,7 @@ pub mod enrich;
 #[expect(clippy::module_inception, reason = "the schema is what the folder is named after")]
 pub mod event;
 pub mod export;
+pub mod number;
 pub mod sight;
 #[cfg(test)]
 mod tests;

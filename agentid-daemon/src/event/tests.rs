@@ -16,6 +16,7 @@ use super::{
     enrich::{Context, enrich},
     event::{Event, Object, PostureChange, RunName, What},
     export::{Filter, Hub},
+    number::{self, Numbers},
 };
 use crate::instance::{
     Phase, Place, Run,
@@ -243,7 +244,7 @@ fn an_event_says_who_what_and_why() {
     let event = enrich(&record, &context).unwrap();
     let json = serde_json::to_value(&event).unwrap();
     let expected = serde_json::json!({
-        "time_ms": 1002,
+        "seq": 0, "time_ms": 1002,
         "run": {
             "id": Uuid::from_u128(1), "agent": "reviewer", "owner": "alice", "task": "T-1",
             "policy": "p@d", "above": [],
@@ -320,12 +321,13 @@ fn event(id: u128) -> Event {
         above: Vec::new(),
     };
     let posture = PostureChange { posture: "enforcing".to_owned(), why: None };
-    Event { time_ms: 1, run: Some(run), what: What::Posture(posture) }
+    // Numbers with gaps, as they are.
+    Event { seq: 10 * id as u64, time_ms: 1, run: Some(run), what: What::Posture(posture) }
 }
 
 #[test]
 fn the_history_keeps_the_last_events_and_shows_each_user_his_own() {
-    let mut hub = Hub::new(3);
+    let mut hub = Hub::new(3, 0);
     for id in 1..=4 {
         assert_eq!(hub.publish(event(id), Some(if id % 2 == 0 { 1000 } else { 0 })), 0);
     }
@@ -341,7 +343,7 @@ fn the_history_keeps_the_last_events_and_shows_each_user_his_own() {
 
 #[test]
 fn a_slow_follower_is_told_what_it_missed_and_holds_up_nobody() {
-    let mut hub = Hub::new(10);
+    let mut hub = Hub::new(10, 0);
     let mut slow = hub.follow(Filter::default()).unwrap();
     let mut dropped = 0;
     for id in 0..1030 {
@@ -353,16 +355,99 @@ fn a_slow_follower_is_told_what_it_missed_and_holds_up_nobody() {
     }
     assert!(slow.try_recv().is_err());
     hub.publish(event(2000), None);
-    let What::Dropped(notice) = &slow.try_recv().unwrap().what else { panic!("no notice") };
+    let told = slow.try_recv().unwrap();
+    let What::Dropped(notice) = &told.what else { panic!("no notice") };
     assert_eq!(notice.count, 6);
+    // Whoever comes again with its number has been told of all up to there.
+    assert_eq!(told.seq, 10 * 1029);
     assert_eq!(slow.try_recv().unwrap().run.as_ref().unwrap().id.as_u128(), 2000);
 }
 
 #[test]
 fn a_follower_that_went_away_makes_room() {
-    let mut hub = Hub::new(10);
+    let mut hub = Hub::new(10, 0);
     let followers: Vec<_> = std::iter::from_fn(|| hub.follow(Filter::default())).collect();
     assert_eq!(followers.len(), 320);
     drop(followers);
     assert!(hub.follow(Filter::default()).is_some());
+}
+
+#[test]
+fn numbers_rise_whatever_the_clock_says_and_are_no_counts() {
+    let mut numbers = Numbers::above(5_000);
+    let all: Vec<u64> = (0..10_000).map(|_| numbers.next()).collect();
+    assert!(all[0] > 5_000 && all.is_sorted_by(|one, next| one < next));
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    assert!(numbers.next() >= 5_000 + 5_000, "they are microseconds");
+    assert_eq!(number::of_clock(1_800_000_000_000), 1_800_000_000_000_000);
+    assert_eq!(number::of_clock(u64::MAX), 0, "no clock shows that");
+}
+
+/// More than any number that is given.
+const LAST: u64 = 1_000_000;
+
+/// The IDs that somebody is given who has read up to a number, and what he is said to have missed.
+fn resumed(hub: &Hub, filter: Filter, seq: u64) -> (Vec<u128>, Option<(u64, Option<u64>, String)>) {
+    let notice = hub.missed(filter, seq, LAST, 1);
+    let from = notice.as_ref().map_or(seq, |notice| notice.seq);
+    let ids = hub.after(filter, from);
+    let ids = ids.iter().map(|event| event.run.as_ref().unwrap().id.as_u128()).collect();
+    let notice = notice.map(|notice| match notice.what {
+        What::Missed(missed) => (notice.seq, missed.count, missed.why),
+        other => panic!("{other:?}"),
+    });
+    (ids, notice)
+}
+
+#[test]
+fn whoever_comes_again_goes_on_where_he_was() {
+    let mut hub = Hub::new(10, 0);
+    for id in 1..=5 {
+        hub.publish(event(id), Some(if id % 2 == 0 { 1000 } else { 0 }));
+    }
+    let all = Filter::default();
+    assert_eq!(resumed(&hub, all, 20), (vec![3, 4, 5], None));
+    assert_eq!(resumed(&hub, all, 25), (vec![3, 4, 5], None), "a number of no event is a place");
+    assert_eq!(resumed(&hub, all, 50), (vec![], None));
+    assert_eq!(resumed(&hub, Filter { uid: Some(1000), run: None }, 20), (vec![4], None));
+}
+
+#[test]
+fn whoever_comes_too_late_is_told_how_many_of_his_he_has_missed() {
+    let mut hub = Hub::new(3, 0);
+    for id in 1..=9 {
+        hub.publish(event(id), Some(if id % 2 == 0 { 1000 } else { 0 }));
+    }
+    let evicted = |seq, count| Some((seq, count, "evicted".to_owned()));
+    assert_eq!(resumed(&hub, Filter::default(), 20), (vec![7, 8, 9], evicted(69, Some(4))));
+    assert_eq!(resumed(&hub, Filter::default(), 60), (vec![7, 8, 9], None));
+    // Of others nothing is told, not even that they were there.
+    let user = |uid| Filter { uid: Some(uid), run: None };
+    assert_eq!(resumed(&hub, user(1000), 20), (vec![8], evicted(79, Some(2))));
+    assert_eq!(resumed(&hub, user(1001), 20), (vec![], None));
+    let run = Filter { uid: None, run: Some(Uuid::from_u128(5)) };
+    assert_eq!(resumed(&hub, run, 20), (vec![], evicted(LAST, Some(1))));
+    // What has been there at all is known for so long.
+    for id in 10..=30 {
+        hub.publish(event(id), Some(0));
+    }
+    assert_eq!(resumed(&hub, user(1000), 20), (vec![], evicted(LAST, None)));
+    assert_eq!(resumed(&hub, user(1000), 150), (vec![], None));
+}
+
+#[test]
+fn whoever_comes_from_before_the_daemon_is_told_that_and_gets_all_of_it() {
+    let mut hub = Hub::new(3, 15);
+    let restarted = |seq| Some((seq, None, "restarted".to_owned()));
+    assert_eq!(resumed(&hub, Filter::default(), 14), (vec![], restarted(LAST)));
+    for id in 2..=5 {
+        hub.publish(event(id), None);
+    }
+    assert_eq!(resumed(&hub, Filter::default(), 14), (vec![3, 4, 5], restarted(29)));
+    assert_eq!(
+        resumed(&hub, Filter::default(), 15),
+        (vec![3, 4, 5], Some((29, Some(1), "evicted".to_owned())))
+    );
+    let unknown = Some((29, None, "unknown".to_owned()));
+    assert_eq!(resumed(&hub, Filter::default(), LAST + 1), (vec![3, 4, 5], unknown));
 }

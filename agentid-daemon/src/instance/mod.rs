@@ -14,6 +14,6 @@ mod tests;
 pub use demand::Demand;
 pub use owner::{DeniedOwners, OwnerDenial};
 pub use posture::Posture;
-pub use registry::{Ambiguous, Registry};
+pub use registry::{Ambiguous, Former, Registry};
 pub use run::{Place, Run};
 pub use state::{Ending, Phase};

@@ -33,6 +33,13 @@ pub struct Registry {
     cursor: u32,
 }
 
+/// A run that is not known any more, and whose it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Former {
+    pub id: Uuid,
+    pub uid: u32,
+}
+
 /// Why a text names no run.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum Ambiguous {
@@ -76,7 +83,7 @@ impl Registry {
     }
 
     /// Takes in a run, alive or ended. Returns the runs that are forgotten for it.
-    pub fn insert(&mut self, run: Run) -> Result<Vec<Uuid>, Taken> {
+    pub fn insert(&mut self, run: Run) -> Result<Vec<Former>, Taken> {
         let Run { id, .. } = run;
         let slot = run.place.slot;
         let holds_slot = run.phase.holds_slot();
@@ -131,7 +138,7 @@ impl Registry {
     }
 
     /// Ends a run, which frees its slot. An earlier reason to stop stands. Returns the run, and those forgotten for it.
-    pub fn end(&mut self, id: Uuid, end: End) -> Option<(Run, Vec<Uuid>)> {
+    pub fn end(&mut self, id: Uuid, end: End) -> Option<(Run, Vec<Former>)> {
         let run = self.runs.get_mut(&id)?;
         if !run.phase.holds_slot() {
             return None;
@@ -244,23 +251,22 @@ impl Registry {
     }
 
     /// Forgets runs that had ended by then, in milliseconds since 1970, and says which.
-    pub fn forget_ended_by(&mut self, at_ms: u64) -> Vec<Uuid> {
+    pub fn forget_ended_by(&mut self, at_ms: u64) -> Vec<Former> {
         let is_old = |run: &Run| run.end.as_ref().is_some_and(|end| end.at_ms <= at_ms);
         let (old, kept): (VecDeque<Uuid>, VecDeque<Uuid>) =
             self.ended.drain(..).partition(|id| self.runs.get(id).is_none_or(is_old));
         self.ended = kept;
-        for id in &old {
-            self.runs.remove(id);
-        }
-        old.into()
+        self.remove(old)
     }
 
-    fn forget(&mut self) -> Vec<Uuid> {
+    fn forget(&mut self) -> Vec<Former> {
         let excess = self.ended.len().saturating_sub(self.keep);
-        let forgotten: Vec<Uuid> = self.ended.drain(..excess).collect();
-        for id in &forgotten {
-            self.runs.remove(id);
-        }
-        forgotten
+        let forgotten: VecDeque<Uuid> = self.ended.drain(..excess).collect();
+        self.remove(forgotten)
+    }
+
+    fn remove(&mut self, ended: VecDeque<Uuid>) -> Vec<Former> {
+        let runs = ended.into_iter().filter_map(|id| self.runs.remove(&id));
+        runs.map(|run| Former { id: run.id, uid: run.uid }).collect()
     }
 }

@@ -105,7 +105,7 @@ fn forgets_the_runs_that_ended_first() {
         registry.insert(run(number.into(), number)).unwrap();
         let (_, gone) =
             registry.end(Uuid::from_u128(number.into()), end(Ending::Completed)).unwrap();
-        forgotten.extend(gone);
+        forgotten.extend(gone.iter().map(|former| former.id));
     }
     assert_eq!(forgotten, [Uuid::from_u128(1), Uuid::from_u128(2)]);
     assert_eq!(registry.all().count(), 2);
@@ -121,9 +121,12 @@ fn forgets_what_has_ended_by_then_and_nothing_that_lives() {
     for (number, at_ms) in [(2, 30), (1, 20), (3, 40)] {
         registry.end(Uuid::from_u128(number), End::of(Ending::Completed, at_ms)).unwrap();
     }
-    assert!(registry.forget_ended_by(19).is_empty());
-    assert_eq!(registry.forget_ended_by(30), [2, 1].map(Uuid::from_u128));
-    assert_eq!(registry.forget_ended_by(u64::MAX), [Uuid::from_u128(3)]);
+    let mut forgotten = |at_ms| -> Vec<u128> {
+        registry.forget_ended_by(at_ms).iter().map(|former| former.id.as_u128()).collect()
+    };
+    assert!(forgotten(19).is_empty());
+    assert_eq!(forgotten(30), [2, 1]);
+    assert_eq!(forgotten(u64::MAX), [3]);
     assert_eq!(registry.all().map(|run| run.id).collect::<Vec<_>>(), [Uuid::from_u128(4)]);
 }
 

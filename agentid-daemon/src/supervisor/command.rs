@@ -63,7 +63,7 @@ pub enum Command {
     Launch(Box<LaunchRequest>, Reply<LaunchReply>),
     List {
         all: bool,
-        reply: Reply<Vec<RunView>>,
+        reply: Reply<Listed<Vec<RunView>>>,
     },
     Show {
         id: String,
@@ -94,7 +94,7 @@ pub enum Command {
     Adopt(Box<AdoptRequest>, Reply<AdoptReply>),
     Select {
         request: SelectRequest,
-        reply: Reply<Vec<RunView>>,
+        reply: Reply<Listed<Vec<RunView>>>,
     },
     RevokeAll {
         request: RevokeAllRequest,
@@ -220,13 +220,26 @@ pub struct EventsQuery {
     pub follow: bool,
     /// Only those of this run.
     pub id: Option<String>,
-    /// How many past events at most; without it all, or none when following.
+    /// How many past events at most; without it all, or none when following. Not looked at where the stream goes on after
+    /// an event.
     pub last: Option<usize>,
+    /// Only those with larger numbers, and first of all whether there were such that are not known any more. The header
+    /// `Last-Event-ID` says the same, and says it later: where both are there, it is what holds.
+    pub after: Option<u64>,
+}
+
+/// Something with the number of events up to which it holds.
+#[derive(Debug)]
+pub struct Listed<T> {
+    pub seq: u64,
+    pub value: T,
 }
 
 /// Past events, and a queue of those to come.
 #[derive(Debug)]
 pub struct Feed {
+    /// A number that no event here is below, and none that this is a part of and that is not here is above.
+    pub start: u64,
     pub past: Vec<Arc<Event>>,
     pub live: Option<mpsc::Receiver<Arc<Event>>>,
 }

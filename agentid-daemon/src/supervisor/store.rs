@@ -3,6 +3,7 @@
 //! ```text
 //!   lock                       held by the daemon that runs
 //!   mark                       no scope or generation below this number is free
+//!   numbered                   no event has a number above this one
 //!   invocations/ID.json        one run
 //!   owners.json                owners for whom nothing is launched
 //!   policies/NAME@DIGEST.toml  the exact text that runs are bound to
@@ -25,12 +26,18 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::instance::{DeniedOwners, Run, run::PolicyVersion};
+use crate::{
+    event::number,
+    instance::{DeniedOwners, Run, run::PolicyVersion},
+};
 
 /// Version of the files' format.
 const FORMAT: u32 = 1;
 /// How far ahead of use the mark is set, so that not every launch writes it.
 const AHEAD: u64 = 4096;
+/// The same for numbers of events, which are microseconds: an hour, or a minute when the disk has refused.
+const HOUR: u64 = 3_600_000_000;
+const MINUTE: u64 = 60_000_000;
 
 /// What went wrong with which file.
 #[derive(Debug, Error)]
@@ -52,6 +59,11 @@ pub enum StoreError {
     )]
     Mark { path: PathBuf },
     #[error(
+        "read {}: it is corrupt (remove it if the clock of this host is right: events are then numbered on from there)",
+        path.display()
+    )]
+    Numbered { path: PathBuf },
+    #[error(
         "read {}: it is corrupt (move it away, and deny its owners again with agentid deny-owner)",
         path.display()
     )]
@@ -67,6 +79,7 @@ pub enum StoreError {
 pub struct Store {
     root: PathBuf,
     mark: u64,
+    numbered: u64,
     /// Held until the process ends.
     _lock: Flock<File>,
 }
@@ -99,8 +112,9 @@ impl Store {
             made.map_err(failed("create", &folder))?;
         }
         let lock = lock(&root.join("lock"))?;
-        let mut store = Self { root: root.to_owned(), mark: 0, _lock: lock };
-        store.mark = store.read_mark()?;
+        let mut store = Self { root: root.to_owned(), mark: 0, numbered: 0, _lock: lock };
+        let path = store.root.join("mark");
+        store.mark = read_number(&path)?.ok_or(StoreError::Mark { path })?;
         Ok(store)
     }
 
@@ -117,6 +131,26 @@ impl Store {
             self.mark = mark;
         }
         Ok(())
+    }
+
+    /// A number that none of an event exceeds that an earlier daemon has given.
+    pub fn numbered(&mut self) -> Result<u64, StoreError> {
+        let path = self.root.join("numbered");
+        let read = read_number(&path)?.filter(|number| *number <= number::MOST);
+        self.numbered = read.ok_or(StoreError::Numbered { path })?;
+        Ok(self.numbered)
+    }
+
+    /// Makes sure that a later daemon gives this number to no event. To be called before the event is told.
+    pub fn reserve_numbers(&mut self, number: u64) -> Result<(), StoreError> {
+        if number <= self.numbered {
+            return Ok(());
+        }
+        let ahead = number.saturating_add(HOUR);
+        let written = self.replace(&self.root.join("numbered"), ahead.to_string().as_bytes());
+        // Not at each event that there is in the meantime.
+        self.numbered = if written.is_ok() { ahead } else { number.saturating_add(MINUTE) };
+        written
     }
 
     /// Every run that has a file, the oldest first.
@@ -212,15 +246,6 @@ impl Store {
         self.root.join("policies").join(format!("{version}.toml"))
     }
 
-    fn read_mark(&self) -> Result<u64, StoreError> {
-        let path = self.root.join("mark");
-        match fs::read_to_string(&path) {
-            Ok(text) => text.trim().parse().map_err(|_| StoreError::Mark { path }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-            Err(error) => Err(failed("read", &path)(error)),
-        }
-    }
-
     fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         let mut beside = path.as_os_str().to_owned();
         beside.push(".new");
@@ -245,6 +270,15 @@ impl Store {
 /// root can write.
 pub fn digest(text: &str) -> String {
     format!("{:016x}", name::hash(&NameKey::default(), text.as_bytes()))
+}
+
+/// The number in a file, 0 when there is no file, and `None` when it holds something else.
+fn read_number(path: &Path) -> Result<Option<u64>, StoreError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(0)),
+        Err(error) => Err(failed("read", path)(error)),
+    }
 }
 
 fn read_run(path: PathBuf) -> Result<Run, StoreError> {

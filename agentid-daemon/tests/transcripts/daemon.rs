@@ -107,7 +107,7 @@ impl Answers {
             ]),
             "GET /v1/whoami" => json!({ "uid": 1000, "operator": false, "run": null }),
             "GET /v1/status" => status(),
-            "GET /v1/events" => self.events(),
+            "GET /v1/events" => self.events(request),
             "GET /v1/self/denials" => json!([
                 { "time_ms": 1_800_000_001_000_u64, "what": denial(),
                   "grant": "[[file]]\npaths = [\"/home/dana/.ssh/id\"]\nallow = [\"read\"]" }
@@ -206,7 +206,7 @@ impl Answers {
     }
 
     /// One event in each line, as they come.
-    fn events(&self) -> Value {
+    fn events(&self, request: &str) -> Value {
         let run = json!({
             "id": ID, "agent": "reviewer", "owner": "dana@example.org", "task": "T-1", "policy": "coding-agent@00ff",
             "above": []
@@ -214,11 +214,22 @@ impl Answers {
         let launched = json!({ "kind": "launched", "uid": 1000, "tgid": 4711, "command": ["python3", "agent.py"] });
         let ended =
             json!({ "kind": "ended", "ending": "revoked", "reason": "enough", "by_uid": 0 });
-        let all = [(0, launched), (1000, denial()), (2000, ended)].map(|(after, what)| {
-            let time_ms = 1_800_000_000_000_u64 + after;
-            format!("data: {}\n\n", json!({ "time_ms": time_ms, "run": run, "what": what }))
+        let missed = json!({ "kind": "missed", "count": null, "why": "restarted" });
+        let (none, run) = (Value::Null, &run);
+        let all = [
+            (10, 0, &none, missed),
+            (11, 0, run, launched),
+            (27, 1000, run, denial()),
+            (42, 2000, run, ended),
+        ];
+        let after = request.split_once("after=").map(|(_, after)| after.parse::<u64>().unwrap());
+        let wanted = all.into_iter().filter(|(seq, ..)| *seq > after.unwrap_or(10));
+        let text = wanted.map(|(seq, later, run, what)| {
+            let time_ms = 1_800_000_000_000_u64 + later;
+            let event = json!({ "seq": seq, "time_ms": time_ms, "run": run, "what": what });
+            format!("id: {seq}\ndata: {event}\n\n")
         });
-        Value::String(all.concat())
+        Value::String(text.collect())
     }
 }
 

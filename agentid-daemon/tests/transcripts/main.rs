@@ -116,6 +116,9 @@ mod transcripts {
             &[
                 "agentid events",
                 "agentid events --json",
+                "agentid events --after 1",
+                "agentid events --after 27 --json",
+                "agentid events --after 27 --last 5",
                 "agentid why 123456789abc --open /home/dana/work/.env",
                 "agentid why 123456789abc --open /home/dana/work/.env --quiet",
                 "agentid why 123456789abc --open /home/dana/work/.env --json",

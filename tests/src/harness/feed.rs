@@ -24,8 +24,21 @@ pub struct Feed {
 impl Feed {
     /// Follows the events; the daemon has taken it for a follower when this returns.
     pub fn follow(daemon: &Daemon) -> Result<Self> {
-        let mut stream = UnixStream::connect(daemon.scene().socket())?;
-        stream.write_all(request("GET /v1/events?follow=true", "").as_bytes())?;
+        Self::begin(daemon, 0, "GET /v1/events?follow=true")
+    }
+
+    /// The same of a user who has all events up to this number.
+    pub fn follow_after(daemon: &Daemon, uid: u32, seq: u64) -> Result<Self> {
+        Self::begin(daemon, uid, &format!("GET /v1/events?follow=true&after={seq}"))
+    }
+
+    fn begin(daemon: &Daemon, uid: u32, line: &str) -> Result<Self> {
+        let socket = daemon.scene().socket();
+        let stream = as_user(uid, || {
+            let mut stream = UnixStream::connect(&socket)?;
+            stream.write_all(request(line, "").as_bytes())?;
+            Ok(stream)
+        })?;
         stream.set_read_timeout(Some(wait::SOON))?;
         let mut feed = Self { stream, bytes: Vec::new(), over: false };
         // The head of the answer is there at once, whatever happens.
@@ -70,6 +83,27 @@ impl Feed {
         let lines = whole.lines().filter_map(|line| line.strip_prefix("data: "));
         lines.map(|line| Ok(serde_json::from_str(line)?)).collect()
     }
+}
+
+/// All runs that a user may see, as its list has them, and the number of events up to which it holds.
+pub fn list(daemon: &Daemon, uid: u32) -> Result<(Vec<Value>, u64)> {
+    let socket = daemon.scene().socket();
+    let answer = as_user(uid, || {
+        let mut stream = UnixStream::connect(&socket)?;
+        stream.write_all(request("GET /v1/runs?all=true", "").as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    })?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("the answer has no head")?;
+    let number = head.lines().find_map(|line| line.strip_prefix("last-event-id: "));
+    let number = number.with_context(|| format!("the list has no number: {head}"))?;
+    Ok((serde_json::from_str(body)?, number.parse()?))
+}
+
+/// The number of an event.
+pub fn number(event: &Value) -> Result<u64> {
+    event["seq"].as_u64().with_context(|| format!("an event without a number: {event}"))
 }
 
 /// What a follower has been told of one run.

@@ -10,6 +10,7 @@ mod due;
 pub mod feed;
 pub mod footprint;
 pub mod kernel;
+pub mod mirror;
 pub mod note;
 pub mod peer;
 pub mod place;

@@ -1,26 +1,66 @@
 //! `agentid events`
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, thread::sleep, time::Duration};
 
 use crate::{
     cli::{args::Events, exit, failure::Failure, render},
-    control::client::{Client, segment},
+    control::{
+        api::Code,
+        client::{Client, ClientError, segment},
+    },
     event::event::Event,
 };
 
+/// How long to wait before the daemon is asked again, at first and at most.
+const SOON: Duration = Duration::from_millis(100);
+const LATER: Duration = Duration::from_secs(2);
+
 pub fn run(client: &Client, arguments: &Events) -> Result<u8, Failure> {
     let mut broken = Ok(());
-    client.events(&route(arguments), |event| {
-        match line(&event, arguments.json).and_then(|line| render::print(&line)) {
+    let mut print =
+        |event: Event| match line(&event, arguments.json).and_then(|line| render::print(&line)) {
             Ok(true) => ControlFlow::Continue(()),
             Ok(false) => ControlFlow::Break(()),
             Err(failure) => {
                 broken = Err(failure);
                 ControlFlow::Break(())
             }
+        };
+    let (mut at, mut wait) = (None, None);
+    loop {
+        let ended = client.events(&route(arguments), &mut at, &mut print);
+        // Without a number, as from a daemon that is older than those, it is not known where to go on.
+        let goes_on = arguments.follow && at.is_some();
+        match ended {
+            Ok(ControlFlow::Continue(())) if goes_on => wait = None,
+            Ok(_) => break,
+            Err(error) if !goes_on || !is_passing(&error) => return Err(error.into()),
+            Err(ClientError::Exchange(_)) => wait = None,
+            Err(_) => {}
         }
-    })?;
+        if wait.is_none() {
+            eprintln!(
+                "agentid: the stream of events broke off; it goes on when the daemon answers"
+            );
+        }
+        let now = wait.unwrap_or(SOON);
+        sleep(now);
+        wait = Some(LATER.min(now * 2));
+    }
     broken.map(|()| exit::SUCCESS)
+}
+
+/// Whether the daemon may answer later.
+fn is_passing(error: &ClientError) -> bool {
+    match error {
+        ClientError::Away { .. } | ClientError::Exchange(_) => true,
+        // Its socket is there a moment before everybody may connect.
+        ClientError::Denied { .. } => true,
+        ClientError::Refused(reply) => {
+            matches!(reply.code, Code::Stopping | Code::TooOften | Code::Full)
+        }
+        _ => false,
+    }
 }
 
 pub fn route(arguments: &Events) -> String {
@@ -30,6 +70,9 @@ pub fn route(arguments: &Events) -> String {
     }
     if let Some(last) = arguments.last {
         route += &format!("&last={last}");
+    }
+    if let Some(after) = arguments.after {
+        route += &format!("&after={after}");
     }
     route
 }

@@ -43,7 +43,7 @@ pub fn own_text(denials: &[OwnDenial]) -> String {
     }
     let mut text = String::new();
     for OwnDenial { time_ms, what, grant } in denials {
-        text += &render::event(&Event { time_ms: *time_ms, run: None, what: what.clone() });
+        text += &render::event(&Event { seq: 0, time_ms: *time_ms, run: None, what: what.clone() });
         for line in grant.iter().flat_map(|grant| grant.lines()) {
             text += &format!("    {}\n", render::clean(line));
         }

@@ -16,10 +16,13 @@
 //! | `GET /v1/tree` | list of [`TreeRun`] | likewise |
 //! | `POST /v1/owners/deny`, `/v1/owners/allow` with [`OwnerRequest`] | [`OwnerReply`] | operators |
 //! | `POST /v1/runs/ID/why` with [`WhyRequest`] | [`WhyReply`] | likewise |
-//! | `GET /v1/events?follow=true&id=ID` | events, one in each server-sent `data:` line | likewise |
+//! | `GET /v1/events?follow=true&id=ID&after=NUMBER` | events, each server-sent with its number for an ID | likewise |
 //! | `GET /v1/status` | [`StatusReply`] | any user |
 //! | `GET /v1/policies`, `/v1/policies/NAME[@DIGEST]` | list of [`PolicyInForce`], [`PolicySource`] | any user |
 //! | `GET /v1/openapi.json` | the description of all this, by OpenAPI | any user |
+//!
+//! `GET /v1/runs` and `POST /v1/select` are answered with a header [`LAST_EVENT`]: what is told in `GET /v1/events` after that
+//! number has come about after the answer. A request for events takes it as it is.
 //!
 //! Everything but a 2xx status carries a [`Problem`]. An `ID` may be cut short as long as one run alone has it.
 
@@ -53,6 +56,9 @@ pub use self::{
     status::{HookView, MapView, PolicyView, StatusReply},
     why::{Endpoint, NamedEndpoint, Protocol, WhoAmI, WhyReply, WhyRequest},
 };
+
+/// The header with the number of the last event that a reader or an answer knows of.
+pub const LAST_EVENT: &str = "Last-Event-ID";
 
 /// Largest body of a request, in bytes. Checked before anything is parsed.
 pub const MAX_BODY: usize = 64 * 1024;

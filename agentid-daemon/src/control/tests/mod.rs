@@ -1,5 +1,6 @@
 mod document;
 mod rate;
+mod resume;
 mod socket;
 
 use super::{

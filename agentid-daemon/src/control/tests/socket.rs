@@ -27,15 +27,15 @@ use crate::{
 };
 
 /// A daemon that answers one kind of question.
-struct Daemon {
-    socket: PathBuf,
+pub(super) struct Daemon {
+    pub(super) socket: PathBuf,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     _folder: TempDir,
 }
 
 impl Daemon {
-    fn start(answer: impl Fn(Envelope) + Send + 'static) -> Self {
+    pub(super) fn start(answer: impl Fn(Envelope) + Send + 'static) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("control.sock");
         let (stop, stopped) = oneshot::channel();
@@ -63,7 +63,7 @@ impl Daemon {
         Self { socket, stop: Some(stop), thread: Some(thread), _folder: folder }
     }
 
-    fn client(&self) -> Client {
+    pub(super) fn client(&self) -> Client {
         Client::new(&self.socket).unwrap()
     }
 }
@@ -77,7 +77,7 @@ impl Drop for Daemon {
 }
 
 /// What is answered to these bytes, even if not all of them are wanted: the head, and the body as JSON.
-fn exchange(mut stream: UnixStream, request: &str) -> (String, serde_json::Value) {
+pub(super) fn exchange(mut stream: UnixStream, request: &str) -> (String, serde_json::Value) {
     if let Err(error) = stream.write_all(request.as_bytes()) {
         assert_eq!(error.kind(), ErrorKind::BrokenPipe);
     }
@@ -153,29 +153,32 @@ fn an_id_travels_whole_whatever_it_contains() {
 fn events_come_in_order_past_and_present() {
     let daemon = Daemon::start(|envelope| {
         let Command::Events { query, reply } = envelope.command else { panic!("not events") };
-        let expected = EventsQuery { follow: true, id: Some("abcd".to_owned()), last: Some(2) };
+        let expected =
+            EventsQuery { follow: true, id: Some("abcd".to_owned()), last: Some(2), after: None };
         assert_eq!(query, expected);
         let event = |count| {
             let what = What::Dropped(Dropped { count });
-            std::sync::Arc::new(Event { time_ms: count, run: None, what })
+            std::sync::Arc::new(Event { seq: count, time_ms: count, run: None, what })
         };
         let (queue, live) = mpsc::channel(4);
         for count in [3, 4] {
             queue.try_send(event(count)).unwrap();
         }
-        let feed = Feed { past: vec![event(1), event(2)], live: Some(live) };
+        let feed = Feed { start: 0, past: vec![event(1), event(2)], live: Some(live) };
         reply.send(Ok(feed)).unwrap();
     });
     let mut seen = Vec::new();
+    let mut at = None;
     let route = "/v1/events?follow=true&id=abcd&last=2";
-    daemon
+    let ended = daemon
         .client()
-        .events(route, |event| {
+        .events(route, &mut at, |event| {
             seen.push(event.time_ms);
             ControlFlow::Continue(())
         })
         .unwrap();
-    assert_eq!(seen, [1, 2, 3, 4]);
+    assert!(ended.is_continue(), "the daemon has ended it");
+    assert_eq!((seen, at), (vec![1, 2, 3, 4], Some(4)));
 }
 
 #[test]

@@ -21,7 +21,7 @@ use crate::{
     metrics::kernel::Reading,
     policy::Policy,
     supervisor::{
-        command::{Answer, Command, Envelope, EventsQuery, Feed, Reply, Scrape},
+        command::{Answer, Command, Envelope, Reply, Scrape},
         grant,
         refusal::Refusal,
         sockets, view,
@@ -63,7 +63,7 @@ impl Supervisor {
                 self.reply(verb, reply, answer);
             }
             Command::List { all, reply } => {
-                let answer = own.map(|()| self.list(&standing, all));
+                let answer = own.map(|()| self.list(&standing, all)).map(|it| self.listed(it));
                 self.reply(verb, reply, answer);
             }
             Command::Show { id, reply } => {
@@ -110,8 +110,9 @@ impl Supervisor {
                 self.reply(verb, reply, answer);
             }
             Command::Select { request, reply } => {
-                let answer =
+                let runs =
                     own.and_then(|()| self.select(&standing, &request.select, request.ended));
+                let answer = runs.map(|runs| self.listed(runs));
                 self.reply(verb, reply, answer);
             }
             Command::RevokeAll { request, reply } => match own {
@@ -222,24 +223,6 @@ impl Supervisor {
     pub(super) fn texts_above(&self, run: &Run) -> Vec<(Uuid, Option<&Policy>)> {
         let text = |id: &Uuid| self.state.registry.get(*id).and_then(|run| self.text(run));
         run.above.iter().map(|id| (*id, text(id))).collect()
-    }
-
-    fn events(&mut self, standing: &Standing, query: &EventsQuery) -> Answer<Feed> {
-        let run = match &query.id {
-            Some(id) => Some(self.find(standing, id)?),
-            None => None,
-        };
-        let filter = Self::filter(run, standing.limit());
-        let mut past = self.hub.history(filter);
-        let wanted = query.last.unwrap_or(if query.follow { 0 } else { usize::MAX });
-        past.drain(..past.len().saturating_sub(wanted));
-        let live = if query.follow {
-            let live = self.hub.follow(filter);
-            Some(live.ok_or_else(|| ErrorReply::new(Code::Full, "too many follow the events"))?)
-        } else {
-            None
-        };
-        Ok(Feed { past, live })
     }
 
     fn status(&self, standing: &Standing) -> StatusReply {

@@ -1,5 +1,7 @@
 //! Doing what [`step`](crate::supervisor::step) says.
 
+use std::collections::BTreeMap;
+
 use agentid_common::{
     instance::{Activity, Instance, State},
     tag::{COUNTED, InvocationId, Tag},
@@ -16,11 +18,10 @@ use super::{
 use crate::{
     event::{
         enrich,
-        event::{Event, What},
-        export::Filter,
+        event::{Event, Forgotten, What},
     },
     image::MapOp,
-    instance::Run,
+    instance::{Former, Run},
     kernel::{ApplyError, DemandError, FreezeError, GatherError, TagError},
     supervisor::{
         command::Caller,
@@ -29,6 +30,9 @@ use crate::{
         store::StoreError,
     },
 };
+
+/// Most runs that one event says to be forgotten.
+const TOLD_AT_ONCE: usize = 1000;
 
 /// Which effect did not come about.
 #[derive(Debug, Error)]
@@ -95,11 +99,8 @@ impl Supervisor {
                 None => Ok(()),
             },
             Effect::SaveOwners => Ok(self.store.save_owners(&self.state.denied)?),
-            Effect::Forget(id) => {
-                // Of an old record, and no failure of what it is forgotten for.
-                if let Err(failure) = self.store.forget(id) {
-                    error!(%id, message = %chain(&failure), "a record stays");
-                }
+            Effect::Forget(former) => {
+                self.forget(&former);
                 Ok(())
             }
             Effect::Attach(demand) => {
@@ -190,16 +191,29 @@ impl Supervisor {
         Ok(())
     }
 
+    /// The records of runs that ended long ago go. One that cannot be removed is no failure of what it is forgotten for.
+    fn forget(&mut self, former: &[Former]) {
+        let mut by_user: BTreeMap<u32, Vec<Uuid>> = BTreeMap::new();
+        for &Former { id, uid } in former {
+            if let Err(failure) = self.store.forget(id) {
+                error!(%id, message = %chain(&failure), "a record stays");
+            }
+            by_user.entry(uid).or_default().push(id);
+        }
+        for (uid, runs) in by_user {
+            for runs in runs.chunks(TOLD_AT_ONCE) {
+                let what = What::Forgotten(Forgotten { runs: runs.to_vec() });
+                let event = Event { seq: 0, time_ms: super::clock::wall_ms(), run: None, what };
+                self.export(event, Some(uid));
+            }
+        }
+    }
+
     pub(super) fn publish(&mut self, id: Option<Uuid>, what: What) {
         let run = id.and_then(|id| self.state.registry.get(id));
         let uid = run.map(|run| run.uid);
-        let event = Event { time_ms: super::clock::wall_ms(), run: run.map(enrich::name), what };
-        self.export(event, uid);
-    }
-
-    pub(super) fn export(&mut self, event: Event, uid: Option<u32>) {
-        let dropped = self.hub.publish(event, uid);
-        self.metrics.dropped.with_label_values(&["follower"]).inc_by(dropped);
+        let run = run.map(enrich::name);
+        self.export(Event { seq: 0, time_ms: super::clock::wall_ms(), run, what }, uid);
     }
 
     /// Writes to the kernel's tables, and to the copy what has been written.
@@ -233,11 +247,6 @@ impl Supervisor {
         self.apply(&release.removal)?;
         let rest = self.rules.release(release);
         self.apply(&rest)
-    }
-
-    /// What a limited or unlimited caller may see of the events.
-    pub(super) fn filter(run: Option<&Run>, uid: Option<u32>) -> Filter {
-        Filter { run: run.map(|run| run.id), uid }
     }
 }
 

@@ -9,6 +9,7 @@ mod binding;
 mod clock;
 mod effects;
 mod enlist;
+mod feed;
 mod freeze;
 mod hold;
 mod launch;
@@ -57,7 +58,11 @@ use super::{
     store::{Store, StoreError},
 };
 use crate::{
-    event::{export::Hub, sight::Sight},
+    event::{
+        export::Hub,
+        number::{self, Numbers},
+        sight::Sight,
+    },
     instance::{Demand, Ending, Phase, Posture, Registry},
     kernel::{ApplyError, Kernel, Options, ReadError, ResolverError, Ring, StartError},
     metrics::series::{Labels, Metrics},
@@ -110,6 +115,7 @@ pub struct Supervisor {
     rules: Rules,
     store: Store,
     hub: Hub,
+    numbers: Numbers,
     metrics: Metrics,
     /// The names that runs have asked for, and what each may still ask.
     pinned: Pinned,
@@ -173,12 +179,13 @@ impl Supervisor {
     pub fn start(
         settings: &Settings,
         options: &Options,
-        store: Store,
+        mut store: Store,
         policies: Vec<Text>,
     ) -> Result<Self, RunError> {
         // Read before anything is touched: a file that cannot be read leaves all as it was.
         let known = store.runs()?;
         let denied = store.owners()?;
+        let numbers = Numbers::above(store.numbered()?.max(number::of_clock(clock::wall_ms())));
         let metrics = Metrics::new(&labels(), env!("CARGO_PKG_VERSION"), ABI_VERSION)?;
         let (mut kernel, held) = Kernel::start(options)?;
         let image = kernel.image().map_err(RunError::Image)?;
@@ -205,7 +212,8 @@ impl Supervisor {
             state,
             rules,
             store,
-            hub: Hub::new(HISTORY),
+            hub: Hub::new(HISTORY, numbers.start()),
+            numbers,
             metrics,
             pinned: Pinned::default(),
             allowances: BTreeMap::new(),

@@ -70,7 +70,8 @@ impl Supervisor {
                     let mistake = chain(&failure);
                     warn!(%id, %version, %mistake, "the run stays held by the version that it has");
                     let mistake = Some(mistake);
-                    self.publish(Some(id), What::Renewed(Renewed { from, mistake }));
+                    let stays = Renewed { from, mistake, mode: None, on_end: None };
+                    self.publish(Some(id), What::Renewed(stays));
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{Actor, Effect, Now, OnLost, State};
+use super::{Actor, Effect, Now, OnLost, State, forget};
 use crate::{
     event::event::{Ended, PostureChange, Stopped, What},
     instance::{
@@ -143,18 +143,33 @@ impl State {
         if let Some(end) = &run.end {
             effects.push(Effect::Publish { id: Some(id), what: What::Ended(ended(end)) });
         }
-        effects.extend(forgotten.into_iter().map(Effect::Forget));
+        effects.extend(forget(forgotten));
         effects
     }
 }
 
-fn stopped(end: &End) -> Stopped {
-    Stopped { ending: end.ending.name().to_owned(), reason: end.reason.clone(), by_uid: end.by_uid }
+pub(super) fn stopped(end: &End) -> Stopped {
+    Stopped {
+        ending: end.ending.name().to_owned(),
+        reason: end.reason.clone(),
+        by_uid: end.by_uid,
+        at_ms: end.at_ms,
+    }
 }
 
-fn ended(end: &End) -> Ended {
-    let Stopped { ending, reason, by_uid } = stopped(end);
-    let totals = end.totals;
-    let (records, lost) = (totals.map(|it| it.records), totals.map(|it| it.lost));
-    Ended { ending, reason, by_uid, records, lost }
+pub(super) fn ended(end: &End) -> Ended {
+    let Stopped { ending, reason, by_uid, at_ms } = stopped(end);
+    let of = |number: fn(Totals) -> u64| end.totals.map(number);
+    Ended {
+        ending,
+        reason,
+        by_uid,
+        at_ms,
+        records: of(|it| it.records),
+        lost: of(|it| it.lost),
+        started: of(|it| it.started),
+        allowed: of(|it| it.allowed),
+        denied: of(|it| it.denied),
+        faults: of(|it| it.faults),
+    }
 }

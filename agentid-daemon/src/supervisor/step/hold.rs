@@ -117,6 +117,7 @@ fn noted(run: &mut Run, what: Changed, by: Actor, now: Now) -> What {
         by_uid: uid,
         reason: reason.clone(),
         deadline_ms: view::wall_of(run.place.deadline, now),
+        frozen: run.frozen,
     };
     run.changed(Change { at_ms: now.wall_ms, by_uid: uid, reason, what });
     match what {

@@ -6,15 +6,15 @@ use agentid_common::{
 };
 use uuid::Uuid;
 
-use super::{Effect, Launch, State, Way};
+use super::{Effect, Launch, Now, State, Way, forget};
 use crate::{
     event::event::{Launched, What},
     instance::{Demand, Phase, Posture, Run},
-    supervisor::refusal::Refusal,
+    supervisor::{refusal::Refusal, view},
 };
 
 impl State {
-    pub(super) fn launch(&mut self, launch: Launch) -> Result<Vec<Effect>, Refusal> {
+    pub(super) fn launch(&mut self, launch: Launch, now: Now) -> Result<Vec<Effect>, Refusal> {
         let Launch { mut run, bond, way } = launch;
         if let Posture::Off(why) = &self.posture {
             return Err(Refusal::NotEnforcing(why.clone()));
@@ -47,7 +47,7 @@ impl State {
         };
         let instance = instance.bound_to(bond.policy_scope, bond.params_scope);
         let id = run.id;
-        let launched = Launched { uid: run.uid, tgid: run.tgid, command: run.command.clone() };
+        let launched = launched(&run, now);
         let forgotten = self.registry.insert(run).map_err(|_| Refusal::NoSlot(self.slots - 1))?;
         let mut effects = vec![
             Effect::Save(id),
@@ -60,7 +60,7 @@ impl State {
             },
             Effect::Publish { id: Some(id), what: What::Launched(launched) },
         ];
-        effects.extend(forgotten.into_iter().map(Effect::Forget));
+        effects.extend(forget(forgotten));
         Ok(effects)
     }
 
@@ -76,5 +76,21 @@ impl State {
             return Err(Refusal::Deep { parent: id, depth, limit: MAX_ANCESTRY });
         }
         Ok(run)
+    }
+}
+
+/// All that a list of runs has of this one and its event does not name.
+fn launched(run: &Run, now: Now) -> Launched {
+    Launched {
+        uid: run.uid,
+        tgid: run.tgid,
+        command: run.command.clone(),
+        purpose: run.purpose.clone(),
+        labels: run.labels.clone(),
+        params: run.params.clone(),
+        mode: run.mode.name().to_owned(),
+        on_end: run.on_end.name().to_owned(),
+        launched_ms: run.launched_ms,
+        deadline_ms: view::wall_of(run.place.deadline, now),
     }
 }

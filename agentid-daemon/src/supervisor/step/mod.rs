@@ -18,7 +18,7 @@ use crate::{
     event::event::What,
     image::SlotRules,
     instance::{
-        Demand, DeniedOwners, Ending, Posture, Registry, Run,
+        Demand, DeniedOwners, Ending, Former, Posture, Registry, Run,
         run::{OnEnd, PolicyVersion, RunMode, Totals},
     },
 };
@@ -131,8 +131,8 @@ pub enum Effect {
     Save(Uuid),
     /// Keep for the next daemon for whom nothing is launched.
     SaveOwners,
-    /// Forget a run that ended long ago.
-    Forget(Uuid),
+    /// Forget runs that ended long ago.
+    Forget(Vec<Former>),
     /// Have the programs attached that the runs need, and every process of the host pays for.
     Attach(Demand),
     /// Give the run its slot in the kernel's table.
@@ -165,10 +165,15 @@ pub enum Effect {
     Publish { id: Option<Uuid>, what: What },
 }
 
+/// What is to be done about runs that are not known any more, if there are any.
+fn forget(former: Vec<Former>) -> Option<Effect> {
+    (!former.is_empty()).then_some(Effect::Forget(former))
+}
+
 /// Takes one input in. A refusal leaves the state as it was.
 pub fn step(state: &mut State, input: Input, now: Now) -> Result<Vec<Effect>, Refusal> {
     match input {
-        Input::Launch(launch) => state.launch(*launch),
+        Input::Launch(launch) => state.launch(*launch, now),
         Input::LaunchFailed(id) => Ok(state.finish(id, Ending::LaunchFailed, None, now)),
         Input::Revoke { ids, kill, by } => state.revoke(&ids, kill, &by, now),
         Input::Limit { id, ending, reason } => Ok(state.limit(id, ending, reason, now)),
@@ -187,7 +192,7 @@ pub fn step(state: &mut State, input: Input, now: Now) -> Result<Vec<Effect>, Re
         Input::Adopt { run, slot_state } => Ok(state.adopt(*run, slot_state, now)),
         Input::Tidy { by_ms } => {
             let forgotten = state.registry.forget_ended_by(by_ms);
-            Ok(forgotten.into_iter().map(Effect::Forget).collect())
+            Ok(forget(forgotten).into_iter().collect())
         }
         Input::Lost(run) => Ok(state.lost(*run, now)),
         Input::Remember(run) => Ok(state.remember(*run)),

@@ -25,7 +25,12 @@ impl State {
             capabilities: bond.capabilities,
             names: bond.names,
         };
-        let what = What::Renewed(Renewed { from: run.policy.to_string(), mistake: None });
+        let what = What::Renewed(Renewed {
+            from: run.policy.to_string(),
+            mistake: None,
+            mode: Some(mode.name().to_owned()),
+            on_end: Some(on_end.name().to_owned()),
+        });
         (run.policy, run.mode, run.on_end, run.names) = (policy, mode, on_end, bond.names);
         Ok(vec![
             Effect::Save(id),

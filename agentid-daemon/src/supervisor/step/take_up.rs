@@ -2,8 +2,15 @@
 
 use agentid_common::instance::State as SlotState;
 
-use super::{Effect, Now, State};
-use crate::instance::{Demand, Ending, Phase, Run, run::End};
+use super::{
+    Effect, Now, State,
+    end::{ended, stopped},
+    forget,
+};
+use crate::{
+    event::event::What,
+    instance::{Demand, Ending, Phase, Run, run::End},
+};
 
 impl State {
     pub(super) fn adopt(&mut self, mut run: Run, slot_state: SlotState, now: Now) -> Vec<Effect> {
@@ -18,6 +25,7 @@ impl State {
         });
         // The same for a suspension: nobody has been told of a resumption that only one of them knows.
         let held = run.phase == Phase::Suspended || slot_state == SlotState::SUSPENDED;
+        let told = run.phase.ending().is_some();
         let agreed = run.phase.slot_state() == slot_state;
         run.phase = match ending {
             Some(ending) => Phase::Stopping(ending),
@@ -27,6 +35,7 @@ impl State {
         if let Some(ending) = ending {
             run.end.get_or_insert_with(|| End::of(ending, now.wall_ms));
         }
+        let news = run.end.as_ref().filter(|_| !told).map(|end| What::Stopped(stopped(end)));
         let how = run.on_end;
         let (frozen, thaws) = (run.frozen, !run.frozen && !run.groups.is_empty());
         if self.registry.insert(run).is_err() {
@@ -49,6 +58,7 @@ impl State {
                 Effect::Save(id),
             ],
         };
+        effects.extend(news.map(|what| Effect::Publish { id: Some(id), what }));
         // The daemon may have died before it had done it.
         if ending.is_none() {
             effects.extend(frozen.then_some(Effect::Freeze(id)));
@@ -61,14 +71,14 @@ impl State {
         let id = run.id;
         let ending = run.phase.ending().unwrap_or(Ending::LostAtBoot);
         run.phase = Phase::Ended(ending);
-        run.end.get_or_insert_with(|| End::of(ending, now.wall_ms));
-        let mut effects = self.remember(run);
-        effects.insert(0, Effect::Save(id));
+        let what = What::Ended(ended(run.end.get_or_insert_with(|| End::of(ending, now.wall_ms))));
+        let mut effects = vec![Effect::Save(id), Effect::Publish { id: Some(id), what }];
+        effects.extend(self.remember(run));
         effects
     }
 
     pub(super) fn remember(&mut self, run: Run) -> Vec<Effect> {
         let forgotten = self.registry.insert(run).unwrap_or_default();
-        forgotten.into_iter().map(Effect::Forget).collect()
+        forget(forgotten).into_iter().collect()
     }
 }

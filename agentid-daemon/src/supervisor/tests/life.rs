@@ -117,7 +117,7 @@ fn write(world: &mut World, state: &State, effects: &[Effect]) {
             Effect::Save(id) => {
                 files.insert(*id, state.registry.get(*id).unwrap().clone());
             }
-            Effect::Forget(id) => drop(files.remove(id)),
+            Effect::Forget(former) => former.iter().for_each(|it| drop(files.remove(&it.id))),
             Effect::Attach(_)
             | Effect::SaveOwners
             | Effect::Stop { .. }

@@ -34,7 +34,10 @@ fn names(effects: &[Effect]) -> Vec<String> {
     let short = |id: &Uuid| (id.as_u128() - 0x1000).to_string();
     let name = |effect: &Effect| match effect {
         Effect::Save(id) => format!("save {}", short(id)),
-        Effect::Forget(id) => format!("forget {}", short(id)),
+        Effect::Forget(former) => {
+            let ids: Vec<String> = former.iter().map(|it| short(&it.id)).collect();
+            format!("forget {}", ids.join(" "))
+        }
         Effect::Attach(Demand { descriptors, kill, network: _, names: _ }) => {
             let word = |wanted: &bool, word| if *wanted { word } else { "" };
             format!("attach{}{}", word(descriptors, " descriptors"), word(kill, " kill"))
@@ -577,7 +580,10 @@ fn a_run_that_either_side_says_is_over_is_not_taken_up_as_live() {
         let mut state = state();
         let adopt = Input::Adopt { run: saved(phase), slot_state };
         let effects = step(&mut state, adopt, now(1)).unwrap();
-        assert_eq!(names(&effects), [denial, "attach descriptors kill", "stop 1 kill", "save 1"]);
+        let mut expected = vec![denial, "attach descriptors kill", "stop 1 kill", "save 1"];
+        // What the daemon before knew it has told.
+        expected.extend((phase == Phase::Active).then_some("publish 1"));
+        assert_eq!(names(&effects), expected);
         assert_eq!(state.registry.get(id(1)).unwrap().phase, Phase::Stopping(ending));
     }
 }
@@ -586,7 +592,7 @@ fn a_run_that_either_side_says_is_over_is_not_taken_up_as_live() {
 fn a_run_whose_slot_is_gone_is_lost_at_boot_unless_it_was_over() {
     let mut state = state();
     let effects = step(&mut state, Input::Lost(saved(Phase::Active)), now(1)).unwrap();
-    assert_eq!(names(&effects), ["save 1"]);
+    assert_eq!(names(&effects), ["save 1", "publish 1"]);
     let run = state.registry.get(id(1)).unwrap();
     assert_eq!(run.phase, Phase::Ended(Ending::LostAtBoot));
     assert_eq!(run.end.as_ref().unwrap().at_ms, now(1).wall_ms);

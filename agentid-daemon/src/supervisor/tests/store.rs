@@ -4,6 +4,7 @@ use tempfile::TempDir;
 
 use super::{id, launch};
 use crate::{
+    event::number::Numbers,
     instance::{DeniedOwners, OwnerDenial, run::PolicyVersion},
     supervisor::store::{Store, StoreError, digest},
 };
@@ -39,6 +40,33 @@ fn a_second_daemon_is_refused() {
     assert!(matches!(error, StoreError::Locked { .. }), "{error}");
     drop(first);
     open(&folder);
+}
+
+#[test]
+fn no_number_of_an_event_is_given_by_two_daemons() {
+    let folder = folder();
+    let path = folder.path().join("numbered");
+    let mut last = 0;
+    for _ in 0..3 {
+        let mut store = open(&folder);
+        let mut numbers = Numbers::above(store.numbered().unwrap());
+        assert!(numbers.start() >= last);
+        for _ in 0..100 {
+            last = numbers.next();
+            store.reserve_numbers(last).unwrap();
+        }
+        // Not written for each.
+        let written = fs::metadata(&path).unwrap().modified().unwrap();
+        store.reserve_numbers(numbers.next()).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), written);
+        // The daemon ends here, without a word.
+    }
+    for text in ["", "x", "-1", "9007199254740992"] {
+        fs::write(&path, text).unwrap();
+        let error = open(&folder).numbered().unwrap_err();
+        assert!(matches!(error, StoreError::Numbered { .. }), "{error}");
+        assert!(error.to_string().contains("remove it"), "{error}");
+    }
 }
 
 fn corrupt(path: &Path, change: impl FnOnce(String) -> String) {
