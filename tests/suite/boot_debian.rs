@@ -1,11 +1,15 @@
 //! Real programs in a Debian root: they know nothing of us, and find what they are granted by its name.
 
+mod programs;
 mod worktrees;
 
 use std::{
     fs,
     net::{TcpStream, UdpSocket},
-    os::unix::{fs::chown, process::CommandExt as _},
+    os::unix::{
+        fs::{MetadataExt as _, chown},
+        process::CommandExt as _,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
 };
@@ -51,9 +55,14 @@ struct Servers {
 }
 
 impl Servers {
+    /// Servers that work in a folder, none of them started.
+    fn none(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), processes: Vec::new() }
+    }
+
     /// An authoritative server of names, and servers of HTTP and HTTPS with a certificate for `*.clients.test`.
     fn start(folder: &Path) -> Result<Self> {
-        let mut servers = Self { folder: folder.to_owned(), processes: Vec::new() };
+        let mut servers = Self::none(folder);
         fs::create_dir_all(folder)?;
         fs::write(folder.join("clients.test.zone"), ZONE)?;
         fs::write(
@@ -118,8 +127,19 @@ impl Servers {
     }
 
     fn spawn(&mut self, program: &str, arguments: &[&str]) -> Result<()> {
-        let log = fs::File::create(self.folder.join(format!("{}.log", self.processes.len())))?;
+        let command = self.here(program);
+        self.start_up(command, program, arguments)
+    }
+
+    /// As the user to whom this file belongs.
+    fn spawn_as(&mut self, owner: &fs::Metadata, program: &str, arguments: &[&str]) -> Result<()> {
         let mut command = self.here(program);
+        command.uid(owner.uid()).gid(owner.gid());
+        self.start_up(command, program, arguments)
+    }
+
+    fn start_up(&mut self, mut command: Command, program: &str, arguments: &[&str]) -> Result<()> {
+        let log = fs::File::create(self.folder.join(format!("{}.log", self.processes.len())))?;
         command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let process = command.spawn().with_context(|| format!("failed to start {program}"))?;
         self.processes.push(process);
