@@ -186,6 +186,8 @@ fn view() -> RunView {
         tgid: 4711,
         phase: "active".to_owned(),
         frozen: false,
+        limits: None,
+        usage: None,
         launched_ms: 0,
         deadline_ms: 1_800_000,
         tasks: 3,

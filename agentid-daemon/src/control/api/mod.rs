@@ -46,8 +46,8 @@ pub use self::{
     policy::{PolicyInForce, PolicySource},
     revoke::{RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest},
     run::{
-        ChangeView, EndView, MOST_SOCKETS, NameView, ProcessView, RunView, SocketView, TotalsView,
-        TreeRun,
+        ChangeView, EndView, LimitsView, MOST_SOCKETS, NameView, ProcessView, RunView, SocketView,
+        TotalsView, TreeRun, UsageView,
     },
     select::{SelectRequest, Selector},
     status::{HookView, MapView, PolicyView, StatusReply},
