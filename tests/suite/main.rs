@@ -64,5 +64,6 @@ mod stage;
 mod storm;
 mod unix;
 mod upgrade;
+mod usage;
 mod verified;
 mod wire;
