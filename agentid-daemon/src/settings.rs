@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::{IpAddr, SocketAddr},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     time::Duration,
 };
 
@@ -48,6 +48,9 @@ pub struct Settings {
     /// How long the record of a run is kept after its end.
     #[serde(deserialize_with = "long_duration")]
     pub keep_ended: Duration,
+    /// The cgroup below which runs are that may not use more of the host than their policy says.
+    #[serde(deserialize_with = "cgroup")]
+    pub limited_runs: PathBuf,
     /// How long an address can be used at least after its name was asked for, whatever the answer says.
     #[serde(deserialize_with = "duration")]
     pub pin_at_least: Duration,
@@ -79,6 +82,7 @@ impl Default for Settings {
             on_enforcement_lost: OnEnforcementLost::default(),
             name_servers: Vec::new(),
             keep_ended: Duration::from_secs(30 * 24 * 60 * 60),
+            limited_runs: "/agentid".into(),
             pin_at_least: Duration::from_secs(5 * 60),
             pin_at_most: Duration::from_secs(60 * 60),
         }
@@ -130,6 +134,17 @@ fn absolute<'de, D: Deserializer<'de>>(input: D) -> Result<PathBuf, D::Error> {
         Ok(path)
     } else {
         Err(D::Error::custom(format!("{} is not an absolute path", path.display())))
+    }
+}
+
+/// From the root of the hierarchy on, and not that root itself.
+fn cgroup<'de, D: Deserializer<'de>>(input: D) -> Result<PathBuf, D::Error> {
+    let path = absolute(input)?;
+    let plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
+    if path.file_name().is_some() && path.components().all(plain) {
+        Ok(path)
+    } else {
+        Err(D::Error::custom(format!("{} is no cgroup below the root", path.display())))
     }
 }
 

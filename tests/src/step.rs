@@ -147,6 +147,10 @@ pub enum Step {
     Count,
     /// Ends the loop; how its opens went.
     EndLoop,
+    /// Starts a process that writes to so many MiB of memory, and waits for it.
+    Fill(usize),
+    /// Starts a process in another cgroup.
+    Leave(PathBuf),
 }
 
 /// Something done with a unix socket.
@@ -539,4 +543,6 @@ pub enum Outcome {
     Process(u32),
     /// The way there did not work, so nothing was tried: where it stopped, and with which errno.
     NotTried { at: String, errno: i32 },
+    /// What was started was ended by this signal.
+    Killed(i32),
 }

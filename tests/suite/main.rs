@@ -66,5 +66,6 @@ mod storm;
 mod tripwire;
 mod unix;
 mod upgrade;
+mod usage;
 mod verified;
 mod wire;

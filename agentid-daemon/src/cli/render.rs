@@ -9,7 +9,12 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{args::Output, exit, failure::Failure};
-use crate::event::event::{Access, Event, Forgotten, Held, Missed, Name, Object, Renewed, What};
+use crate::{
+    event::event::{
+        Access, Event, Forgotten, Held, LaunchLimits, Missed, Name, Object, Renewed, What,
+    },
+    instance::Bounds,
+};
 
 /// Writes a text to standard output. Whether anybody still reads it; that nobody does is no error.
 pub fn print(text: &str) -> Result<bool, Failure> {
@@ -107,7 +112,12 @@ pub fn event(event: &Event) -> String {
         What::Access(access) => self::access(access),
         What::Name(name) => self::name(name),
         What::Launched(launched) => {
-            format!("launched  uid {} executes {}", launched.uid, launched.command.join(" "))
+            let limits = launched.limits.as_ref().map(|it| {
+                let LaunchLimits { memory, tasks, cpu } = *it;
+                format!(", within {}", Bounds { memory, tasks, cpu })
+            });
+            let (uid, command) = (launched.uid, launched.command.join(" "));
+            format!("launched  uid {uid} executes {command}{}", limits.unwrap_or_default())
         }
         What::Stopped(stopped) => {
             format!("denied everything  {}", ending(&stopped.ending, stopped.reason.as_deref()))

@@ -195,6 +195,8 @@ fn view() -> RunView {
         }),
         phase: "active".to_owned(),
         frozen: false,
+        limits: None,
+        usage: None,
         launched_ms: 0,
         deadline_ms: 1_800_000,
         tasks: 3,

@@ -193,6 +193,19 @@ pub struct Launched {
     pub launched_ms: u64,
     #[serde(default)]
     pub deadline_ms: u64,
+    /// What it may use of the host, where its policy says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LaunchLimits>,
+}
+
+/// What a run, with those below it, may use of the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LaunchLimits {
+    /// Bytes.
+    pub memory: Option<u64>,
+    pub tasks: Option<u32>,
+    /// Hundredths of a processor.
+    pub cpu: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -224,6 +224,7 @@ fn run() -> Run {
         phase: Phase::Active,
         frozen: false,
         groups: Default::default(),
+        enclosure: None,
         changes: Vec::new(),
         end: None,
     }

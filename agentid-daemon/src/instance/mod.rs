@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bounds;
 pub mod demand;
 pub mod owner;
 pub mod posture;
@@ -11,6 +12,7 @@ pub mod state;
 #[cfg(test)]
 mod tests;
 
+pub use bounds::{Bounds, Enclosure};
 pub use demand::Demand;
 pub use owner::{DeniedOwners, OwnerDenial};
 pub use posture::Posture;

@@ -9,7 +9,10 @@ use agentid_common::{instance::Ladder, verdict::Mode};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::state::{Ending, Phase};
+use super::{
+    bounds::Enclosure,
+    state::{Ending, Phase},
+};
 
 /// A run and what was promised for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,9 +54,12 @@ pub struct Run {
     /// Whether its tasks are to stand still.
     #[serde(default)]
     pub frozen: bool,
-    /// The cgroups that were made for that, below the root of the hierarchy.
+    /// The cgroups that were made for it, below the root of the hierarchy.
     #[serde(default)]
     pub groups: BTreeSet<PathBuf>,
+    /// The one of them that limits what it uses of the host.
+    #[serde(default)]
+    pub enclosure: Option<Enclosure>,
     /// What was done to it since, the last [`MAX_CHANGES`] of it.
     #[serde(default)]
     pub changes: Vec<Change>,

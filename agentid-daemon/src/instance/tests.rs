@@ -33,6 +33,7 @@ fn run(number: u128, slot: u32) -> Run {
         phase: Phase::Active,
         frozen: false,
         groups: Default::default(),
+        enclosure: None,
         changes: Vec::new(),
         end: None,
     }

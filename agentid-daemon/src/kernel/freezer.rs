@@ -1,6 +1,6 @@
 //! The freezer of cgroup v2: the tasks of a run stand still until they are let go or killed.
 //!
-//! A run has no group of its own until somebody wants to hold it: then one is made below the group that each of its processes
+//! A run has no group of its own until somebody wants to hold it, unless its policy limits what it uses (`enclose.rs`): then one is made below the group that each of its processes
 //! is in, and they are moved there. Moving every run at its launch would cost each launch the grace period that a move
 //! waits for (kernel/cgroup/cgroup.c: `cgroup_attach_lock`). Below, so that what is set for the group they come from goes on
 //! to hold for them, and whoever ends that group ends them. A group is a handle and no identity: the tag decides, here too.
@@ -25,7 +25,7 @@ use agentid_common::{record::TaskLine, tag::Tag};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::{
-    list,
+    enclose, list,
     maps::{TagError, Tags},
     object::CGROUPS,
     tasks::{self, ReadError, StopError},
@@ -167,6 +167,9 @@ pub fn thaw(
 /// Removes a group that is no longer needed; what is in it goes on where the group was made. Not done while a group
 /// below it is there.
 pub fn remove(group: &Path, tags: &Tags) -> Result<(), FreezeError> {
+    if enclose::is_one(group) {
+        return enclose::dissolve(group);
+    }
     let path = whole(group);
     match fs::read_to_string(path.join("cgroup.events")) {
         Err(error) if is_gone(&error) => return Ok(()),

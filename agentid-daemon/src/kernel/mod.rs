@@ -9,6 +9,7 @@ mod canary;
 mod cgroup;
 mod clock;
 mod demand;
+mod enclose;
 mod examine;
 mod fields;
 mod freezer;
@@ -57,7 +58,7 @@ use rustix::time::{ClockId, clock_gettime};
 use self::{canary::Canary, demand::OnDemand, live::LiveCounts, maps::Maps, pins::Pins};
 use crate::{
     image::{HostPlace, Image, MapOp, Terrain},
-    instance::{Demand, Posture},
+    instance::{Bounds, Demand, Posture},
 };
 
 pub use self::{
@@ -65,6 +66,7 @@ pub use self::{
     canary::main as canary_main,
     clock::is_synchronised,
     demand::{DemandError, HookState},
+    enclose::{CPU, EncloseError, MEMORY, TASKS, Usage, available as controllers},
     examine::examine,
     freezer::{FreezeError, Runs},
     gather::{GatherError, Gathered, Source, place as group_place},
@@ -245,6 +247,31 @@ impl Kernel {
     /// The cgroups of root's whose names this takes.
     pub fn groups(takes: impl Fn(&str) -> bool) -> Vec<PathBuf> {
         freezer::find(&takes)
+    }
+
+    /// Makes a cgroup for a run, unless it is there, and sets what its tasks may use.
+    pub fn enclose(group: &Path, bounds: &Bounds) -> Result<(), EncloseError> {
+        enclose::enclose(group, bounds)
+    }
+
+    /// Moves a process into such a cgroup.
+    pub fn admit(group: &Path, tgid: u32, process: BorrowedFd<'_>) -> Result<(), EncloseError> {
+        enclose::admit(group, tgid, process)
+    }
+
+    /// Moves a process back to where it was.
+    pub fn release(to: &Path, tgid: u32) -> Result<(), EncloseError> {
+        enclose::release(to, tgid)
+    }
+
+    /// The cgroup that a process is in, if that is known.
+    pub fn group_of(tgid: u32) -> Option<PathBuf> {
+        freezer::place_of(tgid).ok().flatten()
+    }
+
+    /// What the tasks of such a cgroup use.
+    pub fn usage(group: &Path) -> Usage {
+        enclose::usage(group)
     }
 
     /// Ends the connections of a run that is over; gives how many there were, if that is known within `patience`.

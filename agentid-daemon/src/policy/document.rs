@@ -37,6 +37,9 @@ pub(super) struct DelegateTable {
 /// `[limits]`.
 pub(super) struct LimitsTable {
     pub(super) denials_per_minute: Option<Spanned<i64>>,
+    pub(super) memory: Option<Spanned<String>>,
+    pub(super) tasks: Option<Spanned<i64>>,
+    pub(super) cpu: Option<Spanned<String>>,
 }
 
 /// A `[[file]]`.
@@ -151,8 +154,11 @@ fn limits(table: &DeTable<'_>, reader: &mut Reader<'_>) -> LimitsTable {
     let mut fields = Fields::new(table);
     let denials_per_minute =
         fields.get("denials_per_minute").and_then(|value| reader.integer(value));
+    let memory = fields.get("memory").and_then(|value| reader.string(value));
+    let tasks = fields.get("tasks").and_then(|value| reader.integer(value));
+    let cpu = fields.get("cpu").and_then(|value| reader.string(value));
     fields.finish(reader);
-    LimitsTable { denials_per_minute }
+    LimitsTable { denials_per_minute, memory, tasks, cpu }
 }
 
 fn file(span: Span, table: &DeTable<'_>, reader: &mut Reader<'_>) -> FileTable {

@@ -3,6 +3,7 @@
 //! `text ──toml──▶ Document ──validate──▶ Policy`: a [`Policy`] exists only when nothing in its document is unknown,
 //! unsupported or contradictory, and all mistakes of a document are found in one pass.
 
+mod amount;
 mod capability;
 mod document;
 mod duration;
@@ -32,7 +33,7 @@ pub use expectation::{Case, Expectation};
 pub use host::Host;
 pub use nearest::nearest;
 pub use pattern::{Component, Pattern, Root};
-pub use policy::{Delegate, Effect, Excess, FileRule, Named, NetRule, Policy, Prefix, Target};
+pub use policy::{Delegate, Effect, Excess, FileRule, Limits, Named, NetRule, Policy, Prefix, Target};
 use toml::de::DeTable;
 pub use verbs::{PROTOCOLS, Side, Verbs, meaning};
 

@@ -94,7 +94,7 @@ impl Policy {
         self.files.iter().any(|rule| rule.tripwire) || self.nets.iter().any(|rule| rule.tripwire)
     }
 
-    /// What ends a run of it.
+    /// What ends a run of it, and what it can use of the host.
     pub fn limits(&self) -> Limits {
         self.limits
     }
@@ -157,11 +157,16 @@ impl Delegate {
     }
 }
 
-/// `[limits]`: what a run that goes beyond it is ended for.
+/// `[limits]`: what a run is ended for, and what its tasks can use of the host together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// So many denials within a minute are borne.
     pub denials_per_minute: Option<u32>,
+    /// Bytes.
+    pub memory: Option<u64>,
+    pub tasks: Option<u32>,
+    /// Hundredths of a processor.
+    pub cpu: Option<u32>,
 }
 
 /// A policy that is named in `[delegate]`, and where.

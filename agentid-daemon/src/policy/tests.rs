@@ -90,6 +90,45 @@ fn a_tripwire_denies_and_is_about_what_the_run_does_itself() {
 }
 
 #[test]
+fn what_a_run_may_use_is_said_in_the_words_of_the_field() {
+    let limits = |more: &str| {
+        let policy = parse("p.toml", &format!("name = 'p'\nttl = '1m'\n[limits]\n{more}"));
+        let limits = policy.expect("it has no mistake").limits();
+        (limits.memory, limits.tasks, limits.cpu)
+    };
+    let all = "memory = '1536MiB'\ntasks = 500\ncpu = '150%'";
+    assert_eq!(limits(all), (Some(3 << 29), Some(500), Some(150)));
+    assert_eq!(limits("memory = '1024KiB'"), (Some(1 << 20), None, None));
+    assert_eq!(limits("memory = '1024TiB'").0, Some(1 << 50));
+    assert_eq!(limits("tasks = 4194304").1, Some(1 << 22));
+    assert_eq!((limits("cpu = '1%'").2, limits("cpu = '100000%'").2), (Some(1), Some(100_000)));
+    for memory in ["", "2", "2G", "2GB", "2 GiB", "-2GiB", "1.5GiB", "GiB", "2gib", "2GiB "] {
+        refused(&format!("[limits]\nmemory = '{memory}'"), "is no amount of memory");
+    }
+    for memory in ["1023KiB", "0GiB", "1025TiB", "18446744073709551615TiB"] {
+        refused(&format!("[limits]\nmemory = '{memory}'"), "is not between 1MiB and 1024TiB");
+    }
+    for cpu in ["", "1.5", "150", "150 %", "%", "-1%", "1.5%", "99999999999999999999%"] {
+        refused(&format!("[limits]\ncpu = '{cpu}'"), "is no share of processors");
+    }
+    for cpu in ["0%", "100001%", "4294967297%"] {
+        refused(&format!("[limits]\ncpu = '{cpu}'"), "is not between 1% and 100000%");
+    }
+    refused("[limits]\ntasks = 0", "`tasks` is a number from 1 to 4194304");
+    refused("[limits]\ntasks = 4194305", "`tasks` is a number from 1 to 4194304");
+    refused("[limits]\nmemory = 5", "a string is expected, not integer");
+    refused("[limits]\nmemroy = '2GiB'", "did you mean `memory`?");
+}
+
+#[test]
+fn a_unit_of_others_is_answered_with_ours() {
+    let said = errors("name = 'p'\nttl = '1m'\n[limits]\nmemory = '512M'\n");
+    assert!(said.contains("such as `512MiB`"), "{said}");
+    let said = errors("name = 'p'\nttl = '1m'\n[limits]\nmemory = '2gb'\n");
+    assert!(said.contains("such as `2GiB`"), "{said}");
+}
+
+#[test]
 fn reads_what_the_document_says() {
     let policy = parse("p.toml", GOOD).unwrap();
     assert_eq!(policy.name(), "code-review");

@@ -10,7 +10,7 @@ use agentid_common::{
 use toml::Spanned;
 
 use super::{
-    capability,
+    amount, capability,
     document::{DelegateTable, Document, FileTable, LimitsTable},
     duration,
     error::Flaw,
@@ -29,6 +29,8 @@ const MAX_WORD: usize = 64;
 const MAX_FAN_OUT: u32 = 1024;
 /// Most denials within a minute that can be borne and still be a limit.
 const MAX_DENIALS: u32 = 1_000_000;
+/// Most tasks that a kernel can have (include/linux/threads.h: `PID_MAX_LIMIT`).
+const MAX_TASKS: u32 = 4 << 20;
 
 /// `None` when something that the policy cannot be without is wrong; the reader then holds an error.
 pub(super) fn validate(document: &Document, reader: &mut Reader<'_>) -> Option<Policy> {
@@ -285,7 +287,14 @@ fn delegate(table: &DelegateTable, reader: &mut Reader<'_>) -> Option<Delegate> 
 fn limits(table: &LimitsTable, reader: &mut Reader<'_>) -> Limits {
     let field = table.denials_per_minute.as_ref();
     let number = within("denials_per_minute", field, 1, MAX_DENIALS, reader);
-    Limits { denials_per_minute: number.filter(|_| field.is_some()) }
+    let (memory, tasks, cpu) = (table.memory.as_ref(), table.tasks.as_ref(), table.cpu.as_ref());
+    let most = within("tasks", tasks, 500, MAX_TASKS, reader);
+    Limits {
+        denials_per_minute: number.filter(|_| field.is_some()),
+        memory: memory.and_then(|it| reader.check(&it.span(), amount::memory(it.get_ref()))),
+        tasks: most.filter(|_| tasks.is_some()),
+        cpu: cpu.and_then(|it| reader.check(&it.span(), amount::cpu(it.get_ref()))),
+    }
 }
 
 /// A number from 1 on.

@@ -91,6 +91,12 @@ pub enum Refusal {
     BeyondParent { id: Uuid, left_ms: u64 },
     #[error("nothing is selected by nothing")]
     NoSelection,
+    #[error("a run of policy {policy:?} cannot be held to its limits: {why}")]
+    NoLimits { policy: String, why: String, remedy: &'static str },
+    #[error(
+        "policy {policy:?} limits what its runs use, and what runs already is not brought below that"
+    )]
+    LimitsAtLaunch { policy: String },
 }
 
 impl Refusal {
@@ -124,6 +130,8 @@ impl Refusal {
             Self::Suspended(_) | Self::NotSuspended(_) => Code::BadState,
             Self::NoExtension | Self::NoSelection => Code::BadRequest,
             Self::LongExtension { .. } | Self::BeyondParent { .. } => Code::Bound,
+            Self::NoLimits { .. } => Code::NotEnforcing,
+            Self::LimitsAtLaunch { .. } => Code::BadProcess,
         }
     }
 
@@ -177,6 +185,10 @@ impl Refusal {
             Self::Deep { .. } => "launch it below a run further up: agentid tree".to_owned(),
             Self::Levels { .. } => "`depth` in the policy's [delegate] says how many".to_owned(),
             Self::Late(_) => "launch another run".to_owned(),
+            Self::NoLimits { remedy, .. } => (*remedy).to_owned(),
+            Self::LimitsAtLaunch { .. } => {
+                "launch it anew, or have it under a policy without memory, tasks and cpu".to_owned()
+            }
             Self::Ended { id, .. } => format!("agentid show {id} says when, by whom and why"),
         };
         Some(text)

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     instance::run::{OnEnd, RunMode},
-    policy::{Case, Policy},
+    policy::{Case, Limits, Policy},
 };
 
 /// All of a policy.
@@ -42,9 +42,14 @@ pub struct Shown {
     pub expect: Vec<ShownExpectation>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ShownLimits {
     pub denials_per_minute: Option<u32>,
+    /// Bytes.
+    pub memory: Option<u64>,
+    pub tasks: Option<u32>,
+    /// Hundredths of a processor.
+    pub cpu: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -113,12 +118,17 @@ pub fn shown(policy: &Policy, text: &str) -> Shown {
         on_end: OnEnd::of(policy.on_end()).name(),
         capabilities: granted.map(|(_, name)| name).collect(),
         asks_for_names: policy.grants_names(),
-        limits: ShownLimits { denials_per_minute: policy.limits().denials_per_minute },
+        limits: limits(policy),
         delegate,
         file: files(policy),
         net: nets(policy),
         expect: expectations.collect(),
     }
+}
+
+fn limits(policy: &Policy) -> ShownLimits {
+    let Limits { denials_per_minute, memory, tasks, cpu } = policy.limits();
+    ShownLimits { denials_per_minute, memory, tasks, cpu }
 }
 
 fn cases(cases: &[Case]) -> Vec<ShownCases> {

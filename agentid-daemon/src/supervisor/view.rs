@@ -2,9 +2,10 @@
 
 use super::step::Now;
 use crate::{
-    control::api::{ChangeView, EndView, IssuerView, RunView, TotalsView},
+    control::api::{ChangeView, EndView, IssuerView, LimitsView, RunView, TotalsView},
+    event::event::LaunchLimits,
     instance::{
-        Run,
+        Bounds, Run,
         run::{Change, Changed, End, Issuer, Totals},
     },
 };
@@ -31,6 +32,8 @@ pub fn run(run: &Run, tasks: u64, live: Option<Totals>, now: Now) -> RunView {
         issued_by: run.issued_by.as_ref().map(issuer_view),
         phase: run.phase.name().to_owned(),
         frozen: run.frozen,
+        limits: run.enclosure.as_ref().map(|it| limits(&it.bounds)),
+        usage: None,
         launched_ms: run.launched_ms,
         deadline_ms: wall_of(run.place.deadline, now),
         tasks,
@@ -42,6 +45,17 @@ pub fn run(run: &Run, tasks: u64, live: Option<Totals>, now: Now) -> RunView {
         changes: run.changes.iter().map(change_view).collect(),
         end: run.end.as_ref().map(end_view),
     }
+}
+
+fn limits(bounds: &Bounds) -> LimitsView {
+    let Bounds { memory, tasks, cpu } = *bounds;
+    LimitsView { memory, tasks, cpu }
+}
+
+/// The same in the record of a launch.
+pub fn launched(bounds: &Bounds) -> LaunchLimits {
+    let Bounds { memory, tasks, cpu } = *bounds;
+    LaunchLimits { memory, tasks, cpu }
 }
 
 /// When the boot clock will show this, or did, in milliseconds since 1970.

@@ -26,7 +26,29 @@ pub struct RunView {
     /// What was done to it.
     #[serde(default)]
     pub changes: Vec<Change>,
+    /// What it may use of the host.
+    #[serde(default)]
+    pub limits: Option<Limits>,
+    /// What it uses; only in `show`.
+    #[serde(default)]
+    pub usage: Option<Usage>,
     pub end: Option<End>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Limits {
+    pub memory: Option<u64>,
+    pub tasks: Option<u32>,
+    pub cpu: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Usage {
+    pub memory: Option<u64>,
+    pub memory_peak: Option<u64>,
+    pub tasks: Option<u64>,
+    pub cpu_us: Option<u64>,
+    pub killed: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -7,7 +7,7 @@ use rustix::fs::StatVfs;
 use super::{Check, State};
 use crate::{
     cli::render,
-    kernel::{Found, PreflightError, Sight},
+    kernel::{CPU, Found, MEMORY, PreflightError, Sight, TASKS},
     settings::ReadError,
 };
 
@@ -84,6 +84,31 @@ pub fn space(state: &Path, found: rustix::io::Result<StatVfs>) -> Check {
             Check::new("space", State::Warning, seen, remedy)
         }
         Err(errno) => Check::new("space", State::Unseen, format!("{path}: {errno}"), "ask as root"),
+    }
+}
+
+/// Whether runs can be held to what their policies let them use.
+pub fn limits(found: io::Result<Vec<&'static str>>) -> Check {
+    let remedy = "boot with cgroup v2 alone, and without cgroup_disable: policies with such limits \
+                  are refused at a launch";
+    let all = [(MEMORY, "memory"), (TASKS, "tasks"), (CPU, "cpu")];
+    let names = |which: &dyn Fn(&str) -> bool| {
+        let names = all.iter().filter(|(controller, _)| which(controller)).map(|(_, name)| *name);
+        names.collect::<Vec<_>>().join(", ")
+    };
+    match found {
+        Ok(found) if found.len() == all.len() => {
+            Check::ok("limits", format!("{} can be limited", names(&|_| true)))
+        }
+        Ok(found) => {
+            let missing = names(&|controller| !found.contains(&controller));
+            let seen = format!("cgroup v2 does not limit {missing} here");
+            Check::new("limits", State::Warning, seen, remedy)
+        }
+        Err(error) => {
+            let seen = format!("nothing can be limited: no cgroup v2 hierarchy: {error}");
+            Check::new("limits", State::Warning, seen, remedy)
+        }
     }
 }
 

@@ -93,6 +93,7 @@ pub fn look(socket: &Path, config: &Path, client: &Client) -> Vec<Check> {
     checks.push(space(&settings.state, rustix::fs::statvfs(&settings.state)));
     checks.push(unit(&service::systemctl()));
     checks.push(service::memory(socket));
+    checks.push(host::limits(kernel::controllers()));
     let folder = daemon::folder(&settings.policies);
     checks.extend(heard(&Heard::ask(socket, client), &folder, render::now_ms()));
     checks

@@ -225,6 +225,18 @@ fn clock_space_and_settings_are_judged() {
     assert_eq!(of(&[host::configuration(mistake.into())], "settings").state, State::Failed);
 }
 
+#[test]
+fn what_cannot_be_limited_is_told() {
+    let all = vec!["memory", "pids", "cpu"];
+    let of_all = of(&[host::limits(Ok(all))], "limits").clone();
+    assert_eq!((of_all.state, &*of_all.seen), (State::Ok, "memory, tasks, cpu can be limited"));
+    let some = of(&[host::limits(Ok(vec!["cpu"]))], "limits").clone();
+    let seen = "cgroup v2 does not limit memory, tasks here";
+    assert_eq!((some.state, &*some.seen), (State::Warning, seen));
+    let none = host::limits(Err(io::ErrorKind::NotFound.into()));
+    assert_eq!(of(&[none], "limits").state, State::Warning);
+}
+
 /// What the daemon would meet is asked by its own code; what only root may read is unseen.
 #[test]
 fn what_a_start_would_meet_keeps_its_words() {
@@ -270,7 +282,8 @@ fn everything_is_looked_at_wherever_it_is_asked() {
     let none = PathBuf::from("/nonexistent/agentid");
     let client = crate::control::client::Client::new(&none).unwrap();
     let checks = doctor::look(&none, &none, &client);
-    for name in ["btf", "bpffs", "clock", "settings", "space", "unit", "memory", "daemon"] {
+    for name in ["btf", "bpffs", "clock", "settings", "space", "unit", "memory", "limits", "daemon"]
+    {
         assert!(!of(&checks, name).seen.is_empty(), "{name}");
     }
 }

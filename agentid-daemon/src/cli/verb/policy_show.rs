@@ -12,7 +12,8 @@ use crate::{
         table::{room, wrapped},
     },
     control::client::{Client, ClientError},
-    supervisor::shown::{Shown, ShownExpectation, ShownRule, shown},
+    instance::Bounds,
+    supervisor::shown::{Shown, ShownExpectation, ShownLimits, ShownRule, shown},
 };
 
 pub fn run(
@@ -38,7 +39,12 @@ pub fn text(policy: &Shown, room: Option<usize>) -> String {
         let excess = if it.on_excess == "end" { "; more ends the run" } else { "" };
         format!("{to}; {levels} deep, {} at a time{excess}", it.fan_out)
     });
-    let limit = policy.limits.denials_per_minute;
+    let ShownLimits { denials_per_minute, memory, tasks, cpu } = policy.limits;
+    let bounds = Bounds { memory, tasks, cpu };
+    let limits = [
+        denials_per_minute.map(|it| format!("{it} denials a minute")),
+        Some(bounds.to_string()).filter(|text| !text.is_empty()),
+    ];
     let time = |ms| render::span(0, ms);
     let life = match (policy.ttl_ms, policy.max_ttl_ms) {
         (ttl, max) if ttl == max => time(ttl),
@@ -52,7 +58,7 @@ pub fn text(policy: &Shown, room: Option<usize>) -> String {
         ("mode", policy.mode.to_owned()),
         ("at the end", policy.on_end.to_owned()),
         ("capabilities", policy.capabilities.join(" ")),
-        ("limits", limit.map(|it| format!("{it} denials a minute")).unwrap_or_default()),
+        ("limits", Vec::from_iter(limits.into_iter().flatten()).join(", ")),
         ("delegates to", delegate.unwrap_or_default()),
         ("names", if policy.asks_for_names { "asked of the daemon" } else { "" }.to_owned()),
     ]);

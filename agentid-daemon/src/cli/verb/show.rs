@@ -3,9 +3,10 @@
 use crate::{
     cli::{args::Show, exit, failure::Failure, render},
     control::{
-        api::{ChangeView, IssuerView, RunView, SocketView},
+        api::{ChangeView, IssuerView, LimitsView, RunView, SocketView, UsageView},
         client::{Client, segment},
     },
+    instance::{Bounds, bounds::size},
 };
 
 pub fn run(client: &Client, arguments: &Show) -> Result<u8, Failure> {
@@ -38,6 +39,18 @@ fn issuer(it: &IssuerView) -> String {
     format!("{executable}, process {} of user {}", it.tgid, it.uid)
 }
 
+fn usage(usage: &UsageView) -> String {
+    let UsageView { memory, memory_peak, tasks, cpu_us, killed } = *usage;
+    let peak = memory_peak.map(|bytes| format!(" (at most {})", size(bytes))).unwrap_or_default();
+    let parts = [
+        memory.map(|bytes| format!("memory {}{peak}", size(bytes))),
+        tasks.map(|number| format!("tasks {number}")),
+        cpu_us.map(|us| format!("cpu {}.{:02}s", us / 1_000_000, us / 10_000 % 100)),
+        killed.filter(|it| *it > 0).map(|it| format!("{it} killed because memory was full")),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
 /// Everything about a run, one fact in each line.
 pub fn text(run: &RunView) -> String {
     let pairs = |map: Vec<String>| map.join(" ");
@@ -67,6 +80,12 @@ pub fn text(run: &RunView) -> String {
         ("deadline", render::moment(run.deadline_ms)),
         ("tasks", run.tasks.to_string()),
     ];
+    if let Some(LimitsView { memory, tasks, cpu }) = run.limits {
+        lines.push(("limits", Bounds { memory, tasks, cpu }.to_string()));
+    }
+    if let Some(usage) = &run.usage {
+        lines.push(("uses", self::usage(usage)));
+    }
     if let Some(totals) = run.totals {
         let verdicts = format!(
             "{} allowed, {} denied, {} faults",

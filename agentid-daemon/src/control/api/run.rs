@@ -35,6 +35,12 @@ pub struct RunView {
     /// Whether its tasks are held still.
     #[serde(default)]
     pub frozen: bool,
+    /// What it may use of the host, with those below it; only where its policy says so.
+    #[serde(default)]
+    pub limits: Option<LimitsView>,
+    /// What it uses, likewise, while it lives; only where one run is shown.
+    #[serde(default)]
+    pub usage: Option<UsageView>,
     pub launched_ms: u64,
     pub deadline_ms: u64,
     /// Tasks alive.
@@ -76,6 +82,29 @@ pub struct ChangeView {
     pub what: String,
     /// By how much, where it was extended.
     pub by_ms: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LimitsView {
+    /// Bytes, page cache included.
+    pub memory: Option<u64>,
+    pub tasks: Option<u32>,
+    /// Hundredths of a processor.
+    pub cpu: Option<u32>,
+}
+
+/// What the kernel has counted; `null` is what it does not count for this run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UsageView {
+    /// Bytes.
+    pub memory: Option<u64>,
+    /// The most that it was.
+    pub memory_peak: Option<u64>,
+    pub tasks: Option<u64>,
+    /// Microseconds of processors since the launch.
+    pub cpu_us: Option<u64>,
+    /// Processes that were killed because the memory was full.
+    pub killed: Option<u64>,
 }
 
 /// Most sockets that are shown of a run.

@@ -7,7 +7,10 @@ use agentid_common::{capability::NAMES, decide::capability::may_have};
 use super::{Diff, Row, Setting};
 use crate::{
     image::{Assumed, compare},
-    instance::run::{OnEnd, RunMode},
+    instance::{
+        bounds::size,
+        run::{OnEnd, RunMode},
+    },
     policy::{Delegate, Policy},
     supervisor::rule_text,
 };
@@ -36,6 +39,12 @@ pub(super) fn compare(policies: [&Policy; 2], sides: [&Assumed; 2], diff: &mut D
         let limit = policy.limits().denials_per_minute;
         limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string())
     });
+    let none = || "none".to_owned();
+    setting("memory", &|policy| policy.limits().memory.map_or_else(none, size));
+    setting("tasks", &|policy| {
+        policy.limits().tasks.map_or_else(none, |number| number.to_string())
+    });
+    setting("cpu", &|policy| policy.limits().cpu.map_or_else(none, |share| format!("{share}%")));
     setting("tripwires", &|policy| list(tripwires(policy)));
     setting("port 53", &|policy| {
         let text = if policy.grants_names() { "asks the daemon for names" } else { "as any other" };

@@ -183,6 +183,7 @@ fn stranger(slot: u32, instance: &Instance, at_ms: u64) -> Run {
         phase: Phase::Stopping(Ending::Revoked),
         frozen: false,
         groups: Default::default(),
+        enclosure: None,
         changes: Vec::new(),
         end: Some(End { reason, ..End::of(Ending::Revoked, at_ms) }),
     }

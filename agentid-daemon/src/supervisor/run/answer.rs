@@ -9,7 +9,7 @@ use crate::{
     control::{
         api::{
             Code, ErrorReply, HookView, MOST_SOCKETS, MapView, PolicyView, RunView, StatusReply,
-            WhoAmI, WhyReply, WhyRequest,
+            UsageView, WhoAmI, WhyReply, WhyRequest,
         },
         caller::{Ask, Standing},
     },
@@ -18,6 +18,7 @@ use crate::{
         export::Filter,
     },
     instance::{Phase, Run},
+    kernel::{Kernel, Usage},
     metrics::kernel::Reading,
     policy::Policy,
     supervisor::{
@@ -187,7 +188,12 @@ impl Supervisor {
             error!(id = %run.id, message = %chain(&failure), "the run's sockets are not known");
             chain(&failure)
         });
-        RunView { sockets, more_sockets, sockets_unknown, ..view }
+        let usage = run.enclosure.as_ref().filter(|_| run.phase.holds_slot()).map(|enclosure| {
+            let Usage { memory, memory_peak, tasks, cpu_us, killed } =
+                Kernel::usage(&enclosure.group);
+            UsageView { memory, memory_peak, tasks, cpu_us, killed }
+        });
+        RunView { sockets, more_sockets, sockets_unknown, usage, ..view }
     }
 
     fn why(&self, standing: &Standing, id: &str, request: &WhyRequest) -> Answer<WhyReply> {

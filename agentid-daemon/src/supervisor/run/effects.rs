@@ -22,7 +22,7 @@ use crate::{
     },
     image::MapOp,
     instance::{Former, Run},
-    kernel::{ApplyError, DemandError, FreezeError, GatherError, TagError},
+    kernel::{ApplyError, DemandError, EncloseError, FreezeError, GatherError, TagError},
     supervisor::{
         command::Caller,
         rules::Release,
@@ -43,6 +43,8 @@ pub(super) enum EffectError {
     Attach(#[from] DemandError),
     #[error("give the run its slot")]
     Occupy(#[source] ApplyError),
+    #[error("move the process into the cgroup of its run")]
+    Enclose(#[from] EncloseError),
     #[error("tag the process")]
     Tag(#[from] TagError),
     #[error("tag what has been gathered")]
@@ -113,6 +115,7 @@ impl Supervisor {
                 let tasks = u64::from(matches!(first, Some(First::Caller(_))));
                 self.occupy(id, instance, tasks)
             }
+            Effect::Enclose(id) => Ok(self.enter(id, asking(first)?)?),
             Effect::Tag(id) => self.tag(id, asking(first)?),
             Effect::Retag(id) => self.retag(id, asking(first)?),
             Effect::TagGathered(id) => self.tag_gathered(id, first),

@@ -58,12 +58,12 @@ impl Supervisor {
 
     /// Removes the groups that ended runs have left, once nothing is in them.
     pub(super) fn disband(&mut self) {
-        let kernel = &self.kernel;
-        self.groups_left.retain(|group| {
-            kernel.remove_group(group).is_err_and(|failure| {
+        // A group that others are in comes before them.
+        for group in std::mem::take(&mut self.groups_left).into_iter().rev() {
+            if let Err(failure) = self.kernel.remove_group(&group) {
                 debug!(group = %group.display(), message = %chain(&failure), "a group stays for now");
-                true
-            })
-        });
+                self.groups_left.insert(group);
+            }
+        }
     }
 }

@@ -10,7 +10,7 @@ use thiserror::Error;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use super::{Supervisor, binding::BindingError, effects::EffectError, enlist};
+use super::{Supervisor, binding::BindingError, effects::EffectError, enclose, enlist};
 use crate::{
     control::{
         api::{
@@ -20,7 +20,7 @@ use crate::{
     },
     image::BindError,
     instance::{
-        Phase, Place, Run,
+        Bounds, Phase, Place, Run,
         run::{self, OnEnd, PolicyVersion, RunMode},
     },
     kernel::Gathered,
@@ -57,6 +57,7 @@ struct Terms {
     ttl_ms: u64,
     mode: RunMode,
     on_end: OnEnd,
+    bounds: Bounds,
 }
 
 /// Where a launch comes from.
@@ -169,7 +170,13 @@ impl Supervisor {
         let parent = parent.transpose()?.map(|run| run.id);
         // What is refused in any case is refused before anybody has to stand still.
         launch::check(&request)?;
-        self.terms(&request)?;
+        let terms = self.terms(&request)?;
+        let above = parent.and_then(|parent| self.around(parent));
+        let above = above.map(|(above, _)| above.policy.name.clone());
+        let limiting = above.or_else(|| (!terms.bounds.is_none()).then_some(terms.version.name));
+        if let Some(policy) = limiting {
+            return Err(Refusal::LimitsAtLaunch { policy }.into());
+        }
         folders_exist(&request.params)?;
         let id = Uuid::now_v7();
         let gathered = self
@@ -239,7 +246,17 @@ impl Supervisor {
 
         self.store.keep_policy(&terms.version, &terms.text)?;
         let generation = self.rules.generation();
-        let bond = self.bind(id, &terms.version, &request.params)?;
+        let enclosure = self.build(id, parent, &terms.version.name, terms.bounds)?;
+        let group = enclosure.as_ref().map(|it| it.group.clone());
+        let moves = group.is_some() || parent.is_some_and(|parent| self.around(parent).is_some());
+        let from = moves.then(|| Self::whence(first)).flatten();
+        let bond = match self.bind(id, &terms.version, &request.params) {
+            Ok(bond) => bond,
+            Err(failure) => {
+                self.groups_left.extend(group);
+                return Err(failure.into());
+            }
+        };
         let now = self.now();
         let run = Run {
             id,
@@ -274,9 +291,10 @@ impl Supervisor {
             phase: Phase::Active,
             frozen: false,
             groups: match first {
-                First::Caller(_) => Default::default(),
+                First::Caller(_) => group.iter().cloned().collect(),
                 First::Gathered(gathered) => [gathered.group.clone()].into(),
             },
+            enclosure,
             changes: Vec::new(),
             end: None,
         };
@@ -285,11 +303,13 @@ impl Supervisor {
             Ok(effects) => effects,
             Err(refusal) => {
                 self.garbage.extend(self.rules.unbind(id));
+                self.groups_left.extend(group);
                 return Err(refusal.into());
             }
         };
         for effect in effects {
             if let Err(failure) = self.carry_out(effect, Some(first)) {
+                Self::put_back(first, from.as_deref());
                 self.input(Input::LaunchFailed(id));
                 return Err(failure.into());
             }
@@ -303,6 +323,7 @@ impl Supervisor {
         // A thread that was started between the first look and the tag would go on without one.
         if let Err(refusal) = first.inspect() {
             warn!(%id, %refusal, "the launching process has changed while it was tagged");
+            Self::put_back(first, from.as_deref());
             self.input(Input::LaunchFailed(id));
             return Err(refusal.into());
         }
@@ -320,6 +341,7 @@ impl Supervisor {
             ttl_ms: launch::ttl_ms(request, policy)?,
             mode: RunMode::of(policy.mode()),
             on_end: OnEnd::of(policy.on_end()),
+            bounds: enclose::bounds(policy),
         })
     }
 }

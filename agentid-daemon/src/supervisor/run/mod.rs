@@ -8,6 +8,7 @@ mod answer;
 mod binding;
 mod clock;
 mod effects;
+mod enclose;
 mod enlist;
 mod feed;
 mod freeze;
@@ -64,7 +65,7 @@ use crate::{
         sight::Sight,
     },
     instance::{Demand, Ending, Phase, Posture, Registry},
-    kernel::{ApplyError, Kernel, Options, ReadError, ResolverError, Ring, StartError},
+    kernel::{self, ApplyError, Kernel, Options, ReadError, ResolverError, Ring, StartError},
     metrics::series::{Labels, Metrics},
     names::{Request, Requests},
     settings::{OnEnforcementLost, Settings},
@@ -145,6 +146,8 @@ pub struct Supervisor {
     garbage: Vec<Release>,
     /// Cgroups that were made for runs which have ended.
     groups_left: BTreeSet<PathBuf>,
+    /// Where the cgroups of runs are whose policies limit them, below the root of the hierarchy.
+    limited: PathBuf,
     started_ms: u64,
     /// The same by the boot clock, in nanoseconds.
     started_ns: u64,
@@ -235,6 +238,7 @@ impl Supervisor {
             booted_ms: clock::wall_ms().saturating_sub(started_ns / 1_000_000),
             garbage: Vec::new(),
             groups_left: BTreeSet::new(),
+            limited: kernel::group_place(&settings.limited_runs),
             started_ms: clock::wall_ms(),
             started_ns,
             folder: settings.policies.clone(),

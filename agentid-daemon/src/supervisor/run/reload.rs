@@ -7,10 +7,14 @@ use thiserror::Error;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use super::{Supervisor, binding::BindingError, launch::chain};
+use super::{Supervisor, binding::BindingError, enclose, launch::chain};
 use crate::{
     event::event::{Policies, Renewed, What},
-    instance::run::{OnEnd, PolicyVersion, RunMode},
+    instance::{
+        Enclosure,
+        run::{OnEnd, PolicyVersion, RunMode},
+    },
+    kernel::{EncloseError, Kernel},
     supervisor::{
         folder,
         refusal::Refusal,
@@ -28,6 +32,8 @@ enum RenewError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Binding(#[from] BindingError),
+    #[error("give it its limits back")]
+    Enclose(#[from] EncloseError),
 }
 
 impl Supervisor {
@@ -83,13 +89,24 @@ impl Supervisor {
         let (_, document) = self.rules.current(&version.name)?;
         let mode = RunMode::of(document.policy.mode());
         let on_end = OnEnd::of(document.policy.on_end());
+        let bounds = enclose::bounds(&document.policy);
         self.store.keep_policy(version, &document.text)?;
         let before = self.rules.scope_of(id);
-        let bond = self.bind(id, version, &params)?;
+        self.bound(run, &version.name, bounds)?;
+        let had = run.enclosure.clone();
+        let bond = match self.bind(id, version, &params) {
+            Ok(bond) => bond,
+            Err(failure) => {
+                if let Some(Enclosure { group, bounds }) = had {
+                    Kernel::enclose(&group, &bounds)?;
+                }
+                return Err(failure.into());
+            }
+        };
         if let Some(before) = before {
             self.carry_names(id, version, before, bond.params_scope);
         }
-        let renewal = Renewal { policy: version.clone(), bond, mode, on_end };
+        let renewal = Renewal { policy: version.clone(), bond, mode, on_end, bounds };
         self.input(Input::Renew { id, renewal });
         Ok(())
     }

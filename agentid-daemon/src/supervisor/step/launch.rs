@@ -47,19 +47,26 @@ impl State {
         };
         let instance = instance.bound_to(bond.policy_scope, bond.params_scope);
         let id = run.id;
+        // One that is delegated is where the run above is; one that comes from elsewhere counts for those above as well.
+        let above = run.above.iter().filter_map(|above| self.registry.get(*above));
+        let limited_above = way == Way::Launch && { above }.any(|above| above.enclosure.is_some());
+        let enclosed = run.enclosure.is_some() || limited_above;
         let launched = launched(&run, now);
         let forgotten = self.registry.insert(run).map_err(|_| Refusal::NoSlot(self.slots - 1))?;
         let mut effects = vec![
             Effect::Save(id),
             Effect::Attach(Demand::of(&self.registry)),
             Effect::Occupy { id, instance },
+        ];
+        effects.extend(enclosed.then_some(Effect::Enclose(id)));
+        effects.extend([
             match way {
                 Way::Launch => Effect::Tag(id),
                 Way::Delegate => Effect::Retag(id),
                 Way::Adopt => Effect::TagGathered(id),
             },
             Effect::Publish { id: Some(id), what: What::Launched(launched) },
-        ];
+        ]);
         effects.extend(forget(forgotten));
         Ok(effects)
     }
@@ -92,5 +99,6 @@ fn launched(run: &Run, now: Now) -> Launched {
         on_end: run.on_end.name().to_owned(),
         launched_ms: run.launched_ms,
         deadline_ms: view::wall_of(run.place.deadline, now),
+        limits: run.enclosure.as_ref().map(|it| view::launched(&it.bounds)),
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     event::event::What,
     image::SlotRules,
     instance::{
-        Demand, DeniedOwners, Ending, Former, Posture, Registry, Run,
+        Bounds, Demand, DeniedOwners, Ending, Former, Posture, Registry, Run,
         run::{OnEnd, PolicyVersion, RunMode, Totals},
     },
 };
@@ -122,6 +122,8 @@ pub struct Renewal {
     pub bond: Bond,
     pub mode: RunMode,
     pub on_end: OnEnd,
+    /// What it may use, where it has a cgroup for that.
+    pub bounds: Bounds,
 }
 
 /// What is to be done, in this order.
@@ -137,6 +139,8 @@ pub enum Effect {
     Attach(Demand),
     /// Give the run its slot in the kernel's table.
     Occupy { id: Uuid, instance: Instance },
+    /// Move the asking process into the cgroup that limits the run.
+    Enclose(Uuid),
     /// Mark the asking process with the run's tag.
     Tag(Uuid),
     /// Mark the asking process, which carries the tag of the run above, with the run's own tag instead.

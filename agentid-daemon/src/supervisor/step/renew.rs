@@ -15,7 +15,7 @@ impl State {
     /// may be another program, which is there before the run counts on it.
     pub(super) fn renew(&mut self, id: Uuid, renewal: Renewal) -> Result<Vec<Effect>, Refusal> {
         let run = self.unended(id)?;
-        let Renewal { policy, bond, mode, on_end } = renewal;
+        let Renewal { policy, bond, mode, on_end, bounds } = renewal;
         let slot = run.place.slot;
         let rules = SlotRules {
             policy: bond.policy_scope,
@@ -31,6 +31,9 @@ impl State {
             mode: Some(mode.name().to_owned()),
             on_end: Some(on_end.name().to_owned()),
         });
+        if let Some(enclosure) = &mut run.enclosure {
+            enclosure.bounds = bounds;
+        }
         (run.policy, run.mode, run.on_end, run.names) = (policy, mode, on_end, bond.names);
         Ok(vec![
             Effect::Save(id),

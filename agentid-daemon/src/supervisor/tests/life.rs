@@ -121,6 +121,7 @@ fn write(world: &mut World, state: &State, effects: &[Effect]) {
             Effect::Attach(_)
             | Effect::SaveOwners
             | Effect::Stop { .. }
+            | Effect::Enclose(_)
             | Effect::Freeze(_)
             | Effect::Thaw(_)
             | Effect::Publish { .. } => {}

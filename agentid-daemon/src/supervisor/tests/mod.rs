@@ -71,6 +71,7 @@ fn launch(number: u64) -> Box<Launch> {
         phase: Phase::Active,
         frozen: false,
         groups: Default::default(),
+        enclosure: None,
         changes: Vec::new(),
         end: None,
     };

@@ -60,6 +60,12 @@ fn all() -> Vec<Refusal> {
         Refusal::LongExtension { id, left_ms: 0 },
         Refusal::BeyondParent { id, left_ms: 60_000 },
         Refusal::NoSelection,
+        Refusal::NoLimits {
+            policy: policy(),
+            why: text("cgroup / has no controller `memory`"),
+            remedy: "boot with cgroup v2 alone",
+        },
+        Refusal::LimitsAtLaunch { policy: policy() },
     ]
 }
 
@@ -103,10 +109,12 @@ const fn kind(refusal: &Refusal) -> usize {
         Refusal::LongExtension { .. } => 34,
         Refusal::BeyondParent { .. } => 35,
         Refusal::NoSelection => 36,
+        Refusal::NoLimits { .. } => 37,
+        Refusal::LimitsAtLaunch { .. } => 38,
     }
 }
 
-const KINDS: usize = 37;
+const KINDS: usize = 39;
 
 /// Each says what happened, to what, and what to do.
 #[test]

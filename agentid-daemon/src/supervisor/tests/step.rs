@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{child, id, launch, now, state};
 use crate::{
     instance::{
-        Demand, Ending, Phase, Posture,
+        Bounds, Demand, Enclosure, Ending, Phase, Posture,
         run::{End, OnEnd, PolicyVersion, RunMode, Totals},
     },
     supervisor::{
@@ -43,6 +43,7 @@ fn names(effects: &[Effect]) -> Vec<String> {
             format!("attach{}{}", word(descriptors, " descriptors"), word(kill, " kill"))
         }
         Effect::Occupy { id, .. } => format!("occupy {}", short(id)),
+        Effect::Enclose(id) => format!("enclose {}", short(id)),
         Effect::Tag(id) => format!("tag {}", short(id)),
         Effect::Retag(id) => format!("retag {}", short(id)),
         Effect::TagGathered(id) => format!("tag gathered {}", short(id)),
@@ -150,7 +151,55 @@ fn renewal() -> Renewal {
         },
         mode: RunMode::Audit,
         on_end: OnEnd::Deny,
+        bounds: Bounds { memory: None, tasks: Some(9), cpu: None },
     }
+}
+
+fn enclosed(launch: &mut Launch) {
+    let bounds = Bounds { memory: None, tasks: Some(5), cpu: None };
+    launch.run.enclosure = Some(Enclosure { group: "agentid/agentid-1".into(), bounds });
+}
+
+#[test]
+fn a_run_is_limited_before_it_has_a_task() {
+    let mut state = state();
+    let mut limited = launch(1);
+    enclosed(&mut limited);
+    let effects = launched(&mut state, limited);
+    let expected = ["save 1", "attach kill", "occupy 1", "enclose 1", "tag 1", "publish 1"];
+    assert_eq!(names(&effects), expected);
+    // What comes from elsewhere counts for the runs above; what is delegated is where they are already.
+    let effects = launched(&mut state, child(2, 1));
+    assert!(names(&effects).contains(&"enclose 2".to_owned()), "{effects:?}");
+    let mut delegated = child(3, 2);
+    delegated.way = Way::Delegate;
+    let effects = launched(&mut state, delegated);
+    assert!(!names(&effects).contains(&"enclose 3".to_owned()), "{effects:?}");
+    let mut delegated = child(4, 3);
+    delegated.way = Way::Delegate;
+    enclosed(&mut delegated);
+    let effects = launched(&mut state, delegated);
+    assert!(names(&effects).contains(&"enclose 4".to_owned()), "{effects:?}");
+    let effects = launched(&mut state, launch(5));
+    assert!(!names(&effects).contains(&"enclose 5".to_owned()), "{effects:?}");
+}
+
+#[test]
+fn another_version_limits_where_there_is_a_cgroup_for_it() {
+    let mut state = state();
+    let mut limited = launch(1);
+    enclosed(&mut limited);
+    launched(&mut state, limited);
+    launched(&mut state, launch(2));
+    for number in [1, 2] {
+        let input = Input::Renew { id: id(number), renewal: renewal() };
+        step(&mut state, input, now(1)).unwrap();
+    }
+    let bounds = |number| {
+        let run = state.registry.get(id(number)).unwrap();
+        run.enclosure.as_ref().map(|it| it.bounds.tasks)
+    };
+    assert_eq!((bounds(1), bounds(2)), (Some(Some(9)), None));
 }
 
 #[test]

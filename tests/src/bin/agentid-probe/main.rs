@@ -10,6 +10,7 @@ mod access;
 mod alter;
 mod change;
 mod crowd;
+mod fill;
 mod held;
 mod idle;
 mod inherit;
@@ -160,5 +161,7 @@ fn perform(step: &Step, holds: &mut Holds) -> Result<Outcome> {
         }
         Step::Count => Outcome::Tally(repeat.as_ref().map(Repeat::count).unwrap_or_default()),
         Step::EndLoop => Outcome::Tally(repeat.take().map(Repeat::end).unwrap_or_default()),
+        Step::Fill(mebibytes) => fill::fill(*mebibytes),
+        Step::Leave(group) => fill::leave(group),
     })
 }
