@@ -11,7 +11,7 @@ pub mod state;
 #[cfg(test)]
 mod tests;
 
-pub use demand::Demand;
+pub use demand::{Changing, Demand};
 pub use owner::{DeniedOwners, OwnerDenial};
 pub use posture::Posture;
 pub use registry::{Ambiguous, Registry};
