@@ -3,6 +3,7 @@
 mod apt;
 mod artifacts;
 mod bench;
+mod bubblewrap;
 mod check;
 mod cpio;
 mod debian;

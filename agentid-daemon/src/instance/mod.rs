@@ -13,7 +13,7 @@ pub mod state;
 mod tests;
 
 pub use bounds::{Bounds, Enclosure};
-pub use demand::Demand;
+pub use demand::{Changing, Demand};
 pub use owner::{DeniedOwners, OwnerDenial};
 pub use posture::Posture;
 pub use registry::{Ambiguous, Former, Registry};

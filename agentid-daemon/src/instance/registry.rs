@@ -9,6 +9,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::{
+    demand::{Changing, Demand, Demands},
     run::{End, OnEnd, Run},
     state::Phase,
 };
@@ -24,6 +25,8 @@ pub struct Registry {
     /// The runs that hold a slot and stand right on this one. Whatever ends looks for those below it, so that this must not
     /// take longer the more runs there are beside.
     children: BTreeMap<Uuid, BTreeSet<Uuid>>,
+    /// What those that hold a slot need, all together.
+    demands: Demands,
     /// Ended runs, the first to have ended in front.
     ended: VecDeque<Uuid>,
     /// How many ended runs are remembered.
@@ -66,6 +69,7 @@ impl Registry {
             runs: BTreeMap::new(),
             slots: BTreeMap::new(),
             children: BTreeMap::new(),
+            demands: Demands::default(),
             ended: VecDeque::new(),
             keep,
             end: slots,
@@ -92,6 +96,7 @@ impl Registry {
         }
         if holds_slot {
             self.slots.insert(slot, id);
+            self.demands.add(Demand::of_run(&run));
             if let Some(parent) = run.parent {
                 self.children.entry(parent).or_default().insert(id);
             }
@@ -103,13 +108,18 @@ impl Registry {
     }
 
     /// A run that has not ended, to be changed in its place.
-    pub fn live_mut(&mut self, id: Uuid) -> Option<&mut Run> {
-        self.runs.get_mut(&id).filter(|run| run.phase.is_live())
+    pub fn live_mut(&mut self, id: Uuid) -> Option<Changing<'_>> {
+        self.change(id, Phase::is_live)
+    }
+
+    fn change(&mut self, id: Uuid, which: impl Fn(Phase) -> bool) -> Option<Changing<'_>> {
+        let run = self.runs.get_mut(&id).filter(|run| which(run.phase))?;
+        Some(Changing::new(run, &mut self.demands))
     }
 
     /// Moves a run on to `Stopping`; the slot stays its own. `None` when it has ended already.
-    pub fn stop(&mut self, id: Uuid, end: End) -> Option<&mut Run> {
-        let run = self.live_mut(id)?;
+    pub fn stop(&mut self, id: Uuid, end: End) -> Option<Changing<'_>> {
+        let mut run = self.live_mut(id)?;
         run.phase = Phase::Stopping(end.ending);
         run.end = Some(end);
         Some(run)
@@ -117,8 +127,8 @@ impl Registry {
 
     /// Has the tasks of a run that is over be killed, whatever its policy says; false where there are none.
     pub fn is_to_be_killed(&mut self, id: Uuid) -> bool {
-        let run = self.runs.get_mut(&id).filter(|run| matches!(run.phase, Phase::Stopping(_)));
-        run.map(|run| run.on_end = OnEnd::Kill).is_some()
+        let run = self.change(id, |phase| matches!(phase, Phase::Stopping(_)));
+        run.map(|mut run| run.on_end = OnEnd::Kill).is_some()
     }
 
     /// Notes whether the tasks of a run that is over, and whose policy wants that, stand still.
@@ -139,10 +149,8 @@ impl Registry {
 
     /// Ends a run, which frees its slot. An earlier reason to stop stands. Returns the run, and those forgotten for it.
     pub fn end(&mut self, id: Uuid, end: End) -> Option<(Run, Vec<Former>)> {
-        let run = self.runs.get_mut(&id)?;
-        if !run.phase.holds_slot() {
-            return None;
-        }
+        let mut changing = self.change(id, Phase::holds_slot)?;
+        let run = &mut *changing;
         let end = match run.end.take() {
             Some(earlier) => End { totals: end.totals, ..earlier },
             None => end,
@@ -151,6 +159,7 @@ impl Registry {
         run.frozen = false;
         run.end = Some(end);
         let run = run.clone();
+        drop(changing);
         self.slots.remove(&run.place.slot);
         if let Some(parent) = run.parent
             && let Some(children) = self.children.get_mut(&parent)
@@ -172,6 +181,11 @@ impl Registry {
     pub fn holder(&self, slot: u32, generation: u64) -> Option<&Run> {
         let run = self.runs.get(self.slots.get(&slot)?)?;
         (run.place.generation == generation).then_some(run)
+    }
+
+    /// What all runs need that hold a slot.
+    pub(super) const fn demands(&self) -> Demands {
+        self.demands
     }
 
     /// Runs that hold a slot.

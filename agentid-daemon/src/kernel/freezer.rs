@@ -21,11 +21,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agentid_common::{record::TaskLine, tag::Tag};
+use agentid_common::tag::Tag;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::{
-    enclose, list,
+    enclose,
     maps::{TagError, Tags},
     object::CGROUPS,
     tasks::{self, ReadError, StopError},
@@ -87,7 +87,7 @@ pub fn freeze(
     for _ in 0..LOOKS {
         // One that has gone since it was listed may have left another.
         let mut moved = false;
-        for (tgid, slot, generation) in processes(list()?, runs)? {
+        for (tgid, slot, generation) in tasks::processes(list()?, runs)? {
             let Some(at) = place_of(tgid)? else { continue };
             let Some(process) = tasks::hold(tags, tgid, slot, generation)? else {
                 moved = true;
@@ -149,7 +149,7 @@ pub fn thaw(
 ) -> Result<(), FreezeError> {
     // One that fails keeps no other from going on.
     let mut outcome = Ok(());
-    for (tgid, _, _) in processes(list, runs)? {
+    for (tgid, _, _) in tasks::processes(list, runs)? {
         match place_of(tgid) {
             Ok(at) => groups.extend(at.and_then(|at| within(&at, name))),
             Err(error) => outcome = Err(error),
@@ -208,12 +208,6 @@ fn search(group: &Path, takes: &impl Fn(&str) -> bool, found: &mut Vec<PathBuf>)
     if named && fs::metadata(whole(group)).is_ok_and(|it| it.uid() == 0) {
         found.push(group.to_owned());
     }
-}
-
-fn processes(list: File, runs: &Runs) -> Result<BTreeSet<(u32, u32, u64)>, ReadError> {
-    let lines = list::all::<TaskLine>(list)?.into_iter();
-    let theirs = lines.filter(|line| runs.get(&line.slot) == Some(&line.generation));
-    Ok(theirs.map(|line| (line.tgid, line.slot, line.generation)).collect())
 }
 
 fn is_of(tag: Tag, runs: &Runs) -> bool {

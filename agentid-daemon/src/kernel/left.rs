@@ -3,7 +3,7 @@
 //! Nothing is loaded: the maps and programs are those of the pins, and nothing of them is changed but what is asked for.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -16,7 +16,7 @@ use super::{
     pins::{PinError, Pins},
     sockets::{self, HangUpError},
     start::{self, Held, StartError},
-    tasks::{self, ReadError, StopError},
+    tasks::{self, Processes, ReadError, StopError},
 };
 use crate::{image::MapOp, instance::Demand};
 
@@ -90,9 +90,12 @@ impl LeftPrograms {
     }
 
     /// One pass over the processes of runs, by their slots and generations: SIGKILL to each; gives how many there were.
-    pub fn stop(&mut self, runs: &BTreeMap<u32, u64>) -> Result<usize, StopError> {
-        let list = self.on_demand.task_list().map_err(ReadError::List)?;
-        tasks::stop(list, &self.tags, runs)
+    pub fn stop(&mut self, runs: &Runs) -> Result<usize, StopError> {
+        tasks::stop(&self.processes(runs)?, &self.tags)
+    }
+
+    fn processes(&mut self, runs: &Runs) -> Result<Processes, ReadError> {
+        tasks::processes(self.on_demand.task_list()?, runs)
     }
 
     /// Has all tasks of the runs stand still, in cgroups of this name, which are added to `groups` by their places below
@@ -108,14 +111,9 @@ impl LeftPrograms {
         freezer::freeze(list, tags, runs, name, groups)
     }
 
-    /// Ends the connections of a run that is over; gives how many there were, if that is known within `patience`.
-    pub fn hang_up(
-        &mut self,
-        slot: u32,
-        generation: u64,
-        patience: Duration,
-    ) -> Result<usize, HangUpError> {
-        let list = self.on_demand.task_list().map_err(ReadError::List).map_err(StopError::from)?;
-        sockets::hang_up(list, &self.pins, slot, generation, patience)
+    /// Ends the connections of runs that are over; gives how many there were, if that is known within `patience`.
+    pub fn hang_up(&mut self, runs: &Runs, patience: Duration) -> Result<usize, HangUpError> {
+        let processes = self.processes(runs).map_err(StopError::from)?;
+        sockets::hang_up(processes, &self.pins, patience)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, Read as _},
+    io::{self, Read},
     mem::offset_of,
     ops::ControlFlow,
     os::fd::{AsFd as _, BorrowedFd},
@@ -85,24 +85,33 @@ impl Listed for SocketLine {
 
 /// Hands out one line after the other, to the end of the list or until enough was seen.
 pub fn each<L: Listed>(
-    list: File,
+    mut list: impl Read,
     mut see: impl FnMut(L) -> ControlFlow<()>,
 ) -> Result<(), ListError> {
-    let mut list = BufReader::with_capacity(AT_ONCE, list);
     let length = size_of::<L>();
-    let mut bytes = Vec::with_capacity(length);
+    // What has been read and not handed out is in front.
+    let (mut bytes, mut have) = (vec![0; AT_ONCE], 0);
     loop {
-        bytes.clear();
-        let limit = u64::try_from(length).unwrap_or(u64::MAX);
-        let have = list.by_ref().take(limit).read_to_end(&mut bytes).map_err(ListError::Read)?;
-        if have == 0 {
-            return Ok(());
+        let read = match list.read(bytes.get_mut(have..).unwrap_or_default()) {
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(ListError::Read(error)),
+        };
+        let torn = ListError::Torn { have, line: length };
+        if read == 0 {
+            return if have == 0 { Ok(()) } else { Err(torn) };
         }
-        let line = L::of(&Line(&bytes)).filter(|_| have == length);
-        let line = line.ok_or(ListError::Torn { have, line: length })?;
-        if see(line).is_break() {
-            return Ok(());
+        have += read;
+        let mut lines = bytes.get(..have).unwrap_or_default().chunks_exact(length);
+        for line in &mut lines {
+            let Some(line) = L::of(&Line(line)) else { return Err(torn) };
+            if see(line).is_break() {
+                return Ok(());
+            }
         }
+        let rest = lines.remainder().len();
+        bytes.copy_within(have - rest..have, 0);
+        have = rest;
     }
 }
 
@@ -170,4 +179,48 @@ pub fn of_map(program: BorrowedFd<'_>, map: BorrowedFd<'_>) -> io::Result<File> 
     let link = owned(bpf(BPF_LINK_CREATE, &mut attributes)?)?;
     let mut attributes = IterCreate { link: number(link.as_fd())?, flags: 0 };
     Ok(owned(bpf(BPF_ITER_CREATE, &mut attributes)?)?.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives what it has in pieces of so many bytes.
+    struct Pieces<'a>(&'a [u8], usize);
+
+    impl Read for Pieces<'_> {
+        fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+            let length = self.1.min(room.len());
+            self.0.read(room.get_mut(..length).unwrap_or_default())
+        }
+    }
+
+    fn slots(bytes: &[u8], piece: usize, most: usize) -> Result<Vec<u32>, ListError> {
+        let mut slots = Vec::new();
+        each(Pieces(bytes, piece), |line: TaskLine| {
+            slots.push(line.slot);
+            if slots.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        Ok(slots)
+    }
+
+    #[test]
+    fn lines_are_whole_however_they_come_and_a_torn_one_is_an_error() {
+        const LINES: u32 = 5000;
+        let length = size_of::<TaskLine>();
+        let mut bytes = Vec::new();
+        for slot in 0..LINES {
+            let mut line = vec![0; length];
+            line[offset_of!(TaskLine, slot)..][..4].copy_from_slice(&slot.to_ne_bytes());
+            bytes.extend(line);
+        }
+        for piece in [1, length - 1, length, length + 1, AT_ONCE, 2 * AT_ONCE] {
+            assert_eq!(slots(&bytes, piece, usize::MAX).unwrap(), Vec::from_iter(0..LINES));
+            assert_eq!(slots(&bytes, piece, 2).unwrap(), [0, 1]);
+            bytes.pop();
+            assert!(slots(&bytes, piece, usize::MAX).is_err(), "{piece}");
+            bytes.push(0);
+        }
+        assert_eq!(slots(&[], 1, 1).unwrap(), [0; 0]);
+    }
 }

@@ -37,7 +37,7 @@ mod verify;
 mod abi_tests;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs::File,
     ops::ControlFlow,
     os::fd::{AsFd as _, BorrowedFd},
@@ -77,7 +77,7 @@ pub use self::{
     sockets::HangUpError,
     start::{Held, StartError},
     survey::{LocateError, SurveyError},
-    tasks::{ReadError, StopError, lives},
+    tasks::{Processes, ReadError, StopError, lives},
     unload::{UnloadError, unload},
     verify::{VerifyError, verify},
 };
@@ -194,9 +194,14 @@ impl Kernel {
         Ok(self.maps.activity.get(&slot, 0)?)
     }
 
-    /// One pass over a run's processes: SIGKILL to each; gives how many there were.
-    pub fn stop(&mut self, slot: u32, generation: u64) -> Result<usize, StopError> {
-        tasks::stop(self.task_list()?, &self.maps.tags, &BTreeMap::from([(slot, generation)]))
+    /// The processes of the runs, by one look at all tasks of the host.
+    pub fn processes(&mut self, runs: &Runs) -> Result<Processes, ReadError> {
+        tasks::processes(self.task_list()?, runs)
+    }
+
+    /// SIGKILL to each that is still of its run; gives how many there were.
+    pub fn stop(&self, processes: &Processes) -> Result<usize, StopError> {
+        tasks::stop(processes, &self.maps.tags)
     }
 
     /// Has all tasks of the runs stand still, in cgroups of this name, which are added to `groups` by their places below
@@ -274,15 +279,9 @@ impl Kernel {
         enclose::usage(group)
     }
 
-    /// Ends the connections of a run that is over; gives how many there were, if that is known within `patience`.
-    pub fn hang_up(
-        &mut self,
-        slot: u32,
-        generation: u64,
-        patience: Duration,
-    ) -> Result<usize, HangUpError> {
-        let list = self.task_list().map_err(StopError::from)?;
-        sockets::hang_up(list, &self.pins, slot, generation, patience)
+    /// Ends the connections of processes whose runs are over; gives how many there were, if that is known within `patience`.
+    pub fn hang_up(&self, processes: Processes, patience: Duration) -> Result<usize, HangUpError> {
+        sockets::hang_up(processes, &self.pins, patience)
     }
 
     /// Port of the resolver that an earlier daemon had, or 0.

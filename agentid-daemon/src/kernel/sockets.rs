@@ -8,9 +8,7 @@
 //! this has a thread of its own.
 
 use std::{
-    collections::BTreeSet,
-    fs::{self, File},
-    io,
+    fs, io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     path::Path,
     sync::mpsc,
@@ -25,7 +23,7 @@ use rustix::process::{ForeignRawFd, PidfdGetfdFlags, pidfd_getfd};
 use super::{
     maps::{MapsError, Tags},
     pins::Pins,
-    tasks::{self, StopError},
+    tasks::{self, Processes, StopError},
 };
 
 /// The map of the tags of sockets.
@@ -51,21 +49,15 @@ pub enum HangUpError {
     Late,
 }
 
-/// Ends every connection of a run's processes, which are looked for in a list of tasks; gives how many there were, if that is
-/// known within `patience`. What goes wrong with one keeps no other.
+/// Ends every connection of these processes that their runs have made; gives how many there were, if that is known within
+/// `patience`. What goes wrong with one keeps no other.
 pub fn hang_up(
-    tasks: File,
+    processes: Processes,
     pins: &Pins,
-    slot: u32,
-    generation: u64,
     patience: Duration,
 ) -> Result<usize, HangUpError> {
-    let processes = tasks::processes(tasks, slot, generation).map_err(StopError::from)?;
-    let ending = Ending {
-        tags: Tags::pinned(&pins.map("TAGS"))?,
-        sockets: sockets(&pins.map(SOCKETS))?,
-        run: Tag { slot, generation, ..Tag::default() },
-    };
+    let ending =
+        Ending { tags: Tags::pinned(&pins.map("TAGS"))?, sockets: sockets(&pins.map(SOCKETS))? };
     let (done, waiting) = mpsc::sync_channel(1);
     thread::Builder::new()
         .name("hang up".to_owned())
@@ -83,30 +75,30 @@ fn sockets(path: &Path) -> Result<SkStorage<MapData, Tag>, MapsError> {
     SkStorage::try_from(Map::SkStorage(map)).map_err(failed)
 }
 
-/// What it takes to end the connections of a run.
+/// What it takes to end the connections of runs.
 struct Ending {
     tags: Tags,
     sockets: SkStorage<MapData, Tag>,
-    run: Tag,
 }
 
 impl Ending {
-    fn all(&self, processes: &BTreeSet<u32>) -> Result<usize, HangUpError> {
+    fn all(&self, processes: &Processes) -> Result<usize, HangUpError> {
         let (mut ended, mut failure) = (0, None);
-        for tgid in processes {
-            if let Err(error) = self.of_process(*tgid, &mut ended) {
+        for &(tgid, slot, generation) in processes {
+            let run = Tag { slot, generation, ..Tag::default() };
+            if let Err(error) = self.of_process(tgid, &run, &mut ended) {
                 failure = failure.or(Some(error));
             }
         }
         failure.map_or(Ok(ended), Err)
     }
 
-    fn of_process(&self, tgid: u32, ended: &mut usize) -> Result<(), HangUpError> {
-        let process = tasks::hold(&self.tags, tgid, self.run.slot, self.run.generation)?;
+    fn of_process(&self, tgid: u32, run: &Tag, ended: &mut usize) -> Result<(), HangUpError> {
+        let process = tasks::hold(&self.tags, tgid, run.slot, run.generation)?;
         let Some(process) = process else { return Ok(()) };
         let mut failure = None;
         for number in numbers(tgid).map_err(|source| HangUpError::List { tgid, source })? {
-            match self.one(tgid, process.as_fd(), number) {
+            match self.one(tgid, run, process.as_fd(), number) {
                 Ok(had) => *ended += usize::from(had),
                 Err(error) => failure = failure.or(Some(error)),
             }
@@ -118,6 +110,7 @@ impl Ending {
     fn one(
         &self,
         tgid: u32,
+        run: &Tag,
         process: BorrowedFd<'_>,
         number: ForeignRawFd,
     ) -> Result<bool, HangUpError> {
@@ -137,7 +130,7 @@ impl Ending {
             }
             Err(source) => return Err(HangUpError::Look { tgid, source }),
         };
-        if !maker.is_of_the_run_of(&self.run) {
+        if !maker.is_of_the_run_of(run) {
             return Ok(false);
         }
         end(&socket).map_err(|source| HangUpError::End { tgid, source })

@@ -1,9 +1,10 @@
 //! The tagged tasks of the host: listing them, and stopping those of one run.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs::File,
     io,
+    ops::ControlFlow,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
@@ -12,6 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::{
+    freezer::Runs,
     list::{self, ListError},
     maps::{MapsError, TagError, Tags},
     object::ObjectError,
@@ -43,25 +45,32 @@ pub enum StopError {
     Kill { tgid: u32, source: io::Error },
 }
 
-/// The processes of a run.
-pub fn processes(iterator: File, slot: u32, generation: u64) -> Result<BTreeSet<u32>, ReadError> {
-    let lines = list::all::<TaskLine>(iterator)?.into_iter();
-    let own = lines.filter(|line| line.slot == slot && line.generation == generation);
-    Ok(own.map(|line| line.tgid).collect())
+/// Processes that are of a run each, with its slot and generation.
+pub type Processes = BTreeSet<(u32, u32, u64)>;
+
+/// The processes of the runs, by one look at all tasks of the host.
+pub fn processes(iterator: File, runs: &Runs) -> Result<Processes, ReadError> {
+    let mut found = Processes::new();
+    list::each(iterator, |line: TaskLine| {
+        if runs.get(&line.slot) == Some(&line.generation) {
+            found.insert((line.tgid, line.slot, line.generation));
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
 }
 
-/// One pass over the processes of runs, which are told by slot and generation: SIGKILL to each. Gives how many there were; a
-/// fork that is under way may need another pass.
-pub fn stop(iterator: File, tags: &Tags, runs: &BTreeMap<u32, u64>) -> Result<usize, StopError> {
-    let lines = list::all::<TaskLine>(iterator).map_err(ReadError::from)?.into_iter();
-    let theirs = lines.filter(|line| runs.get(&line.slot) == Some(&line.generation));
-    let processes: BTreeSet<(u32, u32, u64)> =
-        theirs.map(|line| (line.tgid, line.slot, line.generation)).collect();
-    let mut killed = 0;
-    for (tgid, slot, generation) in processes {
-        killed += usize::from(kill(tags, tgid, slot, generation)?);
+/// SIGKILL to each that is still of its run; gives how many there were. One that cannot be killed keeps no other. A fork that
+/// was under way when they were listed may need another pass.
+pub fn stop(processes: &Processes, tags: &Tags) -> Result<usize, StopError> {
+    let (mut killed, mut outcome) = (0, Ok(()));
+    for &(tgid, slot, generation) in processes {
+        match kill(tags, tgid, slot, generation) {
+            Ok(there) => killed += usize::from(there),
+            Err(error) => outcome = Err(error),
+        }
     }
-    Ok(killed)
+    outcome.map(|()| killed)
 }
 
 /// A descriptor of a process, if it is still the one that was listed: a number may have been given to another process

@@ -33,7 +33,9 @@ pub use expectation::{Case, Expectation};
 pub use host::Host;
 pub use nearest::nearest;
 pub use pattern::{Component, Pattern, Root};
-pub use policy::{Delegate, Effect, Excess, FileRule, Limits, Named, NetRule, Policy, Prefix, Target};
+pub use policy::{
+    Delegate, Effect, Excess, FileRule, Limits, Named, NetRule, Policy, Prefix, Target,
+};
 use toml::de::DeTable;
 pub use verbs::{PROTOCOLS, Side, Verbs, meaning};
 

@@ -49,8 +49,8 @@ pub use self::{
     policy::{PolicyInForce, PolicySource},
     revoke::{RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest},
     run::{
-        ChangeView, EndView, IssuerView, LimitsView, MOST_SOCKETS, NameView, ProcessView, RunView, SocketView,
-        TotalsView, TreeRun, UsageView,
+        ChangeView, EndView, IssuerView, LimitsView, MOST_SOCKETS, NameView, ProcessView, RunView,
+        SocketView, TotalsView, TreeRun, UsageView,
     },
     select::{SelectRequest, Selector},
     status::{HookView, MapView, PolicyView, StatusReply},

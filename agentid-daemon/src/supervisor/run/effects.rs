@@ -70,7 +70,17 @@ pub(super) enum EffectError {
 impl Supervisor {
     /// Does everything, whatever fails: an ending goes on. Failures are logged.
     pub(super) fn perform(&mut self, effects: Vec<Effect>) {
-        for effect in effects {
+        let mut effects = effects.into_iter().peekable();
+        while let Some(effect) = effects.next() {
+            if let Effect::Stop { id, how } = effect {
+                let mut stops = vec![(id, how)];
+                while let Some(&Effect::Stop { id, how }) = effects.peek() {
+                    stops.push((id, how));
+                    effects.next();
+                }
+                self.stop(&stops);
+                continue;
+            }
             let rebound = match &effect {
                 Effect::Rebind(id) | Effect::Bind { id, .. } => Some(*id),
                 _ => None,
@@ -134,7 +144,7 @@ impl Supervisor {
                 self.apply(&[MapOp::SetDeadline(slot, deadline)]).map_err(EffectError::Prolong)
             }
             Effect::Stop { id, how } => {
-                self.stop(id, how);
+                self.stop(&[(id, how)]);
                 Ok(())
             }
             Effect::Freeze(id) => Ok(self.freeze(id)?),
@@ -179,7 +189,7 @@ impl Supervisor {
     /// Empties a slot. What its run alone has needed is taken back later, when no hook can be under way with it.
     fn clear(&mut self, id: Uuid, slot: u32) -> Result<(), EffectError> {
         let cleared = self.apply(&[MapOp::SetInstance(slot, Instance::default())]);
-        self.stopping.retain(|stopping| stopping.id != id);
+        self.stopping.remove(&id);
         self.settle_waiters(id);
         if let Some(run) = self.state.registry.get(id) {
             self.groups_left.extend(run.groups.iter().cloned());

@@ -128,7 +128,7 @@ pub struct Supervisor {
     adopted: BTreeMap<Uuid, Instance>,
     /// What runs were denied within the last minute, where their policies set a limit.
     denials: Denials,
-    stopping: Vec<Stopping>,
+    stopping: BTreeMap<Uuid, Stopping>,
     waiters: Vec<Waiter>,
     /// Generations of runs that had no task in the kernel's last list.
     absent: BTreeSet<u64>,
@@ -227,7 +227,7 @@ impl Supervisor {
             sights: Vec::new(),
             adopted: BTreeMap::new(),
             denials: Denials::default(),
-            stopping: Vec::new(),
+            stopping: BTreeMap::new(),
             waiters: Vec::new(),
             absent: BTreeSet::new(),
             courtesy: COURTESY,

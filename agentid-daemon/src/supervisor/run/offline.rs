@@ -4,7 +4,7 @@
 //! would that had died right after the revocation, and concludes them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     os::unix::net::UnixStream,
     path::PathBuf,
     thread,
@@ -26,7 +26,7 @@ use super::{
 use crate::{
     control::api::{RevokeAllReply, RevokeReply, RunView, Selector},
     image::MapOp,
-    instance::{Demand, DeniedOwners, Phase, Posture, Registry, Run, run::OnEnd},
+    instance::{Demand, DeniedOwners, Phase, Place, Posture, Registry, Run, run::OnEnd},
     kernel::{ApplyError, Left, LeftError, LeftPrograms, Runs, StartError, boot_time},
     settings::Settings,
     supervisor::{
@@ -232,7 +232,7 @@ impl Offline {
                 None
             }
         };
-        let (mut killed, mut saves, mut courtesy) = (Vec::new(), Vec::new(), COURTESY);
+        let (mut killed, mut saves, mut stops) = (Vec::new(), Vec::new(), Vec::new());
         for effect in effects {
             match effect {
                 Effect::Attach(demand) => {
@@ -241,34 +241,8 @@ impl Offline {
                     }
                 }
                 Effect::Stop { id, how } => {
-                    let run = self.state.registry.get(id).map(|run| (run.place, run.group()));
-                    let (Some((place, group)), Some(programs)) = (run, &mut programs) else {
-                        continue;
-                    };
-                    let (slot, generation) = (place.slot, place.generation);
-                    if !courtesy.is_zero() {
-                        let started = Instant::now();
-                        let told = programs.hang_up(slot, generation, courtesy);
-                        courtesy = courtesy.saturating_sub(started.elapsed());
-                        if let Err(error) = told {
-                            self.note(&error);
-                        }
-                    }
-                    match how {
-                        OnEnd::Kill => {
-                            killed.push(Killed { id, slot, generation, stopped_after: None });
-                        }
-                        OnEnd::Freeze => {
-                            let (runs, mut made) =
-                                (Runs::from([(slot, generation)]), BTreeSet::new());
-                            let frozen = programs.freeze(&runs, &group, &mut made);
-                            self.state.registry.add_groups(id, made);
-                            if let Err(error) = frozen {
-                                self.note(&error);
-                            }
-                        }
-                        OnEnd::Deny => {}
-                    }
+                    let run = self.state.registry.get(id);
+                    stops.extend(run.map(|run| (id, run.place, run.group(), how)));
                 }
                 Effect::Save(id) if !self.strangers.contains(&id) => saves.push(id),
                 // Whoever follows events asks the daemon; slots are the next one's to clear.
@@ -276,6 +250,7 @@ impl Offline {
             }
         }
         if let Some(programs) = &mut programs {
+            self.stop(programs, stops, &mut killed);
             self.kill(programs, &mut killed, begun);
         }
         for id in saves {
@@ -285,6 +260,33 @@ impl Offline {
             }
         }
         killed
+    }
+
+    /// Tells those at the other ends, of all runs at once, and has tasks stand still. Notes which are to be killed.
+    fn stop(
+        &mut self,
+        programs: &mut LeftPrograms,
+        stops: Vec<(Uuid, Place, String, OnEnd)>,
+        killed: &mut Vec<Killed>,
+    ) {
+        let all = stops.iter().map(|(_, place, ..)| (place.slot, place.generation)).collect();
+        if let Err(error) = programs.hang_up(&all, COURTESY) {
+            self.note(&error);
+        }
+        for (id, Place { slot, generation, .. }, group, how) in stops {
+            match how {
+                OnEnd::Kill => killed.push(Killed { id, slot, generation, stopped_after: None }),
+                OnEnd::Freeze => {
+                    let (runs, mut made) = (Runs::from([(slot, generation)]), BTreeSet::new());
+                    let frozen = programs.freeze(&runs, &group, &mut made);
+                    self.state.registry.add_groups(id, made);
+                    if let Err(error) = frozen {
+                        self.note(&error);
+                    }
+                }
+                OnEnd::Deny => {}
+            }
+        }
     }
 
     /// Kills until no task is left, or for as long as an answer waits. Each pass is over all tasks of the host.
@@ -299,7 +301,7 @@ impl Offline {
                 }
             }
             let left = killed.iter().filter(|one| one.stopped_after.is_none());
-            let left: BTreeMap<u32, u64> = left.map(|one| (one.slot, one.generation)).collect();
+            let left: Runs = left.map(|one| (one.slot, one.generation)).collect();
             if left.is_empty() {
                 return;
             }

@@ -1,7 +1,7 @@
 //! Revoking, and the answers that wait for the last task to be gone.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -31,15 +31,24 @@ pub(super) struct Waiter {
     arrived: Instant,
     denied_after: Duration,
     parts: Vec<Part>,
+    /// Runs whose tasks are killed and not all gone, each with the parts that wait for it.
+    pending: BTreeMap<Uuid, Vec<usize>>,
     reply: Asked,
 }
 
 /// One run that was named or selected, with those that end with it.
 #[derive(Debug)]
 struct Part {
-    /// Those of them whose tasks are killed and not all gone.
-    pending: BTreeSet<Uuid>,
+    /// How many of them have tasks that are killed and not all gone.
+    pending: usize,
     so_far: RevokeReply,
+}
+
+/// What has come of it so far.
+struct Ended {
+    denied_after: Duration,
+    parts: Vec<Part>,
+    pending: BTreeMap<Uuid, Vec<usize>>,
 }
 
 /// How it was asked for.
@@ -63,9 +72,7 @@ impl Supervisor {
         let begun = allowed
             .and_then(|ids| self.begin(standing, ids, (request.reason, request.kill), arrived));
         match begun {
-            Ok((denied_after, parts)) => {
-                self.wait(Waiter { arrived, denied_after, parts, reply: Asked::One(reply) });
-            }
+            Ok(ended) => self.wait(arrived, ended, Asked::One(reply)),
             Err(refused) => self.reply("revoke", reply, Err(refused)),
         }
     }
@@ -82,16 +89,15 @@ impl Supervisor {
         let ids = self.selected(standing, &request.select, which);
         let begun = ids.and_then(|ids| self.begin(standing, ids, (reason.clone(), kill), arrived));
         match begun {
-            Ok((denied_after, parts)) => {
-                self.wait(Waiter { arrived, denied_after, parts, reply: Asked::All(reply) });
-            }
+            Ok(ended) => self.wait(arrived, ended, Asked::All(reply)),
             Err(refused) => self.reply("revoke", reply, Err(refused)),
         }
     }
 
-    fn wait(&mut self, waiter: Waiter) {
+    fn wait(&mut self, arrived: Instant, ended: Ended, reply: Asked) {
         self.count("revoke", &Ok(()));
-        self.waiters.push(waiter);
+        let Ended { denied_after, parts, pending } = ended;
+        self.waiters.push(Waiter { arrived, denied_after, parts, pending, reply });
         self.give_up_waiting();
     }
 
@@ -102,7 +108,7 @@ impl Supervisor {
         ids: Vec<Uuid>,
         (reason, kill): (Option<String>, bool),
         arrived: Instant,
-    ) -> Answer<(Duration, Vec<Part>)> {
+    ) -> Answer<Ended> {
         launch::reason(reason.as_deref())?;
         let trees = self.state.registry.trees(&ids, kill);
         let input = Input::Revoke { ids, kill, by: Actor { uid: standing.uid, reason } };
@@ -131,23 +137,27 @@ impl Supervisor {
         if let Some(failure) = failure {
             return Err(not_denied(&failure));
         }
-        let parts = trees.into_iter().zip(tasks).map(|((id, also), tasks)| {
-            info!(%id, by_uid = standing.uid, "revoked");
-            self.metrics.revocations.inc();
-            self.metrics.revocation_denied.observe(denied_after.as_secs_f64());
-            let all = also.iter().chain([&id]);
-            let pending = all.filter(|id| killed.contains(*id)).copied().collect();
-            let so_far = RevokeReply {
-                id,
-                also,
-                tasks,
-                remaining: 0,
-                denied_after_ms: millis(denied_after),
-                stopped_after_ms: None,
-            };
-            Part { pending, so_far }
-        });
-        Ok((denied_after, parts.collect()))
+        let mut pending: BTreeMap<Uuid, Vec<usize>> = BTreeMap::new();
+        let parts =
+            trees.into_iter().zip(tasks).enumerate().map(|(number, ((id, also), tasks))| {
+                info!(%id, by_uid = standing.uid, "revoked");
+                self.metrics.revocations.inc();
+                self.metrics.revocation_denied.observe(denied_after.as_secs_f64());
+                let left: Vec<Uuid> =
+                    also.iter().chain([&id]).filter(|id| killed.contains(*id)).copied().collect();
+                left.iter().for_each(|id| pending.entry(*id).or_default().push(number));
+                let so_far = RevokeReply {
+                    id,
+                    also,
+                    tasks,
+                    remaining: 0,
+                    denied_after_ms: millis(denied_after),
+                    stopped_after_ms: None,
+                };
+                Part { pending: left.len(), so_far }
+            });
+        let parts = parts.collect();
+        Ok(Ended { denied_after, parts, pending })
     }
 
     /// How many tasks of a run are alive.
@@ -159,8 +169,10 @@ impl Supervisor {
     /// A run's last task is gone: answers that waited for it alone are given.
     pub(super) fn settle_waiters(&mut self, id: Uuid) {
         for mut waiter in std::mem::take(&mut self.waiters) {
-            for part in &mut waiter.parts {
-                if part.pending.remove(&id) && part.pending.is_empty() {
+            for number in waiter.pending.remove(&id).unwrap_or_default() {
+                let Some(part) = waiter.parts.get_mut(number) else { continue };
+                part.pending -= 1;
+                if part.pending == 0 {
                     let stopped_after = waiter.arrived.elapsed();
                     self.metrics.revocation_stopped.observe(stopped_after.as_secs_f64());
                     part.so_far.stopped_after_ms = Some(millis(stopped_after));
@@ -174,8 +186,7 @@ impl Supervisor {
     /// Gives the answers that have nothing to wait for, or have waited long enough.
     pub(super) fn give_up_waiting(&mut self) {
         for waiter in std::mem::take(&mut self.waiters) {
-            let settled = waiter.parts.iter().all(|part| part.pending.is_empty());
-            if settled || waiter.arrived.elapsed() > PATIENCE {
+            if waiter.pending.is_empty() || waiter.arrived.elapsed() > PATIENCE {
                 self.answer_waiter(waiter);
             } else {
                 self.waiters.push(waiter);
@@ -187,7 +198,8 @@ impl Supervisor {
         let Waiter { denied_after, parts, reply, .. } = waiter;
         let mut runs: Vec<RevokeReply> = parts.into_iter().map(|part| part.so_far).collect();
         for run in &mut runs {
-            let ended = self.stopping.iter().filter(|stopping| is_part(run, stopping.id));
+            let all = run.also.iter().chain([&run.id]);
+            let ended = all.filter_map(|id| self.stopping.get(id));
             let left = ended.filter_map(|stopping| self.activity(stopping.slot));
             run.remaining = left.map(|activity| activity.live).sum();
         }
@@ -209,11 +221,6 @@ impl Supervisor {
             tracing::debug!("who asked for a revocation has gone");
         }
     }
-}
-
-/// Whether a run is what was revoked, or ends with it.
-fn is_part(reply: &RevokeReply, id: Uuid) -> bool {
-    reply.id == id || reply.also.contains(&id)
 }
 
 fn not_denied(failure: &EffectError) -> ErrorReply {

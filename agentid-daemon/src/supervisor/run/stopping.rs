@@ -16,6 +16,7 @@ use crate::{
         Phase, Place,
         run::{OnEnd, Totals},
     },
+    kernel::{Processes, Runs},
     supervisor::step::Input,
 };
 
@@ -30,7 +31,6 @@ pub(super) const COURTESY: Duration = Duration::from_millis(500);
 /// A run that is denied everything and has tasks left.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stopping {
-    pub id: Uuid,
     pub slot: u32,
     generation: u64,
     /// What is done to its tasks; those that are not killed are watched.
@@ -39,44 +39,62 @@ pub(super) struct Stopping {
 }
 
 impl Supervisor {
-    /// Begins to stop a run, which is denied everything already.
-    pub(super) fn stop(&mut self, id: Uuid, how: OnEnd) {
-        let Some(run) = self.state.registry.get(id) else { return };
-        let (Place { slot, generation, .. }, stands_still) = (run.place, !run.groups.is_empty());
-        let stopping = Stopping { id, slot, generation, how, since: Instant::now() };
-        self.hang_up(&stopping);
-        match how {
-            OnEnd::Kill => self.signal(&stopping),
-            // Denied everything it is in any case.
-            OnEnd::Freeze => self.attempt(id, Self::freeze),
-            OnEnd::Deny if stands_still => self.attempt(id, Self::thaw),
-            OnEnd::Deny => {}
+    /// Begins to stop runs, which are denied everything already. However many they are, their processes are looked for once:
+    /// that takes the longer the more tasks the host has.
+    pub(super) fn stop(&mut self, stops: &[(Uuid, OnEnd)]) {
+        let (mut runs, mut killed) = (Runs::new(), Runs::new());
+        for &(id, how) in stops {
+            let Some(run) = self.state.registry.get(id) else { continue };
+            let Place { slot, generation, .. } = run.place;
+            runs.insert(slot, generation);
+            if how == OnEnd::Kill {
+                killed.insert(slot, generation);
+            }
+            let stopping = Stopping { slot, generation, how, since: Instant::now() };
+            self.stopping.insert(id, stopping);
         }
-        self.stopping.retain(|earlier| earlier.id != id);
-        self.stopping.push(stopping);
+        let Some(mut processes) = self.processes(&runs) else { return };
+        self.hang_up(processes.clone());
+        processes.retain(|(_, slot, _)| killed.contains_key(slot));
+        self.signal(&processes);
+        for &(id, how) in stops {
+            let run = self.state.registry.get(id);
+            match how {
+                // Denied everything it is in any case.
+                OnEnd::Freeze => self.attempt(id, Self::freeze),
+                OnEnd::Deny if run.is_some_and(|run| !run.groups.is_empty()) => {
+                    self.attempt(id, Self::thaw);
+                }
+                OnEnd::Kill | OnEnd::Deny => {}
+            }
+        }
     }
 
     /// When the tasks of stopping runs are looked at again, should nothing come before.
     pub(super) fn next_pass(&self) -> Option<Instant> {
         let now = Instant::now();
-        let killed = self.stopping.iter().filter(|stopping| stopping.how == OnEnd::Kill);
+        let killed = self.stopping.values().filter(|stopping| stopping.how == OnEnd::Kill);
         let pause = killed.filter_map(|stopping| pause(now - stopping.since)).min();
         pause.map(|pause| now + pause)
     }
 
     /// One look at every stopping run: tasks that a fork brought in since the last one are stopped too.
     pub(super) fn pass(&mut self) {
-        for stopping in self.stopping.clone() {
-            let live = self.activity(stopping.slot).map(|activity| activity.live);
-            if live == Some(0) {
-                self.empty(stopping.slot, stopping.generation);
-            } else {
-                self.signal(&stopping);
-                let run = self.state.registry.get(stopping.id);
-                if stopping.how == OnEnd::Freeze && run.is_some_and(|run| !run.frozen) {
-                    self.attempt(stopping.id, Self::freeze);
+        let mut left = Runs::new();
+        for (id, Stopping { slot, generation, how, .. }) in self.stopping.clone() {
+            let live = self.activity(slot).map(|activity| activity.live);
+            let run = self.state.registry.get(id);
+            match how {
+                _ if live == Some(0) => self.empty(slot, generation),
+                OnEnd::Kill => drop(left.insert(slot, generation)),
+                OnEnd::Freeze if run.is_some_and(|run| !run.frozen) => {
+                    self.attempt(id, Self::freeze);
                 }
+                OnEnd::Freeze | OnEnd::Deny => {}
             }
+        }
+        if let Some(processes) = self.processes(&left) {
+            self.signal(&processes);
         }
         self.give_up_waiting();
     }
@@ -140,23 +158,33 @@ impl Supervisor {
         }
     }
 
-    /// Tells those at the other end. What a killed process leaves unsent would keep them waiting.
-    fn hang_up(&mut self, stopping: &Stopping) {
-        let begun = Instant::now();
-        let outcome = self.kernel.hang_up(stopping.slot, stopping.generation, self.courtesy);
-        self.courtesy = self.courtesy.saturating_sub(begun.elapsed());
-        if let Err(failure) = outcome {
-            let message = chain(&failure);
-            warn!(id = %stopping.id, %message, "connections of a run were not ended");
+    /// The processes of runs that are over; none where there are no runs.
+    fn processes(&mut self, runs: &Runs) -> Option<Processes> {
+        if runs.is_empty() {
+            return None;
+        }
+        match self.kernel.processes(runs) {
+            Ok(processes) => Some(processes),
+            Err(failure) => {
+                warn!(message = %chain(&failure), "tasks of ended runs are not known");
+                None
+            }
         }
     }
 
-    fn signal(&mut self, stopping: &Stopping) {
-        if stopping.how != OnEnd::Kill {
-            return;
+    /// Tells those at the other end. What a killed process leaves unsent would keep them waiting.
+    fn hang_up(&mut self, processes: Processes) {
+        let begun = Instant::now();
+        let outcome = self.kernel.hang_up(processes, self.courtesy);
+        self.courtesy = self.courtesy.saturating_sub(begun.elapsed());
+        if let Err(failure) = outcome {
+            warn!(message = %chain(&failure), "connections of ended runs were not ended");
         }
-        if let Err(failure) = self.kernel.stop(stopping.slot, stopping.generation) {
-            warn!(id = %stopping.id, message = %chain(&failure), "tasks of a run were not stopped");
+    }
+
+    fn signal(&self, processes: &Processes) {
+        if let Err(failure) = self.kernel.stop(processes) {
+            warn!(message = %chain(&failure), "tasks of ended runs were not stopped");
         }
     }
 }

@@ -106,7 +106,7 @@ impl State {
         let (mut effects, mut stops, mut rest) = (Vec::new(), Vec::new(), Vec::new());
         for (id, end) in ends.into_iter().chain(below) {
             let (ending, what) = (end.ending, What::Stopped(stopped(&end)));
-            if let Some(run) = self.registry.stop(id, end) {
+            if let Some(mut run) = self.registry.stop(id, end) {
                 if kill {
                     run.on_end = OnEnd::Kill;
                 }

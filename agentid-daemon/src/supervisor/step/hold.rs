@@ -7,7 +7,7 @@ use super::{Actor, Effect, Now, State};
 use crate::{
     event::event::{Held, What},
     instance::{
-        Demand, Phase, Run,
+        Changing, Demand, Phase, Run,
         run::{Change, Changed},
     },
     supervisor::{refusal::Refusal, view},
@@ -23,14 +23,15 @@ impl State {
         by: Actor,
         now: Now,
     ) -> Result<Vec<Effect>, Refusal> {
-        let run = self.unended(id)?;
+        let mut run = self.unended(id)?;
         if run.phase == Phase::Suspended {
             return Err(Refusal::Suspended(id));
         }
         run.phase = Phase::Suspended;
         run.frozen = freeze;
         let slot = run.place.slot;
-        let what = noted(run, Changed::Suspended, by, now);
+        let what = noted(&mut run, Changed::Suspended, by, now);
+        drop(run);
         // Noted first: should the daemon die in between, the next one holds them, and they can be resumed.
         let still = [Effect::Save(id), Effect::Freeze(id)];
         let mut effects: Vec<Effect> = still.into_iter().filter(|_| freeze).collect();
@@ -46,14 +47,14 @@ impl State {
 
     /// The kernel last: a daemon that dies before has not given anything back. Who stood still goes on when it may again.
     pub(super) fn resume(&mut self, id: Uuid, by: Actor, now: Now) -> Result<Vec<Effect>, Refusal> {
-        let run = self.unended(id)?;
+        let mut run = self.unended(id)?;
         if run.phase != Phase::Suspended {
             return Err(Refusal::NotSuspended(id));
         }
         run.phase = Phase::Active;
         run.frozen = false;
         let slot = run.place.slot;
-        let what = noted(run, Changed::Resumed, by, now);
+        let what = noted(&mut run, Changed::Resumed, by, now);
         Ok(vec![
             Effect::Save(id),
             Effect::Permit { slot },
@@ -77,7 +78,7 @@ impl State {
         }
         let above = self.registry.get(id).and_then(|run| run.parent);
         let above = above.and_then(|parent| self.registry.get(parent)).map(|it| it.place.deadline);
-        let run = self.unended(id)?;
+        let mut run = self.unended(id)?;
         if run.place.deadline <= now.boot_ns {
             return Err(Refusal::Late(id));
         }
@@ -92,7 +93,7 @@ impl State {
         }
         run.place.deadline = deadline;
         let slot = run.place.slot;
-        let what = noted(run, Changed::Extended { by_ms }, by, now);
+        let what = noted(&mut run, Changed::Extended { by_ms }, by, now);
         Ok(vec![
             Effect::Save(id),
             Effect::Prolong { slot, deadline },
@@ -100,7 +101,7 @@ impl State {
         ])
     }
 
-    pub(super) fn unended(&mut self, id: Uuid) -> Result<&mut Run, Refusal> {
+    pub(super) fn unended(&mut self, id: Uuid) -> Result<Changing<'_>, Refusal> {
         let ending = self.registry.get(id).and_then(|run| run.phase.ending());
         match (ending, self.registry.live_mut(id)) {
             (None, Some(run)) => Ok(run),

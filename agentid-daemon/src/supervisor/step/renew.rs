@@ -14,7 +14,7 @@ impl State {
     /// The file first: a daemon that dies in between finds there what is in force. What the run is held by at its end
     /// may be another program, which is there before the run counts on it.
     pub(super) fn renew(&mut self, id: Uuid, renewal: Renewal) -> Result<Vec<Effect>, Refusal> {
-        let run = self.unended(id)?;
+        let mut run = self.unended(id)?;
         let Renewal { policy, bond, mode, on_end, bounds } = renewal;
         let slot = run.place.slot;
         let rules = SlotRules {
@@ -35,6 +35,7 @@ impl State {
             enclosure.bounds = bounds;
         }
         (run.policy, run.mode, run.on_end, run.names) = (policy, mode, on_end, bond.names);
+        drop(run);
         Ok(vec![
             Effect::Save(id),
             Effect::Attach(Demand::of(&self.registry)),

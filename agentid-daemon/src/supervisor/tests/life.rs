@@ -8,7 +8,10 @@ use uuid::Uuid;
 
 use super::{child, id, launch, now, state};
 use crate::{
-    instance::{Phase, Place, Posture, Run, run::Totals},
+    instance::{
+        Demand, Phase, Place, Posture, Run,
+        run::{OnEnd, Totals},
+    },
     supervisor::step::{Actor, Effect, Input, State, step},
 };
 
@@ -147,6 +150,14 @@ fn agree(state: &State, world: &World) {
         }
     }
     assert_eq!(state.registry.live().count(), world.table.len());
+    let demand = Demand::of(&state.registry);
+    let needs = |what: fn(Demand) -> bool| {
+        assert_eq!(what(demand), state.registry.live().map(Demand::of_run).any(what));
+    };
+    needs(|it| it.descriptors);
+    needs(|it| it.kill);
+    needs(|it| it.network);
+    needs(|it| it.names);
 }
 
 /// Another daemon, with what the kernel and the disk hold.
@@ -208,6 +219,8 @@ proptest! {
                         Some(parent) => child(launched, parent),
                         None => launch(launched),
                     };
+                    launch.run.on_end = if launched % 3 == 0 { OnEnd::Deny } else { OnEnd::Kill };
+                    launch.run.names = launched % 5 == 0;
                     launch.run.place.deadline += clock * 1_000_000_000;
                     prop_assert!(generations.insert(launch.run.place.generation));
                     Input::Launch(launch)

@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use crate::{names, rules};
 
 const NOTIFY_SOCKET: &str = "/run/agentid-bench-notify";
-const SETTINGS: &str = "/run/agentid-bench.toml";
+pub const SETTINGS: &str = "/run/agentid-bench.toml";
 const MESSAGES: &str = "/run/agentid-bench-daemon.log";
 const METRICS_PORT: u16 = 9187;
 /// Loading all programs takes about ten seconds in a slow emulator.
@@ -73,6 +73,12 @@ impl Daemon {
         let output = Command::new("/usr/bin/agentidd").arg("unload").output()?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "agentidd unload ended: {}\n{said}", output.status);
+        fs::remove_file(NOTIFY_SOCKET).context("failed to remove a socket")
+    }
+
+    /// Ends it as a crash would; its programs stay.
+    pub fn die(mut self) -> Result<()> {
+        self.child.kill().and_then(|()| self.child.wait()).context("failed to kill agentidd")?;
         fs::remove_file(NOTIFY_SOCKET).context("failed to remove a socket")
     }
 

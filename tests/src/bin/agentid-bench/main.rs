@@ -5,11 +5,14 @@
 //! agentid first and last, then under Landlock, as an untagged process, alone and beside a run, and as a run. Each situation has a process of
 //! its own (`agentid-bench worker`), so that none holds what loading the programs left open.
 //!
+//! Parts of the life of a run are measured when they are asked for by name: see [`life`].
+//!
 //! Prints a Markdown table; ends with 1 when an untagged process pays more than [`report::UNTAGGED_LIMIT`], and with 2
 //! when something could not be measured or was not denied as it must be.
 
 mod clock;
 mod daemon;
+mod life;
 mod names;
 mod operation;
 mod report;
@@ -42,9 +45,15 @@ fn main() -> ExitCode {
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["worker", order] => worker::run(order).map(|()| PASSED),
         ["wait"] => worker::wait().map(|()| PASSED),
+        ["launches", way] => life::work(way).map(|()| PASSED),
         [] => measure(""),
-        [part] if !part.starts_with('-') => measure(part),
-        _ => Err(anyhow::anyhow!("usage: agentid-bench [PART OF AN OPERATION'S NAME]")),
+        [part] if !part.starts_with('-') => match life::part(part) {
+            Some(of_life) => measure_life(of_life),
+            None => measure(part),
+        },
+        _ => Err(anyhow::anyhow!(
+            "usage: agentid-bench [PART OF AN OPERATION'S NAME | launch | ending | many]"
+        )),
     };
     match outcome {
         Ok(status) => ExitCode::from(status),
@@ -55,11 +64,29 @@ fn main() -> ExitCode {
     }
 }
 
-/// Measures the operations whose name contains `part`.
-fn measure(part: &str) -> Result<u8> {
+/// Measures a part of the life of runs.
+fn measure_life(part: fn() -> Result<String>) -> Result<u8> {
+    prepare()?;
+    let table = part()?;
+    let kernel = nix::sys::utsname::uname()?;
+    let kernel = kernel.release().to_string_lossy();
+    write!(std::io::stdout(), "### Linux {kernel}\n\n{table}").context("failed to print it")?;
+    Ok(PASSED)
+}
+
+fn prepare() -> Result<()> {
     terrain::build()?;
     clock::wait_for_instructions()?;
-    wait_for_random_numbers()?;
+    wait_for_random_numbers()
+}
+
+fn settle() {
+    std::thread::sleep(SETTLING);
+}
+
+/// Measures the operations whose name contains `part`.
+fn measure(part: &str) -> Result<u8> {
+    prepare()?;
     let _server = names::serve()?;
     let mut report = Report::new(part)?;
     let mut daemon: Option<Daemon> = None;
@@ -73,7 +100,7 @@ fn measure(part: &str) -> Result<u8> {
             (unchanged, _) => unchanged,
         };
         eprintln!("agentid-bench: {}", situation.title);
-        std::thread::sleep(SETTLING);
+        settle();
         let samples = situation
             .measure(&report.operations)
             .with_context(|| format!("failed to measure: {}", situation.title))?;

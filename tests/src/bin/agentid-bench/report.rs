@@ -174,7 +174,7 @@ impl Report {
 }
 
 /// Digits in groups of three.
-struct Grouped(u64);
+pub struct Grouped(pub u64);
 
 impl fmt::Display for Grouped {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

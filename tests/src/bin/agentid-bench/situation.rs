@@ -173,13 +173,13 @@ impl Situation {
 }
 
 /// A run that lives and does nothing.
-struct Run {
+pub struct Run {
     run: Child,
 }
 
 impl Run {
     /// Started when its command runs: what it needs is attached then.
-    fn start(neighbour: Neighbour) -> Result<Self> {
+    pub fn start(neighbour: Neighbour) -> Result<Self> {
         let mut command = Command::new("/usr/bin/agentid");
         command.args([
             "run",
@@ -195,7 +195,7 @@ impl Run {
         Ok(Self { run })
     }
 
-    fn end(mut self) -> Result<()> {
+    pub fn end(mut self) -> Result<()> {
         drop(self.run.stdin.take());
         let status = self.run.wait().context("failed to wait for the neighbour")?;
         if status.success() { Ok(()) } else { bail!("the neighbour ended: {status}") }

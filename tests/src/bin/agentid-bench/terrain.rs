@@ -23,6 +23,9 @@ pub const WORKER: &str = "/bench-granted/bin/agentid-bench";
 /// A program that ends at once.
 pub const TRUE: &str = "/bench-granted/bin/true";
 
+/// Where the root is mounted once more for whom it must not be the first one.
+pub const ROOT: &str = "/bench-root";
+
 /// Below the ports that the kernel gives out by itself.
 pub const GRANTED_PORT: u16 = 7801;
 pub const OTHER_PORT: u16 = 7802;
@@ -49,6 +52,7 @@ pub fn build() -> Result<()> {
     fs::copy("/proc/self/exe", WORKER).context("failed to copy this program")?;
     fs::write(TRUE, smallest_program()).with_context(|| format!("failed to write {TRUE}"))?;
     fs::set_permissions(TRUE, fs::Permissions::from_mode(0o755))?;
+    fs::create_dir_all(ROOT)?;
     for number in 0..crate::rules::MOST {
         let folder = ruled_folder(number);
         fs::create_dir_all(&folder).with_context(|| format!("failed to create {folder}"))?;

@@ -1,0 +1,179 @@
+//! The clock of a revocation: from the request until no task of a tree is left, beside a kill of the same tree.
+
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+
+use super::middle;
+use super::start::{self, Launched, Started};
+use super::tree::{self, Kind};
+use crate::daemon::{Daemon, SETTINGS};
+use crate::settle;
+
+/// How often each is done.
+const TIMES: usize = 3;
+const TTL: Duration = Duration::from_secs(3600);
+/// Of a run whose deadline comes while the daemon is dead.
+const SHORT: Duration = Duration::from_secs(4);
+
+/// A tree that has grown.
+struct Tree {
+    started: Started,
+    processes: Vec<Pid>,
+}
+
+/// How a tree went.
+struct Gone {
+    /// Until the last task had closed what it had open.
+    after: Duration,
+    at: SystemTime,
+}
+
+impl Tree {
+    fn grow(kind: Kind, ttl: Option<Duration>) -> Result<Self> {
+        let mut started = start::start(ttl, |out| tree::grow(kind, out))?;
+        let processes = tree::processes(&mut started.says)?;
+        Ok(Self { started, processes })
+    }
+
+    fn run(&self) -> Result<&Launched> {
+        self.started.launched.as_ref().ok_or_else(|| anyhow!("no run was launched"))
+    }
+
+    /// Does something, and waits until no task is left: each of them has the pipe open on which nobody says anything more.
+    fn end<T>(self, act: impl FnOnce(&Self) -> Result<T>) -> Result<(Gone, T)> {
+        let mut says = self.started.says.get_ref().try_clone()?;
+        let waiting = thread::spawn(move || {
+            let read = says.read_to_end(&mut Vec::new());
+            (read, Instant::now(), SystemTime::now())
+        });
+        let begun = Instant::now();
+        let done = act(&self)?;
+        let (read, gone, at) = waiting.join().map_err(|_| anyhow!("nobody waited"))?;
+        read.context("failed to see a tree go")?;
+        waitpid(self.started.process, None)?;
+        Ok((Gone { after: gone - begun, at }, done))
+    }
+}
+
+pub fn measure() -> Result<String> {
+    let mut table = format!(
+        "From the request until the last of {} tasks is gone, the usual one of {TIMES}, in millions of instructions; \
+         and its ratio to kill(2) for each process of the same tree, of a program to busybox's kill.\n\n\
+         | the tasks | kill(2) | revoked | denied, stopped by the daemon's clock | kill | agentid revoke | without \
+         daemon | deadline without daemon, ms late |\n|---|---:|---:|---:|---:|---:|---:|---:|\n",
+        tree::TASKS
+    );
+    let mut daemon = Daemon::start()?;
+    for kind in Kind::ALL {
+        settle();
+        let killed = times(|| Ok(killed(kind)?.after))?;
+        let mut says = Vec::new();
+        let revoked = times(|| {
+            let (gone, said) = revoked(kind)?;
+            says.push(said);
+            Ok(gone.after)
+        })?;
+        let denied = middle(says.iter().map(|said| said.0))?;
+        let stopped = middle(says.iter().map(|said| said.1))?;
+        let by_program = times(|| Ok(killed_by_program(kind)?.after))?;
+        let by_command = times(|| Ok(by_command(kind, &["revoke"])?.after))?;
+        let mut alone = Vec::new();
+        for _ in 0..TIMES {
+            let tree = Tree::grow(kind, Some(TTL))?;
+            daemon.die()?;
+            let offline = ["revoke", "--offline", "--config", SETTINGS];
+            alone.push(tree.end(|tree| agentid(tree, &offline))?.0.after);
+            daemon = Daemon::start()?;
+        }
+        let alone = middle(alone)?;
+        write!(
+            table,
+            "| {} | {} | {} {:.2} | {} {} | {} | {} {:.2} | {} {:.2} | ",
+            kind.name(),
+            millis(killed),
+            millis(revoked),
+            ratio(revoked, killed),
+            denied as f64 / 1000.0,
+            stopped as f64 / 1000.0,
+            millis(by_program),
+            millis(by_command),
+            ratio(by_command, by_program),
+            millis(alone),
+            ratio(alone, by_program),
+        )?;
+        if kind.goes_on() {
+            let tree = Tree::grow(kind, Some(SHORT))?;
+            let deadline = tree.run()?.deadline_ms;
+            daemon.die()?;
+            let (gone, ()) = tree.end(|_| Ok(()))?;
+            let at = gone.at.duration_since(SystemTime::UNIX_EPOCH)?.as_millis();
+            let late = at.saturating_sub(u128::from(deadline));
+            writeln!(table, "{late} |")?;
+            daemon = Daemon::start()?;
+        } else {
+            writeln!(table, "|")?;
+        }
+        eprintln!("agentid-bench: {}", table.lines().last().unwrap_or_default());
+    }
+    daemon.unload()?;
+    Ok(table)
+}
+
+fn times(once: impl FnMut() -> Result<Duration>) -> Result<Duration> {
+    middle(std::iter::repeat_with(once).take(TIMES).collect::<Result<Vec<_>>>()?)
+}
+
+/// Of a tree that is no run.
+fn killed(kind: Kind) -> Result<Gone> {
+    let tree = Tree::grow(kind, None)?;
+    Ok(tree.end(|tree| start::kill_all(tree.processes.iter().copied()))?.0)
+}
+
+fn killed_by_program(kind: Kind) -> Result<Gone> {
+    let tree = Tree::grow(kind, None)?;
+    let kill = |tree: &Tree| {
+        let mut command = Command::new("/bin/busybox");
+        command.args(["kill", "-9"]);
+        finish(command.args(tree.processes.iter().map(Pid::to_string)))
+    };
+    Ok(tree.end(kill)?.0)
+}
+
+/// With when it was denied everything and when it was stopped, in microseconds, as the daemon says.
+fn revoked(kind: Kind) -> Result<(Gone, (u64, u64))> {
+    let tree = Tree::grow(kind, Some(TTL))?;
+    let (gone, said) = tree.end(|tree| start::revoke(&tree.run()?.id))?;
+    ensure!(said.tasks == tree::TASKS as u64, "{} tasks were alive", said.tasks);
+    let stopped = said.stopped_after_ms.context("it was not seen to stop")?;
+    Ok((gone, ((said.denied_after_ms * 1000.0) as u64, (stopped * 1000.0) as u64)))
+}
+
+fn by_command(kind: Kind, words: &[&str]) -> Result<Gone> {
+    let tree = Tree::grow(kind, Some(TTL))?;
+    Ok(tree.end(|tree| agentid(tree, words))?.0)
+}
+
+fn agentid(tree: &Tree, words: &[&str]) -> Result<()> {
+    finish(Command::new("/usr/bin/agentid").args(words).arg(&tree.run()?.id))
+}
+
+fn finish(command: &mut Command) -> Result<()> {
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status()?;
+    ensure!(status.success(), "{command:?}: {status}");
+    Ok(())
+}
+
+fn millis(time: Duration) -> String {
+    format!("{:.1}", time.as_secs_f64() * 1000.0)
+}
+
+fn ratio(one: Duration, other: Duration) -> f64 {
+    one.as_secs_f64() / other.as_secs_f64()
+}
