@@ -17,7 +17,7 @@ const PACKAGES: &str = "systemd-sysv,dbus,bash,python3,git,curl,iproute2,procps,
                         openssh-client,less,vim-tiny,strace,openssl,knot,bind9-dnsutils,nodejs,\
                         rsync,sqlite3,make,cargo,python3-pip,redis-server,postgresql-17";
 const SIZE: &str = "3G";
-/// What no test reads, and what compilers need for optimizing at link time alone: a third of the time that dpkg takes.
+/// What no test reads, and what compilers need for optimizing at link time alone.
 const LEFT_OUT: [&str; 6] = [
     "/usr/share/doc/*",
     "/usr/share/info/*",
