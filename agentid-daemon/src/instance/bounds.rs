@@ -50,7 +50,7 @@ pub fn size(bytes: u64) -> String {
         Some((unit, shift)) if bytes >> shift < 10_000 || *unit != "KiB" => {
             format!("{}{unit}", bytes >> shift)
         }
-        _ => format!("{}.{}MiB", bytes >> 20, (bytes & 0xf_ffff) * 10 >> 20),
+        _ => format!("{}.{}MiB", bytes >> 20, ((bytes & 0xf_ffff) * 10) >> 20),
     }
 }
 

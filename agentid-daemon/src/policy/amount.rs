@@ -21,7 +21,7 @@ pub(super) fn memory(text: &str) -> Result<u64, Flaw> {
         let proposal = near.map_or("1536MiB".to_owned(), |(name, _)| format!("{number}{name}"));
         return Err(no_memory(text, &proposal));
     };
-    let bytes = number.checked_mul(1 << shift).unwrap_or(u64::MAX);
+    let bytes = number.saturating_mul(1 << shift);
     if (LEAST_MEMORY..=MOST_MEMORY).contains(&bytes) {
         return Ok(bytes);
     }
