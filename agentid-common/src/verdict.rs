@@ -156,6 +156,8 @@ closed! {
         UserNamespace = 25 => "user_namespace",
         /// A rule denies it, and that anybody tried is enough to end the run.
         Tripwire = 26 => "tripwire",
+        /// A task that is to start in a cgroup of the run's choice, where its limits would not hold.
+        Cgroup = 27 => "cgroup",
     }
 }
 
@@ -190,7 +192,8 @@ impl Reason {
             | Self::Completed
             | Self::Suspended
             | Self::AncestorEnded
-            | Self::Guarded => false,
+            | Self::Guarded
+            | Self::Cgroup => false,
         }
     }
 

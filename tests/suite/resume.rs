@@ -112,7 +112,7 @@ impl Follower {
             let last = records(&self.events()?, run.id()).last().copied();
             Ok((last == Some(all - 1)).then_some(()))
         })
-        .with_context(|| format!("{}", fs::read_to_string(&self.err).unwrap_or_default()))
+        .with_context(|| fs::read_to_string(&self.err).unwrap_or_default())
     }
 }
 

@@ -38,7 +38,7 @@ impl Numbers {
     }
 
     /// The next number. Whatever is numbered later has a larger one.
-    pub fn next(&mut self) -> u64 {
+    pub fn take(&mut self) -> u64 {
         let since = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.last = self.start.saturating_add(since).max(self.last + 1);
         self.last

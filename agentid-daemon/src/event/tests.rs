@@ -376,10 +376,10 @@ fn a_follower_that_went_away_makes_room() {
 #[test]
 fn numbers_rise_whatever_the_clock_says_and_are_no_counts() {
     let mut numbers = Numbers::above(5_000);
-    let all: Vec<u64> = (0..10_000).map(|_| numbers.next()).collect();
+    let all: Vec<u64> = (0..10_000).map(|_| numbers.take()).collect();
     assert!(all[0] > 5_000 && all.is_sorted_by(|one, next| one < next));
     std::thread::sleep(std::time::Duration::from_millis(5));
-    assert!(numbers.next() >= 5_000 + 5_000, "they are microseconds");
+    assert!(numbers.take() >= 5_000 + 5_000, "they are microseconds");
     assert_eq!(number::of_clock(1_800_000_000_000), 1_800_000_000_000_000);
     assert_eq!(number::of_clock(u64::MAX), 0, "no clock shows that");
 }
@@ -387,8 +387,11 @@ fn numbers_rise_whatever_the_clock_says_and_are_no_counts() {
 /// More than any number that is given.
 const LAST: u64 = 1_000_000;
 
+/// The number of a notice that something was missed, how much, and why.
+type Notice = (u64, Option<u64>, String);
+
 /// The IDs that somebody is given who has read up to a number, and what he is said to have missed.
-fn resumed(hub: &Hub, filter: Filter, seq: u64) -> (Vec<u128>, Option<(u64, Option<u64>, String)>) {
+fn resumed(hub: &Hub, filter: Filter, seq: u64) -> (Vec<u128>, Option<Notice>) {
     let notice = hub.missed(filter, seq, LAST, 1);
     let from = notice.as_ref().map_or(seq, |notice| notice.seq);
     let ids = hub.after(filter, from);

@@ -7,7 +7,7 @@
 use agentid_common::{
     decide::lifecycle::may_go_on,
     tag::{COUNTED, Tag},
-    verdict::{Answer, Fault, Hook},
+    verdict::{Answer, Fault, Hook, Reason, Refusal},
 };
 use aya_ebpf::{bindings::task_struct, macros::lsm, programs::LsmContext};
 
@@ -22,6 +22,8 @@ use crate::{
 
 /// include/uapi/linux/sched.h
 const CLONE_THREAD: u64 = 0x0001_0000;
+/// The same: clone3(2) alone has room for it.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 #[lsm(hook = "task_alloc")]
 pub fn task_alloc(ctx: LsmContext) -> i32 {
@@ -38,10 +40,19 @@ pub fn task_alloc(ctx: LsmContext) -> i32 {
         Subject::Agent(tag) => {
             // SAFETY: a value of task storage lives as long as its task.
             let tag = unsafe { &*tag };
-            let answer = may_go_on(&Live, tag).and_then(|_| inherit(child, tag));
+            let answer = may_go_on(&Live, tag)
+                .and_then(|_| stays(ctx.arg(1)))
+                .and_then(|_| inherit(child, tag));
             conclude(Hook::TaskAlloc, Allowed::Counted, &Object::None, tag, answer)
         }
     }
+}
+
+/// A run stays in the cgroup that it was put into: no file of another one has to be opened to start a task there, so that no
+/// rule is asked.
+#[inline(always)]
+fn stays(clone_flags: u64) -> Answer {
+    if clone_flags & CLONE_INTO_CGROUP == 0 { Ok(0) } else { Err(Refusal::denied(Reason::Cgroup)) }
 }
 
 /// Gives the tag to a task that cannot run yet, and counts it.

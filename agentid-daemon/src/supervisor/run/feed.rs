@@ -25,7 +25,7 @@ impl Supervisor {
     /// Where the disk refuses, the next daemon begins at its clock, which is as good unless that is set back. An event that
     /// nobody is told would be worse.
     fn number(&mut self) -> u64 {
-        let number = self.numbers.next();
+        let number = self.numbers.take();
         if let Err(failure) = self.store.reserve_numbers(number) {
             error!(message = %chain(&failure), "how far events are numbered is not on disk");
         }

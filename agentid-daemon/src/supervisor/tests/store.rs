@@ -52,12 +52,12 @@ fn no_number_of_an_event_is_given_by_two_daemons() {
         let mut numbers = Numbers::above(store.numbered().unwrap());
         assert!(numbers.start() >= last);
         for _ in 0..100 {
-            last = numbers.next();
+            last = numbers.take();
             store.reserve_numbers(last).unwrap();
         }
         // Not written for each.
         let written = fs::metadata(&path).unwrap().modified().unwrap();
-        store.reserve_numbers(numbers.next()).unwrap();
+        store.reserve_numbers(numbers.take()).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), written);
         // The daemon ends here, without a word.
     }
