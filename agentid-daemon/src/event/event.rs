@@ -193,9 +193,21 @@ pub struct Launched {
     pub launched_ms: u64,
     #[serde(default)]
     pub deadline_ms: u64,
+    /// Who has asked for it.
+    #[serde(default)]
+    pub issued_by: Option<LaunchIssuer>,
     /// What it may use of the host, where its policy says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<LaunchLimits>,
+}
+
+/// A process that has asked for a run, at the moment of the asking.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LaunchIssuer {
+    pub uid: u32,
+    pub tgid: u32,
+    /// The path of what it executed; `None` where the kernel did not tell.
+    pub executable: Option<String>,
 }
 
 /// What a run, with those below it, may use of the host.

@@ -3,7 +3,7 @@
 use super::step::Now;
 use crate::{
     control::api::{ChangeView, EndView, IssuerView, LimitsView, RunView, TotalsView},
-    event::event::LaunchLimits,
+    event::event::{LaunchIssuer, LaunchLimits},
     instance::{
         Bounds, Run,
         run::{Change, Changed, End, Issuer, Totals},
@@ -62,6 +62,12 @@ pub fn launched(bounds: &Bounds) -> LaunchLimits {
 pub fn wall_of(boot_ns: u64, now: Now) -> u64 {
     let boot_ms = boot_ns / 1_000_000;
     (now.wall_ms + boot_ms).saturating_sub(now.boot_ns / 1_000_000)
+}
+
+/// The same for its event.
+pub fn launched_by(issuer: &Issuer) -> LaunchIssuer {
+    let IssuerView { uid, tgid, executable } = issuer_view(issuer);
+    LaunchIssuer { uid, tgid, executable }
 }
 
 fn issuer_view(issuer: &Issuer) -> IssuerView {

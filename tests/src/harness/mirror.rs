@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 pub struct Mirror(pub BTreeMap<String, Value>);
 
 /// What a list says of a run and no event does: what the kernel counts while it lives, and what comes of that.
-const COUNTED: [&str; 7] =
-    ["tasks", "names", "sockets", "more_sockets", "sockets_unknown", "changes", "totals"];
+const COUNTED: [&str; 8] =
+    ["tasks", "names", "sockets", "more_sockets", "sockets_unknown", "changes", "totals", "usage"];
 
 impl Mirror {
     pub fn of(list: Vec<Value>) -> Result<Self> {
@@ -91,5 +91,7 @@ fn merged(one: &Value, other: &Value) -> Value {
     let mut all = one.as_object().cloned().unwrap_or_default();
     all.extend(other.as_object().cloned().unwrap_or_default());
     all.remove("kind");
+    // What is not known is left out as well.
+    all.retain(|_, value| !value.is_null());
     all.into()
 }

@@ -99,6 +99,7 @@ fn launched(run: &Run, now: Now) -> Launched {
         on_end: run.on_end.name().to_owned(),
         launched_ms: run.launched_ms,
         deadline_ms: view::wall_of(run.place.deadline, now),
+        issued_by: run.issued_by.as_ref().map(view::launched_by),
         limits: run.enclosure.as_ref().map(|it| view::launched(&it.bounds)),
     }
 }

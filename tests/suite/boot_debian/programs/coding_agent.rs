@@ -45,8 +45,9 @@ fn programs_work_under_coding_agent() -> Result<()> {
                 &[],
             ),
             does(
-                "echo old > f; exec 3< f; vim.tiny -N -es -c 'set backupcopy=no' -c '%s/old/new/' -c wq f; cat <&3; cat f",
-                "old\nnew",
+                // As root, which may not give files away, it writes in place.
+                "echo old > f; vim.tiny -N -es -c 'set backupcopy=no' -c '%s/old/new/' -c wq f; cat f",
+                "new",
                 &[],
             ),
             does("python3 jobs.py", "all jobs obey", &[stat]),

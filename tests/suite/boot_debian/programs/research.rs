@@ -60,7 +60,7 @@ fn the_web_is_read_by_name_under_research() -> Result<()> {
             fails(
                 "curl -sS http://www.clients.test:20080/page",
                 "curl: (7)",
-                &["peer 127.1.0.1:20080", "peer [::1]:20080"],
+                &["peer 127.1.0.1:20080", "peer ::1:20080"],
             ),
             fails(
                 "curl -sS -k https://127.1.0.2:20443/page",
