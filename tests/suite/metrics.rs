@@ -159,7 +159,7 @@ fn a_full_ring_hides_no_denial() -> Result<()> {
     assert_eq!((totals.lost + wired.totals(&daemon)?.lost) as f64, lost);
     assert_eq!(touched?, EACCES);
     let end = wait::until("the run is ended", wait::SOON, || Ok(wired.view(&daemon)?.end))?;
-    let reason = "it met a tripwire, and the record of it was lost";
+    let reason = "it met a tripwire, of which no record has come";
     assert_eq!((end.ending.as_str(), end.reason.as_deref()), ("tripwire", Some(reason)));
     assert_eq!(totals.denied, denied);
     assert_eq!(daemon.status()?.posture, "enforcing");

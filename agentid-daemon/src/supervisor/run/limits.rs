@@ -1,5 +1,7 @@
 //! Runs that go beyond a limit of their policy, or meet a tripwire, are ended.
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 
 use super::Supervisor;
@@ -7,6 +9,9 @@ use crate::{
     instance::{Ending, Phase, Run, run::RunMode},
     supervisor::{rules::Rules, step::Input},
 };
+
+/// What is known of a tripwire that was only counted.
+const UNRECORDED: &str = "it met a tripwire, of which no record has come";
 
 impl Supervisor {
     /// One look at every live run whose policy sets a limit, by what the kernel has counted: records may be lost.
@@ -51,23 +56,29 @@ impl Supervisor {
         self.input(Input::Limit { id, ending: Ending::LimitExceeded, reason });
     }
 
-    /// Ends the runs that have met a tripwire of which no record has come: the ring may have been full.
+    /// Ends the runs that have met a tripwire of which no record has come: the ring may have been full. It may also be the
+    /// next thing to be read, so that a run is given a second look first.
     pub(super) fn look_at_tripwires(&mut self) {
         let live = self.state.registry.live().filter(|run| run.phase.is_live());
-        let guarded: Vec<(Uuid, u32)> = live
-            .filter(|run| self.has_tripwires(run))
-            .map(|run| (run.id, run.place.slot))
-            .collect();
-        for (id, slot) in guarded {
-            self.look_at_tripwire(id, slot);
+        let guarded = live.filter(|run| self.has_tripwires(run));
+        let met = guarded.filter(|run| self.has_met_one(run.place.slot)).map(|run| run.id);
+        let met: BTreeSet<Uuid> = met.collect();
+        let again: Vec<Uuid> = met.intersection(&self.tripped).copied().collect();
+        self.tripped = met;
+        for id in again {
+            self.trip(id, UNRECORDED.to_owned());
         }
     }
 
     /// The same of one run, before something else is said to have ended it.
     pub(super) fn look_at_tripwire(&mut self, id: Uuid, slot: u32) {
-        if self.activity(slot).is_some_and(|activity| activity.tripped != 0) {
-            self.trip(id, "it met a tripwire, and the record of it was lost".to_owned());
+        if self.has_met_one(slot) {
+            self.trip(id, UNRECORDED.to_owned());
         }
+    }
+
+    fn has_met_one(&self, slot: u32) -> bool {
+        self.activity(slot).is_some_and(|activity| activity.tripped != 0)
     }
 
     /// Ends a run that has met a tripwire.

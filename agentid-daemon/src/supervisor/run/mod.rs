@@ -128,6 +128,8 @@ pub struct Supervisor {
     adopted: BTreeMap<Uuid, Instance>,
     /// What runs were denied within the last minute, where their policies set a limit.
     denials: Denials,
+    /// Live runs that had met a tripwire at the last look.
+    tripped: BTreeSet<Uuid>,
     stopping: BTreeMap<Uuid, Stopping>,
     waiters: Vec<Waiter>,
     /// Generations of runs that had no task in the kernel's last list.
@@ -227,6 +229,7 @@ impl Supervisor {
             sights: Vec::new(),
             adopted: BTreeMap::new(),
             denials: Denials::default(),
+            tripped: BTreeSet::new(),
             stopping: BTreeMap::new(),
             waiters: Vec::new(),
             absent: BTreeSet::new(),
