@@ -49,10 +49,6 @@ fn the_web_is_read_by_name_under_research() -> Result<()> {
             "python3 -c \"import ssl, urllib.request as u; print(u.urlopen('{url}', context=ssl.create_default_context(cafile='cert.pem')).read())\""
         );
         let cat = format!("cat {key}");
-        let delegate = format!(
-            "agentid --socket {} delegate --policy research --param notes=$NOTES -- true",
-            daemon.scene().socket().display()
-        );
         site.works(&[
             does(&fetch, "a page", &[]),
             does(&read, "a page", &[]),
@@ -75,7 +71,6 @@ fn the_web_is_read_by_name_under_research() -> Result<()> {
                 "Permission denied",
                 &["exec ~/notes/page"],
             ),
-            fails(&delegate, "delegate", &[]),
         ])?;
     }
     Ok(())
