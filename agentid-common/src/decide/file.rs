@@ -137,6 +137,9 @@ impl Search {
                 if !denied.is_empty() && denying & TRIPWIRE == 0 {
                     // Of several the first, unless a tripwire is among them.
                     let number = of(&node.deny_rule, denied);
+                    if number == 0 {
+                        return Err(Refusal::denied(Reason::DenyRule));
+                    }
                     if denying == 0 || number & TRIPWIRE != 0 {
                         denying = number;
                     }

@@ -89,3 +89,13 @@ fn the_dead_state_leads_nowhere() {
     assert_eq!(tables.nodes[&1].other, DEAD);
     assert_eq!(tables.access(Rights::READ), refused(Reason::NoRule));
 }
+
+/// No policy compiles to it; a table that says so denies.
+#[test]
+fn a_denial_without_a_number_is_a_denial() {
+    let mut tables = tables();
+    tables.state(1, Rights::ALL, Rights::READ);
+    tables.nodes.get_mut(&1).unwrap().deny_rule = [0; RIGHTS];
+    tables.enter(POLICY, 1, [1, 0, 0, 0]);
+    assert_eq!(tables.access(Rights::READ), refused(Reason::DenyRule));
+}
