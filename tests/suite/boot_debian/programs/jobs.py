@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import select
 import sys
 import time
@@ -30,13 +31,16 @@ def front():
 shell, terminal = pty.fork()
 if shell == 0:
     os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
-types("sleep 1000\n")
-until("a job in front", lambda: front() != shell)
+# Nobody is in front until the child has taken the terminal, and a job that has
+# just been forked ignores ^Z until it executes: both are waited for.
+until("the shell is in front", lambda: front() == shell and "$ " in seen)
+types("bash -c 'echo I am $$; exec sleep 1000'\n")
+until("a job in front", lambda: front() != shell and re.search(r"I am \d", seen))
 job = front()
 types("\x1a")
 until("it stands still", lambda: front() == shell and "Stopped" in seen)
 types("bg\n")
-until("it goes on behind", lambda: "sleep 1000 &" in seen)
+until("it goes on behind", lambda: "sleep 1000' &" in seen)
 types("fg\n")
 until("it is in front again", lambda: front() == job)
 types("\x03")
