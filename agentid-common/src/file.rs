@@ -88,7 +88,7 @@ pub const RIGHTS: usize = 6;
 /// How many automata a scope runs beside each other: the absolute patterns and three parameters.
 pub const HEADS: usize = 4;
 
-/// Most folders between a file and the root of its filesystem. Deeper is denied.
+/// Most dentries from a file to the root of its filesystem, both counted. Deeper is denied.
 pub const MAX_DEPTH: u32 = 128;
 
 /// Longest name of a file, in bytes (`NAME_MAX`).

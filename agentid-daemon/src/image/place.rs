@@ -58,7 +58,7 @@ impl Location for HostPlace {
 
 impl HostPlace {
     fn walk<F: Facts>(&self, facts: &F, search: &mut Search) -> Result<(), Refusal> {
-        if self.levels.len() > MAX_DEPTH as usize + 1 {
+        if self.levels.len() > MAX_DEPTH as usize {
             return Err(Refusal::denied(Reason::TooDeep));
         }
         for (number, level) in (0..).zip(&self.levels) {

@@ -1,5 +1,5 @@
 use agentid_common::{
-    file::Rights,
+    file::{MAX_DEPTH, Rights},
     verdict::{Reason, Refusal, TRIPWIRE},
 };
 
@@ -41,6 +41,16 @@ fn two_stars_are_the_folder_and_all_below() {
     }
     assert!(run.access("/usr/bin", Rights::WRITE).is_err());
     assert!(run.access("/usr/bin", Rights::READ.union(Rights::WRITE)).is_err());
+}
+
+#[test]
+fn a_place_has_at_most_as_many_names_as_the_kernel_goes_up() {
+    let run = run(Host::usual(), &allow("'/**'"));
+    // The root is one of them.
+    let names = |count: usize| "/x".repeat(count - 1);
+    assert!(run.reads(&names(MAX_DEPTH as usize)));
+    let deeper = run.access(&names(MAX_DEPTH as usize + 1), Rights::READ);
+    assert_eq!(deeper, Err(Refusal::denied(Reason::TooDeep)));
 }
 
 #[test]

@@ -8,3 +8,4 @@ mod host;
 mod net;
 mod numbers;
 mod reference;
+mod update;

@@ -80,7 +80,7 @@ fn expected(run: &Run, policy: &Policy, folder: Option<&str>, path: &str, want: 
 }
 
 /// An answer without the number of its rule.
-fn plain(answer: Answer) -> Answer {
+pub(super) fn plain(answer: Answer) -> Answer {
     match answer {
         Ok(_) => Ok(0),
         Err(Refusal::Denied { reason, .. }) => Err(Refusal::denied(reason)),
@@ -92,7 +92,7 @@ const NAMES: [&str; 6] = ["a", "b", "c", ".env", "ab", ".env.b"];
 /// As many as one state can have, and the one that needs no comparison.
 const GLOBS: [&str; 7] = ["*", "a*", "*b", "?", "?b", ".env*", "*e*"];
 
-fn path(most: usize) -> impl Strategy<Value = String> {
+pub(super) fn path(most: usize) -> impl Strategy<Value = String> {
     prop::collection::vec(select(&NAMES[..]), 1..=most)
         .prop_map(|names| format!("/{}", names.join("/")))
 }
@@ -104,7 +104,7 @@ fn pattern() -> impl Strategy<Value = String> {
         .prop_map(|(begin, parts)| begin.to_owned() + &parts.join("/"))
 }
 
-fn policy() -> impl Strategy<Value = Policy> {
+pub(super) fn policy() -> impl Strategy<Value = Policy> {
     let rights = prop::sample::subsequence(vec!["read", "write", "exec"], 1..=3);
     let effect = (prop_oneof![2 => Just("allow"), 1 => Just("deny")], rights)
         .prop_map(|(verb, rights)| format!("{verb} = {rights:?}"));
@@ -116,7 +116,7 @@ fn policy() -> impl Strategy<Value = Policy> {
     })
 }
 
-fn host() -> impl Strategy<Value = Host> {
+pub(super) fn host() -> impl Strategy<Value = Host> {
     let mount = (path(3), prop_oneof![Just("/".to_owned()), path(2)], 1..4_u64);
     let mounts = prop::collection::btree_map(path(3), mount, 0..4);
     (mounts, prop::collection::vec(path(4), 1..6)).prop_map(|(mounts, folders)| {
