@@ -12,10 +12,11 @@ use sha2::{Digest as _, Sha256};
 
 use crate::artifacts::{self, Artifacts};
 use crate::cpio::Tree;
+use crate::emulator;
 use crate::image::{self, Added};
 use crate::kernels::Kernel;
 use crate::qemu::{self, End, Machine, Streams};
-use crate::setup::{self, Cache};
+use crate::setup::Cache;
 use crate::wire::{Boot, Kind, Tty};
 use crate::{debian, shell};
 
@@ -74,9 +75,15 @@ impl Guest {
     pub fn fingerprint(&mut self, cache: &Cache, artifacts: &Artifacts) -> Result<String> {
         let archive = self.first_root(cache, artifacts)?.archive();
         let kernel = fs::read(&self.kernel.image).context("failed to read the kernel's image")?;
-        let command =
-            self.machine.command(&self.kernel, Path::new(""), &self.arguments(), Path::new(""));
-        let emulator = shell::run_quiet(Command::new("qemu-system-x86_64").arg("--version"))?;
+        let emulator = emulator::ready(cache)?;
+        let command = self.machine.command(
+            emulator,
+            &self.kernel,
+            Path::new(""),
+            &self.arguments(),
+            Path::new(""),
+        );
+        let emulator = shell::run_quiet(Command::new(emulator).arg("--version"))?;
         let mut hash = Sha256::new();
         for part in [&archive, &kernel, shell::line(&command).as_bytes(), emulator.as_bytes()] {
             // Lengths keep the parts apart.
@@ -95,7 +102,7 @@ impl Guest {
         input: bool,
         sink: &mut dyn FnMut(Kind, &[u8]) -> Result<()>,
     ) -> Result<End> {
-        setup::tools(&[&setup::QEMU])?;
+        let emulator = emulator::ready(cache)?;
         if self.daemon && !artifacts.binaries.contains_key("agentidd") {
             bail!("agentidd is not built, so no daemon can run: give --no-daemon");
         }
@@ -112,7 +119,7 @@ impl Guest {
         let log = logs.join(format!("{name}.log"));
         let append = self.arguments();
         for attempt in 1..=2 {
-            let command = self.machine.command(&self.kernel, &initrd.0, &append, &log);
+            let command = self.machine.command(emulator, &self.kernel, &initrd.0, &append, &log);
             let streams = match &self.tty {
                 Some(_) => Streams::Terminal,
                 None => Streams::Pieces { input, sink },

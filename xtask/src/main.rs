@@ -9,6 +9,7 @@ mod cpio;
 mod debian;
 mod demo;
 mod dist;
+mod emulator;
 mod floors;
 mod fuzzer;
 mod golden;

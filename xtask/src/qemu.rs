@@ -47,22 +47,29 @@ pub enum Streams<'sink> {
 }
 
 /// Whether this machine has a KVM that is more than a device file.
-fn has_kvm() -> bool {
+pub fn has_kvm() -> bool {
     let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let able = processors.split_whitespace().any(|word| word == "vmx" || word == "svm");
     able && File::options().read(true).write(true).open("/dev/kvm").is_ok()
 }
 
 impl Machine {
-    pub fn command(&self, kernel: &Kernel, initrd: &Path, append: &str, log: &Path) -> Command {
+    pub fn command(
+        &self,
+        emulator: &Path,
+        kernel: &Kernel,
+        initrd: &Path,
+        append: &str,
+        log: &Path,
+    ) -> Command {
         // The emulator must not outlive us, however we end.
         let mut command = match shell::find("setpriv") {
             Some(setpriv) => {
                 let mut command = Command::new(setpriv);
-                command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
+                command.args(["--pdeathsig", "KILL"]).arg(emulator);
                 command
             }
-            None => Command::new("qemu-system-x86_64"),
+            None => Command::new(emulator),
         };
         let kvm = has_kvm() && !self.counting;
         let cpu = if kvm {

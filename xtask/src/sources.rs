@@ -20,17 +20,24 @@ struct Source {
     components: Vec<String>,
 }
 
-pub fn of_this_system() -> Result<Mirror> {
+/// What this Debian is called.
+pub fn codename() -> Result<String> {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let value = |key: &str| {
-        release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).unwrap_or("")
+        let line = release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        line.unwrap_or("").trim_matches('"')
     };
-    if value("ID").trim_matches('"') != "debian" {
+    if value("ID") != "debian" {
         bail!(
             "this system is not Debian, so nothing is downloaded for it; \
              name a kernel of your own with --kernel PATH"
         );
     }
+    Ok(value("VERSION_CODENAME").to_owned())
+}
+
+pub fn of_this_system() -> Result<Mirror> {
+    let codename = codename()?;
     let mut found = Vec::new();
     for path in files() {
         let text = fs::read_to_string(&path).unwrap_or_default();
@@ -39,7 +46,7 @@ pub fn of_this_system() -> Result<Mirror> {
             _ => parse_lines(&text),
         });
     }
-    match choose(&found, value("VERSION_CODENAME").trim_matches('"')) {
+    match choose(&found, &codename) {
         Some(mirror) => Ok(mirror),
         None => bail!("found no Debian mirror in /etc/apt/sources.list and sources.list.d"),
     }

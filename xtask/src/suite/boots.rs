@@ -12,11 +12,12 @@ use anyhow::{Context as _, Result};
 use super::plan::Boot;
 use super::{Row, count, passed};
 use crate::artifacts::Artifacts;
+use crate::emulator;
 use crate::fuzzer;
 use crate::guest::Guest;
 use crate::image::{self, Added};
 use crate::kernels::Kernel;
-use crate::setup::{self, Cache};
+use crate::setup::Cache;
 use crate::shell;
 use crate::tally::Tally;
 use crate::wire::Kind;
@@ -52,7 +53,7 @@ pub struct Common<'run> {
 /// A row for each job, in the order of the jobs.
 pub fn run(common: &Common<'_>, jobs: &[Job]) -> Result<Vec<Row>> {
     // What all guests need is set up once, before they look for it all at once.
-    setup::tools(&[&setup::QEMU])?;
+    emulator::ready(common.cache)?;
     image::mini(common.cache)?;
     let workers = thread::available_parallelism().context("failed to count the processors")?;
     let next = AtomicUsize::new(0);

@@ -33,7 +33,7 @@ if shell == 0:
     os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
 # Nobody is in front until the child has taken the terminal, and a job that has
 # just been forked ignores ^Z until it executes: both are waited for.
-until("the shell is in front", lambda: front() == shell and "$ " in seen)
+until("the shell is in front", lambda: front() == shell and "bash-" in seen)
 types("bash -c 'echo I am $$; exec sleep 1000'\n")
 until("a job in front", lambda: front() != shell and re.search(r"I am \d", seen))
 job = front()
