@@ -36,6 +36,7 @@ mod limits;
 mod many;
 mod mapping;
 mod metrics;
+mod mounts;
 mod names;
 mod net_bind;
 mod net_create;

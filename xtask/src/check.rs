@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::artifacts::{self, bpf_cargo};
 use crate::setup::Cache;
 use crate::tally::Tally;
-use crate::{floors, shell};
+use crate::{floors, hooks, shell};
 
 const DENY_VERSION: &str = "0.20.2";
 
@@ -17,9 +17,10 @@ type Check = fn(&Cache) -> Result<()>;
 
 /// Runs every check and returns the names of those that did not hold.
 pub fn run(cache: &Cache) -> Vec<&'static str> {
-    let checks: [(&'static str, Check); 5] = [
+    let checks: [(&'static str, Check); 6] = [
         ("format", format),
         ("floors", |_| floors::check()),
+        ("the table of hooks", |_| hooks::check()),
         ("licences, sources and bans of dependencies", dependencies),
         ("clippy, kernel programs", clippy_bpf),
         ("clippy, host", clippy_host),

@@ -14,6 +14,7 @@ mod floors;
 mod fuzzer;
 mod golden;
 mod guest;
+mod hooks;
 mod image;
 mod kernels;
 mod native;

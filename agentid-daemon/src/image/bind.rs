@@ -13,7 +13,7 @@ use super::{
     diff::MapOp,
     emit::Removal,
     numbers::{Full, Held, Need, Numbers},
-    terrain::{Filesystem, Folder, Mount, Name, Terrain, names},
+    terrain::{Filesystem, Folder, Ground, Mount, Name, Terrain, names},
 };
 
 /// Why parameters cannot be bound.
@@ -33,7 +33,7 @@ pub enum BindError {
     Everything(PathBuf),
     #[error("{} lies on a filesystem that is judged by its type, so no folder of it can be granted", .0.display())]
     Pseudo(PathBuf),
-    #[error("{} lies on a filesystem that was mounted after the policy was compiled, and the policy denies something there: reload the policies", .0.display())]
+    #[error("{} lies on a filesystem that was mounted after the policy was compiled, and the policy denies something there: try again", .0.display())]
     MountedLater(PathBuf),
     #[error("parameter `{param}` reaches {} in two ways with different rules", .folder.display())]
     TwoWays { param: String, folder: PathBuf },
@@ -51,6 +51,8 @@ pub struct Binding {
     /// Takes it back, once no instance refers to it. [`Numbers::release`] of `held` comes after.
     pub removal: Vec<MapOp>,
     pub held: Held,
+    /// The folders that were given.
+    pub ground: Ground,
 }
 
 /// A folder where the parameters' rules begin.
@@ -81,7 +83,8 @@ impl CompiledPolicy {
             begin.states[0] = self.policy_state(begin)?;
         }
         self.agree(&begins)?;
-        self.emit(&begins, numbers)
+        let ground = Ground::of(params.values().filter_map(|path| terrain.folder(path)));
+        self.emit(&begins, ground, numbers)
     }
 
     /// Where one parameter begins: at its folder, and at each mount below.
@@ -182,6 +185,7 @@ impl CompiledPolicy {
     fn emit(
         &self,
         begins: &BTreeMap<AnchorKey, Begin>,
+        ground: Ground,
         numbers: &mut Numbers,
     ) -> Result<Binding, BindError> {
         let need = Need {
@@ -203,7 +207,7 @@ impl CompiledPolicy {
             ops.push(MapOp::SetEntry(key, entry));
             removal.roots.push(MapOp::RemoveEntry(key));
         }
-        Ok(Binding { scope, ops, removal: removal.into_ops(), held })
+        Ok(Binding { scope, ops, removal: removal.into_ops(), held, ground })
     }
 }
 

@@ -20,9 +20,9 @@ use super::{
     net::{self, Table},
     numbers::{Full, Held, Need, Numbers},
     tail::{Store, Tails, Verdict, steps},
-    terrain::{Filesystem, Name, Terrain},
+    terrain::{Filesystem, Ground, Name, Terrain},
 };
-use crate::policy::{Effect, Pattern, Policy, Root};
+use crate::policy::{Component, Effect, Pattern, Policy, Root};
 
 /// Why a policy cannot be compiled here and now.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,6 +60,8 @@ pub struct CompiledPolicy {
     pub names: BTreeMap<u64, String>,
     /// What its rules say of host names.
     pub hosts: Hosts,
+    /// The paths that its rules begin with.
+    pub ground: Ground,
     pub(super) params: Vec<(String, State)>,
     pub(super) automaton: Automaton,
     pub(super) nodes: Vec<u32>,
@@ -74,6 +76,18 @@ pub fn prefixes(policy: &Policy) -> Vec<PathBuf> {
     let prefixes: BTreeSet<PathBuf> =
         patterns.filter(|pattern| pattern.root == Root::Filesystem).map(Pattern::prefix).collect();
     prefixes.into_iter().collect()
+}
+
+/// Where the rules begin. A denial of names anywhere holds on every filesystem, also on those that are not there yet.
+fn ground(policy: &Policy, terrain: &Terrain) -> Ground {
+    let bound_to_mounts = |effect: Effect<Rights>, pattern: &Pattern| {
+        let anywhere = matches!(pattern.components.first(), Some(Component::Any));
+        pattern.root == Root::Filesystem && !(matches!(effect, Effect::Deny(_)) && anywhere)
+    };
+    let patterns = policy.file_rules().iter().flat_map(|rule| {
+        rule.patterns.iter().filter(move |pattern| bound_to_mounts(rule.effect, pattern))
+    });
+    Ground::of(patterns.filter_map(|pattern| terrain.folder(&pattern.prefix())))
 }
 
 /// Compiles; `numbers` is changed only on success.
@@ -101,6 +115,7 @@ pub fn compile(
         held,
         names: known_names(&files.automaton, names),
         hosts,
+        ground: ground(policy, terrain),
         params: files.params,
         automaton: files.automaton,
         nodes,

@@ -42,5 +42,5 @@ pub use leftover::Leftover;
 pub use numbers::{Full, Held, Need, Numbers};
 pub use place::{HostPlace, Level};
 pub use supposed::Supposed;
-pub use terrain::{Folder, Mount, Terrain};
+pub use terrain::{Folder, Ground, Mount, Terrain};
 pub use text::Readable;

@@ -46,6 +46,31 @@ pub struct Folder {
     pub anchors: Vec<(PathBuf, AnchorKey)>,
 }
 
+/// The paths by which rules were laid onto filesystems.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ground(Vec<PathBuf>);
+
+impl Ground {
+    /// The paths that were looked for, each as it was spelled and as it was found.
+    pub(super) fn of<'t>(folders: impl Iterator<Item = &'t Folder>) -> Self {
+        let both = folders.flat_map(|folder| {
+            let found =
+                folder.missing.iter().fold(folder.resolved.clone(), |path, name| path.join(name));
+            [folder.asked.clone(), found]
+        });
+        Self(both.collect())
+    }
+
+    /// Whether one of the paths means something else when what is mounted at a point changes: it leads through there, or
+    /// what is below it does.
+    pub fn is_touched(&self, points: &[PathBuf]) -> bool {
+        let touches = |point: &PathBuf| {
+            self.0.iter().any(|path| path.starts_with(point) || point.starts_with(path))
+        };
+        points.iter().any(touches)
+    }
+}
+
 /// One name in a path, in the bytes that the filesystem keeps.
 pub(super) type Name = Vec<u8>;
 

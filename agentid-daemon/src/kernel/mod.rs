@@ -114,6 +114,7 @@ pub struct Kernel {
     live: LiveCounts,
     pins: Pins,
     canary: Canary,
+    mounts: mounts::Watch,
     names: NameKey,
     /// The LSM hooks that this kernel has a program of ours for.
     wanted: Vec<&'static str>,
@@ -131,6 +132,7 @@ impl Kernel {
             live: LiveCounts::open(&started.pins.map("ACTIVITY")).map_err(StartError::Live)?,
             pins: started.pins,
             canary: started.canary,
+            mounts: mounts::Watch::new().map_err(StartError::Mounts)?,
             names: started.names,
             wanted: started.hooks,
             demand: Demand::default(),
@@ -377,6 +379,22 @@ impl Kernel {
     /// The mounts, and the given paths, as the compiler of policies needs them.
     pub fn survey(&mut self, paths: &[PathBuf]) -> Result<Terrain, SurveyError> {
         survey::survey(&self.maps, paths)
+    }
+
+    /// Takes what is mounted now for what was there before.
+    pub fn know_mounts(&mut self) -> Result<(), SurveyError> {
+        let mounts = survey::survey(&self.maps, &[])?.mounts;
+        self.mounts.moved(mounts);
+        Ok(())
+    }
+
+    /// The points at which something was mounted or unmounted since this was asked last.
+    pub fn moved_mounts(&mut self) -> Result<Vec<PathBuf>, SurveyError> {
+        if !self.mounts.is_moved().map_err(SurveyError::Mounts)? {
+            return Ok(Vec::new());
+        }
+        let mounts = survey::survey(&self.maps, &[])?.mounts;
+        Ok(self.mounts.moved(mounts))
     }
 
     /// Where a path lies, as the kernel programs would walk it.

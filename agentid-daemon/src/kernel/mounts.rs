@@ -1,6 +1,18 @@
 //! `/proc/self/mountinfo`, as far as places in filesystems need it (man 5 proc_pid_mountinfo).
 
-use std::{ffi::OsString, os::unix::ffi::OsStringExt, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    fs::File,
+    io,
+    os::unix::ffi::OsStringExt,
+    path::PathBuf,
+};
+
+use agentid_common::file::AnchorKey;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::image::Mount;
 
 const MOUNTINFO: &str = "/proc/self/mountinfo";
 
@@ -21,6 +33,38 @@ pub struct MountLine {
 /// The mounts that this process sees, in the order in which they were mounted.
 pub fn read() -> std::io::Result<Vec<MountLine>> {
     Ok(std::fs::read(MOUNTINFO)?.split(|&byte| byte == b'\n').filter_map(line).collect())
+}
+
+/// What is mounted, and how that changes.
+pub struct Watch {
+    /// Ready once for each change that it has not told (`fs/proc_namespace.c`, `mounts_poll`).
+    file: File,
+    /// By the point: which folder of its filesystem is mounted there, and what identifies it. The numbers of mounts and
+    /// devices do not, for they are given again.
+    known: BTreeMap<PathBuf, (PathBuf, Option<AnchorKey>)>,
+}
+
+impl Watch {
+    /// Before the mounts are surveyed for the first time, so that no change falls in between.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { file: File::open(MOUNTINFO)?, known: BTreeMap::new() })
+    }
+
+    /// Whether anything was mounted or unmounted since this was asked last.
+    pub fn is_moved(&self) -> io::Result<bool> {
+        let mut asked = [PollFd::new(&self.file, PollFlags::PRI)];
+        Ok(poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? > 0)
+    }
+
+    /// The points at which it is otherwise than it was when this was told last.
+    pub fn moved(&mut self, mounts: Vec<Mount>) -> Vec<PathBuf> {
+        let now = mounts.into_iter().map(|mount| (mount.point, (mount.root, mount.anchor)));
+        let before = std::mem::replace(&mut self.known, now.collect());
+        let points = self.known.keys().chain(before.keys());
+        let points: BTreeSet<&PathBuf> =
+            points.filter(|point| self.known.get(*point) != before.get(*point)).collect();
+        points.into_iter().cloned().collect()
+    }
 }
 
 fn line(bytes: &[u8]) -> Option<MountLine> {
@@ -86,6 +130,23 @@ mod tests {
         assert_eq!(lines[2].point, Path::new("/home/u/ws"));
         assert_eq!(lines[2].device, "8:1");
         assert_eq!(lines[2].kind, "ext4");
+    }
+
+    #[test]
+    fn a_filesystem_in_the_place_of_another_is_told() {
+        let mount = |point: &str, inode| Mount {
+            point: point.into(),
+            root: "/".into(),
+            device: "0:29".into(),
+            magic: 0,
+            anchor: Some(AnchorKey { inode, ..AnchorKey::default() }),
+        };
+        let mut watch = Watch::new().unwrap();
+        assert_eq!(watch.moved(vec![mount("/", 1), mount("/a", 2)]).len(), 2);
+        assert!(watch.moved(vec![mount("/a", 2), mount("/", 1)]).is_empty());
+        let moved = watch.moved(vec![mount("/", 1), mount("/a", 3), mount("/b", 2)]);
+        assert_eq!(moved, [Path::new("/a"), Path::new("/b")]);
+        assert_eq!(watch.moved(vec![mount("/", 1)]), [Path::new("/a"), Path::new("/b")]);
     }
 
     #[test]

@@ -33,6 +33,8 @@ use crate::instance::Posture;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    #[error("watch the mounts of this process")]
+    Mounts(#[source] io::Error),
     #[error("map the counts of live tasks")]
     Live(#[source] io::Error),
     #[error(transparent)]

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::refusal::Refusal;
 use crate::{
     image::{
-        self, BindError, CompileError, CompiledPolicy, Held, Hosts, Image, Leftover, MapOp,
+        self, BindError, CompileError, CompiledPolicy, Ground, Held, Hosts, Image, Leftover, MapOp,
         Numbers, Terrain, View,
     },
     instance::run::PolicyVersion,
@@ -33,12 +33,16 @@ pub struct Document {
     pub policy: Policy,
     pub text: String,
     compiled: Option<CompiledPolicy>,
+    /// As it was compiled over other mounts, for runs that are bound to that still.
+    superseded: Vec<CompiledPolicy>,
 }
 
 /// What one run's parameters occupy.
 #[derive(Debug)]
 pub struct Bound {
     scope: u64,
+    policy_scope: u64,
+    ground: Ground,
     removal: Vec<MapOp>,
     held: Held,
 }
@@ -61,7 +65,13 @@ pub struct Release {
 }
 
 impl From<Bound> for Release {
-    fn from(Bound { removal, held, scope: _ }: Bound) -> Self {
+    fn from(Bound { removal, held, .. }: Bound) -> Self {
+        Self { removal, held }
+    }
+}
+
+impl From<CompiledPolicy> for Release {
+    fn from(CompiledPolicy { removal, held, .. }: CompiledPolicy) -> Self {
         Self { removal, held }
     }
 }
@@ -114,7 +124,7 @@ impl Rules {
 
     /// Takes in one version of a policy, for runs that are bound to it.
     pub fn load(&mut self, version: PolicyVersion, policy: Policy, text: String) {
-        let document = Document { policy, text, compiled: None };
+        let document = Document { policy, text, compiled: None, superseded: Vec::new() };
         self.documents.entry(version).or_insert(document);
     }
 
@@ -169,6 +179,12 @@ impl Rules {
         folders.into_iter().collect()
     }
 
+    /// The folders that a survey must look at before a policy can be compiled anew.
+    pub fn prefixes(&self, version: &PolicyVersion) -> Vec<PathBuf> {
+        let document = self.documents.get(version);
+        document.map(|it| image::prefixes(&it.policy)).unwrap_or_default()
+    }
+
     /// The writes that make a policy known to the kernel; none when it is already.
     pub fn compile(
         &mut self,
@@ -187,11 +203,53 @@ impl Rules {
         Ok(ops)
     }
 
-    /// Gives up a policy's compiled form, which no run is bound to. Its next run compiles it anew.
+    /// The same where it is known, over other mounts: who is bound from here on is bound to the new form.
+    pub fn compile_anew(
+        &mut self,
+        version: &PolicyVersion,
+        terrain: &Terrain,
+    ) -> Result<Vec<MapOp>, RulesError> {
+        let before = self.documents.get_mut(version).and_then(|it| it.compiled.take());
+        let ops = self.compile(version, terrain);
+        if let Some(document) = self.documents.get_mut(version) {
+            match ops {
+                Ok(_) => document.superseded.extend(before),
+                Err(_) => document.compiled = before,
+            }
+        }
+        ops
+    }
+
+    /// Gives up a policy's compiled form, which no run is bound to. The one before it is in force again; without any its next
+    /// run compiles it anew.
     pub fn withdraw(&mut self, version: &PolicyVersion) -> Option<Release> {
-        let CompiledPolicy { removal, held, .. } =
-            self.documents.get_mut(version)?.compiled.take()?;
-        Some(Release { removal, held })
+        let document = self.documents.get_mut(version)?;
+        let compiled = document.compiled.take()?;
+        document.compiled = document.superseded.pop();
+        Some(compiled.into())
+    }
+
+    /// Takes away the superseded forms that no run is bound to any more.
+    pub fn drop_superseded(&mut self) -> Vec<Release> {
+        let used: BTreeSet<u64> = self.bound.values().map(|bound| bound.policy_scope).collect();
+        let documents = self.documents.values_mut();
+        let unused = documents.flat_map(|document| {
+            document.superseded.extract_if(.., |form| !used.contains(&form.scope))
+        });
+        unused.map(Release::from).collect()
+    }
+
+    /// The versions of which the rules mean something else when what is mounted at these points changes.
+    pub fn touched(&self, points: &[PathBuf]) -> Vec<PolicyVersion> {
+        let touched = self.documents.iter().filter(|(_, document)| {
+            document.compiled.as_ref().is_some_and(|it| it.ground.is_touched(points))
+        });
+        touched.map(|(version, _)| version.clone()).collect()
+    }
+
+    /// Whether the folders that a run was given lie otherwise then.
+    pub fn is_touched(&self, id: Uuid, points: &[PathBuf]) -> bool {
+        self.bound.get(&id).is_some_and(|bound| bound.ground.is_touched(points))
     }
 
     /// Binds parameters to a compiled policy. Returns the scopes for a run's slot, the writes that bring them about, and
@@ -214,7 +272,13 @@ impl Rules {
         Ok((
             bond,
             binding.ops,
-            Bound { scope: params_scope, removal: binding.removal, held: binding.held },
+            Bound {
+                scope: params_scope,
+                policy_scope,
+                ground: binding.ground,
+                removal: binding.removal,
+                held: binding.held,
+            },
         ))
     }
 

@@ -5,19 +5,14 @@ use proptest::{prelude::*, sample::select};
 
 use super::{
     super::*,
-    host::{KEY, Run, TAG},
+    host::{Host, KEY, Run, TAG, parsed},
     reference::{host, path, plain, policy},
 };
 use crate::policy::Policy;
 
 /// The writes by which a policy takes the place of the one that a run is bound to, in the order of the supervisor: what is
 /// new, then the slot, then away with what was before. None where the folder's rules contradict each other.
-fn replacement(
-    run: &mut Run,
-    before: Binding,
-    after: &Policy,
-    folder: &str,
-) -> Option<Vec<MapOp>> {
+fn replacement(run: &mut Run, before: Binding, after: &Policy, folder: &str) -> Option<Vec<MapOp>> {
     let terrain = run.host.terrain(&prefixes(after));
     let compiled = compile(after, &terrain, &KEY, &mut run.numbers).unwrap();
     let old = std::mem::replace(&mut run.policy, compiled);
@@ -76,4 +71,27 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn mounts_above_and_below_a_rule_touch_it_and_no_others() {
+    let rules = "params = ['w']\n\
+        [[file]]\npaths = ['/srv/data/*', '${w}/**']\nallow = ['read']\n\
+        [[file]]\npaths = ['**/.env', '/etc/shadow']\ndeny = 'all'\n";
+    let mut run = Run::new(Host::usual(), &parsed(rules));
+    let bound = run.bind(&[("w", "/home/u/work")]);
+    let touches = |point: &str| {
+        let points = [point.into()];
+        (run.policy.ground.is_touched(&points), bound.ground.is_touched(&points))
+    };
+    for point in ["/srv", "/srv/data", "/srv/data/deep/below", "/etc", "/etc/shadow"] {
+        assert_eq!(touches(point), (true, false), "{point}");
+    }
+    for point in ["/home", "/home/u/work", "/home/u/work/x"] {
+        assert_eq!(touches(point), (false, true), "{point}");
+    }
+    for point in ["/srv/other", "/etc/other", "/home/v", "/home/u/other", "/var/lib/x"] {
+        assert_eq!(touches(point), (false, false), "{point}");
+    }
+    assert_eq!(touches("/"), (true, true));
 }

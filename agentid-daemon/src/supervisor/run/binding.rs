@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::Supervisor;
 use crate::{
-    image::MapOp,
+    image::{MapOp, Terrain},
     instance::run::PolicyVersion,
     kernel::{ApplyError, SurveyError},
     supervisor::{
@@ -38,21 +38,54 @@ impl Supervisor {
         version: &PolicyVersion,
         params: &BTreeMap<String, PathBuf>,
     ) -> Result<Bond, BindingError> {
+        // What is compiled already is bound to the mounts as they are.
+        self.look_at_mounts();
         let folders = self.rules.folders(version, params);
-        let terrain = self.kernel.survey(&folders)?;
-        self.sights = terrain.sights();
+        let terrain = self.survey(&folders)?;
         let compiled = self.rules.compile(version, &terrain)?;
-        if let Err(failure) = self.write(&compiled) {
-            self.garbage.extend(self.rules.withdraw(version));
-            return Err(failure);
-        }
-        let (bond, ops, bound) = self.rules.bind(version, params, &terrain)?;
+        self.write_policy(version, &compiled)?;
+        self.bind_on(&terrain, id, version, params)
+    }
+
+    /// Compiles the policy for a terrain that is not the one before. Who is bound to it stays bound to that.
+    pub(super) fn compile_anew(
+        &mut self,
+        version: &PolicyVersion,
+        terrain: &Terrain,
+    ) -> Result<(), BindingError> {
+        let compiled = self.rules.compile_anew(version, terrain)?;
+        self.write_policy(version, &compiled)
+    }
+
+    /// Binds the parameters to a policy that is compiled. On an error the run has what it had.
+    pub(super) fn bind_on(
+        &mut self,
+        terrain: &Terrain,
+        id: Uuid,
+        version: &PolicyVersion,
+        params: &BTreeMap<String, PathBuf>,
+    ) -> Result<Bond, BindingError> {
+        let (bond, ops, bound) = self.rules.bind(version, params, terrain)?;
         if let Err(failure) = self.write(&ops) {
             self.garbage.push(bound.into());
             return Err(failure);
         }
         self.garbage.extend(self.rules.keep(id, bound));
         Ok(bond)
+    }
+
+    pub(super) fn survey(&mut self, folders: &[PathBuf]) -> Result<Terrain, SurveyError> {
+        let terrain = self.kernel.survey(folders)?;
+        self.sights = terrain.sights();
+        Ok(terrain)
+    }
+
+    fn write_policy(&mut self, version: &PolicyVersion, ops: &[MapOp]) -> Result<(), BindingError> {
+        let written = self.write(ops);
+        if written.is_err() {
+            self.garbage.extend(self.rules.withdraw(version));
+        }
+        written
     }
 
     /// The numbers in the writes are on disk as used before the kernel sees any of them.

@@ -15,6 +15,7 @@ mod freeze;
 mod hold;
 mod launch;
 mod limits;
+mod mounts;
 pub mod names;
 pub mod offline;
 mod owner;
@@ -247,6 +248,10 @@ impl Supervisor {
             folder: settings.policies.clone(),
             mistakes: Vec::new(),
         };
+        if let Err(failure) = supervisor.kernel.know_mounts() {
+            // With the first change all rules are laid anew.
+            warn!(message = %chain(&failure), "what is mounted is not known yet");
+        }
         supervisor.offer(policies);
         supervisor.adopt(known, held, leftover)?;
         supervisor.renew_all();
@@ -327,6 +332,7 @@ impl Supervisor {
         }
         self.input(Input::Posture(posture));
         self.input(Input::Tick);
+        self.look_at_mounts();
         self.hold_to_limits();
         self.look_at_tripwires();
         self.look_for_empty();
@@ -340,6 +346,7 @@ impl Supervisor {
             self.reconcile();
         }
         self.retire();
+        self.garbage.extend(self.rules.drop_superseded());
         self.collect();
         self.disband();
         self.settle_demand();

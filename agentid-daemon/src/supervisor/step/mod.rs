@@ -71,6 +71,8 @@ pub enum Input {
     Extend { id: Uuid, by_ms: u64, max_ttl_ms: u64, by: Actor },
     /// Another version of its policy is in force, and its rules are in the tables.
     Renew { id: Uuid, renewal: Renewal },
+    /// Other mounts are there, and the run's rules are in the tables as they lie on those.
+    Rebound { id: Uuid, bond: Bond },
     /// An operator has nothing launched for an owner any more, or has it again.
     Owner { owner: String, denied: bool, by: Actor },
     /// Time has passed.
@@ -185,6 +187,7 @@ pub fn step(state: &mut State, input: Input, now: Now) -> Result<Vec<Effect>, Re
         Input::Resume { id, by } => state.resume(id, by, now),
         Input::Extend { id, by_ms, max_ttl_ms, by } => state.extend(id, by_ms, max_ttl_ms, by, now),
         Input::Renew { id, renewal } => state.renew(id, renewal),
+        Input::Rebound { id, bond } => state.rebound(id, bond),
         Input::Owner { owner, denied, by } => state.owner(owner, denied, by, now),
         Input::Tick => Ok(state.expire(now)),
         Input::Empty { slot, generation, totals } => {

@@ -6,8 +6,11 @@ use super::{Effect, Renewal, State};
 use crate::{
     event::event::{Renewed, What},
     image::SlotRules,
-    instance::Demand,
-    supervisor::refusal::Refusal,
+    instance::{
+        Demand,
+        run::{OnEnd, RunMode},
+    },
+    supervisor::{refusal::Refusal, rules::Bond},
 };
 
 impl State {
@@ -17,14 +20,7 @@ impl State {
         let mut run = self.unended(id)?;
         let Renewal { policy, bond, mode, on_end, bounds } = renewal;
         let slot = run.place.slot;
-        let rules = SlotRules {
-            policy: bond.policy_scope,
-            params: bond.params_scope,
-            mode: mode.in_slot(),
-            ladder: on_end.in_slot(),
-            capabilities: bond.capabilities,
-            names: bond.names,
-        };
+        let rules = slot_rules(bond, mode, on_end);
         let what = What::Renewed(Renewed {
             from: run.policy.to_string(),
             mistake: None,
@@ -42,5 +38,22 @@ impl State {
             Effect::Bind { id, slot, rules },
             Effect::Publish { id: Some(id), what },
         ])
+    }
+    /// Nothing else about the run is other than before.
+    pub(super) fn rebound(&mut self, id: Uuid, bond: Bond) -> Result<Vec<Effect>, Refusal> {
+        let run = self.unended(id)?;
+        let (slot, rules) = (run.place.slot, slot_rules(bond, run.mode, run.on_end));
+        Ok(vec![Effect::Bind { id, slot, rules }])
+    }
+}
+
+fn slot_rules(bond: Bond, mode: RunMode, on_end: OnEnd) -> SlotRules {
+    SlotRules {
+        policy: bond.policy_scope,
+        params: bond.params_scope,
+        mode: mode.in_slot(),
+        ladder: on_end.in_slot(),
+        capabilities: bond.capabilities,
+        names: bond.names,
     }
 }

@@ -34,8 +34,9 @@ impl Daemon {
         fs::write(SETTINGS, settings).context("failed to write the settings")?;
         let socket = UnixDatagram::bind(NOTIFY_SOCKET).context("failed to bind a socket")?;
         socket.set_read_timeout(Some(LOOK))?;
-        let child = Command::new("/usr/bin/agentidd")
-            .args(["--config", SETTINGS])
+        // The service has this priority.
+        let child = Command::new("/bin/busybox")
+            .args(["nice", "-n", "-20", "/usr/bin/agentidd", "--config", SETTINGS])
             .env("NOTIFY_SOCKET", NOTIFY_SOCKET)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -1,0 +1,86 @@
+//! Filesystems that are mounted, moved or taken away while policies are in force.
+//!
+//! A path in a rule means something only through the mounts of the moment. On a filesystem that rules were not laid onto
+//! nothing is granted; whatever they say of it holds from the next look on.
+
+use std::path::PathBuf;
+
+use tracing::{error, info, warn};
+use uuid::Uuid;
+
+use super::{Supervisor, binding::BindingError, launch::chain};
+use crate::{image::Terrain, instance::run::PolicyVersion, supervisor::step::Input};
+
+impl Supervisor {
+    /// Lays rules onto the filesystems anew where these are not what they were at the last look.
+    pub(super) fn look_at_mounts(&mut self) {
+        let points = match self.kernel.moved_mounts() {
+            Ok(points) => points,
+            Err(failure) => {
+                error!(message = %chain(&failure), "what is mounted is not known; rules hold where they held before");
+                return;
+            }
+        };
+        if points.is_empty() {
+            return;
+        }
+        let versions = self.rules.touched(&points);
+        let live = self.state.registry.live().filter(|run| run.phase.ending().is_none());
+        let runs: Vec<(Uuid, PolicyVersion)> = live
+            .filter(|run| versions.contains(&run.policy) || self.rules.is_touched(run.id, &points))
+            .map(|run| (run.id, run.policy.clone()))
+            .collect();
+        if versions.is_empty() && runs.is_empty() {
+            return;
+        }
+        info!(versions = versions.len(), runs = runs.len(), "other filesystems are there now");
+        if let Err(failure) = self.lay_anew(&versions, &runs) {
+            error!(message = %chain(&failure), "rules hold where they held before");
+        }
+    }
+
+    fn lay_anew(
+        &mut self,
+        versions: &[PolicyVersion],
+        runs: &[(Uuid, PolicyVersion)],
+    ) -> Result<(), BindingError> {
+        let mut folders: Vec<PathBuf> =
+            versions.iter().flat_map(|version| self.rules.prefixes(version)).collect();
+        let given = runs.iter().filter_map(|(id, _)| self.state.registry.get(*id));
+        folders.extend(given.flat_map(|run| run.params.values().cloned()));
+        folders.sort();
+        folders.dedup();
+        let terrain = self.survey(&folders)?;
+        for version in versions {
+            if let Err(failure) = self.compile_anew(version, &terrain) {
+                let message = chain(&failure);
+                error!(%version, %message, "a policy holds where it held before");
+            }
+        }
+        for (id, version) in runs {
+            if let Err(failure) = self.bind_anew(&terrain, *id, version) {
+                let message = chain(&failure);
+                warn!(%id, %version, %message, "the rules of a run hold where they held before");
+            }
+        }
+        Ok(())
+    }
+
+    fn bind_anew(
+        &mut self,
+        terrain: &Terrain,
+        id: Uuid,
+        version: &PolicyVersion,
+    ) -> Result<(), BindingError> {
+        let Some(params) = self.state.registry.get(id).map(|run| run.params.clone()) else {
+            return Ok(());
+        };
+        let before = self.rules.scope_of(id);
+        let bond = self.bind_on(terrain, id, version, &params)?;
+        if let Some(before) = before {
+            self.carry_names(id, version, before, bond.params_scope);
+        }
+        self.input(Input::Rebound { id, bond });
+        Ok(())
+    }
+}
