@@ -12,6 +12,7 @@ mod boot_overlay;
 mod boot_preempt_full;
 mod boot_suspend;
 mod capable;
+mod brings;
 mod cascade;
 mod change;
 mod clock;

@@ -13,7 +13,8 @@ use uuid::Uuid;
 use super::{
     Supervisor,
     adopt::RebindError,
-    launch::{First, chain},
+    first::First,
+    launch::chain,
 };
 use crate::{
     event::{

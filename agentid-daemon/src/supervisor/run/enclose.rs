@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::{
     Supervisor,
-    launch::{First, chain},
+    first::First,
+    launch::chain,
 };
 use crate::{
     instance::{Bounds, Enclosure, Run, run},
