@@ -279,9 +279,8 @@ fn operators_may_do_everything_and_users_what_is_their_own() -> Result<()> {
         outside.begin(&Attempt::SayElsewhere { uid: USER, group, socket, bytes })?;
         outside.answer()
     };
-    let select = |run: &Attacker, rest: &str| {
-        format!(r#"{{"select":{{"id":"{}"}}{rest}}}"#, run.id())
-    };
+    let select =
+        |run: &Attacker, rest: &str| format!(r#"{{"select":{{"id":"{}"}}{rest}}}"#, run.id());
     for (group, expected) in [(USER, "404"), (OPERATORS, "200")] {
         for (line, rest) in [
             ("POST /v1/suspend", ""),

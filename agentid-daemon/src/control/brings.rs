@@ -3,11 +3,7 @@
 //! From its tag on the kernel asks the policy for whatever a run opens, makes and maps. What it holds by then was given to
 //! it by whoever started it, and stays: so it is looked at here, before the tag and once more after it.
 
-use std::{
-    fs, io,
-    os::fd::AsFd,
-    path::Path,
-};
+use std::{fs, io, os::fd::AsFd, path::Path};
 
 use nix::sys::socket::{UnixAddr, getpeername, getsockname, getsockopt, sockopt};
 use rustix::{

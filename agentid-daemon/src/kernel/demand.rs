@@ -20,8 +20,8 @@ use super::{
     attached, list,
     maps::MapsError,
     object::{
-        self, ADOPT_TASKS, CLOCK, DESCRIPTORS, LIST_SHARES, LIST_SOCKETS, LIST_TASKS, MESSAGES, ON_DEMAND,
-        ObjectError, PACKETS, SWITCH,
+        self, ADOPT_TASKS, CLOCK, DESCRIPTORS, LIST_SHARES, LIST_SOCKETS, LIST_TASKS, MESSAGES,
+        ON_DEMAND, ObjectError, PACKETS, SWITCH,
     },
     pins::{self, PinError, Pins},
     sys,

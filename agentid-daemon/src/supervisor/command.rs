@@ -11,9 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     control::api::{
         AdoptReply, AdoptRequest, ChangeReply, ChangeRequest, DelegateRequest, EndRequest,
-        ErrorReply, LaunchReply, LaunchRequest, OwnerReply, OwnerRequest, PolicyInForce, PolicySource,
-        RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest, RunView, SelectRequest,
-        StatusReply, TreeRun, WhoAmI, WhyReply, WhyRequest,
+        ErrorReply, LaunchReply, LaunchRequest, OwnerReply, OwnerRequest, PolicyInForce,
+        PolicySource, RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest, RunView,
+        SelectRequest, StatusReply, TreeRun, WhoAmI, WhyReply, WhyRequest,
     },
     event::event::{Event, OwnDenial},
 };

@@ -167,7 +167,9 @@ impl Refusal {
             }
             Self::Traced(_) => "detach the tracer (strace, gdb) and try again".to_owned(),
             Self::Ring(_) => "close it and unmap it before, or execute something anew".to_owned(),
-            Self::Listens(_) | Self::Folder(_) => "close it before, as well as its copies".to_owned(),
+            Self::Listens(_) | Self::Folder(_) => {
+                "close it before, as well as its copies".to_owned()
+            }
             Self::Open { .. } => {
                 "close all but 0, 1, 2 and one connection before, as `agentid run` does".to_owned()
             }

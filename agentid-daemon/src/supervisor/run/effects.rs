@@ -10,12 +10,7 @@ use thiserror::Error;
 use tracing::error;
 use uuid::Uuid;
 
-use super::{
-    Supervisor,
-    adopt::RebindError,
-    first::First,
-    launch::chain,
-};
+use super::{Supervisor, adopt::RebindError, first::First, launch::chain};
 use crate::{
     event::{
         enrich,

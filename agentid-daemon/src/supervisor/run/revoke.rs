@@ -97,10 +97,9 @@ impl Supervisor {
         let own = own.map(|run| run.id).ok_or_else(|| ErrorReply::from(Refusal::Gone));
         let begun = own.and_then(|id| {
             launch::reason(request.reason.as_deref())?;
-            let reason = request.reason.map_or_else(
-                || "by itself".to_owned(),
-                |reason| format!("by itself: {reason}"),
-            );
+            let reason = request
+                .reason
+                .map_or_else(|| "by itself".to_owned(), |reason| format!("by itself: {reason}"));
             self.begin(standing, vec![id], (Some(reason), false), arrived)
         });
         match begun {

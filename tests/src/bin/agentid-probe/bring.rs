@@ -103,8 +103,9 @@ impl Load {
             ("thread", None) => drop(std::thread::spawn(|| std::thread::sleep(LONG))),
             // SAFETY: a plain system call: the parent becomes the tracer.
             ("tracer", None) => ensure!(
-                unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, null_mut::<u8>(), null_mut::<u8>()) }
-                    == 0,
+                unsafe {
+                    libc::ptrace(libc::PTRACE_TRACEME, 0, null_mut::<u8>(), null_mut::<u8>())
+                } == 0,
                 "ptrace"
             ),
             (_, None) => {}

@@ -34,9 +34,7 @@ use crate::{
 const VARIABLE: &str = "AGENTID_INVOCATION";
 
 pub fn run(socket: &Path, arguments: Run) -> Result<u8, Failure> {
-    become_run(&arguments.command, || {
-        Ok(plain::post(socket, "/v1/runs", &request(&arguments)?)?)
-    })
+    become_run(&arguments.command, || Ok(plain::post(socket, "/v1/runs", &request(&arguments)?)?))
 }
 
 /// `agentid delegate`: the same from within a run.
