@@ -3,11 +3,15 @@
 //! From its tag on the kernel asks the policy for whatever a run opens, makes and maps. What it holds by then was given to
 //! it by whoever started it, and stays: so it is looked at here, before the tag and once more after it.
 
-use std::{fs, io, os::fd::AsFd, path::Path};
+use std::{
+    fs, io,
+    os::fd::{AsFd, AsRawFd},
+    path::Path,
+};
 
 use nix::sys::socket::{UnixAddr, getpeername, getsockname, getsockopt, sockopt};
 use rustix::{
-    fs::{AtFlags, CWD, FileType, StatxFlags, statx},
+    fs::{Mode, OFlags, open},
     io::Errno,
     process::{PidfdGetfdFlags, pidfd_getfd},
 };
@@ -50,7 +54,7 @@ pub fn brought(caller: &Caller) -> io::Result<Option<Brought>> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
-        let open = || Brought::Open { number, what: kind(&what) };
+        let other = || Brought::Open { number, what: kind(&what) };
         let found = if what == RING {
             Some(Brought::Ring(format!("as descriptor {number}")))
         } else if what.starts_with("socket:") {
@@ -58,13 +62,13 @@ pub fn brought(caller: &Caller) -> io::Result<Option<Brought>> {
                 Some(Socket::Listens) => Some(Brought::Listener(number)),
                 // Once: whoever asks needs one connection.
                 Some(Socket::Ours) if *connection.get_or_insert(what.clone()) == what => None,
-                Some(_) => (number > LAST_STANDARD).then(open),
+                Some(_) => (number > LAST_STANDARD).then(other),
                 None => None,
             }
         } else if is_folder(&entry.path())? {
             Some(Brought::Folder(number))
         } else {
-            (number > LAST_STANDARD).then(open)
+            (number > LAST_STANDARD).then(other)
         };
         if found.is_some() {
             return Ok(found);
@@ -109,7 +113,6 @@ fn socket(caller: &Caller, number: i32) -> io::Result<Option<Socket>> {
 /// Whether this process is at the other end, under the address at which it listens. No other process can have that: the
 /// kernel notes whose the listener is.
 fn is_ours(caller: &Caller, socket: &impl AsFd) -> bool {
-    use std::os::fd::AsRawFd;
     let (socket, own) = (socket.as_fd(), caller.socket());
     let listener = getsockopt(&socket, sockopt::PeerCredentials).map(|peer| peer.pid());
     let at = getpeername::<UnixAddr>(socket.as_raw_fd());
@@ -117,11 +120,13 @@ fn is_ours(caller: &Caller, socket: &impl AsFd) -> bool {
         && at.is_ok_and(|at| getsockname::<UnixAddr>(own.as_raw_fd()) == Ok(at))
 }
 
-/// Nobody is asked who could keep the answer back: a filesystem may be a process of the caller's.
+/// Only the kernel's own memory of it is looked at: a filesystem may be a process of the caller's, which does not have to
+/// answer, or does not answer root.
 fn is_folder(link: &Path) -> io::Result<bool> {
-    match statx(CWD, link, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE) {
-        Ok(found) => Ok(FileType::from_raw_mode(found.stx_mode.into()) == FileType::Directory),
-        Err(Errno::NOENT) => Ok(false),
+    match open(link, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(_) => Ok(true),
+        // The latter when it has been closed meanwhile.
+        Err(Errno::NOTDIR | Errno::NOENT) => Ok(false),
         Err(errno) => Err(errno.into()),
     }
 }

@@ -101,13 +101,7 @@ impl Load {
             }
             (_, Some(made)) => put(made, at)?,
             ("thread", None) => drop(std::thread::spawn(|| std::thread::sleep(LONG))),
-            // SAFETY: a plain system call: the parent becomes the tracer.
-            ("tracer", None) => ensure!(
-                unsafe {
-                    libc::ptrace(libc::PTRACE_TRACEME, 0, null_mut::<u8>(), null_mut::<u8>())
-                } == 0,
-                "ptrace"
-            ),
+            ("tracer", None) => be_traced()?,
             (_, None) => {}
         }
         let mut stream = UnixStream::connect(socket)?;
@@ -119,6 +113,15 @@ impl Load {
         stream.read_to_string(&mut answer)?;
         say(&json!({ "answer": answer, "opened": access::read(&denied) }))
     }
+}
+
+/// The parent becomes the tracer.
+fn be_traced() -> Result<()> {
+    let none = null_mut::<u8>();
+    // SAFETY: a plain system call.
+    let done = unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, none, none) };
+    ensure!(done == 0, "ptrace: {}", std::io::Error::last_os_error());
+    Ok(())
 }
 
 /// Has a descriptor more and less, again and again, until there is an answer.
