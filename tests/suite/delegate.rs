@@ -83,7 +83,7 @@ fn four_levels_end_with_the_topmost() -> Result<()> {
         let of_denial = || {
             let events = daemon.events(run.id())?.into_iter();
             let denials = events.filter(|event| matches!(event.what, What::Access(_)));
-            Ok(denials.filter_map(|event| event.run).last())
+            Ok(denials.filter_map(|event| event.run).next_back())
         };
         let named = wait::until("the denial is told", wait::SOON, of_denial)?;
         assert_eq!((named.id.as_str(), &named.above), (run.id(), &above), "uid {uid}");
