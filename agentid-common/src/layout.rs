@@ -75,8 +75,8 @@ use crate::{
     name::NameKey,
     net::{Address, Asker, PINS_EACH, PeerKey, Pin, Pins, PortKey, PortRule},
     record::{
-        FileBody, FileRecord, Header, MAX_PATH, PeerBody, PeerRecord, PlainRecord, SocketLine,
-        TaskLine,
+        FileBody, FileRecord, Header, MAX_PATH, PeerBody, PeerRecord, PlainRecord, ShareLine,
+        SocketLine, TaskLine,
     },
     tag::{InvocationId, Tag},
     verdict::Mode,
@@ -124,6 +124,7 @@ layouts! {
     FileRecord as "FileRecord" [1136] { header: Header, body: FileBody, }
     PeerRecord as "PeerRecord" [120] { header: Header, body: PeerBody, }
     TaskLine as "TaskLine" [24] { generation: u64, slot: u32, tgid: u32, tid: u32, reserved: u32, }
+    ShareLine as "ShareLine" [24] { tgid: u32, memory: u32, descriptors: u32, folder: u32, ring: u32, reserved: u32, }
     SocketLine as "SocketLine" [64] {
         generation: u64, slot: u32, mark: u32, own: Address, peer: Address, own_port: u16, peer_port: u16, family: u16,
         kind: u16, protocol: u16, state: u16, reserved: u32,

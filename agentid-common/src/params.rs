@@ -49,6 +49,12 @@ fields! {
     TASK_CRED: "task_struct"."cred";
     TASK_REAL_CRED: "task_struct"."real_cred";
     TASK_IO_URING: "task_struct"."io_uring";
+    TASK_MM: "task_struct"."mm";
+    MM_USERS: "mm_struct"."mm_users"."counter";
+    TASK_FILES: "task_struct"."files";
+    FILES_COUNT: "files_struct"."count"."counter";
+    TASK_FS: "task_struct"."fs";
+    FS_USERS: "fs_struct"."users";
     VMA_FILE: "vm_area_struct"."vm_file";
     TASK_STORAGE: "task_struct"."bpf_storage";
     TASK_TGID: "task_struct"."tgid";

@@ -108,6 +108,19 @@ pub struct TaskLine {
     pub reserved: u32,
 }
 
+/// What a task shares: how many tasks have its memory, its table of descriptors, its working folder and root; 1 is itself.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShareLine {
+    pub tgid: u32,
+    pub memory: u32,
+    pub descriptors: u32,
+    pub folder: u32,
+    /// 1 when it has set up or entered a ring of io_uring.
+    pub ring: u32,
+    pub reserved: u32,
+}
+
 /// One line of the list of tagged sockets.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -33,7 +33,7 @@ offsets! {
     FILE_PATH FILE_DENTRY FILE_MOUNT FILE_INODE FILE_MODE FILE_FLAGS PATH_DENTRY
     DENTRY_PARENT DENTRY_INODE DENTRY_SB DENTRY_SEQ DENTRY_FLAGS DENTRY_NAME DENTRY_NAME_LEN
     INODE_SB INODE_MODE INODE_NUMBER INODE_DEVICE INODE_GENERATION SB_ROOT SB_MAGIC SB_FLAGS VFSMOUNT_SB BPRM_FILE
-    VMA_FILE MOUNT_VFSMOUNT MOUNT_NAMESPACE IATTR_VALID TASK_FLAGS TASK_CRED TASK_REAL_CRED TASK_IO_URING
+    VMA_FILE MOUNT_VFSMOUNT MOUNT_NAMESPACE IATTR_VALID TASK_FLAGS TASK_CRED TASK_REAL_CRED TASK_IO_URING TASK_MM MM_USERS TASK_FILES FILES_COUNT TASK_FS FS_USERS
     TASK_STORAGE TASK_TGID TASK_TID TASK_CGROUPS CGROUPS_DEFAULT CGROUP_NODE NODE_ID SOCKET_SK SOCKET_FILE SOCK_NET NET_COOKIE SOCK_TYPE SOCK_PROTOCOL SOCK_FAMILY SOCK_STATE
     SOCK_OWN_PORT SOCK_OWN_V4 SOCK_OWN_V6 SOCK_PEER_PORT SOCK_PEER_V4 SOCK_PEER_V6 SOCKADDR_FAMILY
     MESSAGE_NAME MESSAGE_NAME_LEN MESSAGE_CONTROL MESSAGE_CONTROL_LEN MESSAGE_FLAGS
@@ -370,8 +370,38 @@ pub fn has_lent_credentials(task: *const task_struct) -> bool {
 /// threads that the kernel starts for them.
 #[inline(always)]
 pub fn uses_io_uring(task: *const task_struct) -> bool {
-    load::<u32>(task.cast(), &TASK_FLAGS) & PF_IO_WORKER != 0
-        || !load::<*const u8>(task.cast(), &TASK_IO_URING).is_null()
+    load::<u32>(task.cast(), &TASK_FLAGS) & PF_IO_WORKER != 0 || has_ring(task)
+}
+
+/// Whether a task has set up or entered a ring of io_uring since it has executed something.
+#[inline(always)]
+pub fn has_ring(task: *const task_struct) -> bool {
+    !load::<*const u8>(task.cast(), &TASK_IO_URING).is_null()
+}
+
+/// How many tasks a task's memory has, those included that hold it for the moment.
+#[inline(always)]
+pub fn users_of_memory(task: *const task_struct) -> u32 {
+    users(task, &TASK_MM, &MM_USERS)
+}
+
+/// How many tasks a task's table of descriptors has.
+#[inline(always)]
+pub fn users_of_descriptors(task: *const task_struct) -> u32 {
+    users(task, &TASK_FILES, &FILES_COUNT)
+}
+
+/// How many tasks a task's working folder and root have.
+#[inline(always)]
+pub fn users_of_folder(task: *const task_struct) -> u32 {
+    users(task, &TASK_FS, &FS_USERS)
+}
+
+/// Nobody, when the task is on its way out and has let go of it.
+#[inline(always)]
+fn users(task: *const task_struct, what: &Global<u32>, count: &Global<u32>) -> u32 {
+    let shared = load::<*const u8>(task.cast(), what);
+    if shared.is_null() { 0 } else { load::<u32>(shared, count) }
 }
 
 /// Whether a task has no storage at all, of ours or of anybody's. It gets one with the first value that is kept in it.

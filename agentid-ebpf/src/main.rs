@@ -33,6 +33,7 @@
 //! | `sb_umount`, `sb_mount`, `move_mount`, `inode_unlink`, `inode_rmdir`, `inode_rename` | does anyone but the daemon take the pins away? |
 //! | `sysctl` | does anyone switch the trampolines off? |
 //! | `list_tasks`, `list_sockets` | which tasks, and which sockets, carry a tag? |
+//! | `list_shares` | what does this task share with others? |
 //! | `adopt_tasks` | which tasks are to become those of a run? |
 //!
 //! A program before ours that has denied ends the chain (arch/x86/net/bpf_jit_comp.c: `invoke_bpf_mod_ret`), so a
@@ -59,6 +60,7 @@ mod names;
 mod object;
 mod packet;
 mod settle;
+mod shares;
 mod socket;
 mod sockets;
 mod subject;

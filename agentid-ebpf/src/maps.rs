@@ -17,7 +17,7 @@ use agentid_common::{
     instance::{Activity, Instance},
     map,
     net::{self, Address, Asker, PeerKey, Pins, PortKey, PortRule},
-    record::{FileRecord, MAX_PATH, PeerRecord, PlainRecord, SocketLine, TaskLine},
+    record::{FileRecord, MAX_PATH, PeerRecord, PlainRecord, ShareLine, SocketLine, TaskLine},
     tag::Tag,
 };
 use aya_ebpf::{
@@ -301,6 +301,7 @@ pub struct Carried {
     file: FileRecord,
     peer: PeerRecord,
     task: TaskLine,
+    share: ShareLine,
     socket: SocketLine,
 }
 

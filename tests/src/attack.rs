@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::power::Power;
 
-/// One thing that an attacker tries. All but the last three are answered with [`Found::Errno`].
+/// One thing that an attacker tries. All but the last four are answered with [`Found::Errno`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Attempt {
     /// Uses a capability.
@@ -71,6 +71,13 @@ pub enum Attempt {
     TakeDescriptor(u32),
     /// Sends bytes to a Unix socket and reads until its other end closes it: [`Found::Text`].
     Say {
+        socket: PathBuf,
+        bytes: String,
+    },
+    /// The same as another user, in a group beside its own, and in namespaces of its own for processes and mounts.
+    SayElsewhere {
+        uid: u32,
+        group: u32,
         socket: PathBuf,
         bytes: String,
     },

@@ -1,8 +1,12 @@
 //! One request to the daemon on its control socket, without `agentid`: starting a program takes longer than many requests.
 
 use std::{
-    io::{Read as _, Write as _},
-    os::unix::net::UnixStream,
+    fs::File,
+    io::{self, Read as _, Write as _},
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+        unix::net::UnixStream,
+    },
     path::Path,
 };
 
@@ -19,6 +23,24 @@ pub fn ask(socket: &Path, line: &str, body: &Value) -> Result<Value> {
     let (head, body) = answer.split_once("\r\n\r\n").context("the answer has no head")?;
     ensure!(head.starts_with("HTTP/1.1 200 "), "{line}: {answer}");
     serde_json::from_str(body).with_context(|| format!("failed to read {body}"))
+}
+
+/// Closes all but the standard streams: whoever asks to become a run may have nothing else open.
+pub fn close_others() {
+    // SAFETY: whatever is open there is not used any more.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+}
+
+/// Keeps this as the standard output, and closes all others but the standard streams.
+pub fn keep_alone(writes: OwnedFd) -> Result<File> {
+    // SAFETY: nobody uses what was the standard output before; the descriptor's only owner is what is given back.
+    let kept = unsafe {
+        ensure!(libc::dup2(writes.as_raw_fd(), 1) == 1, "dup2: {}", io::Error::last_os_error());
+        File::from_raw_fd(1)
+    };
+    drop(writes);
+    close_others();
+    Ok(kept)
 }
 
 /// A request, as its bytes.

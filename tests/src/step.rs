@@ -17,6 +17,11 @@ use crate::power::Power;
 pub enum Step {
     /// Nothing: the probe is alive and answers.
     Ping,
+    /// Asks the daemon, at this socket, to end its own run for a reason. Where the policy kills there is no answer.
+    EndOneself {
+        socket: PathBuf,
+        reason: String,
+    },
     /// Uses a capability.
     Exercise(Power),
     Open {

@@ -9,6 +9,7 @@ use std::{
 use agentid_tests::{
     harness::{
         Daemon, Run,
+        cli::AGENTID,
         scene::{USER, USERS},
         wait,
     },
@@ -123,6 +124,10 @@ fn a_process_becomes_a_run_with_all_that_has_come_from_it() -> Result<()> {
         assert_eq!(adopted.processes.len(), 7, "uid {uid}: {adopted:?}");
         let view = run.view(&daemon)?;
         assert_eq!((view.phase.as_str(), view.tasks, view.frozen), ("active", 8, false));
+        let issuer = view.issued_by.context("nobody has asked for it")?;
+        let executable = issuer.executable.as_deref();
+        assert_eq!((issuer.uid, executable), (0, Some(AGENTID)), "uid {uid}: an operator has");
+        assert_ne!(issuer.tgid, run.tgid(), "uid {uid}");
         assert_eq!(run.errno(&opens(granted.clone()))?, 0, "uid {uid}");
         assert_eq!(run.errno(&opens(denied.clone()))?, EACCES, "uid {uid}");
         // The thread was allowed everything before, and nothing since.

@@ -12,8 +12,15 @@ use std::{
 
 use agentid_tests::{
     attack::Attempt,
-    harness::{Attacker, Daemon, Run, scene::USER, scene::USERS, taken::socket_of, wait},
-    step::{Name, Step, Unix},
+    control::request,
+    harness::{
+        Attacker, Daemon, Run, Scene,
+        run::Terms,
+        scene::{USER, USERS},
+        taken::socket_of,
+        wait,
+    },
+    step::{Name, Open, Step, Unix},
 };
 use anyhow::{Context as _, Result};
 use nix::{
@@ -21,12 +28,12 @@ use nix::{
     unistd::Pid,
 };
 
+/// A group that nothing else in a guest belongs to.
+const OPERATORS: u32 = 4242;
+
 /// The status of what a daemon answers to a request with a body.
 fn status(attacker: &mut Attacker, socket: &Path, line: &str, body: &str) -> Result<(u16, String)> {
-    let length = body.len();
-    let request =
-        format!("{line} HTTP/1.1\r\nHost: agentid\r\nContent-Length: {length}\r\n\r\n{body}");
-    let answer = attacker.say(socket, request)?;
+    let answer = attacker.say(socket, request(line, body))?;
     let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
     Ok((status.with_context(|| format!("{line}: the answer is {answer:?}"))?, answer))
 }
@@ -124,7 +131,7 @@ fn a_run_is_told_its_own_denials_and_no_others() -> Result<()> {
     Ok(())
 }
 
-/// P2, P10: it learns nothing there but what is its own, and ends nobody, itself included.
+/// P2, P10: it learns nothing there but what is its own, and ends nobody by the routes that others end it by.
 #[test]
 fn a_run_may_only_ask_about_itself() -> Result<()> {
     let daemon = Daemon::start_in(Attacker::scene()?)?;
@@ -157,6 +164,167 @@ fn a_run_may_only_ask_about_itself() -> Result<()> {
         assert_eq!(daemon.show(&id)?.phase, "active");
     }
     Ok(())
+}
+
+/// A run of a policy, below another one or below none.
+fn launch(daemon: &Daemon, uid: u32, policy: &str, parent: Option<&str>) -> Result<Run> {
+    Run::launch(daemon, &Terms { uid, policy, parent, ..Terms::default() })
+}
+
+/// P4, P10: a run ends itself and what is below it, and says why; the run above it and those beside it go on. Who is in no
+/// run ends nothing so, whatever he says that he is.
+#[test]
+fn a_run_ends_itself_and_what_is_below_it() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let socket = daemon.scene().socket();
+    let end = Step::EndOneself { socket: socket.clone(), reason: "done".to_owned() };
+    let open = Step::Open { path: daemon.scene().granted(), how: Open::Read };
+    for uid in USERS {
+        for policy in ["killed", "fixture"] {
+            let mut above = launch(&daemon, uid, "fixture", None)?;
+            let mut run = launch(&daemon, uid, policy, Some(above.id()))?;
+            let mut beside = launch(&daemon, uid, policy, Some(above.id()))?;
+            let below = launch(&daemon, uid, "killed", Some(run.id()))?;
+            run.say(&end)?;
+            let over = |id: &str| Ok(daemon.show(id)?.end);
+            let ended = wait::until("it is over", wait::SOON, || over(run.id()))?;
+            assert_eq!(ended.ending, "revoked", "uid {uid}: {policy}");
+            assert_eq!(ended.by_uid, Some(uid), "uid {uid}: {policy}");
+            assert_eq!(ended.reason.as_deref(), Some("by itself: done"), "uid {uid}: {policy}");
+            let ended = over(below.id())?.context("what is below it goes on")?;
+            assert_eq!(ended.ending, "parent_ended", "uid {uid}: {policy}");
+            if policy == "killed" {
+                assert!(!run.await_end()?.success());
+            } else {
+                run.answer(wait::SOON)?;
+                assert_eq!(run.errno(&open)?, libc::EPERM, "uid {uid}");
+                // Once is enough.
+                assert_eq!(run.errno(&end)?, libc::EPERM, "uid {uid}");
+            }
+            for run in [&mut above, &mut beside] {
+                assert_eq!(run.view(&daemon)?.phase, "active", "uid {uid}: {policy}");
+                assert_eq!(run.errno(&open)?, 0, "uid {uid}: {policy}");
+            }
+        }
+        let body = r#"{"reason":"done"}"#;
+        let (code, answer) =
+            status(&mut Attacker::outside(uid)?, &socket, "POST /v1/self/end", body)?;
+        assert_eq!(code, 403, "uid {uid}: {answer}");
+        assert!(answer.contains("belongs to no run"), "uid {uid}: {answer}");
+    }
+    Ok(())
+}
+
+/// P10: the variable that tells a run its ID is for people and programs. Who sets it to that of another run is who he is.
+#[test]
+fn a_forged_invocation_is_nobodys() -> Result<()> {
+    let daemon = Daemon::start_in(Attacker::scene()?)?;
+    let socket = daemon.scene().socket();
+    for uid in USERS {
+        let run = Attacker::inside(&daemon, uid)?;
+        let mut forger = Attacker::outside_told(uid, run.id())?;
+        assert_eq!(forger.id(), run.id());
+        let (_, answer) = status(&mut forger, &socket, "GET /v1/whoami", "")?;
+        assert!(!answer.contains(run.id()), "uid {uid}: {answer}");
+        for (line, body) in [
+            ("GET /v1/self/denials", ""),
+            ("POST /v1/self/end", "{}"),
+            ("POST /v1/delegate", r#"{"policy":"attacker"}"#),
+        ] {
+            let (code, answer) = status(&mut forger, &socket, line, body)?;
+            assert_eq!(code, 403, "uid {uid}: {line}: {answer}");
+        }
+        assert_eq!(daemon.show(run.id())?.phase, "active");
+    }
+    Ok(())
+}
+
+/// P10: a run of root's stays a run, whoever it makes itself: also as an operator, in namespaces of its own.
+#[test]
+fn a_run_that_becomes_an_operator_is_a_run() -> Result<()> {
+    let daemon = Daemon::start_in(of_operators()?)?;
+    let socket = daemon.scene().socket();
+    let asks = [("GET /v1/status", ""), ("POST /v1/revoke", r#"{"select":{"all":true}}"#)];
+    let mut run = Attacker::inside(&daemon, 0)?;
+    for (uid, group) in [(0, 0), (USER, OPERATORS)] {
+        for (line, body) in asks {
+            let bytes = request(line, body);
+            let attempt = Attempt::SayElsewhere { uid, group, socket: socket.clone(), bytes };
+            run.begin(&attempt)?;
+            let answer = run.answer()?;
+            assert!(answer.starts_with("HTTP/1.1 403 "), "uid {uid}: {line}: {answer}");
+            assert!(answer.contains("belongs to a run"), "uid {uid}: {line}: {answer}");
+        }
+        assert_eq!(daemon.show(run.id())?.phase, "active");
+        // The same from outside is an operator's.
+        let mut outside = Attacker::outside(0)?;
+        let bytes = request(asks[0].0, "");
+        outside.begin(&Attempt::SayElsewhere { uid, group, socket: socket.clone(), bytes })?;
+        let answer = outside.answer()?;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "uid {uid}: {answer}");
+    }
+    Ok(())
+}
+
+/// P10: a member of the operators' group sees and ends the runs of others, and denies owners; the same user without the
+/// group does not. Whoever has launched a run may hold it, let it go on and give it time.
+#[test]
+fn operators_may_do_everything_and_users_what_is_their_own() -> Result<()> {
+    let daemon = Daemon::start_in(of_operators()?)?;
+    let socket = daemon.scene().socket();
+    let (of_root, of_user) = (Attacker::inside(&daemon, 0)?, Attacker::inside(&daemon, USER)?);
+    let ask = |group: u32, line: &str, body: String| {
+        let mut outside = Attacker::outside(0)?;
+        let (socket, bytes) = (socket.clone(), request(line, &body));
+        outside.begin(&Attempt::SayElsewhere { uid: USER, group, socket, bytes })?;
+        outside.answer()
+    };
+    let select =
+        |run: &Attacker, rest: &str| format!(r#"{{"select":{{"id":"{}"}}{rest}}}"#, run.id());
+    for (group, expected) in [(USER, "404"), (OPERATORS, "200")] {
+        for (line, rest) in [
+            ("POST /v1/suspend", ""),
+            ("POST /v1/resume", ""),
+            ("POST /v1/extend", r#","by_ms":1000"#),
+        ] {
+            let own = ask(group, line, select(&of_user, rest))?;
+            assert!(own.starts_with("HTTP/1.1 200 "), "group {group}: {line}: {own}");
+            let others = ask(group, line, select(&of_root, rest))?;
+            let head = format!("HTTP/1.1 {expected} ");
+            assert!(others.starts_with(&head), "group {group}: {line}: {others}");
+        }
+        let expected = if group == OPERATORS { "HTTP/1.1 200 " } else { "HTTP/1.1 403 " };
+        for line in ["POST /v1/owners/deny", "POST /v1/owners/allow"] {
+            let answer = ask(group, line, r#"{"owner":"nobody@example.org"}"#.to_owned())?;
+            assert!(answer.starts_with(expected), "group {group}: {line}: {answer}");
+        }
+    }
+    let answer = ask(OPERATORS, &format!("POST /v1/runs/{}/revoke", of_root.id()), "{}".into())?;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(daemon.show(of_user.id())?.phase, "active");
+    Ok(())
+}
+
+/// A scene whose operators are the members of a group.
+fn of_operators() -> Result<Scene> {
+    let longer = Attacker::POLICY.replace("ttl = ", "max_ttl = \"1h\"\n        ttl = ");
+    let scene = Scene::with(&[("attacker", &longer)])?;
+    let group = fs::read_to_string("/etc/group").unwrap_or_default();
+    let line = group.lines().find_map(|line| {
+        let mut parts = line.split(':');
+        let (name, number) = (parts.next()?, parts.nth(1)?);
+        (number == OPERATORS.to_string()).then(|| name.to_owned())
+    });
+    let name = match line {
+        Some(name) => name,
+        None => {
+            fs::write("/etc/group", format!("{group}operators:x:{OPERATORS}:\n"))?;
+            "operators".to_owned()
+        }
+    };
+    let settings = fs::read_to_string(scene.settings())?;
+    fs::write(scene.settings(), format!("operators_group = \"{name}\"\n{settings}"))?;
+    Ok(scene)
 }
 
 /// P10: who has connected as a run is answered as one, or not at all, also when its process is gone by the time that the

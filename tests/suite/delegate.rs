@@ -6,14 +6,15 @@ use agentid_common::instance::{Instance, State};
 use agentid_tests::{
     harness::{
         Daemon, Run, Scene,
+        cli::AGENTID,
         scene::{PROBE, USERS},
         table::Table,
-        view::RunView,
+        view::{RunView, What},
         wait,
     },
     step::{Open, Step},
 };
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use libc::{EACCES, EPERM};
 
 /// `top` grants reading alone. `top` and `middle` delegate to what stands behind them.
@@ -45,6 +46,10 @@ fn a_delegated_run_has_no_right_that_its_parent_lacks() -> Result<()> {
         assert_eq!(run.errno(&write)?, EACCES, "uid {uid}: its parent does not grant writing");
         let view = run.view(&daemon)?;
         assert_eq!(view.owner, "suite", "the owner is its parent's");
+        let issuer = view.issued_by.as_ref().context("nobody has asked for it")?;
+        let (executable, process) = (issuer.executable.as_deref(), issuer.tgid);
+        assert_eq!((issuer.uid, executable), (uid, Some(AGENTID)), "it has asked for itself");
+        assert!(process != run.tgid(), "and is a child of what was launched");
         let [parent] = view.above.as_slice() else { panic!("{view:?}") };
         let above = daemon.show(parent)?;
         assert_eq!((view.tasks, above.tasks), (1, 1), "each task is counted in one run");
@@ -73,6 +78,15 @@ fn four_levels_end_with_the_topmost() -> Result<()> {
         assert_eq!(run.errno(&step)?, 0);
         let above = run.view(&daemon)?.above;
         assert_eq!(above.len(), 3);
+        let denied = Step::Open { path: daemon.scene().denied(), how: Open::Read };
+        assert_eq!(run.errno(&denied)?, EACCES, "uid {uid}");
+        let of_denial = || {
+            let events = daemon.events(run.id())?.into_iter();
+            let denials = events.filter(|event| matches!(event.what, What::Access(_)));
+            Ok(denials.filter_map(|event| event.run).next_back())
+        };
+        let named = wait::until("the denial is told", wait::SOON, of_denial)?;
+        assert_eq!((named.id.as_str(), &named.above), (run.id(), &above), "uid {uid}");
         for id in &above {
             let (slot, own) = table.find(id)?;
             table.set(slot, Instance { state: State::REVOKED, ..own })?;

@@ -11,6 +11,7 @@ mod boot_nocx16;
 mod boot_overlay;
 mod boot_preempt_full;
 mod boot_suspend;
+mod brings;
 mod capable;
 mod cascade;
 mod change;

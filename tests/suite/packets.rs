@@ -24,6 +24,9 @@ use agentid_tests::{
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::socket::{Backlog, SockaddrIn, SockaddrIn6, bind, listen};
 
+/// Long enough for a launch and a connection.
+const TTL: &str = "10s";
+
 /// Loopback addresses.
 fn places(port: u16) -> [SocketAddr; 2] {
     [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
@@ -404,6 +407,28 @@ fn the_other_end_hears_of_the_end() -> Result<()> {
                 }
             }
         }
+    }
+    Ok(())
+}
+
+/// P4, P5: the same when its time is over.
+#[test]
+fn the_other_end_hears_when_the_time_is_over() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let mut streams = Vec::new();
+    for uid in USERS {
+        for policy in ["fixture", "killed"] {
+            let terms = Terms { policy, uid, ttl: Some(TTL), ..Terms::default() };
+            let mut run = Run::launch(&daemon, &terms)?;
+            let listener = listener(0)?;
+            let stream = called(&mut run, &listener)?;
+            streams.push((format!("uid {uid}, {policy}"), stream, run));
+        }
+    }
+    for (what, mut stream, run) in streams {
+        assert_eq!(read_to_the_end(&mut stream).with_context(|| what.clone())?, 0, "{what}");
+        let end = wait::until("the end is noted", wait::SOON, || Ok(run.view(&daemon)?.end))?;
+        assert_eq!(end.ending, "expired", "{what}");
     }
     Ok(())
 }

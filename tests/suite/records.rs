@@ -1,5 +1,7 @@
 //! Nothing is lost in silence.
 
+use std::fs;
+
 use agentid_tests::{
     harness::{
         Daemon, Run,
@@ -26,6 +28,33 @@ fn sequences(daemon: &Daemon, id: &str) -> Result<Vec<u64>> {
         What::Stopped(_) | What::Ended(_) | What::Other => None,
     };
     Ok(daemon.events(id)?.into_iter().filter_map(|event| number(event.what)).collect())
+}
+
+/// P7: of what lived when the host went down it is said so: a daemon that finds nothing of it in the kernel notes it as lost.
+#[test]
+fn what_a_reboot_has_ended_is_noted_as_lost() -> Result<()> {
+    let mut daemon = Daemon::start()?;
+    let runs = USERS.iter().map(|uid| Run::of(&daemon, *uid)).collect::<Result<Vec<_>>>()?;
+    let ids: Vec<_> = runs.iter().map(|run| run.id().to_owned()).collect();
+    let file = |id| daemon.scene().state().join(format!("invocations/{id}.json"));
+    let files: Vec<_> = ids.iter().map(file).collect();
+    let kept = files.iter().map(fs::read).collect::<std::io::Result<Vec<_>>>()?;
+    // What a boot leaves of them: nothing in the kernel, and the files as they were.
+    drop(runs);
+    let gone = || Ok(daemon.ps()?.is_empty().then_some(()));
+    wait::until("their slots are free", wait::SOON, gone)?;
+    daemon.kill9()?;
+    for (file, bytes) in files.iter().zip(kept) {
+        fs::write(file, bytes)?;
+    }
+    daemon.start_again()?;
+    for id in ids {
+        let view = daemon.show(&id)?;
+        assert_eq!(view.phase, "ended", "{view:?}");
+        assert_eq!(view.end.context("it has not ended")?.ending, "lost_at_boot");
+    }
+    assert!(daemon.ps()?.is_empty());
+    Ok(())
 }
 
 /// P7: the numbers of a run's records have no gap, and the run's last record is that it is empty.

@@ -137,7 +137,7 @@ pub struct Adopt {
     #[arg(long = "param", value_name = "NAME=FOLDER", value_parser = pair)]
     pub params: Vec<(String, String)>,
     /// How long the run may live, such as 90s, 30m or 2h; the policy's own without it
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub ttl: Option<Duration>,
     /// ID of the run above this one, whose rules and life bind this one too
     #[arg(long, value_name = "ID")]
@@ -294,6 +294,14 @@ pub struct Show {
 pub struct Revoke {
     #[command(flatten)]
     pub selection: Selection,
+    /// From within a run: that run itself
+    #[arg(
+        long = "self",
+        group = "selection",
+        conflicts_with_all = SELECTION,
+        conflicts_with_all = ["kill", "offline", "yes"]
+    )]
+    pub own: bool,
     /// Why, for the record
     #[arg(long)]
     pub reason: Option<String>,

@@ -46,6 +46,8 @@ pub enum Ask {
     OwnDenials,
     /// A run below the caller's own.
     Delegate,
+    /// The end of the caller's own run.
+    OwnEnd,
     /// To change what holds for all.
     Host,
     /// A run that the caller itself becomes, or a look at the host or at the caller's own runs.
@@ -67,11 +69,16 @@ impl Standing {
     pub fn may(&self, ask: Ask) -> Result<(), ErrorReply> {
         match ask {
             Ask::WhoAmI => Ok(()),
-            Ask::Delegate | Ask::OwnDenials if self.tagged => Ok(()),
+            Ask::Delegate | Ask::OwnDenials | Ask::OwnEnd if self.tagged => Ok(()),
             Ask::OwnDenials => {
                 let message = "the asking process belongs to no run, and nothing is denied to it";
                 Err(ErrorReply::new(Code::Forbidden, message)
                     .remedy("agentid events shows what runs were denied"))
+            }
+            Ask::OwnEnd => {
+                let message = "the asking process belongs to no run that could end";
+                Err(ErrorReply::new(Code::Forbidden, message)
+                    .remedy("agentid revoke ends runs from outside"))
             }
             Ask::Delegate => {
                 let message = "the asking process belongs to no run that could delegate";
@@ -79,7 +86,7 @@ impl Standing {
                     .remedy("agentid run launches from outside of a run"))
             }
             Ask::Host | Ask::Own | Ask::RunOf(_) if self.tagged => {
-                let message = "the asking process belongs to a run, which may only ask who it is and what it was denied, and delegate";
+                let message = "the asking process belongs to a run, which may only ask who it is and what it was denied, delegate, and end itself";
                 Err(ErrorReply::new(Code::Tagged, message).remedy(
                     "agentid delegate starts a run below it, where its policy has a [delegate]",
                 ))

@@ -36,6 +36,8 @@ pub enum ClientError {
     Denied { path: PathBuf, source: io::Error },
     #[error("ask the daemon")]
     Exchange(#[source] hyper::Error),
+    #[error("ask the daemon")]
+    Plain(#[source] io::Error),
     #[error("build the request")]
     Request(#[source] hyper::http::Error),
     #[error("start the client")]
@@ -126,14 +128,8 @@ impl Client {
         body: Bytes,
         event: Option<u64>,
     ) -> Result<Incoming, ClientError> {
-        let away = |source: io::Error| {
-            let path = self.socket.clone();
-            match source.kind() {
-                io::ErrorKind::PermissionDenied => ClientError::Denied { path, source },
-                _ => ClientError::Away { path, source },
-            }
-        };
-        let stream = UnixStream::connect(&self.socket).await.map_err(away)?;
+        let stream = UnixStream::connect(&self.socket).await;
+        let stream = stream.map_err(|source| away(&self.socket, source))?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(ClientError::Exchange)?;
         // The connection's own end shows as an error of the exchange.
@@ -154,6 +150,15 @@ impl Client {
         let status = answer.status();
         let bytes = answer.into_body().collect().await.map_err(ClientError::Exchange)?.to_bytes();
         Err(ClientError::Refused(refusal(status, &bytes)))
+    }
+}
+
+/// Why there is no connection.
+pub(super) fn away(socket: &Path, source: io::Error) -> ClientError {
+    let path = socket.to_owned();
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => ClientError::Denied { path, source },
+        _ => ClientError::Away { path, source },
     }
 }
 

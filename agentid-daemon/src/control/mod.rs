@@ -2,10 +2,12 @@
 
 pub mod api;
 mod body;
+pub mod brings;
 pub mod caller;
 pub mod client;
 mod document;
 pub mod feed;
+pub mod plain;
 mod rate;
 mod route;
 mod routes;

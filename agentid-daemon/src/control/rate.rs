@@ -79,5 +79,5 @@ pub fn refusing(wait: Duration, app: &Router) -> Router {
 
 fn ends_runs(path: &str) -> bool {
     let of_one = path.strip_prefix("/v1/runs/").is_some_and(|rest| rest.ends_with("/revoke"));
-    of_one || matches!(path, "/v1/revoke" | "/v1/suspend")
+    of_one || matches!(path, "/v1/revoke" | "/v1/suspend" | "/v1/self/end")
 }

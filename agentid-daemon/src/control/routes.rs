@@ -46,6 +46,15 @@ fn about(routes: Routes) -> Routes {
             },
             Command::OwnDenials,
         )
+        .post(
+            "/v1/self/end",
+            Says {
+                id: "end",
+                summary: "End the asking run, and all below it",
+                codes: &[Code::Forbidden, Code::Ended],
+            },
+            |request, reply| Command::End { request, reply },
+        )
         .get(
             "/v1/status",
             Says {

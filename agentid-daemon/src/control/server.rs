@@ -34,6 +34,9 @@ use super::{
 };
 use crate::supervisor::command::{Caller, Envelope};
 
+/// Most bytes of a request's head, and most headers in it; hyper answers what has more with 431.
+pub(super) const HEAD: usize = 16 * 1024;
+pub(super) const HEADERS: usize = 64;
 /// Most connections at once; of those most that others than operators have; and of those most that one user has.
 const CONNECTIONS: usize = 320;
 const COMMON: usize = 256;
@@ -165,6 +168,8 @@ pub(super) async fn converse(stream: UnixStream, app: Router) {
         .keep_alive(false)
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
+        .max_buf_size(HEAD)
+        .max_headers(HEADERS)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
         .await;
     if let Err(error) = served {

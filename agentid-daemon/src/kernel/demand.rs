@@ -20,8 +20,8 @@ use super::{
     attached, list,
     maps::MapsError,
     object::{
-        self, ADOPT_TASKS, CLOCK, DESCRIPTORS, LIST_SOCKETS, LIST_TASKS, MESSAGES, ON_DEMAND,
-        ObjectError, PACKETS, SWITCH,
+        self, ADOPT_TASKS, CLOCK, DESCRIPTORS, LIST_SHARES, LIST_SOCKETS, LIST_TASKS, MESSAGES,
+        ON_DEMAND, ObjectError, PACKETS, SWITCH,
     },
     pins::{self, PinError, Pins},
     sys,
@@ -44,6 +44,8 @@ pub enum DemandError {
     NoLinks(PathBuf),
     #[error("read {}", folder.display())]
     Folder { folder: PathBuf, source: io::Error },
+    #[error("have the kernel look at one task")]
+    Task(#[source] io::Error),
     #[error("read which processors there are")]
     Processors(#[source] io::Error),
 }
@@ -148,6 +150,12 @@ impl OnDemand {
     /// The iterator over the sockets in a map, to be read once from the start to the end.
     pub fn socket_list(&self, map: BorrowedFd<'_>) -> io::Result<File> {
         list::of_map(self.sockets.as_fd(), map)
+    }
+
+    /// What one task shares with others, to be read once.
+    pub fn shares(pins: &Pins, task: u32) -> Result<File, DemandError> {
+        let program = pinned_descriptor(&newest(pins)?, LIST_SHARES)?;
+        list::of_task(program.as_fd(), task).map_err(DemandError::Task)
     }
 
     fn attach(&mut self, name: &'static str, folder: &Path) -> Result<(), DemandError> {

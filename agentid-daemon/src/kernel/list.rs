@@ -10,7 +10,7 @@ use std::{
 
 use agentid_common::{
     net::Address,
-    record::{SocketLine, TaskLine},
+    record::{ShareLine, SocketLine, TaskLine},
 };
 
 use super::sys::{BPF_ITER_CREATE, BPF_LINK_CREATE, bpf, number, owned};
@@ -59,6 +59,19 @@ impl Listed for TaskLine {
             slot: line.u32(offset_of!(Self, slot))?,
             tgid: line.u32(offset_of!(Self, tgid))?,
             tid: line.u32(offset_of!(Self, tid))?,
+            reserved: 0,
+        })
+    }
+}
+
+impl Listed for ShareLine {
+    fn of(line: &Line<'_>) -> Option<Self> {
+        Some(Self {
+            tgid: line.u32(offset_of!(Self, tgid))?,
+            memory: line.u32(offset_of!(Self, memory))?,
+            descriptors: line.u32(offset_of!(Self, descriptors))?,
+            folder: line.u32(offset_of!(Self, folder))?,
+            ring: line.u32(offset_of!(Self, ring))?,
             reserved: 0,
         })
     }
@@ -147,10 +160,10 @@ struct LinkCreate {
     reserved: u32,
 }
 
-/// `union bpf_iter_link_info` of an iterator over a map.
+/// `union bpf_iter_link_info`: its first member says over which map, or over which task, and the rest of it is nothing.
 #[repr(C)]
 struct LinkInfo {
-    map: u32,
+    only: u32,
 }
 
 /// The part of `union bpf_attr` for `BPF_ITER_CREATE`.
@@ -166,7 +179,16 @@ const BPF_TRACE_ITER: u32 = 28;
 /// Has a program write its list of what is in a map. aya opens iterators over nothing but the whole kernel; the link goes
 /// with the file.
 pub fn of_map(program: BorrowedFd<'_>, map: BorrowedFd<'_>) -> io::Result<File> {
-    let info = LinkInfo { map: number(map)? };
+    of_one(program, number(map)?)
+}
+
+/// The same of one task, by its number.
+pub fn of_task(program: BorrowedFd<'_>, task: u32) -> io::Result<File> {
+    of_one(program, task)
+}
+
+fn of_one(program: BorrowedFd<'_>, only: u32) -> io::Result<File> {
+    let info = LinkInfo { only };
     let mut attributes = LinkCreate {
         program: number(program)?,
         target: 0,

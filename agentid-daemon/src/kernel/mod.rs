@@ -50,7 +50,7 @@ use agentid_common::{
     map::{ANCHORS, CANARY_SLOT, EDGES, ENTRIES, PEERS, PINS, PORTS, Resolver},
     name::NameKey,
     net::Asker,
-    record::{SocketLine, TaskLine},
+    record::{ShareLine, SocketLine, TaskLine},
     tag::Tag,
 };
 use rustix::time::{ClockId, clock_gettime};
@@ -327,6 +327,13 @@ impl Kernel {
     /// Whether there is such a socket.
     pub fn has_sockets(&self) -> Result<bool, ReadError> {
         Ok(list::any(self.socket_list()?, |_: &SocketLine| true)?)
+    }
+
+    /// What a process of one thread shares with others; `None` when it is gone.
+    pub fn shares(&self, tgid: u32) -> Result<Option<ShareLine>, ReadError> {
+        let list = OnDemand::shares(&self.pins, tgid);
+        let list = list.map_err(|failure| ReadError::Shares(Box::new(failure)))?;
+        Ok(list::all(list)?.pop().filter(|line: &ShareLine| line.tgid == tgid))
     }
 
     pub fn counters(&self) -> Result<Counters, ReadError> {

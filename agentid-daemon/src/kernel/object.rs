@@ -132,11 +132,13 @@ pub const SYSCTL: (&str, cgroup::Kind) = ("sysctl", cgroup::Kind::Sysctl);
 pub const LIST_TASKS: &str = "list_tasks";
 /// The iterator that tags tasks.
 pub const ADOPT_TASKS: &str = "adopt_tasks";
+/// The iterator that looks at one task.
+pub const LIST_SHARES: &str = "list_shares";
 /// The iterator over tagged sockets.
 pub const LIST_SOCKETS: &str = "list_sockets";
 /// The programs that are pinned themselves, not being held by a link at all times.
 pub fn not_always() -> impl Iterator<Item = &'static str> {
-    ON_DEMAND.into_iter().chain([LIST_TASKS, LIST_SOCKETS, ADOPT_TASKS])
+    ON_DEMAND.into_iter().chain([LIST_TASKS, LIST_SOCKETS, ADOPT_TASKS, LIST_SHARES])
 }
 
 /// The programs on the root of the cgroup hierarchy that are attached on demand, and what each of them sees there.

@@ -13,6 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::{
+    demand::DemandError,
     freezer::Runs,
     list::{self, ListError},
     maps::{MapsError, TagError, Tags},
@@ -27,6 +28,8 @@ pub enum ReadError {
     Lines(#[from] ListError),
     #[error("open the list of tagged sockets")]
     Sockets(#[source] io::Error),
+    #[error("look at what a process shares")]
+    Shares(#[source] Box<DemandError>),
     #[error("read the kernel's maps")]
     Map(#[from] aya::maps::MapError),
     #[error(transparent)]

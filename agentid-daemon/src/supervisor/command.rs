@@ -10,10 +10,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     control::api::{
-        AdoptReply, AdoptRequest, ChangeReply, ChangeRequest, DelegateRequest, ErrorReply,
-        LaunchReply, LaunchRequest, OwnerReply, OwnerRequest, PolicyInForce, PolicySource,
-        RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest, RunView, SelectRequest,
-        StatusReply, TreeRun, WhoAmI, WhyReply, WhyRequest,
+        AdoptReply, AdoptRequest, ChangeReply, ChangeRequest, DelegateRequest, EndRequest,
+        ErrorReply, LaunchReply, LaunchRequest, OwnerReply, OwnerRequest, PolicyInForce,
+        PolicySource, RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest, RunView,
+        SelectRequest, StatusReply, TreeRun, WhoAmI, WhyReply, WhyRequest,
     },
     event::event::{Event, OwnDenial},
 };
@@ -72,6 +72,11 @@ pub enum Command {
     Revoke {
         id: String,
         request: RevokeRequest,
+        reply: Reply<RevokeReply>,
+    },
+    /// The caller's own run.
+    End {
+        request: EndRequest,
         reply: Reply<RevokeReply>,
     },
     Why {
@@ -134,7 +139,7 @@ impl Kind {
 
 impl Command {
     /// Every name of a command; the closed label of its metric.
-    pub const VERBS: [&'static str; 20] = [
+    pub const VERBS: [&'static str; 21] = [
         "whoami",
         "launch",
         "list",
@@ -155,6 +160,7 @@ impl Command {
         "adopt",
         "policies",
         "document",
+        "end",
     ];
 
     pub const fn verb(&self) -> &'static str {
@@ -177,6 +183,7 @@ impl Command {
             Self::Adopt(..) => Self::VERBS[17],
             Self::Policies(_) | Self::Policy { .. } => Self::VERBS[18],
             Self::Document(_) => Self::VERBS[19],
+            Self::End { .. } => Self::VERBS[20],
         }
     }
 }
@@ -191,6 +198,7 @@ impl Command {
             Self::List { reply, .. } => reply.send(Err(error)).is_err(),
             Self::Show { reply, .. } => reply.send(Err(error)).is_err(),
             Self::Revoke { reply, .. } => reply.send(Err(error)).is_err(),
+            Self::End { reply, .. } => reply.send(Err(error)).is_err(),
             Self::Why { reply, .. } => reply.send(Err(error)).is_err(),
             Self::Events { reply, .. } => reply.send(Err(error)).is_err(),
             Self::Status(reply) => reply.send(Err(error)).is_err(),

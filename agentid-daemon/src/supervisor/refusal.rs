@@ -43,6 +43,18 @@ pub enum Refusal {
     Threads(usize),
     #[error("the asking process is traced by process {0}")]
     Traced(u32),
+    #[error("the asking process has a ring of io_uring {0}")]
+    Ring(String),
+    #[error("descriptor {0} of the asking process is a socket that listens")]
+    Listens(i32),
+    #[error("descriptor {0} of the asking process is a folder")]
+    Folder(i32),
+    #[error("descriptor {number} of the asking process is open: {what}")]
+    Open { number: i32, what: String },
+    #[error("the asking process shares its {0} with another one")]
+    Shares(&'static str),
+    #[error("what the asking process would bring along cannot be seen: {0}")]
+    Unseen(String),
     #[error("the asking process is gone")]
     Gone,
     #[error("the asking process belongs to run {0} already")]
@@ -114,6 +126,11 @@ impl Refusal {
             | Self::RelativeParam { .. }
             | Self::NoFolder { .. } => Code::BadParams,
             Self::Threads(_) | Self::Traced(_) | Self::Gone => Code::BadProcess,
+            Self::Ring(_) | Self::Listens(_) | Self::Folder(_) | Self::Open { .. } => {
+                Code::BadProcess
+            }
+            Self::Shares(_) => Code::BadProcess,
+            Self::Unseen(_) => Code::NotEnforcing,
             Self::Tagged(_) => Code::Tagged,
             Self::NoSlot(_) | Self::NoRoom(_) => Code::Full,
             Self::NotEnforcing(_) => Code::NotEnforcing,
@@ -149,6 +166,20 @@ impl Refusal {
                 "ask before any thread is started, as `agentid run` does".to_owned()
             }
             Self::Traced(_) => "detach the tracer (strace, gdb) and try again".to_owned(),
+            Self::Ring(_) => "close it and unmap it before, or execute something anew".to_owned(),
+            Self::Listens(_) | Self::Folder(_) => {
+                "close it before, as well as its copies".to_owned()
+            }
+            Self::Open { .. } => {
+                "close all but 0, 1, 2 and one connection before, as `agentid run` does".to_owned()
+            }
+            Self::Shares(_) => {
+                "unshare(2) its descriptors and folder, and execute something for memory of its own"
+                    .to_owned()
+            }
+            Self::Unseen(_) => {
+                "agentidd needs /proc and CAP_SYS_PTRACE, as in dist/agentid.service".to_owned()
+            }
             Self::Tagged(_) => "agentid delegate starts a run below it".to_owned(),
             Self::NoDelegation { .. } => {
                 "a [delegate] in the policy names what its runs may start".to_owned()

@@ -124,6 +124,7 @@ impl Answers {
                     "the policies are coding-agent, tested",
                 );
             }
+            "POST /v1/self/end" => revoked(ID, 4),
             "POST /v1/revoke" => json!({
                 "runs": [revoked(ID, 4), revoked(CHILD, 1)],
                 "denied_after_ms": 0.31, "stopped_after_ms": 12.04

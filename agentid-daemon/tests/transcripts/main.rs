@@ -95,6 +95,8 @@ mod transcripts {
                 "agentid revoke --all --yes --quiet",
                 "agentid revoke --all --yes --json",
                 "agentid revoke --all",
+                "agentid revoke --self --reason done",
+                "agentid revoke --self --all",
                 "agentid revoke",
                 "agentid suspend 123456789abc",
                 "agentid suspend --owner dana@example.org --yes --json",

@@ -73,6 +73,13 @@ impl Attacker {
         Self::start(Command::new(ATTACKER), uid)
     }
 
+    /// The same, and told by its environment that it is this run.
+    pub fn outside_told(uid: u32, run: &str) -> Result<Self> {
+        let mut command = Command::new(ATTACKER);
+        command.env("AGENTID_INVOCATION", run);
+        Self::start(command, uid)
+    }
+
     fn start(mut command: Command, uid: u32) -> Result<Self> {
         command.current_dir("/").uid(uid).gid(uid);
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;

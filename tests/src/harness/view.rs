@@ -16,6 +16,9 @@ pub struct RunView {
     /// The runs above it, the one right above first.
     #[serde(default)]
     pub above: Vec<String>,
+    /// Who has asked for it.
+    #[serde(default)]
+    pub issued_by: Option<Issuer>,
     pub deadline_ms: u64,
     /// Tasks alive.
     pub tasks: u64,
@@ -33,6 +36,13 @@ pub struct RunView {
     #[serde(default)]
     pub usage: Option<Usage>,
     pub end: Option<End>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Issuer {
+    pub uid: u32,
+    pub tgid: u32,
+    pub executable: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -122,6 +132,9 @@ pub struct Event {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct EventRun {
     pub id: String,
+    /// The runs above it, the one right above first.
+    #[serde(default)]
+    pub above: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

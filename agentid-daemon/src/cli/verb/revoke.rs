@@ -9,16 +9,25 @@ use crate::{
         table::{self, Column},
     },
     control::{
-        api::{RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest, RunView},
+        api::{EndRequest, RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest, RunView},
         client::{Client, segment},
     },
 };
 
 pub fn run(client: &Client, arguments: Revoke) -> Result<u8, Failure> {
     match &arguments.selection.id {
+        _ if arguments.own => own(client, &arguments),
         Some(id) => one(client, id, &arguments),
         None => all(client, &arguments),
     }
+}
+
+/// The asking run. Where its policy kills there is nobody left to read the answer.
+fn own(client: &Client, arguments: &Revoke) -> Result<u8, Failure> {
+    let request = EndRequest { reason: arguments.reason.clone() };
+    let reply: RevokeReply = client.post("/v1/self/end", &request)?;
+    print_one(&reply, arguments.output)?;
+    Ok(exit::SUCCESS)
 }
 
 fn one(client: &Client, id: &str, arguments: &Revoke) -> Result<u8, Failure> {

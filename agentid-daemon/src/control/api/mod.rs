@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `GET /v1/whoami` | [`WhoAmI`] | anyone, tagged tasks included |
 //! | `GET /v1/self/denials` | list of `OwnDenial` of the events | a run, for its own |
+//! | `POST /v1/self/end` with [`EndRequest`] | [`RevokeReply`] | a run, for itself |
 //! | `POST /v1/runs` with [`LaunchRequest`] | [`LaunchReply`] | any user; the run is the asking process |
 //! | `GET /v1/runs?all=true` | list of [`RunView`] | any user, for its own runs; operators for all |
 //! | `GET /v1/runs/ID` | [`RunView`] | likewise |
@@ -47,7 +48,7 @@ pub use self::{
     launch::{DelegateRequest, LaunchReply, LaunchRequest},
     owner::{OwnerReply, OwnerRequest, OwnerView},
     policy::{PolicyInForce, PolicySource},
-    revoke::{RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest},
+    revoke::{EndRequest, RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest},
     run::{
         ChangeView, EndView, IssuerView, LimitsView, MOST_SOCKETS, NameView, ProcessView, RunView,
         SocketView, TotalsView, TreeRun, UsageView,

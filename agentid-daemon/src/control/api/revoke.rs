@@ -20,6 +20,15 @@ pub struct RevokeRequest {
     pub kill: bool,
 }
 
+/// A run ends itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EndRequest {
+    #[serde(default)]
+    #[schemars(length(max = MAX_PURPOSE), regex(pattern = TEXT))]
+    pub reason: Option<String>,
+}
+
 /// What a revocation did. Times count from the arrival of the request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RevokeReply {

@@ -14,12 +14,12 @@ use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::{
-    api::{Code, ErrorReply, LaunchRequest, RunView, WhoAmI},
+    api::{Code, ErrorReply, LaunchRequest, MAX_BODY, RunView, WhoAmI},
     body::failure,
     caller,
     client::{Client, ClientError, refusal, segment},
-    rate,
-    server::{Server, converse},
+    plain, rate,
+    server::{HEAD, HEADERS, Server, converse},
 };
 use crate::{
     event::event::{Dropped, Event, What},
@@ -125,6 +125,26 @@ fn a_refusal_reaches_the_caller_with_its_code_and_remedy() {
     assert_eq!(refused(error), expected);
 }
 
+/// The client of `agentid run`.
+#[test]
+fn a_process_that_becomes_a_run_is_answered_like_any_other() {
+    let daemon = Daemon::start(|envelope| {
+        envelope.command.refuse(ErrorReply::new(Code::UnknownPolicy, "no such").remedy("look"));
+    });
+    let ask = |route: &str, request: &LaunchRequest| {
+        plain::post::<_, WhoAmI>(&daemon.socket, route, request).unwrap_err()
+    };
+    let small = LaunchRequest::default();
+    let expected = ErrorReply::new(Code::UnknownPolicy, "no such").remedy("look");
+    assert_eq!(refused(ask("/v1/runs", &small)), expected);
+    assert_eq!(refused(ask("/v1/nothing", &small)).code, Code::NoRoute);
+    let large = LaunchRequest { purpose: Some("x".repeat(70_000)), ..LaunchRequest::default() };
+    assert_eq!(refused(ask("/v1/runs", &large)).code, Code::TooLarge);
+    let away = Path::new("/nonexistent/control.sock");
+    let error = plain::post::<_, WhoAmI>(away, "/v1/runs", &small).unwrap_err();
+    assert!(matches!(error, ClientError::Away { .. }));
+}
+
 #[test]
 fn what_is_no_request_never_reaches_the_supervisor() {
     let daemon = Daemon::start(|envelope| panic!("{envelope:?}"));
@@ -136,6 +156,44 @@ fn what_is_no_request_never_reaches_the_supervisor() {
     assert_eq!(code(client.post::<_, ()>("/v1/runs", &large).unwrap_err()), Code::TooLarge);
     assert_eq!(code(client.get::<()>("/v1/runs?all=maybe").unwrap_err()), Code::BadRequest);
     assert_eq!(code(client.get::<()>("/v1/events?fellow=true").unwrap_err()), Code::BadRequest);
+}
+
+/// The status that is answered to a request with this head and body.
+fn status(daemon: &Daemon, line: &str, head: &str, body: &str) -> String {
+    let mut stream = UnixStream::connect(&daemon.socket).unwrap();
+    let request = format!("{line} HTTP/1.1\r\nHost: agentid\r\n{head}\r\n{body}");
+    if let Err(error) = stream.write_all(request.as_bytes()) {
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    }
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    String::from_utf8(answer[9..].to_vec()).unwrap()
+}
+
+#[test]
+fn a_head_that_is_too_large_never_reaches_the_supervisor() {
+    let daemon = Daemon::start(|envelope| panic!("{envelope:?}"));
+    let headers = |count: usize| "X-Y: z\r\n".repeat(count);
+    assert_eq!(status(&daemon, "GET /v1/whoami", &headers(HEADERS), ""), "431", "one too many");
+    let long = format!("X-Long: {}\r\n", "y".repeat(20 * 1024));
+    assert_eq!(status(&daemon, "GET /v1/whoami", &long, ""), "431");
+    let path = format!("GET /v1/{}", "y".repeat(HEAD));
+    assert!(["414", "431"].contains(&status(&daemon, &path, "", "").as_str()));
+}
+
+#[test]
+fn a_head_and_a_body_may_be_as_large_as_it_is_said() {
+    let daemon = Daemon::start(|envelope| {
+        envelope.command.refuse(ErrorReply::new(Code::UnknownRun, "no such run"));
+    });
+    let headers = "X-Y: z\r\n".repeat(HEADERS - 1);
+    assert_eq!(status(&daemon, "GET /v1/whoami", &headers, ""), "404");
+    let long = format!("X-Long: {}\r\n", "y".repeat(HEAD - 200));
+    assert_eq!(status(&daemon, "GET /v1/whoami", &long, ""), "404");
+    let body = r#"{"policy":"p","agent":"a","owner":"o","task":"t"}"#;
+    let body = body.to_owned() + &" ".repeat(MAX_BODY - body.len());
+    let length = format!("Content-Type: application/json\r\nContent-Length: {MAX_BODY}\r\n");
+    assert_eq!(status(&daemon, "POST /v1/runs", &length, &body), "404");
 }
 
 #[test]
@@ -254,7 +312,7 @@ fn asked_too_often(request: &str) -> (String, serde_json::Value) {
 
 #[test]
 fn who_asks_too_often_can_still_end_runs() {
-    for path in ["/v1/revoke", "/v1/suspend", "/v1/runs/0192f0c1/revoke"] {
+    for path in ["/v1/revoke", "/v1/suspend", "/v1/self/end", "/v1/runs/0192f0c1/revoke"] {
         let request = format!("POST {path} HTTP/1.1\r\nHost: agentid\r\nContent-Length: 0\r\n\r\n");
         assert_eq!(asked_too_often(&request).1["code"], "unknown_run", "{path}");
     }

@@ -75,6 +75,10 @@ impl Supervisor {
                 Ok(()) => self.revoke(&standing, &id, request, arrived, reply),
                 Err(refused) => self.reply(verb, reply, Err(refused)),
             },
+            Command::End { request, reply } => match standing.may(Ask::OwnEnd) {
+                Ok(()) => self.end(&standing, tag, request, arrived, reply),
+                Err(refused) => self.reply(verb, reply, Err(refused)),
+            },
             Command::Why { id, request, reply } => {
                 let answer = own.and_then(|()| self.why(&standing, &id, &request));
                 self.reply(verb, reply, answer);

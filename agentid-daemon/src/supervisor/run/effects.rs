@@ -10,11 +10,7 @@ use thiserror::Error;
 use tracing::error;
 use uuid::Uuid;
 
-use super::{
-    Supervisor,
-    adopt::RebindError,
-    launch::{First, chain},
-};
+use super::{Supervisor, adopt::RebindError, first::First, launch::chain};
 use crate::{
     event::{
         enrich,

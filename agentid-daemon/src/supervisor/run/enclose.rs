@@ -5,10 +5,7 @@ use std::path::{Path, PathBuf};
 use tracing::error;
 use uuid::Uuid;
 
-use super::{
-    Supervisor,
-    launch::{First, chain},
-};
+use super::{Supervisor, first::First, launch::chain};
 use crate::{
     instance::{Bounds, Enclosure, Run, run},
     kernel::{EncloseError, Kernel},

@@ -10,7 +10,9 @@ use thiserror::Error;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use super::{Supervisor, binding::BindingError, effects::EffectError, enclose, enlist};
+use super::{
+    Supervisor, binding::BindingError, effects::EffectError, enclose, enlist, first::First,
+};
 use crate::{
     control::{
         api::{
@@ -23,7 +25,6 @@ use crate::{
         Bounds, Phase, Place, Run,
         run::{self, OnEnd, PolicyVersion, RunMode},
     },
-    kernel::Gathered,
     policy::{Excess, Policy},
     supervisor::{
         command::{Answer, Caller},
@@ -70,33 +71,6 @@ struct Origin<'a> {
     caller: &'a Caller,
     parent: Option<Uuid>,
     way: Way,
-}
-
-/// What becomes a run.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum First<'a> {
-    /// The asking process.
-    Caller(&'a Caller),
-    /// Processes that run already, and stand still.
-    Gathered(&'a Gathered),
-}
-
-impl First<'_> {
-    fn tgid(&self) -> u32 {
-        match self {
-            Self::Caller(caller) => caller.tgid,
-            Self::Gathered(gathered) => gathered.first,
-        }
-    }
-
-    /// A process that asks must be one thread that nobody steers.
-    fn inspect(&self) -> Result<(), Refusal> {
-        match self {
-            Self::Caller(caller) => inspect(caller),
-            // Looked at when they were gathered; they can do nothing since.
-            Self::Gathered(_) => Ok(()),
-        }
-    }
 }
 
 impl Supervisor {
@@ -242,7 +216,7 @@ impl Supervisor {
         launch::check(&request)?;
         let terms = self.terms(&request)?;
         folders_exist(&request.params)?;
-        first.inspect()?;
+        first.inspect(&self.kernel)?;
 
         self.store.keep_policy(&terms.version, &terms.text)?;
         let generation = self.rules.generation();
@@ -310,7 +284,7 @@ impl Supervisor {
         for effect in effects {
             if let Err(failure) = self.carry_out(effect, Some(first)) {
                 Self::put_back(first, from.as_deref());
-                self.input(Input::LaunchFailed(id));
+                self.input(Input::LaunchFailed { id, tagged: false });
                 return Err(failure.into());
             }
         }
@@ -320,11 +294,11 @@ impl Supervisor {
             policy: run.policy.to_string(),
             deadline_ms: view::wall_of(run.place.deadline, now),
         };
-        // A thread that was started between the first look and the tag would go on without one.
-        if let Err(refusal) = first.inspect() {
+        // What was started or opened between the first look and the tag would go on without any question. A tag is not
+        // taken back: the process, and whatever it has started since, ends with the run.
+        if let Err(refusal) = first.inspect(&self.kernel) {
             warn!(%id, %refusal, "the launching process has changed while it was tagged");
-            Self::put_back(first, from.as_deref());
-            self.input(Input::LaunchFailed(id));
+            self.input(Input::LaunchFailed { id, tagged: true });
             return Err(refusal.into());
         }
         info!(%id, policy = %reply.policy, uid, tgid = first.tgid(), "launched");
@@ -343,16 +317,6 @@ impl Supervisor {
             on_end: OnEnd::of(policy.on_end()),
             bounds: enclose::bounds(policy),
         })
-    }
-}
-
-/// The process that asks must be one thread that nobody steers.
-fn inspect(caller: &Caller) -> Result<(), Refusal> {
-    match caller::threads(caller) {
-        None => Err(Refusal::Gone),
-        Some((1, 0)) => Ok(()),
-        Some((1, tracer)) => Err(Refusal::Traced(tracer)),
-        Some((threads, _)) => Err(Refusal::Threads(threads)),
     }
 }
 

@@ -11,6 +11,7 @@ mod effects;
 mod enclose;
 mod enlist;
 mod feed;
+mod first;
 mod freeze;
 mod hold;
 mod launch;

@@ -5,19 +5,24 @@ use std::{
     time::{Duration, Instant},
 };
 
+use agentid_common::tag::Tag;
 use tracing::info;
 use uuid::Uuid;
 
 use super::{Supervisor, effects::EffectError, launch::chain};
 use crate::{
     control::{
-        api::{Code, ErrorReply, RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest},
+        api::{
+            Code, EndRequest, ErrorReply, RevokeAllReply, RevokeAllRequest, RevokeReply,
+            RevokeRequest,
+        },
         caller::{Ask, Standing},
     },
     instance::{Phase, run::OnEnd},
     supervisor::{
         command::{Answer, Reply},
         launch,
+        refusal::Refusal,
         step::{Actor, Effect, Input, step},
     },
 };
@@ -69,11 +74,37 @@ impl Supervisor {
     ) {
         let found = self.find(standing, text).map(|run| (run.id, run.uid));
         let allowed = found.and_then(|(id, uid)| standing.may(Ask::RunOf(uid)).map(|()| vec![id]));
-        let begun = allowed
-            .and_then(|ids| self.begin(standing, ids, (request.reason, request.kill), arrived));
+        let begun = allowed.and_then(|ids| {
+            launch::reason(request.reason.as_deref())?;
+            self.begin(standing, ids, (request.reason, request.kill), arrived)
+        });
         match begun {
-            Ok(ended) => self.wait(arrived, ended, Asked::One(reply)),
+            Ok(ended) => self.wait("revoke", arrived, ended, Asked::One(reply)),
             Err(refused) => self.reply("revoke", reply, Err(refused)),
+        }
+    }
+
+    /// A run ends itself, with all below it. It is known by its tag alone, and the record says whose wish it was.
+    pub(super) fn end(
+        &mut self,
+        standing: &Standing,
+        tag: Option<Tag>,
+        request: EndRequest,
+        arrived: Instant,
+        reply: Reply<RevokeReply>,
+    ) {
+        let own = tag.and_then(|tag| self.state.registry.holder(tag.slot, tag.generation));
+        let own = own.map(|run| run.id).ok_or_else(|| ErrorReply::from(Refusal::Gone));
+        let begun = own.and_then(|id| {
+            launch::reason(request.reason.as_deref())?;
+            let reason = request
+                .reason
+                .map_or_else(|| "by itself".to_owned(), |reason| format!("by itself: {reason}"));
+            self.begin(standing, vec![id], (Some(reason), false), arrived)
+        });
+        match begun {
+            Ok(ended) => self.wait("end", arrived, ended, Asked::One(reply)),
+            Err(refused) => self.reply("end", reply, Err(refused)),
         }
     }
 
@@ -87,15 +118,18 @@ impl Supervisor {
         let &RevokeAllRequest { kill, ref reason, .. } = request;
         let which = |phase: Phase| if kill { phase.holds_slot() } else { phase.is_live() };
         let ids = self.selected(standing, &request.select, which);
-        let begun = ids.and_then(|ids| self.begin(standing, ids, (reason.clone(), kill), arrived));
+        let begun = ids.and_then(|ids| {
+            launch::reason(reason.as_deref())?;
+            self.begin(standing, ids, (reason.clone(), kill), arrived)
+        });
         match begun {
-            Ok(ended) => self.wait(arrived, ended, Asked::All(reply)),
+            Ok(ended) => self.wait("revoke", arrived, ended, Asked::All(reply)),
             Err(refused) => self.reply("revoke", reply, Err(refused)),
         }
     }
 
-    fn wait(&mut self, arrived: Instant, ended: Ended, reply: Asked) {
-        self.count("revoke", &Ok(()));
+    fn wait(&mut self, verb: &str, arrived: Instant, ended: Ended, reply: Asked) {
+        self.count(verb, &Ok(()));
         let Ended { denied_after, parts, pending } = ended;
         self.waiters.push(Waiter { arrived, denied_after, parts, pending, reply });
         self.give_up_waiting();
@@ -109,7 +143,6 @@ impl Supervisor {
         (reason, kill): (Option<String>, bool),
         arrived: Instant,
     ) -> Answer<Ended> {
-        launch::reason(reason.as_deref())?;
         let trees = self.state.registry.trees(&ids, kill);
         let input = Input::Revoke { ids, kill, by: Actor { uid: standing.uid, reason } };
         let now = self.now();

@@ -60,6 +60,14 @@ impl State {
         self.stop(due, false)
     }
 
+    pub(super) fn launch_failed(&mut self, id: Uuid, tagged: bool, now: Now) -> Vec<Effect> {
+        if tagged {
+            self.stop(vec![(id, End::of(Ending::LaunchFailed, now.wall_ms))], true)
+        } else {
+            self.finish(id, Ending::LaunchFailed, None, now)
+        }
+    }
+
     /// Ends a run for what it has done. One that has ended meanwhile has ended for what it has ended for.
     pub(super) fn limit(
         &mut self,

@@ -56,8 +56,8 @@ pub struct Now {
 pub enum Input {
     /// A run whose request, process and rules have been checked. Its slot is still to be chosen.
     Launch(Box<Launch>),
-    /// The kernel did not take the run after all.
-    LaunchFailed(Uuid),
+    /// The kernel did not take the run after all. One that has a task by then ends with it.
+    LaunchFailed { id: Uuid, tagged: bool },
     /// Somebody who may do so ends runs. Each of them has not ended, or none of them is. With `kill` their tasks, and those of
     /// runs that are over already, are killed whatever their policies say.
     Revoke { ids: Vec<Uuid>, kill: bool, by: Actor },
@@ -180,7 +180,7 @@ fn forget(former: Vec<Former>) -> Option<Effect> {
 pub fn step(state: &mut State, input: Input, now: Now) -> Result<Vec<Effect>, Refusal> {
     match input {
         Input::Launch(launch) => state.launch(*launch, now),
-        Input::LaunchFailed(id) => Ok(state.finish(id, Ending::LaunchFailed, None, now)),
+        Input::LaunchFailed { id, tagged } => Ok(state.launch_failed(id, tagged, now)),
         Input::Revoke { ids, kill, by } => state.revoke(&ids, kill, &by, now),
         Input::Limit { id, ending, reason } => Ok(state.limit(id, ending, reason, now)),
         Input::Suspend { id, freeze, by } => state.suspend(id, freeze, by, now),

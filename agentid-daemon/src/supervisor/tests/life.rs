@@ -225,11 +225,14 @@ proptest! {
                     prop_assert!(generations.insert(launch.run.place.generation));
                     Input::Launch(launch)
                 }
-                // Nothing but the launch itself fails: its tag is taken back with the process.
+                // One that has a task keeps its slot until that is killed, as any run does.
                 Move::LaunchFailed(number) => {
                     let run = state.registry.get(id(number));
-                    world.tasks.remove(&run.map_or(0, |run| run.place.generation));
-                    Input::LaunchFailed(id(number))
+                    let generation = run.map_or(0, |run| run.place.generation);
+                    Input::LaunchFailed {
+                        id: id(number),
+                        tagged: world.tasks.contains(&generation),
+                    }
                 }
                 Move::Revoke(numbers) => {
                     Input::Revoke { ids: numbers.into_iter().map(id).collect(), kill: false, by: nobody() }

@@ -66,6 +66,12 @@ fn all() -> Vec<Refusal> {
             remedy: "boot with cgroup v2 alone",
         },
         Refusal::LimitsAtLaunch { policy: policy() },
+        Refusal::Ring(text("as descriptor 7")),
+        Refusal::Listens(0),
+        Refusal::Folder(0),
+        Refusal::Open { number: 7, what: text("a file") },
+        Refusal::Shares("memory"),
+        Refusal::Unseen(text("Permission denied (os error 13)")),
     ]
 }
 
@@ -111,10 +117,16 @@ const fn kind(refusal: &Refusal) -> usize {
         Refusal::NoSelection => 36,
         Refusal::NoLimits { .. } => 37,
         Refusal::LimitsAtLaunch { .. } => 38,
+        Refusal::Ring(_) => 39,
+        Refusal::Listens(_) => 40,
+        Refusal::Folder(_) => 41,
+        Refusal::Open { .. } => 42,
+        Refusal::Unseen(_) => 43,
+        Refusal::Shares(_) => 44,
     }
 }
 
-const KINDS: usize = 39;
+const KINDS: usize = 45;
 
 /// Each says what happened, to what, and what to do.
 #[test]

@@ -107,8 +107,23 @@ fn a_full_table_refuses_and_changes_nothing() {
 fn a_failed_launch_gives_its_slot_back() {
     let mut state = state();
     launched(&mut state, launch(1));
-    let effects = step(&mut state, Input::LaunchFailed(id(1)), now(1)).unwrap();
+    let failed = Input::LaunchFailed { id: id(1), tagged: false };
+    let effects = step(&mut state, failed, now(1)).unwrap();
     assert_eq!(names(&effects), ["clear 1 slot 1", "save 1", "publish 1"]);
+    assert_eq!(state.registry.get(id(1)).unwrap().phase, Phase::Ended(Ending::LaunchFailed));
+}
+
+#[test]
+fn a_launch_that_fails_with_a_task_keeps_its_slot_until_that_is_killed() {
+    let mut state = state();
+    launched(&mut state, launch(1));
+    let failed = Input::LaunchFailed { id: id(1), tagged: true };
+    let effects = step(&mut state, failed, now(1)).unwrap();
+    assert_eq!(names(&effects)[0], "deny slot 1 3");
+    assert!(effects.contains(&Effect::Stop { id: id(1), how: OnEnd::Kill }));
+    assert_eq!(state.registry.get(id(1)).unwrap().phase, Phase::Stopping(Ending::LaunchFailed));
+    let empty = Input::Empty { slot: 1, generation: 2, totals: Totals::default() };
+    step(&mut state, empty, now(2)).unwrap();
     assert_eq!(state.registry.get(id(1)).unwrap().phase, Phase::Ended(Ending::LaunchFailed));
 }
 

@@ -59,6 +59,12 @@ fn perform(attempt: Attempt) -> Found {
                 Err(error) => Found::Errno(errno(&error)),
             };
         }
+        Attempt::SayElsewhere { uid, group, socket, bytes } => {
+            return match processes::elsewhere(uid, group, || converse(&socket, &bytes)) {
+                Ok(text) => Found::Text(text),
+                Err(error) => Found::Errno(errno(&error)),
+            };
+        }
         Attempt::Hammer { granted, denied, threads, effort } => {
             return Found::Verdicts(opens::hammer(&granted, &denied, threads, effort));
         }

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::CString,
-    io,
+    io::{self, Read as _, Write as _},
     os::{
         fd::{AsRawFd as _, OwnedFd},
         unix::ffi::OsStrExt as _,
@@ -84,4 +84,49 @@ pub fn take_descriptor(tgid: u32) -> io::Result<()> {
 fn open(tgid: u32) -> io::Result<OwnedFd> {
     // SAFETY: takes no pointers.
     descriptor(unsafe { libc::syscall(libc::SYS_pidfd_open, tgid, 0) })
+}
+
+/// Has this done by a process of another user, in a group beside its own, that is alone in namespaces of its own; gives what
+/// came of it.
+pub fn elsewhere(
+    uid: u32,
+    group: u32,
+    act: impl FnOnce() -> io::Result<String>,
+) -> io::Result<String> {
+    let (mut read, write) = io::pipe()?;
+    // SAFETY: this process has one thread, so that its child can do everything that it could.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let told = become_other(uid, group).and_then(|()| act());
+        let text = told.unwrap_or_else(|error| format!("{error}"));
+        let written = { write }.write_all(text.as_bytes());
+        // SAFETY: ends the child at once.
+        unsafe { libc::_exit(i32::from(written.is_err())) }
+    }
+    drop(write);
+    done(child.into())?;
+    let mut text = String::new();
+    read.read_to_string(&mut text)?;
+    // SAFETY: a plain system call on a child of ours.
+    done(unsafe { libc::waitpid(child, ptr::null_mut(), 0) }.into())?;
+    Ok(text)
+}
+
+/// Returns in a child that is all this.
+fn become_other(uid: u32, group: u32) -> io::Result<()> {
+    // SAFETY: plain system calls; the raw ones are for this thread, which is alone.
+    unsafe {
+        done(libc::unshare(libc::CLONE_NEWNS | libc::CLONE_NEWPID).into())?;
+        match libc::fork() {
+            0 => {}
+            child if child < 0 => return Err(io::Error::last_os_error()),
+            child => {
+                libc::waitpid(child, ptr::null_mut(), 0);
+                libc::_exit(0);
+            }
+        }
+        done(libc::syscall(libc::SYS_setgroups, 1, &raw const group))?;
+        done(libc::syscall(libc::SYS_setresgid, uid, uid, uid))?;
+        done(libc::syscall(libc::SYS_setresuid, uid, uid, uid))
+    }
 }

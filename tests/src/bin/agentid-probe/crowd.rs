@@ -124,7 +124,10 @@ impl Crowd {
             0 => {
                 inherit::end_with(leader);
                 drop(read);
-                self.be_member(socket, launch, write)
+                match control::keep_alone(write.into()) {
+                    Ok(write) => self.be_member(socket, launch, write),
+                    Err(_) => process::abort(),
+                }
             }
             child if child < 0 => bail!("fork: {}", io::Error::last_os_error()),
             child => child,

@@ -4,10 +4,12 @@
 //! open PATH` opens one file and has the errno as its exit status, `agentid-probe relay PATH` passes TCP on to a socket, and
 //! `agentid-probe nothing` does nothing. With `spawn`, `twice` or `before` and a command it starts that as a child first; see
 //! `start.rs`. `agentid-probe late` goes on in the child of a child, which nobody waits for. `agentid-probe crowd` leads
-//! processes that each become a run; see `crowd.rs`.
+//! processes that each become a run; see `crowd.rs`. `agentid-probe bring` asks to become a run with something that none begins
+//! with; see `bring.rs`.
 
 mod access;
 mod alter;
+mod bring;
 mod change;
 mod crowd;
 mod fill;
@@ -33,9 +35,11 @@ use std::{env, fs::File, io, os::fd::AsFd as _, path::Path, process::ExitCode, t
 
 use agentid_tests::{
     channel::{Channel, Heard},
+    control,
     step::{Outcome, Step},
 };
 use anyhow::{Context as _, Result};
+use libc::EPERM;
 
 use crate::{
     held::{Held, Mapped},
@@ -57,6 +61,10 @@ fn main() -> Result<ExitCode> {
         }
         [verb, path] if verb == "relay" => {
             relay::relay(Path::new(path)).map(|()| ExitCode::SUCCESS)
+        }
+        [verb, how, socket, launch, denied] if verb == "bring" => {
+            let (how, launch) = (how.to_string_lossy(), launch.to_string_lossy().into_owned());
+            bring::bring(&how, socket.into(), launch, denied.into()).map(|()| ExitCode::SUCCESS)
         }
         [verb] if verb == "nothing" => Ok(ExitCode::SUCCESS),
         [verb] if verb == "late" => {
@@ -103,6 +111,11 @@ fn perform(step: &Step, holds: &mut Holds) -> Result<Outcome> {
     let Holds { repeat, kept, watch, sockets, talk, held, mapped } = holds;
     Ok(match step {
         Step::Ping => Outcome::Errno(0),
+        Step::EndOneself { socket, reason } => {
+            let request = serde_json::json!({ "reason": reason });
+            // What was answered to a run that is over it cannot read.
+            Outcome::Errno(control::ask(socket, "POST /v1/self/end", &request).map_or(EPERM, |_| 0))
+        }
         Step::Open { path, how } => Outcome::Errno(access::open(path, *how)),
         Step::Exercise(power) => Outcome::Errno(power.exercise()),
         Step::Change(it) => Outcome::Errno(change::change(it)?),

@@ -22,6 +22,8 @@ const OP_OPENAT: u8 = 18;
 const OP_SETXATTR: u8 = 42;
 const OP_SOCKET: u8 = 45;
 const REGISTER_PERSONALITY: libc::c_uint = 9;
+/// A thread of the kernel takes what is written to the ring, without a call (`IORING_SETUP_SQPOLL`).
+pub const POLLED: u32 = 1 << 1;
 /// Not in the caller's own context: by a worker.
 const SQE_ASYNC: u8 = 1 << 4;
 const ENTER_GETEVENTS: libc::c_uint = 1;
@@ -196,8 +198,22 @@ fn once(submission: Submission) -> Result<i32, String> {
     submit(&ring, &params, submission).map_err(|call| format!("{call}: {}", access::last()))
 }
 
+/// A ring of which nothing is mapped yet.
+pub fn bare(flags: u32) -> Result<OwnedFd, i32> {
+    set_up_with(flags).map(|(ring, _)| ring)
+}
+
+/// Maps a ring for as long as the process lives.
+pub fn map_rings(ring: &OwnedFd) -> Option<()> {
+    map(ring, OFF_SQ_RING).map(drop)
+}
+
 fn set_up() -> Result<(OwnedFd, Params), i32> {
-    let mut params = Params::default();
+    set_up_with(0)
+}
+
+fn set_up_with(flags: u32) -> Result<(OwnedFd, Params), i32> {
+    let mut params = Params { flags, ..Params::default() };
     // SAFETY: `params` has the layout that the call reads and writes.
     let ring = unsafe { libc::syscall(libc::SYS_io_uring_setup, ENTRIES, &raw mut params) };
     match RawFd::try_from(ring).ok().filter(|ring| *ring >= 0) {

@@ -1,8 +1,12 @@
-//! Descriptors that the launcher has left open.
+//! What the launcher has left open, and what it shares.
 
 use std::{fs, io, os::fd::RawFd};
 
-use nix::{errno::Errno, unistd::close};
+use nix::{
+    errno::Errno,
+    sched::{CloneFlags, unshare},
+    unistd::close,
+};
 
 /// Closes everything above standard error. To be called before anything of our own is open.
 pub fn close_all() -> io::Result<()> {
@@ -20,4 +24,12 @@ pub fn close_all() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Has a working folder and a root that no other process moves. Memory and descriptors are its own since it was executed. Where
+/// that is forbidden, the daemon says whether it matters.
+pub fn leave_folder() {
+    if let Err(errno) = unshare(CloneFlags::CLONE_FS) {
+        tracing::debug!(%errno, "the working folder may be shared");
+    }
 }

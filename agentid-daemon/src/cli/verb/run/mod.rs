@@ -2,7 +2,7 @@
 //!
 //! It finds the command, asks the daemon, which tags this very process, and then only executes: standard input and output,
 //! signals and the exit status are the command's own because there is nothing in between. The daemon takes one thread
-//! alone, so the client brings none, and all of it is gone before the command begins.
+//! alone, and nothing open but its connection, so the client brings neither, and all of it is gone before the command begins.
 
 pub(in crate::cli) mod command;
 mod descriptors;
@@ -26,7 +26,7 @@ use crate::{
     },
     control::{
         api::{DelegateRequest, LaunchReply, LaunchRequest},
-        client::Client,
+        plain,
     },
 };
 
@@ -34,15 +34,13 @@ use crate::{
 const VARIABLE: &str = "AGENTID_INVOCATION";
 
 pub fn run(socket: &Path, arguments: Run) -> Result<u8, Failure> {
-    become_run(&arguments.command, || {
-        Ok(Client::new(socket)?.post("/v1/runs", &request(&arguments)?)?)
-    })
+    become_run(&arguments.command, || Ok(plain::post(socket, "/v1/runs", &request(&arguments)?)?))
 }
 
 /// `agentid delegate`: the same from within a run.
 pub fn delegate(socket: &Path, arguments: Delegate) -> Result<u8, Failure> {
     become_run(&arguments.command, || {
-        Ok(Client::new(socket)?.post("/v1/delegate", &delegation(&arguments)?)?)
+        Ok(plain::post(socket, "/v1/delegate", &delegation(&arguments)?)?)
     })
 }
 
@@ -54,6 +52,7 @@ fn become_run(
     descriptors::close_all().map_err(|error| {
         Failure::new(error, exit::NOT_LAUNCHED).remedy("`agentid run` needs /proc")
     })?;
+    descriptors::leave_folder();
     let program = Program::find(command)?;
     let reply = ask().map_err(|failure| failure.or_away(exit::NOT_LAUNCHED))?;
     // From here on this process is held to the policy.

@@ -80,8 +80,8 @@ pub fn start(ttl: Option<Duration>, act: impl FnOnce(File) -> Result<()>) -> Res
 fn become_run(ttl: Option<Duration>, writes: OwnedFd) -> Result<File> {
     // SAFETY: a plain system call on this process.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    let mut writes = control::keep_alone(writes)?;
     let launched = ttl.map(ask).transpose()?;
-    let mut writes = File::from(writes);
     writes.write_all(format!("{}\n", serde_json::to_string(&launched)?).as_bytes())?;
     Ok(writes)
 }

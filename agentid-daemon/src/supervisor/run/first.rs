@@ -1,0 +1,102 @@
+//! What becomes a run, and what it may be like.
+
+use std::{thread, time::Duration};
+
+use agentid_common::record::ShareLine;
+
+use super::launch::chain;
+use crate::{
+    control::{
+        brings::{self, Brought},
+        caller,
+    },
+    kernel::{self, Gathered, Kernel},
+    supervisor::{command::Caller, refusal::Refusal},
+};
+
+/// What becomes a run.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum First<'a> {
+    /// The asking process.
+    Caller(&'a Caller),
+    /// Processes that run already, and stand still.
+    Gathered(&'a Gathered),
+}
+
+/// So often the kernel is asked again who shares something: whoever reads a process's files of /proc, as this daemon does and
+/// monitors do, has its memory for the moment.
+const LOOKS: u32 = 20;
+const BETWEEN: Duration = Duration::from_millis(1);
+
+impl First<'_> {
+    pub(super) fn tgid(&self) -> u32 {
+        match self {
+            Self::Caller(caller) => caller.tgid,
+            Self::Gathered(gathered) => gathered.first,
+        }
+    }
+
+    /// A process that asks must be one thread that nobody steers, share nothing, and bring nothing along.
+    pub(super) fn inspect(&self, kernel: &Kernel) -> Result<(), Refusal> {
+        match self {
+            Self::Caller(caller) => {
+                alone(caller)?;
+                bare(caller)?;
+                by_itself(caller, kernel)
+            }
+            // Looked at when they were gathered; they can do nothing since.
+            Self::Gathered(_) => Ok(()),
+        }
+    }
+}
+
+fn alone(caller: &Caller) -> Result<(), Refusal> {
+    match caller::threads(caller) {
+        None => Err(Refusal::Gone),
+        Some((1, 0)) => Ok(()),
+        Some((1, tracer)) => Err(Refusal::Traced(tracer)),
+        Some((threads, _)) => Err(Refusal::Threads(threads)),
+    }
+}
+
+fn bare(caller: &Caller) -> Result<(), Refusal> {
+    let brought = brings::brought(caller);
+    // Only a process that still lives has kept its number, and only then was it the one that was looked at.
+    if !kernel::lives(caller.process()) {
+        return Err(Refusal::Gone);
+    }
+    match brought {
+        Ok(None) => Ok(()),
+        Ok(Some(Brought::Ring(at))) => Err(Refusal::Ring(at)),
+        Ok(Some(Brought::Listener(number))) => Err(Refusal::Listens(number)),
+        Ok(Some(Brought::Folder(number))) => Err(Refusal::Folder(number)),
+        Ok(Some(Brought::Open { number, what })) => Err(Refusal::Open { number, what }),
+        Err(error) => Err(Refusal::Unseen(error.to_string())),
+    }
+}
+
+/// Of what it shares no file of /proc tells: another process may have its memory, its descriptors or its working folder.
+fn by_itself(caller: &Caller, kernel: &Kernel) -> Result<(), Refusal> {
+    let mut shared = Refusal::Gone;
+    for _ in 0..LOOKS {
+        let line = kernel.shares(caller.tgid);
+        if !kernel::lives(caller.process()) {
+            return Err(Refusal::Gone);
+        }
+        let line = line.map_err(|failure| Refusal::Unseen(chain(&failure)))?;
+        let Some(line) = line else { return Err(Refusal::Gone) };
+        shared = match line {
+            ShareLine { ring: 1.., .. } => {
+                return Err(Refusal::Ring("that it has used".to_owned()));
+            }
+            ShareLine { descriptors: 2.., .. } => Refusal::Shares("descriptors"),
+            ShareLine { folder: 2.., .. } => Refusal::Shares("working folder and root"),
+            ShareLine { memory: 2.., .. } => Refusal::Shares("memory"),
+            ShareLine { memory: 1, descriptors: 1, folder: 1, .. } => return Ok(()),
+            // It is on its way out.
+            _ => return Err(Refusal::Gone),
+        };
+        thread::sleep(BETWEEN);
+    }
+    Err(shared)
+}
