@@ -11,7 +11,9 @@
 pub mod capability;
 pub mod counter;
 pub mod decide;
+pub mod device;
 pub mod facts;
+pub mod fcntl;
 pub mod file;
 pub mod glob;
 pub mod instance;
@@ -32,4 +34,4 @@ pub mod verdict;
 mod user;
 
 /// Version of every layout in this crate. A daemon adopts pinned maps of this version only.
-pub const ABI_VERSION: u32 = 8;
+pub const ABI_VERSION: u32 = 9;
