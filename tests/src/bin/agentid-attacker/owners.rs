@@ -87,7 +87,7 @@ pub fn signal_owner(means: Means) -> io::Result<()> {
             // SAFETY: the command reads a number.
             done(unsafe { libc::ioctl(file, FIOASYNC, &raw const on) }.into())
         }
-        Means::Lease => command(file, libc::F_SETLEASE, libc::F_RDLCK.into()),
+        Means::Lease => command(file, libc::F_SETLEASE, libc::F_RDLCK),
         Means::Watch => command(file, libc::F_NOTIFY, DN_CREATE),
     }
 }
