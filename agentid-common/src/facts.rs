@@ -113,4 +113,10 @@ pub trait Location {
         scopes: &Scopes,
         found: impl FnOnce(&Search) -> Answer,
     ) -> Answer;
+
+    /// Whether there is a device node, which gives something else than its path says ([`crate::device`]).
+    #[inline(always)]
+    fn is_foreign_device(&self) -> bool {
+        false
+    }
 }

@@ -57,6 +57,12 @@ pub const fn need(kind: Kinds, command: u32) -> Need {
     }
 }
 
+/// Whether it has signals sent, as the flag `O_ASYNC` does ([`crate::fcntl`]).
+#[inline(always)]
+pub const fn has_signals_sent(command: u32) -> bool {
+    command == FIOASYNC
+}
+
 /// Whether it changes what `chmod` would change if it knew the flags: immutable, append-only, project and so on.
 const fn changes_attributes(command: u32) -> bool {
     matches!(command, FS_IOC_SETFLAGS | FS_IOC32_SETFLAGS | FS_IOC_FSSETXATTR)

@@ -11,7 +11,9 @@
 pub mod capability;
 pub mod counter;
 pub mod decide;
+pub mod device;
 pub mod facts;
+pub mod fcntl;
 pub mod file;
 pub mod glob;
 pub mod instance;

@@ -24,6 +24,10 @@ fields! {
     FILE_INODE: "file"."f_inode";
     FILE_MODE: "file"."f_mode";
     FILE_FLAGS: "file"."f_flags";
+    FILE_OWNER: "file"."f_owner";
+    OWNER_PID: "fown_struct"."pid";
+    PID_LEVEL: "pid"."level";
+    PID_NUMBERS: "pid"."numbers";
     PATH_DENTRY: "path"."dentry";
     DENTRY_PARENT: "dentry"."d_parent";
     DENTRY_INODE: "dentry"."d_inode";
@@ -37,9 +41,12 @@ fields! {
     INODE_NUMBER: "inode"."i_ino";
     INODE_DEVICE: "inode"."i_rdev";
     INODE_GENERATION: "inode"."i_generation";
+    INODE_LINKS: "inode"."i_nlink";
     SB_ROOT: "super_block"."s_root";
     SB_MAGIC: "super_block"."s_magic";
     SB_FLAGS: "super_block"."s_flags";
+    SB_TYPE: "super_block"."s_type";
+    TYPE_NAME: "file_system_type"."name";
     VFSMOUNT_SB: "vfsmount"."mnt_sb";
     MOUNT_VFSMOUNT: "mount"."mnt";
     MOUNT_NAMESPACE: "mount"."mnt_ns";
@@ -59,6 +66,8 @@ fields! {
     TASK_STORAGE: "task_struct"."bpf_storage";
     TASK_TGID: "task_struct"."tgid";
     TASK_TID: "task_struct"."pid";
+    TASK_LEADER: "task_struct"."group_leader";
+    TASK_NUMBERS: "task_struct"."thread_pid";
     TASK_CGROUPS: "task_struct"."cgroups";
     CGROUPS_DEFAULT: "css_set"."dfl_cgrp";
     CGROUP_NODE: "cgroup"."kn";
@@ -112,3 +121,9 @@ pub const BACKING_FILE_STRUCTURE: &str = "backing_file";
 pub const SETATTR_DENTRY: &str = "SETATTR_DENTRY";
 /// The kernel's function whose arguments tell, and the argument's name there.
 pub const SETATTR: (&str, &str) = ("bpf_lsm_inode_setattr", "dentry");
+
+/// The programs' global that says whether whom a file's signals go to is kept apart from the file (include/linux/fs.h:
+/// `struct file`, a pointer since Linux 6.12): 1 or 0.
+pub const OWNER_APART: &str = "OWNER_APART";
+/// The structure and its member whose size tells.
+pub const OWNER: (&str, &str) = ("file", "f_owner");

@@ -88,6 +88,9 @@ closed! {
         SchedSwitch = 48 => "sched_switch",
         Capable = 49 => "capable",
         UsernsCreate = 50 => "userns_create",
+        FileFcntl = 51 => "file_fcntl",
+        SocketRecvmsg = 52 => "socket_recvmsg",
+        SocketGetsockopt = 53 => "socket_getsockopt",
     }
 }
 

@@ -3,7 +3,11 @@
 //! Offsets come from the running kernel's BTF, as globals that are frozen before the verifier sees them: it knows
 //! their values, and refuses a load that does not hit a member of the right type.
 
-use agentid_common::{params::DENTRY_HEAD, verdict::Fault};
+mod signal;
+
+pub use signal::{own_number, owner};
+
+use agentid_common::{device, params::DENTRY_HEAD, verdict::Fault};
 use aya_ebpf::{
     EbpfContext as _, Global,
     bindings::task_struct,
@@ -32,12 +36,13 @@ macro_rules! offsets {
 offsets! {
     FILE_PATH FILE_DENTRY FILE_MOUNT FILE_INODE FILE_MODE FILE_FLAGS PATH_DENTRY
     DENTRY_PARENT DENTRY_INODE DENTRY_SB DENTRY_SEQ DENTRY_FLAGS DENTRY_NAME DENTRY_NAME_LEN
-    INODE_SB INODE_MODE INODE_NUMBER INODE_DEVICE INODE_GENERATION SB_ROOT SB_MAGIC SB_FLAGS VFSMOUNT_SB BPRM_FILE
+    INODE_SB INODE_MODE INODE_NUMBER INODE_DEVICE INODE_GENERATION INODE_LINKS SB_ROOT SB_MAGIC SB_FLAGS SB_TYPE TYPE_NAME VFSMOUNT_SB BPRM_FILE
     VMA_FILE MOUNT_VFSMOUNT MOUNT_NAMESPACE IATTR_VALID TASK_FLAGS TASK_CRED TASK_REAL_CRED TASK_IO_URING TASK_MM MM_USERS TASK_FILES FILES_COUNT TASK_FS FS_USERS
     TASK_STORAGE TASK_TGID TASK_TID TASK_CGROUPS CGROUPS_DEFAULT CGROUP_NODE NODE_ID SOCKET_SK SOCKET_FILE SOCK_NET NET_COOKIE SOCK_TYPE SOCK_PROTOCOL SOCK_FAMILY SOCK_STATE
     SOCK_OWN_PORT SOCK_OWN_V4 SOCK_OWN_V6 SOCK_PEER_PORT SOCK_PEER_V4 SOCK_PEER_V6 SOCKADDR_FAMILY
     MESSAGE_NAME MESSAGE_NAME_LEN MESSAGE_CONTROL MESSAGE_CONTROL_LEN MESSAGE_FLAGS
     UNIX_DENTRY SKB_DATA SKB_LENGTH
+    FILE_OWNER OWNER_APART OWNER_PID PID_LEVEL PID_NUMBERS TASK_LEADER TASK_NUMBERS
     BACKING_FILES SETATTR_DENTRY
 }
 
@@ -100,12 +105,20 @@ structures! {
         /// Which device a device node stands for, in the kernel's own encoding.
         device: u32 = INODE_DEVICE;
         generation: u32 = INODE_GENERATION;
+        /// How many names it has.
+        links: u32 = INODE_LINKS;
     }
     /// `struct super_block`
     SuperBlock {
         root: Dentry = SB_ROOT;
         magic: u64 = SB_MAGIC;
         flags: u64 = SB_FLAGS;
+        kind: Type = SB_TYPE;
+    }
+    /// `struct file_system_type`
+    Type {
+        /// Where its name lies.
+        name: u64 = TYPE_NAME;
     }
     /// `struct iattr`
     Attributes { valid: u32 = IATTR_VALID; }
@@ -185,6 +198,19 @@ impl File {
     pub fn path(self) -> *const u8 {
         // SAFETY: stays inside `struct file`; the verifier checks it.
         unsafe { self.0.add(FILE_PATH.load() as usize) }
+    }
+}
+
+impl SuperBlock {
+    /// Whether the kernel itself makes the device nodes here; no when it cannot be read.
+    #[inline(always)]
+    pub fn is_of_devices(self) -> bool {
+        let (mut name, mut end) = (0_u64, 1_u8);
+        let at = self.kind().name();
+        read_into(&mut name, at)
+            && read_into(&mut end, at.wrapping_add(size_of::<u64>() as u64))
+            && name == u64::from_ne_bytes(*device::OWN_FILESYSTEM)
+            && end == 0
     }
 }
 

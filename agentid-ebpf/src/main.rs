@@ -14,7 +14,7 @@
 //! | `inode_setattr`, `inode_*xattr`, `inode_*_acl`, `inode_file_setattr` | may this run change this file without opening it? |
 //! | `inode_free_security` | is that the end of a folder that something may be remembered of? |
 //! | `bprm_check_security` | may this run execute this file? |
-//! | `file_permission` | may this run still use what it has open? |
+//! | `file_permission`, `socket_recvmsg`, `socket_getsockopt` | may this run still use what it has open? |
 //! | `mmap_file`, `file_mprotect` | may this run map this file, and execute what it maps of it? |
 //! | `file_ioctl`, `file_ioctl_compat` | may this run use this ioctl on this file? |
 //! | `file_receive` | may this run have this file from another process? |
@@ -29,7 +29,7 @@
 //! | `names_*` | where does a run's question for a name go? |
 //! | `sched_switch`, `cpu_clock` | does a task outlive its run? |
 //! | `capable`, `userns_create` | may this run use this capability, or make a user namespace? |
-//! | `bpf`, `task_kill`, `ptrace_access_check` | does a run reach for agentid itself? |
+//! | `bpf`, `task_kill`, `file_fcntl`, `ptrace_access_check` | does a run reach for agentid itself, or for others? |
 //! | `sb_umount`, `sb_mount`, `move_mount`, `inode_unlink`, `inode_rmdir`, `inode_rename` | does anyone but the daemon take the pins away? |
 //! | `sysctl` | does anyone switch the trampolines off? |
 //! | `list_tasks`, `list_sockets` | which tasks, and which sockets, carry a tag? |

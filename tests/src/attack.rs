@@ -63,6 +63,15 @@ pub enum Attempt {
         tgid: u32,
         signal: i32,
     },
+    /// Has a file of its own send SIGKILL to a process, and gives it reason to.
+    SignalByFile {
+        tgid: u32,
+        way: Owner,
+    },
+    /// Has a file of its own send a signal to itself, gives it reason to, and waits for it.
+    SignalOneself,
+    /// Makes something of whoever the owner of its standard input is.
+    SignalOwner(Means),
     /// Becomes the tracer of a process.
     Trace(u32),
     /// Reads a process's memory with `process_vm_readv`.
@@ -95,6 +104,36 @@ pub enum Attempt {
         name: PathBuf,
         effort: Effort,
     },
+}
+
+/// How a process is made the owner of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Owner {
+    Process,
+    /// As a group of processes.
+    Group,
+    /// By what the argument points to.
+    Named,
+    /// Whoever is in front of a new terminal, without a word about him.
+    Terminal,
+}
+
+impl Owner {
+    pub const ALL: [Self; 4] = [Self::Process, Self::Group, Self::Named, Self::Terminal];
+}
+
+/// How a file's owner is sent a signal that nobody has asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Means {
+    Signal,
+    Flag,
+    Ioctl,
+    Lease,
+    Watch,
+}
+
+impl Means {
+    pub const ALL: [Self; 5] = [Self::Signal, Self::Flag, Self::Ioctl, Self::Lease, Self::Watch];
 }
 
 /// How long something is done again and again: until the time is over and so many have gone as they should.

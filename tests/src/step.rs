@@ -87,6 +87,8 @@ pub enum Step {
     Fetch,
     /// Executes a file in a child. What the file does once it runs is of no interest.
     Exec(PathBuf),
+    /// Executes the kept file in a child, whatever its name is now.
+    ExecKept,
     /// Executes a file that exists in memory alone. Its contents are no program, which is found out late.
     ExecMemory,
     /// By UDP a byte is sent as well.
@@ -303,10 +305,19 @@ pub enum Use {
     ReadTerminal,
     WriteSocket,
     ReadSocket,
+    /// What had come before, by recv.
+    ReceiveUnix,
+    ReceiveTcp,
+    ReceiveUdp,
+    /// By recvmmsg.
+    ReceiveMany,
+    /// By io_uring.
+    ReceiveByRing,
+    AskSocket,
 }
 
 impl Use {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 26] = [
         Self::ReadFile,
         Self::WriteFile,
         Self::ReadAt,
@@ -327,6 +338,12 @@ impl Use {
         Self::ReadTerminal,
         Self::WriteSocket,
         Self::ReadSocket,
+        Self::ReceiveUnix,
+        Self::ReceiveTcp,
+        Self::ReceiveUdp,
+        Self::ReceiveMany,
+        Self::ReceiveByRing,
+        Self::AskSocket,
     ];
 }
 
@@ -347,6 +364,10 @@ pub enum Mapping {
     Memory,
     /// A file of memory, made executable when it is mapped already.
     MadeMemory,
+    /// A file without a name in this folder, executable.
+    Temporary(PathBuf),
+    /// The same, made executable when it is mapped already.
+    MadeTemporary(PathBuf),
     /// Memory of System V, executable.
     Shared,
     /// Memory that is no file's, executable from the beginning, and made so.

@@ -43,6 +43,14 @@ const POLICY: &str = r#"
     [[file]]
     paths = ["/dev/ptmx", "/dev/pts/**"]
     allow = ["read", "write"]
+    [[net]]
+    to = ["127.0.0.1:*"]
+    proto = ["tcp", "udp"]
+    allow = ["connect"]
+    [[net]]
+    on = ["127.0.0.1:*"]
+    proto = ["tcp", "udp"]
+    allow = ["listen"]
 "#;
 /// How long a run that everything is ready for has left.
 const LEFT: Duration = Duration::from_secs(2);
@@ -128,8 +136,8 @@ fn await_standing(daemon: &Daemon, name: &str, expected: (bool, bool)) -> Result
 const NEEDED: (bool, bool) = (true, true);
 const IDLE: (bool, bool) = (false, false);
 
-/// P4: files, folders, pipes, counters, terminals and sockets that are open are of no use after the revocation; those
-/// of a sibling and of the person are all along.
+/// P4: files, folders, pipes, counters, terminals and sockets that are open, and what has come to these, are of no use
+/// after the revocation; those of a sibling and of the person are all along.
 #[test]
 fn nothing_open_is_of_use_after_revoke() -> Result<()> {
     let daemon = Daemon::start_in(scene()?)?;
@@ -179,15 +187,16 @@ fn refused_uses_are_recorded() -> Result<()> {
     let mut run = launch(&daemon, "denied", USER)?;
     hold(&daemon, &mut run)?;
     let before = run.totals(&daemon)?;
-    for it in [Use::ReadAt, Use::WritePipe, Use::Map] {
+    let uses = [Use::ReadAt, Use::WritePipe, Use::Map, Use::ReceiveUnix, Use::AskSocket];
+    for it in uses {
         assert_eq!(run.errno(&Step::Use(it))?, 0, "{it:?}");
     }
     assert_eq!(run.totals(&daemon)?, before);
     daemon.revoke(run.id())?;
-    for it in [Use::ReadAt, Use::WritePipe, Use::Map] {
+    for it in uses {
         assert_eq!(run.errno(&Step::Use(it))?, EPERM, "{it:?}");
     }
-    assert_eq!(run.totals(&daemon)?.denied, before.denied + 3);
+    assert_eq!(run.totals(&daemon)?.denied, before.denied + 5);
     let hooks = wait::until("the records are there", wait::SOON, || {
         let denials = daemon.events(run.id())?.into_iter().filter_map(|event| match event.what {
             What::Access(access) if access.reason.as_deref() == Some("revoked") => {
@@ -196,14 +205,15 @@ fn refused_uses_are_recorded() -> Result<()> {
             What::Access(_) | What::Stopped(_) | What::Ended(_) | What::Other => None,
         });
         let hooks: Vec<String> = denials.collect();
-        Ok((hooks.len() == 3).then_some(hooks))
+        Ok((hooks.len() == uses.len()).then_some(hooks))
     })?;
-    assert_eq!(hooks, ["file_permission", "file_permission", "mmap_file"]);
+    let [read, .., receive, ask] = DESCRIPTORS.map(str::to_owned);
+    assert_eq!(hooks, [read.clone(), read, "mmap_file".to_owned(), receive, ask]);
     Ok(())
 }
 
 /// What every process of the host would pay for: at each use of a descriptor, at each change of tasks, at each tick.
-const DESCRIPTORS: [&str; 1] = ["file_permission"];
+const DESCRIPTORS: [&str; 3] = ["file_permission", "socket_recvmsg", "socket_getsockopt"];
 const GOING_ON: [&str; 2] = ["sched_switch", "cpu_clock"];
 
 fn await_all(daemon: &Daemon, names: &[&str], expected: (bool, bool)) -> Result<()> {

@@ -7,7 +7,7 @@ use std::{
 
 use agentid_tests::{
     harness::{Daemon, Run, run::Terms, scene::USERS},
-    step::Step,
+    step::{Open, Step},
 };
 use anyhow::Result;
 use libc::{EACCES, ENOEXEC};
@@ -62,6 +62,28 @@ fn executes_nothing_from_memory() -> Result<()> {
         let mut audited =
             Run::launch(&daemon, &Terms { policy: "audited", uid, ..Terms::default() })?;
         assert_eq!(audited.errno(&Step::ExecMemory)?, ENOEXEC, "uid {uid}");
+    }
+    Ok(())
+}
+
+/// P2: a file that was granted by its name has no place any more once it has none, as one that never had a name.
+#[test]
+fn executes_nothing_without_a_name() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    for uid in USERS {
+        let program = daemon.scene().workspace().join(format!("removed-{uid}"));
+        daemon.scene().program(&program)?;
+        let mut run = Run::of(&daemon, uid)?;
+        let mut audited =
+            Run::launch(&daemon, &Terms { policy: "audited", uid, ..Terms::default() })?;
+        let keep = Step::Keep { path: program.clone(), how: Open::Read };
+        for run in [&mut run, &mut audited] {
+            assert_eq!(run.errno(&keep)?, 0, "uid {uid}");
+            assert_eq!(run.errno(&Step::ExecKept)?, 0, "uid {uid}: it has a name");
+        }
+        fs::remove_file(&program)?;
+        assert_eq!(run.errno(&Step::ExecKept)?, EACCES, "uid {uid}: its name was taken away");
+        assert_eq!(audited.errno(&Step::ExecKept)?, 0, "uid {uid}: audited");
     }
     Ok(())
 }

@@ -1,10 +1,16 @@
 //! The daemon and its canary are out of a run's reach: threat A-5.
 
-use std::fs;
+use std::{fs, os::fd::AsRawFd as _};
 
 use agentid_tests::{
-    attack::Attempt,
-    harness::{adjust::canary_of, wait},
+    attack::{Attempt, Means, Owner},
+    harness::{
+        Attacker,
+        adjust::canary_of,
+        scene::{USER, USERS},
+        taken::descriptor_of,
+        wait,
+    },
 };
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -81,6 +87,46 @@ fn a_killed_daemon_leaves_its_runs_held() -> Result<()> {
     stage.daemon.start_again()?;
     stage.check_held("another daemon")?;
     assert_eq!(stage.daemon.status()?.posture, "enforcing");
+    Ok(())
+}
+
+/// P2: no file sends a signal to a process outside of the run for it, whether the run makes that process the owner or finds
+/// it to be; to itself a process has them sent, and outside of any run everybody does.
+#[test]
+fn no_file_signals_others_for_a_run() -> Result<()> {
+    let mut stage = Stage::new()?;
+    for uid in USERS {
+        let mut victim = Attacker::outside(uid)?;
+        let attacker = if uid == USER { &mut stage.user } else { &mut stage.root };
+        for way in Owner::ALL {
+            let attempt = Attempt::SignalByFile { tgid: victim.tgid(), way };
+            assert_eq!(attacker.errno(&attempt)?, libc::EPERM, "uid {uid}: {attempt:?}");
+        }
+        assert_eq!(attacker.errno(&Attempt::SignalOneself)?, 0, "uid {uid}");
+        // A file that both have: its owner was made by somebody who may.
+        let input = descriptor_of(attacker.tgid(), libc::STDIN_FILENO)?;
+        own(input.as_raw_fd(), victim.tgid())?;
+        for means in Means::ALL {
+            let attempt = Attempt::SignalOwner(means);
+            assert_eq!(attacker.errno(&attempt)?, libc::EPERM, "uid {uid}: {attempt:?}");
+        }
+        own(input.as_raw_fd(), 0)?;
+        let read = Attempt::Read(stage.daemon.scene().denied());
+        assert_eq!(victim.errno(&read)?, 0, "uid {uid}: the other process");
+        let attempt = Attempt::SignalByFile { tgid: victim.tgid(), way: Owner::Process };
+        assert_eq!(stage.outside.errno(&attempt)?, 0, "uid {uid}: {attempt:?}");
+        let stat = format!("/proc/{}/stat", victim.tgid());
+        let ended = || Ok(fs::read_to_string(&stat)?.contains(") Z").then_some(()));
+        wait::until("the signal arrives", wait::SOON, ended)?;
+    }
+    Ok(())
+}
+
+/// Makes a process the owner of a file, or nobody.
+fn own(file: libc::c_int, tgid: u32) -> Result<()> {
+    // SAFETY: takes plain integers.
+    let done = unsafe { libc::fcntl(file, libc::F_SETOWN, tgid.cast_signed()) };
+    ensure!(done == 0, "F_SETOWN: {}", std::io::Error::last_os_error());
     Ok(())
 }
 

@@ -48,13 +48,17 @@ fn maps_executable_only_what_may_be_executed() -> Result<()> {
     Ok(())
 }
 
-/// P2: files that lie nowhere are not executable memory, as they are no programs; memory that is no file's is free.
+/// P2: files that lie nowhere, and those in a folder that have no name, are not executable memory, as they are no programs; memory that is no file's is free.
 #[test]
 fn maps_no_file_of_memory_executable() -> Result<()> {
     let daemon = Daemon::shared()?;
     for uid in USERS {
         let mut run = Run::of(&daemon, uid)?;
         for mapping in [Mapping::Memory, Mapping::MadeMemory, Mapping::Shared] {
+            assert_eq!(errno(&mut run, &mapping)?, EACCES, "uid {uid}: {mapping:?}");
+        }
+        let work = daemon.scene().workspace();
+        for mapping in [Mapping::Temporary(work.clone()), Mapping::MadeTemporary(work)] {
             assert_eq!(errno(&mut run, &mapping)?, EACCES, "uid {uid}: {mapping:?}");
         }
         assert_eq!(errno(&mut run, &Mapping::Anonymous)?, 0, "uid {uid}");

@@ -1,11 +1,14 @@
 //! Files are opened by location, and only as granted.
 
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
 use agentid_tests::{
-    harness::{Daemon, Run, run::Terms, scene::USERS},
+    harness::{Daemon, Run, run::Terms, scene::USERS, view::What, wait},
     step::{Open, Step},
 };
 use anyhow::{Context as _, Result};
-use libc::{EACCES, EAGAIN};
+use libc::{EACCES, EAGAIN, EPERM};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
 fn open(path: impl Into<std::path::PathBuf>, how: Open) -> Step {
     Step::Open { path: path.into(), how }
@@ -80,6 +83,50 @@ fn no_watch_hands_a_file_over() -> Result<()> {
         assert_eq!(run.errno(&Step::ReadWatched)?, EAGAIN);
         drop(std::fs::File::open(&path)?);
         assert_eq!(run.errno(&Step::ReadWatched)?, errno, "{path:?}");
+    }
+    Ok(())
+}
+
+/// P2, P8: a device node in a granted folder, whoever has put it there, gives nothing but what everybody has.
+#[test]
+fn no_device_is_had_by_a_name_in_a_granted_folder() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let (byte, block) = (SFlag::S_IFCHR, SFlag::S_IFBLK);
+    let nodes = [
+        ("null", byte, (1, 3), 0),
+        ("urandom", byte, (1, 9), 0),
+        ("memory", byte, (1, 1), EPERM),
+        ("log", byte, (1, 11), EPERM),
+        ("console", byte, (5, 1), EPERM),
+        ("disk-of-memory", block, (1, 0), EPERM),
+        ("loop", block, (7, 0), EPERM),
+        // What the numbers of `null` stand for among disks.
+        ("no-null", block, (1, 3), EPERM),
+    ];
+    let work = daemon.scene().workspace();
+    for (name, kind, (major, minor), _) in nodes {
+        let path = work.join(name);
+        mknod(&path, kind, Mode::empty(), makedev(major, minor))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666))?;
+    }
+    for uid in USERS {
+        let mut run = Run::of(&daemon, uid)?;
+        for (name, .., errno) in nodes {
+            for how in [Open::Read, Open::Write] {
+                let step = open(work.join(name), how);
+                assert_eq!(run.errno(&step)?, errno, "uid {uid}: {step:?}");
+            }
+            let verdict = daemon.why_open(run.id(), &work.join(name), None)?.verdict;
+            assert_eq!(verdict, if errno == 0 { "allow" } else { "deny" }, "uid {uid}: {name}");
+        }
+        let by_reason = |event: &agentid_tests::harness::view::Event| match &event.what {
+            What::Access(access) => access.reason.as_deref() == Some("device_node"),
+            What::Stopped(_) | What::Ended(_) | What::Other => false,
+        };
+        wait::until("the records are there", wait::SOON, || {
+            let found = daemon.events(run.id())?.iter().filter(|event| by_reason(event)).count();
+            Ok((found == 12).then_some(()))
+        })?;
     }
     Ok(())
 }

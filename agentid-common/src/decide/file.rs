@@ -252,7 +252,18 @@ pub fn may_access<F: Facts, L: Location>(facts: &F, tag: &Tag, place: &L, want: 
     ask_each_in(place.room()?, facts, tag, &question)
 }
 
-/// The same, for a program that has no stack left to ask before the loop.
+/// The same of what is opened: a device node that lies where anyone can put it is not what its path says.
+#[inline(always)]
+pub fn may_open<F: Facts, L: Location>(facts: &F, tag: &Tag, place: &L, want: Rights) -> Answer {
+    let rule = may_access(facts, tag, place, want)?;
+    let opens = !want.intersection(Rights::READ.union(Rights::WRITE)).is_empty();
+    if opens && place.is_foreign_device() {
+        return Err(Refusal::denied(Reason::DeviceNode));
+    }
+    Ok(rule)
+}
+
+/// As [`may_access`], for a program that has no stack left to ask before the loop.
 #[inline(always)]
 pub fn may_access_from_loop<F: Facts, L: Location>(
     facts: &F,

@@ -94,7 +94,11 @@ impl Assumed {
             let name = path.file_name().map(OsStrExt::as_bytes).unwrap_or_default();
             Level::new(anchor(path), name, &KEY)
         };
-        HostPlace { levels: path.ancestors().map(level).collect(), magic: DISK }
+        HostPlace {
+            levels: path.ancestors().map(level).collect(),
+            magic: DISK,
+            foreign_device: false,
+        }
     }
 
     /// The class that a host name has for the run, by the scope of its parameters.

@@ -35,6 +35,8 @@ pub struct HostPlace {
     pub levels: Vec<Level>,
     /// Magic number of the filesystem's type.
     pub magic: u64,
+    /// Whether there is a device node that somebody has put there.
+    pub foreign_device: bool,
 }
 
 impl Location for HostPlace {
@@ -53,6 +55,10 @@ impl Location for HostPlace {
         let mut search = Search::new(*scopes);
         self.walk(facts, &mut search)?;
         found(&search)
+    }
+
+    fn is_foreign_device(&self) -> bool {
+        self.foreign_device
     }
 }
 

@@ -70,7 +70,7 @@ pub struct HookState {
 fn all(demand: Demand) -> [(&'static str, bool); ON_DEMAND.len()] {
     let Demand { descriptors, kill, network, names } = demand;
     ON_DEMAND.map(|name| match name {
-        DESCRIPTORS => (name, descriptors),
+        _ if DESCRIPTORS.contains(&name) => (name, descriptors),
         SWITCH | CLOCK => (name, kill),
         MESSAGES => (name, network),
         _ if PACKETS.iter().any(|(packets, _)| *packets == name) => (name, network),
@@ -83,7 +83,8 @@ pub struct OnDemand {
     tasks: Iter,
     adopting: Iter,
     sockets: OwnedFd,
-    descriptors: Lsm,
+    /// In the order of [`DESCRIPTORS`].
+    descriptors: Vec<Lsm>,
     messages: Lsm,
     switch: BtfTracePoint,
     clock: PerfEvent,
@@ -98,7 +99,10 @@ impl OnDemand {
             tasks: pinned_program(folder, LIST_TASKS, |path| Iter::from_pin(path))?,
             adopting: pinned_program(folder, ADOPT_TASKS, |path| Iter::from_pin(path))?,
             sockets: pinned_descriptor(folder, LIST_SOCKETS)?,
-            descriptors: pinned_program(folder, DESCRIPTORS, |path| Lsm::from_pin(path))?,
+            descriptors: DESCRIPTORS
+                .into_iter()
+                .map(|name| pinned_program(folder, name, |path| Lsm::from_pin(path)))
+                .collect::<Result<_, _>>()?,
             messages: pinned_program(folder, MESSAGES, |path| Lsm::from_pin(path))?,
             switch: pinned_program(folder, SWITCH, |path| BtfTracePoint::from_pin(path))?,
             clock: pinned_program(folder, CLOCK, |path| PerfEvent::from_pin(path))?,
@@ -177,9 +181,12 @@ impl OnDemand {
             object::attach_to_cgroups(program.as_fd(), name, kind, &path)?;
         } else if name == SWITCH {
             object::attach_tracepoint(&mut self.switch, name, &path)?;
+        } else if name == MESSAGES {
+            object::attach_hook(&mut self.messages, name, &path)?;
         } else {
-            let hook = if name == MESSAGES { &mut self.messages } else { &mut self.descriptors };
-            object::attach_hook(hook, name, &path)?;
+            let mut hooks = DESCRIPTORS.into_iter().zip(&mut self.descriptors);
+            let hook = hooks.find_map(|(known, hook)| (known == name).then_some(hook));
+            object::attach_hook(hook.ok_or(ObjectError::NoProgram(name))?, name, &path)?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use agentid_common::params::{
     BACKING_FILE_STRUCTURE, BACKING_FILES, DENTRY_HEAD, DENTRY_HEAD_FIRST, DENTRY_HEAD_LATER,
-    FIELDS, Field, RENAME_LOCK_SYMBOL, SETATTR, SETATTR_DENTRY,
+    FIELDS, Field, OWNER, OWNER_APART, RENAME_LOCK_SYMBOL, SETATTR, SETATTR_DENTRY,
 };
 
 use super::{
@@ -67,6 +67,10 @@ fn offsets(btf: &Btf<'_>) -> Result<Vec<(&'static str, u32)>, FieldError> {
     }
     let backing_files = btf.size_of(BACKING_FILE_STRUCTURE).is_some();
     found.push((BACKING_FILES, u32::from(backing_files)));
+    let (structure, owner) = OWNER;
+    let pointer = u32::try_from(size_of::<u64>()).ok();
+    let owner = btf.member(structure, &[owner]).map(|member| member.size);
+    found.push((OWNER_APART, u32::from(owner == pointer)));
     let (function, argument) = SETATTR;
     match btf.argument(function, argument) {
         Some(position) => found.push((SETATTR_DENTRY, position)),

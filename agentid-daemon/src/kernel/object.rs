@@ -59,6 +59,7 @@ pub const HOOKS: &[&str] = &[
     "socket_setsockopt",
     "bpf",
     "task_kill",
+    "file_fcntl",
     "ptrace_access_check",
     "sb_umount",
     "sb_mount",
@@ -81,8 +82,9 @@ pub const HOOKS: &[&str] = &[
 pub const LATER_HOOKS: &[(&str, (u32, u32))] =
     &[("inode_set_acl", (6, 2)), ("inode_remove_acl", (6, 2)), ("inode_file_setattr", (6, 17))];
 
-/// The LSM hook on everybody's reads and writes; its program, of the same name, is attached on demand.
-pub const DESCRIPTORS: &str = "file_permission";
+/// The LSM hooks on everybody's reads and writes, and on what everybody takes from sockets; their programs, of the same
+/// names, are attached on demand.
+pub const DESCRIPTORS: [&str; 3] = ["file_permission", "socket_recvmsg", "socket_getsockopt"];
 /// The LSM hook on everybody's messages; its program, of the same name, is attached on demand.
 pub const MESSAGES: &str = "socket_sendmsg";
 /// The tracepoint on everybody's way off a processor; its program, of the same name, is attached on demand.
@@ -104,8 +106,10 @@ pub const NAMES: [(&str, cgroup::Kind); 8] = [
     ("names_peer6", cgroup::Kind::PeerName6),
 ];
 /// The programs that are loaded from the start and attached on demand ([`super::demand`]).
-pub const ON_DEMAND: [&str; 14] = [
-    DESCRIPTORS,
+pub const ON_DEMAND: [&str; 16] = [
+    DESCRIPTORS[0],
+    DESCRIPTORS[1],
+    DESCRIPTORS[2],
     MESSAGES,
     SWITCH,
     CLOCK,

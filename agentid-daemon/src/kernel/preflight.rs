@@ -247,7 +247,7 @@ fn hooks(release: &str, is_there: impl Fn(&str) -> bool) -> Result<(), Preflight
     let release = numbers(release);
     let is_due = |since: (u32, u32)| release.is_none_or(|release| release >= since);
     let due = LATER_HOOKS.iter().filter(|(_, since)| is_due(*since)).map(|(name, _)| *name);
-    let always = HOOKS.iter().copied().chain([DESCRIPTORS, MESSAGES]);
+    let always = HOOKS.iter().copied().chain(DESCRIPTORS).chain([MESSAGES]);
     let missing: Vec<_> = always.chain(due).filter(|name| !is_there(name)).collect();
     if missing.is_empty() { Ok(()) } else { Err(PreflightError::MissingHooks(missing)) }
 }

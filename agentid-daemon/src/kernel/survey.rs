@@ -8,11 +8,12 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::{FileTypeExt as _, MetadataExt, OpenOptionsExt},
     path::{Component, Path, PathBuf},
 };
 
 use agentid_common::{
+    device,
     file::{ANCHOR_FOLDER, AnchorKey, Identity},
     name::NameKey,
 };
@@ -228,7 +229,19 @@ pub fn locate(maps: &Maps, keys: &NameKey, path: &Path) -> Result<HostPlace, Loc
         let name = place.file_name().map(bytes).unwrap_or_default();
         levels.push(Level::new(anchor.unwrap_or_default(), name, keys));
     }
-    Ok(HostPlace { levels, magic: magic.f_type as u64 & 0xffff_ffff })
+    let foreign_device = below.is_empty() && is_foreign_device(&existing, &line.kind);
+    Ok(HostPlace { levels, magic: magic.f_type as u64 & 0xffff_ffff, foreign_device })
+}
+
+/// As the kernel programs see it (`agentid-ebpf/src/object/place.rs`). What is gone meanwhile is judged as a file.
+fn is_foreign_device(path: &Path, filesystem: &str) -> bool {
+    let Ok(found) = fs::symlink_metadata(path) else { return false };
+    let (kind, number) = (found.file_type(), found.rdev());
+    let number = libc::major(number) << device::MINORBITS | libc::minor(number);
+    let is_harmless = kind.is_char_device() && device::is_harmless(number);
+    (kind.is_char_device() || kind.is_block_device())
+        && !is_harmless
+        && filesystem.as_bytes() != device::OWN_FILESYSTEM
 }
 
 /// A path to a place inside a filesystem, through any mount that shows it.

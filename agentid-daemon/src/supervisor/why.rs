@@ -4,7 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use agentid_common::{
     capability,
-    decide::{capability::may_have, file::may_access, lifecycle::may_go_on, net::may_use},
+    decide::{
+        capability::may_have,
+        file::{may_access, may_open},
+        lifecycle::may_go_on,
+        net::may_use,
+    },
     facts::{Facts, Location},
     file::Rights,
     net::{Address, ICMP, Peer, TCP, UDP, Verb},
@@ -216,7 +221,7 @@ pub fn numbered<'a>(
 impl Question<'_> {
     /// May the run use the file at this place?
     pub fn file(&self, facts: &impl Facts, place: &impl Location, want: Rights) -> WhyReply {
-        let answer = may_access(facts, &self.run.tag, place, want);
+        let answer = may_open(facts, &self.run.tag, place, want);
         let missing = missing(facts, &self.run.tag, place, want);
         let missing = if missing.is_empty() { want } else { missing };
         let missing = format!("{} on {}", enrich::rights(missing).join(", "), self.object);

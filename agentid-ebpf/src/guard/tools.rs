@@ -3,7 +3,8 @@
 //!
 //! `int bpf(int cmd, union bpf_attr *attr, unsigned int size)`, 7.3 adds `bool kernel`: kernel/bpf/syscall.c.
 //! `int task_kill(struct task_struct *p, struct kernel_siginfo *info, int sig, const struct cred *cred)`, from 6.1 to
-//! 7.3: kernel/signal.c, `check_kill_permission`. Cannot see: signals from a terminal, and `cgroup.kill`.
+//! 7.3: kernel/signal.c, `check_kill_permission`. Cannot see: signals from a terminal, `cgroup.kill`, and
+//! those that a file has sent, which `file_fcntl` prevents.
 //! `int ptrace_access_check(struct task_struct *child, unsigned int mode)`, from 6.1 to 7.3: kernel/ptrace.c,
 //! `__ptrace_may_access`, which also guards `/proc/PID/mem` and its like.
 //!

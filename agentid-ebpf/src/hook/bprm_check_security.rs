@@ -4,17 +4,13 @@
 //! Called by fs/exec.c: `search_binary_handler`, for a script and again for its interpreter.
 //! Cannot see: code that an interpreter reads. A program that the dynamic loader is told to run is seen when it is mapped.
 
-use agentid_common::{
-    decide::{file::may_access, lifecycle::may_go_on},
-    file::Rights,
-    verdict::{Hook, Reason, Refusal},
-};
+use agentid_common::{file::Rights, verdict::Hook};
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
+use super::name::may_execute;
 use crate::{
-    facts::Live,
     kfield::Binprm,
-    object::{Asked, place::Place},
+    object::Asked,
     settle::{Allowed, hold},
 };
 
@@ -23,12 +19,6 @@ pub fn bprm_check_security(ctx: LsmContext) -> i32 {
     let file = Binprm(ctx.arg(0)).file();
     let want = Rights::EXEC;
     hold(Hook::BprmCheckSecurity, Allowed::Recorded, Asked { file, want }, |tag| {
-        let place = Place::of_file(file);
-        if place.is_internal() {
-            // Memory that was never a file in a folder: there is no place for a rule to name.
-            may_go_on(&Live, tag)?;
-            return Err(Refusal::denied(Reason::AnonymousExec));
-        }
-        may_access(&Live, tag, &place, want)
+        may_execute(tag, file)
     })
 }

@@ -11,16 +11,12 @@
 use agentid_common::{file::Identity, verdict::Hook};
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
-use super::name::may_use;
+use super::name::may_have;
 use crate::{
     count,
     kfield::File,
     maps::{FILESYSTEMS, HOST, IDENTITIES, of_inode_or_new},
-    object::{
-        Asked, Object,
-        place::{self, Place},
-        rights,
-    },
+    object::{Asked, Object, place, rights},
     settle::{Allowed, conclude},
     subject::{self, Subject},
 };
@@ -46,7 +42,7 @@ pub fn file_open(ctx: LsmContext) -> i32 {
             // SAFETY: a value of task storage lives as long as its task.
             let tag = unsafe { &*tag };
             let want = rights::wanted(file);
-            let answer = may_use(tag, &Place::of_file(file), want);
+            let answer = may_have(tag, file, want);
             let object = Object::File(Asked { file, want });
             conclude(Hook::FileOpen, Allowed::Counted, &object, tag, answer)
         }

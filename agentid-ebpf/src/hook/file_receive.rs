@@ -11,11 +11,11 @@
 use agentid_common::{decide::lifecycle::may_go_on, verdict::Hook};
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
-use super::name::may_use;
+use super::name::may_have;
 use crate::{
     facts::Live,
     kfield::File,
-    object::{Asked, Object, place::Place, rights},
+    object::{Asked, Object, rights},
     settle::{Allowed, hold},
 };
 
@@ -28,6 +28,6 @@ pub fn file_receive(ctx: LsmContext) -> i32 {
         if want.is_empty() {
             return may_go_on(&Live, tag);
         }
-        may_use(tag, &Place::of_file(file), want)
+        may_have(tag, file, want)
     })
 }

@@ -10,8 +10,9 @@
 
 use agentid_common::{
     decide::lifecycle::may_go_on,
+    device::MINORBITS,
     file::Rights,
-    ioctl::{Kinds, Need, is_terminal, need},
+    ioctl::{Kinds, Need, has_signals_sent, is_terminal, need},
     tag::Tag,
     verdict::{Answer, Fault, Hook, Reason, Refusal},
 };
@@ -20,9 +21,9 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 use super::name::may_use;
 use crate::{
     facts::Live,
-    kfield::File,
+    kfield::{File, first_as_number},
     object::{
-        Asked, Object,
+        Asked, Object, owner,
         place::{Place, forgotten},
     },
     settle::{Allowed, hold},
@@ -36,30 +37,32 @@ const S_IFBLK: u16 = 0o060_000;
 const S_IFDIR: u16 = 0o040_000;
 const S_IFCHR: u16 = 0o020_000;
 const S_IFIFO: u16 = 0o010_000;
-/// include/linux/kdev_t.h: the bits of a device's number below the major number.
-const MINORBITS: u32 = 20;
 
 #[lsm(hook = "file_ioctl")]
 pub fn file_ioctl(ctx: LsmContext) -> i32 {
     let file = File(ctx.arg(0));
     let object = Object::File(Asked { file, want: Rights::NONE });
-    hold(Hook::FileIoctl, Allowed::Counted, object, |tag| may_ask(tag, file, ctx.arg(1)))
+    hold(Hook::FileIoctl, Allowed::Counted, object, |tag| may_ask(&ctx, tag, file))
 }
 
 #[lsm(hook = "file_ioctl_compat")]
 pub fn file_ioctl_compat(ctx: LsmContext) -> i32 {
     let file = File(ctx.arg(0));
     let object = Object::Spelled(Asked { file, want: Rights::NONE });
-    hold(Hook::FileIoctlCompat, Allowed::Counted, object, |tag| may_ask(tag, file, ctx.arg(1)))
+    hold(Hook::FileIoctlCompat, Allowed::Counted, object, |tag| may_ask(&ctx, tag, file))
 }
 
 #[inline(always)]
-fn may_ask(tag: &Tag, file: File, command: u64) -> Answer {
+fn may_ask(ctx: &LsmContext, tag: &Tag, file: File) -> Answer {
+    let command: u64 = ctx.arg(1);
     let need = forgotten(need(kind(file)?, command as u32) as u32)?;
     if need == Need::Write as u32 {
         return may_use(tag, &Place::of_file(file), Rights::WRITE);
     }
     may_go_on(&Live, tag)?;
+    if has_signals_sent(command as u32) && !owner::is_own_file(file, first_as_number(ctx))? {
+        return Err(Refusal::denied(Reason::OutsideRun));
+    }
     if need == Need::Nothing as u32 { Ok(0) } else { Err(Refusal::denied(Reason::Ioctl)) }
 }
 

@@ -9,7 +9,7 @@
 //!
 //! Memory that is no file's is free, because compilers work there. Memory of files that lie nowhere, such as a memfd
 //! and shared memory, is not, nor is anonymous memory that the kernel keeps in such a file (`MAP_SHARED` made executable
-//! afterwards, `MAP_HUGETLB`).
+//! afterwards, `MAP_HUGETLB`), nor a file without a name, or whose last name was taken away.
 //! A file that is open may be mapped otherwise for as long as the run lives, as it may be read; a mapping that is let
 //! through for that is not counted.
 //! On overlayfs `mmap_file` is given the file that was opened. From 6.5 on `file_mprotect` finds the layer's file
@@ -17,18 +17,14 @@
 //! Cannot see: code that is copied into memory of the run's own, and what was mapped before a file was moved away or
 //! the run ended.
 
-use agentid_common::{
-    decide::{file::may_access, lifecycle::may_go_on},
-    file::Rights,
-    tag::Tag,
-    verdict::{Answer, Hook, Reason, Refusal},
-};
+use agentid_common::{decide::lifecycle::may_go_on, file::Rights, tag::Tag, verdict::Hook};
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
+use super::name::may_execute;
 use crate::{
     facts::Live,
-    kfield::{Area, File, nullable_file},
-    object::{Asked, Object, place::Place},
+    kfield::{Area, nullable_file},
+    object::{Asked, Object},
     settle::{Allowed, conclude, hold},
     subject,
 };
@@ -48,7 +44,7 @@ pub fn mmap_file(ctx: LsmContext) -> i32 {
         Ok(None) => 0,
         Ok(Some(file)) => {
             let object = Object::File(Asked { file, want: Rights::EXEC });
-            hold(Hook::MmapFile, Allowed::Counted, object, |tag| may_map(tag, file))
+            hold(Hook::MmapFile, Allowed::Counted, object, |tag| may_execute(tag, file))
         }
         Err(fault) => hold(Hook::MmapFile, Allowed::Counted, Object::None, |_| Err(fault.into())),
     }
@@ -64,7 +60,7 @@ pub fn file_mprotect(ctx: LsmContext) -> i32 {
         return 0;
     }
     let object = Object::Spelled(Asked { file, want: Rights::EXEC });
-    hold(Hook::FileMprotect, Allowed::Counted, object, |tag| may_map(tag, file))
+    hold(Hook::FileMprotect, Allowed::Counted, object, |tag| may_execute(tag, file))
 }
 
 /// A mapping that nothing is executed from. Memory that is no file's is free.
@@ -85,14 +81,4 @@ fn read(ctx: &LsmContext, tag: &Tag) -> i32 {
 #[inline(always)]
 fn is_executable(protections: u64) -> bool {
     protections & PROT_EXEC != 0
-}
-
-#[inline(always)]
-fn may_map(tag: &Tag, file: File) -> Answer {
-    let place = Place::of_file(file);
-    if place.is_internal() {
-        may_go_on(&Live, tag)?;
-        return Err(Refusal::denied(Reason::AnonymousExec));
-    }
-    may_access(&Live, tag, &place, Rights::EXEC)
 }

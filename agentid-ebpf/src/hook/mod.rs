@@ -22,6 +22,7 @@ pub mod socket_connect;
 pub mod socket_create;
 pub mod socket_listen;
 pub mod socket_post_create;
+pub mod socket_recvmsg;
 pub mod socket_sendmsg;
 pub mod socket_setsockopt;
 pub mod task_alloc;

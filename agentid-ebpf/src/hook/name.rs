@@ -1,15 +1,18 @@
 //! A place, and one right on it: what most hooks on files ask.
 
 use agentid_common::{
-    decide::{file::may_access, lifecycle::may_go_on},
+    decide::{
+        file::{self, may_access},
+        lifecycle::may_go_on,
+    },
     file::Rights,
     tag::Tag,
-    verdict::{Answer, Hook},
+    verdict::{Answer, Hook, Reason, Refusal},
 };
 
 use crate::{
     facts::Live,
-    kfield::Dentry,
+    kfield::{Dentry, File},
     object::{Named, place::Place},
     settle::{Allowed, hold},
 };
@@ -27,4 +30,27 @@ pub fn hold_name(hook: Hook, dentry: Dentry, want: Rights) -> i32 {
 #[inline(always)]
 pub fn may_use(tag: &Tag, place: &Place, want: Rights) -> Answer {
     if place.is_internal() { may_go_on(&Live, tag) } else { may_access(&Live, tag, place, want) }
+}
+
+/// The same of a file that is open or about to be, which can be a device node.
+#[inline(always)]
+pub fn may_have(tag: &Tag, file: File, want: Rights) -> Answer {
+    let place = Place::of_file(file);
+    if place.is_internal() {
+        may_go_on(&Live, tag)
+    } else {
+        file::may_open(&Live, tag, &place, want)
+    }
+}
+
+/// May this run execute this file? Memory that was never a file in a folder, and a file without a name, or whose last name
+/// was taken away, have no place for a rule to name.
+#[inline(always)]
+pub fn may_execute(tag: &Tag, file: File) -> Answer {
+    let place = Place::of_file(file);
+    if place.is_internal() || file.inode().links() == 0 {
+        may_go_on(&Live, tag)?;
+        return Err(Refusal::denied(Reason::AnonymousExec));
+    }
+    may_access(&Live, tag, &place, Rights::EXEC)
 }

@@ -2,6 +2,7 @@
 
 mod ancillary;
 pub mod known;
+pub mod owner;
 pub mod peer;
 pub mod place;
 pub mod rights;

@@ -7,6 +7,7 @@ use agentid_common::{
         file::Search,
         lifecycle::{Alive, Scopes},
     },
+    device,
     facts::{Facts, Location},
     verdict::{Answer, Fault, Refusal},
 };
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     facts,
-    kfield::{Dentry, File, SuperBlock},
+    kfield::{Dentry, File, Inode, SuperBlock},
     maps::{FILESYSTEMS, Work, of_inode},
     subject,
 };
@@ -26,6 +27,10 @@ use crate::{
 const SB_NOUSER: u64 = 1 << 31;
 /// include/linux/fs.h: the kernel mounted it for itself, which says nothing where users mount the same superblock too.
 const SB_KERNMOUNT: u64 = 1 << 22;
+/// include/uapi/linux/stat.h
+const S_IFMT: u16 = 0o170_000;
+const S_IFBLK: u16 = 0o060_000;
+const S_IFCHR: u16 = 0o020_000;
 /// include/uapi/linux/magic.h: a memfd of huge pages. Whoever mounts this type gets a superblock of their own.
 const HUGETLBFS_MAGIC: u64 = 0x9584_58f6;
 
@@ -107,6 +112,21 @@ impl Location for Place {
             self.walk(work)?;
         }
         found(&work.search)
+    }
+
+    #[inline(always)]
+    fn is_foreign_device(&self) -> bool {
+        is_foreign_device(self.dentry.inode(), self.superblock)
+    }
+}
+
+/// Not inlined: what it needs of the stack is not needed while a decision walks.
+#[inline(never)]
+fn is_foreign_device(inode: Inode, superblock: SuperBlock) -> bool {
+    match inode.mode() & S_IFMT {
+        S_IFCHR if device::is_harmless(inode.device()) => false,
+        S_IFCHR | S_IFBLK => !superblock.is_of_devices(),
+        _ => false,
     }
 }
 

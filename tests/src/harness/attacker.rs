@@ -45,6 +45,9 @@ impl Attacker {
         [[file]]
         paths = ["${workspace}/**"]
         allow = ["read", "write", "create", "delete"]
+        [[file]]
+        paths = ["/dev/ptmx", "/dev/pts/**"]
+        allow = ["read", "write"]
     "#;
 
     /// A scene with the attacker's policy.

@@ -20,14 +20,19 @@ pub fn socket_of(run: &Run) -> Result<OwnedFd> {
     let sockets: Vec<_> = paths.into_iter().filter(is_socket).collect();
     let [path] = sockets.as_slice() else { bail!("{sockets:?} are not one socket") };
     let number: libc::c_int = path.file_name().context("no name")?.to_string_lossy().parse()?;
+    descriptor_of(run.tgid(), number)
+}
+
+/// A descriptor of a process, taken from it as root may.
+pub fn descriptor_of(tgid: u32, number: libc::c_int) -> Result<OwnedFd> {
     // SAFETY: plain system calls; both descriptors are new and nobody else's.
     unsafe {
-        let process = libc::syscall(libc::SYS_pidfd_open, run.tgid(), 0);
+        let process = libc::syscall(libc::SYS_pidfd_open, tgid, 0);
         ensure!(process >= 0, "pidfd_open: {}", std::io::Error::last_os_error());
         let process = OwnedFd::from_raw_fd(i32::try_from(process)?);
-        let socket = libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), number, 0);
-        ensure!(socket >= 0, "pidfd_getfd: {}", std::io::Error::last_os_error());
-        Ok(OwnedFd::from_raw_fd(i32::try_from(socket)?))
+        let taken = libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), number, 0);
+        ensure!(taken >= 0, "pidfd_getfd: {}", std::io::Error::last_os_error());
+        Ok(OwnedFd::from_raw_fd(i32::try_from(taken)?))
     }
 }
 

@@ -135,7 +135,7 @@ impl Host {
                 break;
             }
         }
-        HostPlace { levels, magic: self.mount_of(path).3 }
+        HostPlace { levels, magic: self.mount_of(path).3, foreign_device: false }
     }
 
     /// Where the mount lies on which a path is.

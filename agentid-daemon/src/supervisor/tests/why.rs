@@ -93,7 +93,11 @@ fn place(path: &str) -> HostPlace {
         let name = path.file_name().map(OsStr::as_encoded_bytes).unwrap_or_default();
         Level::new(key(path), name, &KEY)
     };
-    HostPlace { levels: Path::new(path).ancestors().map(level).collect(), magic: EXT4 }
+    HostPlace {
+        levels: Path::new(path).ancestors().map(level).collect(),
+        magic: EXT4,
+        foreign_device: false,
+    }
 }
 
 /// A run of the policy on slot 3.

@@ -3,6 +3,7 @@
 mod mounts;
 mod names;
 mod opens;
+mod owners;
 mod processes;
 
 use std::{
@@ -50,6 +51,9 @@ fn perform(attempt: Attempt) -> Found {
         Attempt::Detach(pin) => processes::detach(&pin),
         Attempt::Kill { tgid, signal } => processes::kill(tgid, signal),
         Attempt::PidfdKill { tgid, signal } => processes::pidfd_kill(tgid, signal),
+        Attempt::SignalByFile { tgid, way } => owners::signal(tgid, way),
+        Attempt::SignalOneself => owners::signal_oneself(),
+        Attempt::SignalOwner(means) => owners::signal_owner(means),
         Attempt::Trace(tgid) => processes::trace(tgid),
         Attempt::ReadMemory(tgid) => processes::read_memory(tgid),
         Attempt::TakeDescriptor(tgid) => processes::take_descriptor(tgid),

@@ -14,7 +14,7 @@ use std::{
 
 use agentid_tests::step::Use;
 
-use crate::{access, change::text};
+use crate::{access, change::text, heard::Heard};
 
 /// include/uapi/asm-generic/ioctls.h
 const FIONREAD: libc::c_ulong = 0x541b;
@@ -32,6 +32,7 @@ pub struct Held {
     terminal: [OwnedFd; 2],
     socket: UnixStream,
     far: UnixStream,
+    heard: Heard,
 }
 
 impl Held {
@@ -51,11 +52,15 @@ impl Held {
             terminal: terminal()?,
             socket,
             far,
+            heard: Heard::new()?,
         })
     }
 
     /// 0, or why it did not work.
     pub fn do_with(&self, it: Use) -> i32 {
+        if let Some(taken) = self.heard.take(it) {
+            return access::errno(taken);
+        }
         let (file, other) = (self.file.as_raw_fd(), self.other.as_raw_fd());
         let [from, to] = [&self.pipe[0], &self.pipe[1]].map(|end| end.as_raw_fd());
         let counter = self.counter.as_raw_fd();
@@ -116,6 +121,12 @@ impl Held {
                 let said = write(self.socket.as_raw_fd(), b"x");
                 said.or_else(ignore_denied).and_then(|()| read(self.far.as_raw_fd(), 1))
             }
+            Use::ReceiveUnix
+            | Use::ReceiveTcp
+            | Use::ReceiveUdp
+            | Use::ReceiveMany
+            | Use::ReceiveByRing
+            | Use::AskSocket => Err(io::ErrorKind::Unsupported.into()),
         };
         access::errno(done)
     }

@@ -55,19 +55,24 @@ pub fn execute_memory() -> Outcome {
     if memory < 0 {
         return not_tried("memfd_create", access::last());
     }
-    let arguments = [c"program".as_ptr(), null()];
-    let outcome = forked(|| {
+    let outcome = execute_open(memory);
+    // SAFETY: the descriptor was just made.
+    unsafe { libc::close(memory) };
+    outcome
+}
+
+/// Executes a file that is open, with the argument `nothing`, in a child.
+pub fn execute_open(file: libc::c_int) -> Outcome {
+    let arguments = [c"program".as_ptr(), c"nothing".as_ptr(), null()];
+    forked(|| {
         // SAFETY: the lists and their strings end with zeros.
         unsafe {
             let (list, none) = (arguments.as_ptr(), null::<*const libc::c_char>());
             let path = c"".as_ptr();
-            libc::syscall(libc::SYS_execveat, memory, path, list, none, libc::AT_EMPTY_PATH);
+            libc::syscall(libc::SYS_execveat, file, path, list, none, libc::AT_EMPTY_PATH);
         }
         access::last()
-    });
-    // SAFETY: the descriptor was just made.
-    unsafe { libc::close(memory) };
-    outcome
+    })
 }
 
 /// Children that wait, and end with the probe.

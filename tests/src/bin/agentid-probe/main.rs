@@ -13,6 +13,7 @@ mod bring;
 mod change;
 mod crowd;
 mod fill;
+mod heard;
 mod held;
 mod idle;
 mod inherit;
@@ -31,7 +32,15 @@ mod talk;
 mod unix;
 mod watch;
 
-use std::{env, fs::File, io, os::fd::AsFd as _, path::Path, process::ExitCode, time::Duration};
+use std::{
+    env,
+    fs::File,
+    io,
+    os::fd::{AsFd as _, AsRawFd as _},
+    path::Path,
+    process::ExitCode,
+    time::Duration,
+};
 
 use agentid_tests::{
     channel::{Channel, Heard},
@@ -147,6 +156,9 @@ fn perform(step: &Step, holds: &mut Holds) -> Result<Outcome> {
         Step::Receive => receive::receive(),
         Step::Fetch => receive::fetch(),
         Step::Exec(path) => inherit::execute(path),
+        Step::ExecKept => {
+            inherit::execute_open(kept.as_ref().context("no file is kept")?.as_raw_fd())
+        }
         Step::ExecMemory => inherit::execute_memory(),
         Step::Sockets(calls) => Outcome::Calls(sockets.perform(calls)?),
         Step::Connect { to, protocol } => Outcome::Errno(access::connect(*to, *protocol)),

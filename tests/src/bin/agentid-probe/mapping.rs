@@ -3,7 +3,10 @@
 use std::{
     fs::File,
     io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+        unix::fs::OpenOptionsExt as _,
+    },
     path::Path,
     ptr::null_mut,
 };
@@ -32,6 +35,12 @@ pub fn map(mapping: &Mapping) -> i32 {
         Mapping::MadeImplied(path) => implied(|| file(path, NONE, Some(READ))),
         Mapping::Memory => memory().and_then(|it| descriptor(&it, READ | EXEC, None)),
         Mapping::MadeMemory => memory().and_then(|it| descriptor(&it, READ, Some(READ | EXEC))),
+        Mapping::Temporary(folder) => {
+            temporary(folder).and_then(|it| descriptor(&it, READ | EXEC, None))
+        }
+        Mapping::MadeTemporary(folder) => {
+            temporary(folder).and_then(|it| descriptor(&it, READ, Some(READ | EXEC)))
+        }
         Mapping::Shared => shared(),
         Mapping::Anonymous => {
             anonymous(READ | EXEC, None).and_then(|()| anonymous(READ, Some(READ | EXEC)))
@@ -50,6 +59,12 @@ fn memory() -> io::Result<OwnedFd> {
     done(made)?;
     // SAFETY: it was opened just now, and nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(made) })
+}
+
+fn temporary(folder: &Path) -> io::Result<OwnedFd> {
+    let mut options = File::options();
+    options.read(true).write(true).custom_flags(libc::O_TMPFILE);
+    options.open(folder).map(OwnedFd::from)
 }
 
 fn descriptor(file: &OwnedFd, first: libc::c_int, then: Option<libc::c_int>) -> io::Result<()> {

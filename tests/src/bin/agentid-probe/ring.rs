@@ -1,7 +1,9 @@
 //! What a worker of io_uring does: a thread that the kernel starts for the probe.
 
 use std::{
+    cell::Cell,
     ffi::{CStr, CString},
+    io,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
     os::unix::ffi::OsStrExt as _,
     path::Path,
@@ -19,6 +21,7 @@ const OFF_SQES: libc::off_t = 0x1000_0000;
 const OP_SENDMSG: u8 = 9;
 const OP_CONNECT: u8 = 16;
 const OP_OPENAT: u8 = 18;
+const OP_RECV: u8 = 27;
 const OP_SETXATTR: u8 = 42;
 const OP_SOCKET: u8 = 45;
 const REGISTER_PERSONALITY: libc::c_uint = 9;
@@ -224,33 +227,103 @@ fn set_up_with(flags: u32) -> Result<(OwnedFd, Params), i32> {
 }
 
 fn submit(ring: &OwnedFd, params: &Params, submission: Submission) -> Result<i32, &'static str> {
-    // One mapping holds both rings since Linux 5.4; with one entry it is a page.
-    let rings = map(ring, OFF_SQ_RING).ok_or("mmap")?;
-    let entries: *mut Submission = map(ring, OFF_SQES).ok_or("mmap")?.cast();
-    // SAFETY: the offsets are the kernel's own and lie within the page; the first entry is the only one.
-    unsafe {
-        entries.write(submission);
-        word(rings, params.submission.seventh).store(0, Ordering::Relaxed);
-        word(rings, params.submission.tail).store(1, Ordering::Release);
+    let mapped = Mapped::new(ring, params).ok_or("mmap")?;
+    mapped.submit(ring, params, submission, 0).ok_or("io_uring_enter")
+}
+
+/// The memory that a ring of one entry shares with the kernel.
+struct Mapped {
+    rings: *mut u8,
+    entries: *mut Submission,
+}
+
+impl Mapped {
+    fn new(ring: &OwnedFd, params: &Params) -> Option<Self> {
+        // One mapping holds both rings since Linux 5.4; with one entry it is a page.
+        let rings = map(ring, OFF_SQ_RING)?;
+        let entries = map(ring, OFF_SQES)?.cast();
+        // SAFETY: the offset is the kernel's own and lies within the page; the first entry is the only one.
+        unsafe { word(rings, params.submission.seventh).store(0, Ordering::Relaxed) };
+        Some(Self { rings, entries })
     }
-    // SAFETY: what the entry points to outlives the wait for its completion.
-    let done = unsafe {
-        let none = null_mut::<libc::c_void>();
-        let fd = ring.as_raw_fd();
-        libc::syscall(libc::SYS_io_uring_enter, fd, 1, 1, ENTER_GETEVENTS, none, 0)
-    };
-    if done < 0 {
-        return Err("io_uring_enter");
+
+    /// What became of it; it is the one with this number, from 0. `None` when the kernel did not take it.
+    fn submit(
+        &self,
+        ring: &OwnedFd,
+        params: &Params,
+        submission: Submission,
+        number: u32,
+    ) -> Option<i32> {
+        // SAFETY: the offsets are the kernel's own and lie within the page.
+        unsafe {
+            self.entries.write(submission);
+            word(self.rings, params.submission.tail).store(number + 1, Ordering::Release);
+        }
+        // SAFETY: what the entry points to outlives the wait for its completion.
+        let done = unsafe {
+            let none = null_mut::<libc::c_void>();
+            let fd = ring.as_raw_fd();
+            libc::syscall(libc::SYS_io_uring_enter, fd, 1, 1, ENTER_GETEVENTS, none, 0)
+        };
+        if done < 0 {
+            return None;
+        }
+        // SAFETY: one completion is there, in one of two places in turn.
+        unsafe {
+            word(self.rings, params.completion.tail).load(Ordering::Acquire);
+            let completions: *const Completion =
+                self.rings.add(params.completion.sixth as usize).cast_const().cast();
+            let result = (*completions.add(number as usize % 2)).result;
+            word(self.rings, params.completion.head).store(number + 1, Ordering::Release);
+            Some(result)
+        }
     }
-    // SAFETY: one completion is there; both mappings are a page and go with the call.
-    unsafe {
-        word(rings, params.completion.tail).load(Ordering::Acquire);
-        let completions: *const Completion =
-            rings.add(params.completion.sixth as usize).cast_const().cast();
-        let result = (*completions).result;
-        libc::munmap(rings.cast(), PAGE);
-        libc::munmap(entries.cast(), PAGE);
-        Ok(result)
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        // SAFETY: both mappings are a page, and nobody else's.
+        unsafe {
+            libc::munmap(self.rings.cast(), PAGE);
+            libc::munmap(self.entries.cast(), PAGE);
+        }
+    }
+}
+
+/// A ring that is made once and used again and again, also when nothing can be mapped any more.
+pub struct Lasting {
+    ring: OwnedFd,
+    params: Params,
+    mapped: Mapped,
+    submitted: Cell<u32>,
+}
+
+impl Lasting {
+    pub fn new() -> io::Result<Self> {
+        let (ring, params) = set_up().map_err(io::Error::from_raw_os_error)?;
+        let mapped = Mapped::new(&ring, &params).ok_or_else(io::Error::last_os_error)?;
+        Ok(Self { ring, params, mapped, submitted: Cell::new(0) })
+    }
+
+    /// Takes one byte from a socket, without waiting.
+    pub fn receive(&self, socket: RawFd) -> io::Result<()> {
+        let mut byte = 0_u8;
+        let submission = Submission {
+            // After the end of the run there is no worker that could be started.
+            flags: 0,
+            descriptor: socket,
+            address: (&raw mut byte).addr() as u64,
+            length: 1,
+            open_flags: libc::MSG_DONTWAIT.cast_unsigned(),
+            ..Submission::new(OP_RECV)
+        };
+        let number = self.submitted.replace(self.submitted.get() + 1);
+        match self.mapped.submit(&self.ring, &self.params, submission, number) {
+            Some(result) if result >= 0 => Ok(()),
+            Some(result) => Err(io::Error::from_raw_os_error(-result)),
+            None => Err(io::Error::last_os_error()),
+        }
     }
 }
 
