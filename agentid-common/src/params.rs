@@ -26,6 +26,7 @@ fields! {
     FILE_FLAGS: "file"."f_flags";
     FILE_OWNER: "file"."f_owner";
     OWNER_PID: "fown_struct"."pid";
+    OWNER_KIND: "fown_struct"."pid_type";
     PID_LEVEL: "pid"."level";
     PID_NUMBERS: "pid"."numbers";
     PATH_DENTRY: "path"."dentry";

@@ -2,8 +2,8 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
-    os::fd::OwnedFd,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    os::fd::{AsRawFd as _, OwnedFd},
     process::Stdio,
 };
 
@@ -13,6 +13,9 @@ use agentid_tests::{
 };
 use anyhow::{Context as _, Result};
 use libc::{AF_INET, AF_INET6, AF_UNSPEC, EACCES, EAGAIN, EPERM, SOCK_STREAM};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, socket,
+};
 
 const SOCKET: Socket = Socket(0);
 const PROTOCOLS: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
@@ -168,18 +171,20 @@ fn serves_where_it_is_granted_until_the_end() -> Result<()> {
 #[test]
 fn takes_connections_of_a_passed_listener_only_as_granted() -> Result<()> {
     let daemon = Daemon::shared()?;
-    let listener = |ports: std::ops::Range<u16>| -> Result<(TcpListener, u16)> {
-        let bind = |port| Some((TcpListener::bind((V4, port)).ok()?, port));
+    let free = |ports: std::ops::Range<u16>| -> Result<(OwnedFd, u16)> {
+        let bind = |port| Some((bound(at(V4, port)).ok()?, port));
         ports.into_iter().find_map(bind).context("no port is free")
     };
     for uid in USERS {
         for (ports, errno, listens) in
             [(41_000..42_000, 0, EACCES), (25_100..25_200, 0, 0), (31_000..32_000, EACCES, EACCES)]
         {
-            let (listener, port) = listener(ports)?;
-            let client = connect(at(V4, port))?;
+            // No run begins with a listener. This becomes one when it has begun.
+            let (socket, port) = free(ports)?;
             let terms = Terms { policy: "network", uid, ..Terms::default() };
-            let mut run = Run::launch_with(&daemon, &terms, Stdio::from(OwnedFd::from(listener)))?;
+            let mut run = Run::launch_with(&daemon, &terms, Stdio::from(socket.try_clone()?))?;
+            listen(&socket, Backlog::MAXCONN)?;
+            let client = connect(at(V4, port))?;
             let accepted = run.last_call(vec![SOCKET.adopt(), SOCKET.accept()])?;
             assert_eq!(accepted, errno, "uid {uid}: port {port}");
             assert_eq!(run.last_call(vec![SOCKET.listen()])?, listens, "uid {uid}: port {port}");
@@ -187,6 +192,12 @@ fn takes_connections_of_a_passed_listener_only_as_granted() -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn bound(to: SocketAddr) -> nix::Result<OwnedFd> {
+    let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    bind(socket.as_raw_fd(), &SockaddrStorage::from(to))?;
+    Ok(socket)
 }
 
 fn connect(to: SocketAddr) -> io::Result<TcpStream> {

@@ -4,9 +4,16 @@
 //! it by whoever started it, and stays: so it is looked at here, before the tag and once more after it.
 
 use std::{
-    fs, io,
-    os::fd::{AsFd, AsRawFd},
+    fs::{self, File},
+    io::{self, Read as _},
+    os::fd::{AsFd, AsRawFd as _, OwnedFd},
     path::Path,
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
 };
 
 use nix::sys::socket::{UnixAddr, getpeername, getsockname, getsockopt, sockopt};
@@ -20,8 +27,24 @@ use crate::supervisor::command::Caller;
 
 /// The kernel's name for a ring, as a descriptor and in memory.
 const RING: &str = "anon_inode:[io_uring]";
+/// Descriptors without a file that let nobody reach anything. All others of their kind do: a watch over another process's
+/// faults or system calls, a mount that is being made, a program of the kernel's.
+const HARMLESS: [&str; 6] = [
+    "anon_inode:[eventfd]",
+    "anon_inode:[eventpoll]",
+    "anon_inode:[signalfd]",
+    "anon_inode:[timerfd]",
+    "anon_inode:[pidfd]",
+    "anon_inode:inotify",
+];
 /// Standard input, output and error are the run's.
 const LAST_STANDARD: i32 = 2;
+/// Most that is read about a process's memory, in bytes: some forty thousand mappings.
+const MOST: u64 = 4 << 20;
+/// How long a process may keep the kernel from answering, which it can by a filesystem of its own that answers nobody, and
+/// by how many processes at once.
+const PATIENCE: Duration = Duration::from_secs(2);
+const MOST_WAITING: usize = 8;
 
 /// Something that a run does not begin with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,43 +61,120 @@ pub enum Brought {
 
 /// The first thing that is found, if there is any. Only a process that lives afterwards was looked at.
 pub fn brought(caller: &Caller) -> io::Result<Option<Brought>> {
-    let process = format!("/proc/{}", caller.tgid);
-    // Lines that end so are rings; a file that is called so is as well off without a run.
-    if fs::read(format!("{process}/maps"))?.split(|it| *it == b'\n').any(is_ring) {
-        return Ok(Some(Brought::Ring("in its memory".to_owned())));
+    static WAITING: AtomicUsize = AtomicUsize::new(0);
+    let process = Process::of(caller)?;
+    if WAITING.fetch_add(1, Ordering::Relaxed) >= MOST_WAITING {
+        WAITING.fetch_sub(1, Ordering::Relaxed);
+        return Err(io::Error::other("too many processes keep the kernel from telling about them"));
     }
-    let mut connection = None;
-    for entry in fs::read_dir(format!("{process}/fd"))? {
-        let entry = entry?;
-        let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
-        let number = number.ok_or(io::ErrorKind::InvalidData)?;
-        let what = match fs::read_link(entry.path()) {
-            Ok(what) => what.to_string_lossy().into_owned(),
-            // Closed meanwhile.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
-        };
-        let other = || Brought::Open { number, what: kind(&what) };
-        let found = if what == RING {
-            Some(Brought::Ring(format!("as descriptor {number}")))
-        } else if what.starts_with("socket:") {
-            match socket(caller, number)? {
-                Some(Socket::Listens) => Some(Brought::Listener(number)),
-                // Once: whoever asks needs one connection.
-                Some(Socket::Ours) if *connection.get_or_insert(what.clone()) == what => None,
-                Some(_) => (number > LAST_STANDARD).then(other),
-                None => None,
-            }
-        } else if is_folder(&entry.path())? {
-            Some(Brought::Folder(number))
-        } else {
-            (number > LAST_STANDARD).then(other)
-        };
-        if found.is_some() {
-            return Ok(found);
+    let (answer, answers) = mpsc::sync_channel(1);
+    // Beside the daemon's own thread, which goes on when nothing comes.
+    thread::Builder::new().name("brought".to_owned()).spawn(move || {
+        // Nobody waits for an answer that comes too late.
+        answer.send(process.brings()).unwrap_or_default();
+        WAITING.fetch_sub(1, Ordering::Relaxed);
+    })?;
+    answers.recv_timeout(PATIENCE).map_err(|_| {
+        io::Error::new(io::ErrorKind::TimedOut, "it keeps the kernel from telling about it")
+    })?
+}
+
+/// Whose descriptors and memory are looked at.
+struct Process {
+    tgid: u32,
+    pidfd: OwnedFd,
+    /// Where this daemon listens.
+    here: Option<UnixAddr>,
+}
+
+impl Process {
+    fn of(caller: &Caller) -> io::Result<Self> {
+        Ok(Self {
+            tgid: caller.tgid,
+            pidfd: caller.process().try_clone_to_owned()?,
+            here: getsockname::<UnixAddr>(caller.socket().as_raw_fd()).ok(),
+        })
+    }
+
+    fn brings(&self) -> io::Result<Option<Brought>> {
+        let process = format!("/proc/{}", self.tgid);
+        // Lines that end so are rings; a file that is called so is as well off without a run.
+        let mut maps = Vec::new();
+        File::open(format!("{process}/maps"))?.take(MOST).read_to_end(&mut maps)?;
+        if maps.len() as u64 == MOST {
+            return Err(io::Error::other("it has too many mappings"));
         }
+        if maps.split(|it| *it == b'\n').any(is_ring) {
+            return Ok(Some(Brought::Ring("in its memory".to_owned())));
+        }
+        // Whoever asks needs one connection, and has it once.
+        let mut connected = false;
+        for entry in fs::read_dir(format!("{process}/fd"))? {
+            let entry = entry?;
+            let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            let number = number.ok_or(io::ErrorKind::InvalidData)?;
+            let what = fs::read_link(entry.path()).map_err(changed)?.to_string_lossy().into_owned();
+            let other = || Brought::Open { number, what: kind(&what) };
+            let beyond = number > LAST_STANDARD;
+            let found = if what == RING {
+                Some(Brought::Ring(format!("as descriptor {number}")))
+            } else if what.starts_with("socket:") {
+                match self.socket(number)? {
+                    Socket::Listens => Some(Brought::Listener(number)),
+                    Socket::Ours if !std::mem::replace(&mut connected, true) => None,
+                    // It is nobody's, or the one on which it asks.
+                    Socket::Unseen if beyond && !std::mem::replace(&mut connected, true) => None,
+                    Socket::Ours | Socket::Unseen | Socket::Other => beyond.then(other),
+                }
+            } else if is_folder(&entry.path())? {
+                Some(Brought::Folder(number))
+            } else if what.starts_with("anon_inode:") && !HARMLESS.contains(&what.as_str()) {
+                Some(other())
+            } else {
+                beyond.then(other)
+            };
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
     }
-    Ok(None)
+
+    fn socket(&self, number: i32) -> io::Result<Socket> {
+        let socket = match pidfd_getfd(&self.pidfd, number, PidfdGetfdFlags::empty()) {
+            Ok(socket) => socket,
+            // This host lets nobody look (`kernel.yama.ptrace_scope` is 3).
+            Err(Errno::PERM) => return Ok(Socket::Unseen),
+            Err(Errno::BADF) => return Err(changed(io::ErrorKind::NotFound.into())),
+            Err(errno) => return Err(errno.into()),
+        };
+        Ok(if getsockopt(&socket, sockopt::AcceptConn)? {
+            Socket::Listens
+        } else if self.is_ours(&socket) {
+            Socket::Ours
+        } else {
+            Socket::Other
+        })
+    }
+
+    /// Whether this daemon is at the other end, under the address at which it listens. No other process can have that: the
+    /// kernel notes whose the listener is.
+    fn is_ours(&self, socket: &impl AsFd) -> bool {
+        let socket = socket.as_fd();
+        let listener = getsockopt(&socket, sockopt::PeerCredentials).map(|peer| peer.pid());
+        let at = getpeername::<UnixAddr>(socket.as_raw_fd()).ok();
+        listener.is_ok_and(|pid| pid.unsigned_abs() == std::process::id())
+            && at.is_some()
+            && at == self.here
+    }
+}
+
+/// Who waits for an answer closes nothing meanwhile.
+fn changed(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::NotFound {
+        return io::Error::other("its descriptors change while it asks");
+    }
+    error
 }
 
 fn is_ring(line: &[u8]) -> bool {
@@ -92,32 +192,8 @@ enum Socket {
     /// A connection to the socket that the caller's is one to.
     Ours,
     Other,
-}
-
-/// `None` when it has been closed meanwhile.
-fn socket(caller: &Caller, number: i32) -> io::Result<Option<Socket>> {
-    let socket = match pidfd_getfd(caller.process(), number, PidfdGetfdFlags::empty()) {
-        Ok(socket) => socket,
-        Err(Errno::BADF) => return Ok(None),
-        Err(errno) => return Err(errno.into()),
-    };
-    Ok(Some(if getsockopt(&socket, sockopt::AcceptConn)? {
-        Socket::Listens
-    } else if is_ours(caller, &socket) {
-        Socket::Ours
-    } else {
-        Socket::Other
-    }))
-}
-
-/// Whether this process is at the other end, under the address at which it listens. No other process can have that: the
-/// kernel notes whose the listener is.
-fn is_ours(caller: &Caller, socket: &impl AsFd) -> bool {
-    let (socket, own) = (socket.as_fd(), caller.socket());
-    let listener = getsockopt(&socket, sockopt::PeerCredentials).map(|peer| peer.pid());
-    let at = getpeername::<UnixAddr>(socket.as_raw_fd());
-    listener.is_ok_and(|pid| pid.unsigned_abs() == std::process::id())
-        && at.is_ok_and(|at| getsockname::<UnixAddr>(own.as_raw_fd()) == Ok(at))
+    /// Nobody may look at it.
+    Unseen,
 }
 
 /// Only the kernel's own memory of it is looked at: a filesystem may be a process of the caller's, which does not have to
@@ -125,8 +201,7 @@ fn is_ours(caller: &Caller, socket: &impl AsFd) -> bool {
 fn is_folder(link: &Path) -> io::Result<bool> {
     match open(link, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
         Ok(_) => Ok(true),
-        // The latter when it has been closed meanwhile.
-        Err(Errno::NOTDIR | Errno::NOENT) => Ok(false),
-        Err(errno) => Err(errno.into()),
+        Err(Errno::NOTDIR) => Ok(false),
+        Err(errno) => Err(changed(errno.into())),
     }
 }

@@ -51,6 +51,25 @@ pub enum ClientError {
     Refused(ErrorReply),
 }
 
+impl ClientError {
+    /// Whether the kernel keeps the answer from this process, as it does when its run is over.
+    pub fn is_withheld(&self) -> bool {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = match self {
+            Self::Exchange(error) => Some(error),
+            Self::Plain(error) => Some(error),
+            _ => None,
+        };
+        while let Some(error) = cause {
+            let io = error.downcast_ref::<io::Error>();
+            if io.is_some_and(|io| io.kind() == io::ErrorKind::PermissionDenied) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+}
+
 /// A client that has its own single-threaded runtime. Dropping it closes everything that it opened.
 pub struct Client {
     runtime: Runtime,

@@ -128,6 +128,7 @@ fn terrain(asked: impl IntoIterator<Item = PathBuf>, exist: bool) -> Terrain {
         root: root.to_owned(),
         device: "0:1".to_owned(),
         magic: DISK,
+        devices: false,
         anchor: Some(anchor(root)),
     };
     Terrain { mounts: vec![mount], folders: asked.into_iter().map(folder).collect() }

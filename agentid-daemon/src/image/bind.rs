@@ -31,7 +31,7 @@ pub enum BindError {
     NotAFolder(PathBuf),
     #[error("{} is the root of everything, which no parameter can be", .0.display())]
     Everything(PathBuf),
-    #[error("{} lies on a filesystem that is judged by its type, so no folder of it can be granted", .0.display())]
+    #[error("{} lies on a filesystem of the kernel's own, so no folder of it can be given", .0.display())]
     Pseudo(PathBuf),
     #[error("{} lies on a filesystem that was mounted after the policy was compiled, and the policy denies something there: try again", .0.display())]
     MountedLater(PathBuf),
@@ -102,9 +102,9 @@ impl CompiledPolicy {
         let resolved = names(&folder.resolved);
         let here = (folder.resolved.as_path(), mount.inside(&folder.resolved));
         self.put(begins, head, key, (mount, here), start, terrain)?;
-        for mount in terrain.mounts.iter().filter(|mount| !is_pseudo(mount.magic)) {
+        for mount in terrain.mounts.iter().filter(|mount| is_usable(mount)) {
             let point = names(&mount.point);
-            // A pseudo filesystem below is left out: a grant there would be one on all of its type.
+            // Of the others a grant would be one on all of the type, or on the devices of the host.
             if let (Some(below), Some(key)) =
                 (point.strip_prefix(resolved.as_slice()), mount.anchor)
                 && !below.is_empty()
@@ -225,8 +225,12 @@ fn usable<'t>(folder: &Folder, terrain: &'t Terrain) -> Result<(AnchorKey, &'t M
         return Err(BindError::NotAFolder(path()));
     }
     let mount = terrain.mount_of(&folder.resolved).ok_or_else(|| BindError::NotSurveyed(path()))?;
-    if is_pseudo(mount.magic) {
+    if !is_usable(mount) {
         return Err(BindError::Pseudo(path()));
     }
     Ok((*key, mount))
+}
+
+fn is_usable(mount: &Mount) -> bool {
+    !is_pseudo(mount.magic) && !mount.devices
 }

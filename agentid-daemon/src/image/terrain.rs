@@ -29,6 +29,8 @@ pub struct Mount {
     pub device: String,
     /// Magic number of the filesystem's type.
     pub magic: u64,
+    /// Whether the kernel makes the device nodes here, under the type of a filesystem that is in memory.
+    pub devices: bool,
     /// Of the folder at `point`; `None` when that is a file or cannot be read.
     pub anchor: Option<AnchorKey>,
 }

@@ -39,6 +39,8 @@ pub fn read() -> std::io::Result<Vec<MountLine>> {
 pub struct Watch {
     /// Ready once for each change that it has not told (`fs/proc_namespace.c`, `mounts_poll`).
     file: File,
+    /// Whether something has changed that was not told.
+    moved: bool,
     /// By the point: which folder of its filesystem is mounted there, and what identifies it. The numbers of mounts and
     /// devices do not, for they are given again.
     known: BTreeMap<PathBuf, (PathBuf, Option<AnchorKey>)>,
@@ -47,17 +49,19 @@ pub struct Watch {
 impl Watch {
     /// Before the mounts are surveyed for the first time, so that no change falls in between.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { file: File::open(MOUNTINFO)?, known: BTreeMap::new() })
+        Ok(Self { file: File::open(MOUNTINFO)?, moved: true, known: BTreeMap::new() })
     }
 
-    /// Whether anything was mounted or unmounted since this was asked last.
-    pub fn is_moved(&self) -> io::Result<bool> {
+    /// Whether anything was mounted or unmounted since [`Self::moved`] told what.
+    pub fn is_moved(&mut self) -> io::Result<bool> {
         let mut asked = [PollFd::new(&self.file, PollFlags::PRI)];
-        Ok(poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? > 0)
+        self.moved |= poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? > 0;
+        Ok(self.moved)
     }
 
     /// The points at which it is otherwise than it was when this was told last.
     pub fn moved(&mut self, mounts: Vec<Mount>) -> Vec<PathBuf> {
+        self.moved = false;
         let now = mounts.into_iter().map(|mount| (mount.point, (mount.root, mount.anchor)));
         let before = std::mem::replace(&mut self.known, now.collect());
         let points = self.known.keys().chain(before.keys());
@@ -139,6 +143,7 @@ mod tests {
             root: "/".into(),
             device: "0:29".into(),
             magic: 0,
+            devices: false,
             anchor: Some(AnchorKey { inode, ..AnchorKey::default() }),
         };
         let mut watch = Watch::new().unwrap();

@@ -5,8 +5,9 @@
 //! kernel's on some filesystems.
 
 use std::{
+    collections::BTreeSet,
     ffi::{OsStr, OsString},
-    fs::{self, File, OpenOptions},
+    fs::{self, File, Metadata, OpenOptions},
     io,
     os::unix::fs::{FileTypeExt as _, MetadataExt, OpenOptionsExt},
     path::{Component, Path, PathBuf},
@@ -30,7 +31,8 @@ use crate::image::{Folder, HostPlace, Level, Mount, Terrain};
 const MAX_LINKS: u32 = 40;
 
 /// Types that ask somebody else before they answer, who may never do so. Nothing on them is granted.
-const REMOTE: [&str; 8] = ["autofs", "nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "afs"];
+const REMOTE: [&str; 9] =
+    ["autofs", "nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "afs", "virtiofs"];
 
 #[derive(Debug, thiserror::Error)]
 pub enum SurveyError {
@@ -48,25 +50,50 @@ pub enum SurveyError {
 
 /// The mounts that are visible to the daemon, and the given paths.
 pub fn survey(maps: &Maps, paths: &[PathBuf]) -> Result<Terrain, SurveyError> {
-    let mounts = visible()?.into_iter().filter_map(|line| mount(maps, line).transpose());
-    let folders = paths.iter().map(|path| folder(maps, path));
+    let Seen { lines, foreign } = see()?;
+    let mounts = lines.into_iter().filter_map(|line| mount(maps, line).transpose());
+    let folders = paths.iter().map(|path| folder(maps, path, &foreign));
     Ok(Terrain {
         mounts: mounts.collect::<Result<_, _>>()?,
         folders: folders.collect::<Result<_, _>>()?,
     })
 }
 
-/// Mounts that a path still leads to: others may have been mounted over them or above them.
-fn visible() -> Result<Vec<MountLine>, SurveyError> {
-    let lines = mounts::read().map_err(SurveyError::Mounts)?;
-    let local =
-        |line: &MountLine| !REMOTE.contains(&line.kind.as_str()) && !line.kind.starts_with("fuse");
-    let leads_there = |line: &MountLine| {
+/// What a path can lead to.
+struct Seen {
+    /// Mounts over which, and over whose points, no others have been mounted.
+    lines: Vec<MountLine>,
+    /// Points from which on somebody else may have to be asked. Nothing is looked at from there on.
+    foreign: BTreeSet<PathBuf>,
+}
+
+fn see() -> Result<Seen, SurveyError> {
+    let mut lines = mounts::read().map_err(SurveyError::Mounts)?;
+    let points: BTreeSet<&PathBuf> = lines.iter().map(|line| &line.point).collect();
+    let (mut seen, mut foreign) = (BTreeSet::new(), BTreeSet::new());
+    // In this order a point comes after those above it.
+    for point in points {
+        if is_foreign(point, &foreign) {
+            continue;
+        }
         let flags = AtFlags::NO_AUTOMOUNT | AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_DONT_SYNC;
-        statx(CWD, &line.point, flags, StatxFlags::MNT_ID)
-            .is_ok_and(|found| found.stx_mnt_id == line.id)
-    };
-    Ok(lines.into_iter().filter(|line| local(line) && leads_there(line)).collect())
+        let found = statx(CWD, point, flags, StatxFlags::MNT_ID).map(|found| found.stx_mnt_id);
+        match found.ok().and_then(|id| lines.iter().find(|line| line.id == id)) {
+            Some(line) if is_local(line) => drop(seen.insert(line.id)),
+            Some(_) | None => drop(foreign.insert(point.clone())),
+        }
+    }
+    lines.retain(|line| seen.contains(&line.id));
+    Ok(Seen { lines, foreign })
+}
+
+fn is_local(line: &MountLine) -> bool {
+    !REMOTE.contains(&line.kind.as_str()) && !line.kind.starts_with("fuse")
+}
+
+/// Whether the path is such a point or lies below one.
+fn is_foreign(path: &Path, foreign: &BTreeSet<PathBuf>) -> bool {
+    path.ancestors().any(|above| foreign.contains(above))
 }
 
 fn mount(maps: &Maps, line: MountLine) -> Result<Option<Mount>, SurveyError> {
@@ -74,7 +101,9 @@ fn mount(maps: &Maps, line: MountLine) -> Result<Option<Mount>, SurveyError> {
         return Ok(None);
     };
     let anchor = identify(maps, &line.point)?;
+    let devices = line.kind == "devtmpfs";
     Ok(Some(Mount {
+        devices,
         point: line.point,
         root: line.root,
         device: line.device,
@@ -84,8 +113,9 @@ fn mount(maps: &Maps, line: MountLine) -> Result<Option<Mount>, SurveyError> {
     }))
 }
 
-fn folder(maps: &Maps, asked: &Path) -> Result<Folder, SurveyError> {
-    let (resolved, missing) = resolve(asked)?;
+fn folder(maps: &Maps, asked: &Path, foreign: &BTreeSet<PathBuf>) -> Result<Folder, SurveyError> {
+    // A symbolic link that is not root's is a name that does not exist: whoever owns it could aim a rule at any folder.
+    let (resolved, missing) = resolve(asked, foreign, |link| link.uid() == 0)?;
     let mut deepest = resolved.as_path();
     let anchor = loop {
         match (identify(maps, deepest)?, deepest.parent()) {
@@ -126,9 +156,12 @@ fn key(identity: &Identity) -> AnchorKey {
     }
 }
 
-/// The canonical path of as much as exists, and the names that do not. A symbolic link that is not root's is a name
-/// that does not exist: whoever owns it could aim a rule at any folder.
-fn resolve(asked: &Path) -> Result<(PathBuf, Vec<OsString>), SurveyError> {
+/// The canonical path of as much as exists and can be looked at, and the names that do not.
+fn resolve(
+    asked: &Path,
+    foreign: &BTreeSet<PathBuf>,
+    is_followed: impl Fn(&Metadata) -> bool,
+) -> Result<(PathBuf, Vec<OsString>), SurveyError> {
     let bad = || SurveyError::NotAbsolute(asked.to_owned());
     let mut rest: Vec<OsString> = names(asked).ok_or_else(bad)?.into_iter().rev().collect();
     let mut resolved = PathBuf::from("/");
@@ -136,8 +169,11 @@ fn resolve(asked: &Path) -> Result<(PathBuf, Vec<OsString>), SurveyError> {
     while let Some(name) = rest.pop() {
         let next = resolved.join(&name);
         let failed = |source| SurveyError::Look { path: next.clone(), source };
+        if foreign.contains(&next) {
+            return Ok((resolved, missing(name, rest)));
+        }
         match fs::symlink_metadata(&next) {
-            Ok(found) if found.is_symlink() && found.uid() == 0 && links < MAX_LINKS => {
+            Ok(found) if found.is_symlink() && is_followed(&found) && links < MAX_LINKS => {
                 links += 1;
                 let target = fs::read_link(&next).map_err(failed)?;
                 if target.is_absolute() {
@@ -204,9 +240,11 @@ pub enum LocateError {
 
 /// A path's place, as the kernel programs would walk it. What does not exist yet is judged as if it did.
 pub fn locate(maps: &Maps, keys: &NameKey, path: &Path) -> Result<HostPlace, LocateError> {
-    let asked = names(path).ok_or_else(|| LocateError::Relative(path.to_owned()))?;
-    let (existing, below) = existing(&asked);
-    let lines = visible()?;
+    if names(path).is_none() {
+        return Err(LocateError::Relative(path.to_owned()));
+    }
+    let Seen { lines, foreign } = see()?;
+    let (existing, below) = resolve(path, &foreign, |_| true)?;
     let line = lines
         .iter()
         .filter(|line| existing.starts_with(&line.point))
@@ -250,19 +288,6 @@ fn reach(lines: &[MountLine], device: &str, place: &Path) -> Option<PathBuf> {
         let rest = place.strip_prefix(&line.root).ok()?;
         Some(if rest.as_os_str().is_empty() { line.point.clone() } else { line.point.join(rest) })
     })
-}
-
-/// The canonical path of what exists, and the names below it.
-fn existing(asked: &[OsString]) -> (PathBuf, Vec<OsString>) {
-    for length in (0..=asked.len()).rev() {
-        let path: PathBuf = std::iter::once(OsStr::new("/"))
-            .chain(asked[..length].iter().map(OsString::as_os_str))
-            .collect();
-        if let Ok(found) = fs::canonicalize(&path) {
-            return (found, asked[length..].to_vec());
-        }
-    }
-    (PathBuf::from("/"), asked.to_vec())
 }
 
 fn bytes(name: &OsStr) -> &[u8] {

@@ -171,14 +171,17 @@ impl Refusal {
                 "close it before, as well as its copies".to_owned()
             }
             Self::Open { .. } => {
-                "close all but 0, 1, 2 and one connection before, as `agentid run` does".to_owned()
+                "close all but 0, 1, 2 and one connection before, as `agentid run` of this version does"
+                    .to_owned()
             }
             Self::Shares(_) => {
                 "unshare(2) its descriptors and folder, and execute something for memory of its own"
                     .to_owned()
             }
             Self::Unseen(_) => {
-                "agentidd needs /proc and CAP_SYS_PTRACE, as in dist/agentid.service".to_owned()
+                "ask while nothing else is done; agentidd needs /proc and CAP_SYS_PTRACE, as in \
+                 dist/agentid.service"
+                    .to_owned()
             }
             Self::Tagged(_) => "agentid delegate starts a run below it".to_owned(),
             Self::NoDelegation { .. } => {

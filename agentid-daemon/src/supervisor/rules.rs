@@ -282,9 +282,12 @@ impl Rules {
         ))
     }
 
-    /// What a policy says of host names; nothing while it is not compiled.
-    pub fn hosts(&self, version: &PolicyVersion) -> Option<&Hosts> {
-        Some(&self.documents.get(version)?.compiled.as_ref()?.hosts)
+    /// What a policy says of host names in the form that a run is bound to, which need not be the newest.
+    pub fn hosts_of(&self, id: Uuid, version: &PolicyVersion) -> Option<&Hosts> {
+        let scope = self.bound.get(&id)?.policy_scope;
+        let Document { compiled, superseded, .. } = self.documents.get(version)?;
+        let form = compiled.iter().chain(superseded).find(|form| form.scope == scope)?;
+        Some(&form.hosts)
     }
 
     /// The scope of a run's parameters, which is its own.

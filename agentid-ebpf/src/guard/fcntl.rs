@@ -11,7 +11,7 @@
 //! has chosen for itself before.
 
 use agentid_common::{
-    fcntl::{Need, O_ASYNC, need},
+    fcntl::{Need, need},
     verdict::{Answer, Hook, Reason, Refusal},
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
@@ -45,9 +45,7 @@ fn ask(ctx: &LsmContext, need: Need, argument: u64) -> Answer {
     let stays_inside = match need {
         Need::Nothing => true,
         Need::OwnProcess => owner::is_own_process(file, argument as u32)?,
-        // A flag that is set already changes nothing, and comes along when another one is changed.
-        Need::OwnFileToBegin if file.flags() & O_ASYNC != 0 => true,
-        Need::OwnFile | Need::OwnFileToBegin => owner::is_own_file(file, first_as_number(ctx))?,
+        Need::OwnFile => owner::is_own_file(file, first_as_number(ctx))?,
         Need::Never => false,
     };
     if stays_inside { Ok(0) } else { Err(Refusal::denied(Reason::OutsideRun)) }

@@ -6,15 +6,20 @@ use agentid_common::verdict::Fault;
 use aya_ebpf::bindings::task_struct;
 
 use super::{
-    FILE_OWNER, OWNER_APART, OWNER_PID, PID_LEVEL, PID_NUMBERS, TASK_LEADER, TASK_NUMBERS,
-    read_into,
+    FILE_OWNER, OWNER_APART, OWNER_KIND, OWNER_PID, PID_LEVEL, PID_NUMBERS, TASK_LEADER,
+    TASK_NUMBERS, read_into,
 };
+
+/// include/linux/pid_types.h: what a number stands for. Above it are groups of processes.
+const PIDTYPE_TGID: u32 = 1;
+/// A number that no process has (`PID_MAX_LIMIT`).
+const GROUP: u32 = u32::MAX;
 
 /// Size of `struct upid`, which begins with the number: one for each namespace, from the initial one inwards.
 const NUMBER: u64 = 16;
 
-/// The process, or the group of processes, that a file's signals go to, by its number in the initial namespace; 0 when
-/// there is none.
+/// The process that a file's signals go to, by its number in the initial namespace; 0 when there is none, and what no
+/// process has when they go to several.
 #[inline(always)]
 pub fn owner(file: u64) -> Result<u32, Fault> {
     let mut owner = file.wrapping_add(u64::from(FILE_OWNER.load()));
@@ -27,6 +32,10 @@ pub fn owner(file: u64) -> Result<u32, Fault> {
     let process: u64 = value(owner.wrapping_add(u64::from(OWNER_PID.load())))?;
     if process == 0 {
         return Ok(0);
+    }
+    let kind: u32 = value(owner.wrapping_add(u64::from(OWNER_KIND.load())))?;
+    if kind > PIDTYPE_TGID {
+        return Ok(GROUP);
     }
     value(process.wrapping_add(u64::from(PID_NUMBERS.load())))
 }

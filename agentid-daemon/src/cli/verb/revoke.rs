@@ -22,11 +22,15 @@ pub fn run(client: &Client, arguments: Revoke) -> Result<u8, Failure> {
     }
 }
 
-/// The asking run. Where its policy kills there is nobody left to read the answer.
+/// The asking run. Where its policy kills there is nobody left to read the answer, and where it denies nobody may: what was
+/// asked has come about when the answer is kept from who has asked.
 fn own(client: &Client, arguments: &Revoke) -> Result<u8, Failure> {
     let request = EndRequest { reason: arguments.reason.clone() };
-    let reply: RevokeReply = client.post("/v1/self/end", &request)?;
-    print_one(&reply, arguments.output)?;
+    match client.post::<_, RevokeReply>("/v1/self/end", &request) {
+        Ok(reply) => print_one(&reply, arguments.output)?,
+        Err(error) if error.is_withheld() => {}
+        Err(error) => return Err(error.into()),
+    }
     Ok(exit::SUCCESS)
 }
 

@@ -59,6 +59,15 @@ fn refuses_an_unknown_filesystem_where_the_policy_denies_something() {
 }
 
 #[test]
+fn devices_of_the_host_below_a_folder_are_not_of_it() {
+    let mut run = run(Host::usual().mount("/home/u/work/dev", "/", 7), WORK);
+    refused(&mut run, "/home/u/work/dev", "of the kernel's own");
+    run.bind(&[("w", "/home/u/work")]);
+    assert!(run.reads("/home/u/work/x"));
+    assert!(!run.reads("/home/u/work/dev/sda"));
+}
+
+#[test]
 fn a_number_of_a_device_is_no_identity() {
     let rules = format!("{WORK}[[file]]\npaths = ['/run/**']\nallow = ['exec']");
     let mut run = run(Host::usual(), &rules);
@@ -135,7 +144,7 @@ fn refuses_what_is_no_folder() {
     let mut run = run(Host::usual(), WORK);
     refused(&mut run, "/home/u/none", "does not exist");
     refused(&mut run, "/etc/resolv.conf", "is not a folder");
-    refused(&mut run, "/proc", "judged by its type");
+    refused(&mut run, "/proc", "of the kernel's own");
     refused(&mut run, "/", "the root of everything");
     assert_eq!(run.try_bind(&[]).unwrap_err(), BindError::Missing("w".into()));
     let both = [("w", "/srv"), ("v", "/srv")];

@@ -115,6 +115,7 @@ impl Host {
             root: root.clone(),
             device: format!("0:{device}"),
             magic: *magic,
+            devices: point.ends_with("dev"),
             anchor: (!self.files.contains(point)).then(|| self.anchor(*device, root)),
         });
         Terrain {

@@ -40,10 +40,18 @@ impl Supervisor {
     ) -> Result<Bond, BindingError> {
         // What is compiled already is bound to the mounts as they are.
         self.look_at_mounts();
-        let folders = self.rules.folders(version, params);
+        let mut folders = self.rules.folders(version, params);
+        let stale = self.stale.contains(version);
+        if stale {
+            folders.extend(self.rules.prefixes(version));
+        }
         let terrain = self.survey(&folders)?;
-        let compiled = self.rules.compile(version, &terrain)?;
-        self.write_policy(version, &compiled)?;
+        if stale {
+            self.compile_anew(version, &terrain)?;
+        } else {
+            let compiled = self.rules.compile(version, &terrain)?;
+            self.write_policy(version, &compiled)?;
+        }
         self.bind_on(&terrain, id, version, params)
     }
 
@@ -53,8 +61,12 @@ impl Supervisor {
         version: &PolicyVersion,
         terrain: &Terrain,
     ) -> Result<(), BindingError> {
+        // Until it is done nobody is bound to the form that was laid onto other mounts.
+        self.stale.insert(version.clone());
         let compiled = self.rules.compile_anew(version, terrain)?;
-        self.write_policy(version, &compiled)
+        self.write_policy(version, &compiled)?;
+        self.stale.remove(version);
+        Ok(())
     }
 
     /// Binds the parameters to a policy that is compiled. On an error the run has what it had.
@@ -81,6 +93,10 @@ impl Supervisor {
     }
 
     fn write_policy(&mut self, version: &PolicyVersion, ops: &[MapOp]) -> Result<(), BindingError> {
+        if ops.is_empty() {
+            // It was compiled before, and runs are bound to it.
+            return Ok(());
+        }
         let written = self.write(ops);
         if written.is_err() {
             self.garbage.extend(self.rules.withdraw(version));

@@ -23,9 +23,9 @@ pub(super) enum First<'a> {
     Gathered(&'a Gathered),
 }
 
-/// So often the kernel is asked again who shares something: whoever reads a process's files of /proc, as this daemon does and
-/// monitors do, has its memory for the moment.
-const LOOKS: u32 = 20;
+/// So often the kernel is asked again who shares its memory: whoever reads a process's files of /proc, as this daemon does
+/// and monitors do, has that for the moment. Nobody has the rest for a moment only.
+const LOOKS: u32 = 10;
 const BETWEEN: Duration = Duration::from_millis(1);
 
 impl First<'_> {
@@ -41,8 +41,9 @@ impl First<'_> {
         match self {
             Self::Caller(caller) => {
                 alone(caller)?;
-                bare(caller)?;
-                by_itself(caller, kernel)
+                // First that nobody else can change what is looked at then.
+                by_itself(caller, kernel)?;
+                bare(caller)
             }
             // Looked at when they were gathered; they can do nothing since.
             Self::Gathered(_) => Ok(()),
@@ -89,8 +90,10 @@ fn by_itself(caller: &Caller, kernel: &Kernel) -> Result<(), Refusal> {
             ShareLine { ring: 1.., .. } => {
                 return Err(Refusal::Ring("that it has used".to_owned()));
             }
-            ShareLine { descriptors: 2.., .. } => Refusal::Shares("descriptors"),
-            ShareLine { folder: 2.., .. } => Refusal::Shares("working folder and root"),
+            ShareLine { descriptors: 2.., .. } => return Err(Refusal::Shares("descriptors")),
+            ShareLine { folder: 2.., .. } => {
+                return Err(Refusal::Shares("working folder and root"));
+            }
             ShareLine { memory: 2.., .. } => Refusal::Shares("memory"),
             ShareLine { memory: 1, descriptors: 1, folder: 1, .. } => return Ok(()),
             // It is on its way out.

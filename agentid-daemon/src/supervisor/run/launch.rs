@@ -216,6 +216,8 @@ impl Supervisor {
         launch::check(&request)?;
         let terms = self.terms(&request)?;
         folders_exist(&request.params)?;
+        // Before the kernel programs are asked about it.
+        self.state.enforces()?;
         first.inspect(&self.kernel)?;
 
         self.store.keep_policy(&terms.version, &terms.text)?;

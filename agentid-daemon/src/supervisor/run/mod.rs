@@ -66,7 +66,7 @@ use crate::{
         number::{self, Numbers},
         sight::Sight,
     },
-    instance::{Demand, Ending, Phase, Posture, Registry},
+    instance::{Demand, Ending, Phase, Posture, Registry, run::PolicyVersion},
     kernel::{self, ApplyError, Kernel, Options, ReadError, ResolverError, Ring, StartError},
     metrics::series::{Labels, Metrics},
     names::{Request, Requests},
@@ -152,6 +152,10 @@ pub struct Supervisor {
     groups_left: BTreeSet<PathBuf>,
     /// Where the cgroups of runs are whose policies limit them, below the root of the hierarchy.
     limited: PathBuf,
+    /// Points at which something was mounted or unmounted to which rules have not been laid.
+    moved: BTreeSet<PathBuf>,
+    /// Policies of which the compiled form is of mounts that are not there any more, and could not be made anew.
+    stale: BTreeSet<PolicyVersion>,
     started_ms: u64,
     /// The same by the boot clock, in nanoseconds.
     started_ns: u64,
@@ -244,6 +248,8 @@ impl Supervisor {
             garbage: Vec::new(),
             groups_left: BTreeSet::new(),
             limited: kernel::group_place(&settings.limited_runs),
+            moved: BTreeSet::new(),
+            stale: BTreeSet::new(),
             started_ms: clock::wall_ms(),
             started_ns,
             folder: settings.policies.clone(),

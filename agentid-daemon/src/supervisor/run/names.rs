@@ -170,7 +170,7 @@ impl Supervisor {
 
     fn host_rules(&self, id: Uuid, name: &str) -> Option<&HostRules> {
         let run = self.state.registry.get(id)?;
-        self.rules.hosts(&run.policy)?.find(name)
+        self.rules.hosts_of(id, &run.policy)?.find(name)
     }
 
     fn found(&mut self, found: Found) {
@@ -274,7 +274,7 @@ impl Supervisor {
     fn pins_now(&self, id: Uuid, address: Address) -> Option<MapOp> {
         let run = self.state.registry.get(id)?;
         let key = PeerKey { scope: self.rules.scope_of(id)?, address };
-        let hosts = self.rules.hosts(&run.policy)?;
+        let hosts = self.rules.hosts_of(id, &run.policy)?;
         Some(match self.pinned.pins(id, key, hosts) {
             Some(pins) => MapOp::SetPins(key, pins),
             None => MapOp::RemovePins(key),
@@ -284,7 +284,8 @@ impl Supervisor {
     /// Gives a run's addresses to the rules that it is about to be bound to, before any hook asks those.
     pub(super) fn carry_names(&mut self, id: Uuid, version: &PolicyVersion, from: u64, to: u64) {
         self.names_edition += 1;
-        let (Some(hosts), addresses) = (self.rules.hosts(version), self.pinned.addresses(id))
+        let (Some(hosts), addresses) =
+            (self.rules.hosts_of(id, version), self.pinned.addresses(id))
         else {
             return;
         };
@@ -305,7 +306,7 @@ impl Supervisor {
 
     /// Finds in the kernel's tables what an earlier daemon has pinned for a run.
     pub(super) fn adopt_names(&mut self, id: Uuid, version: &PolicyVersion, from: u64) {
-        let Some(hosts) = self.rules.hosts(version) else { return };
+        let Some(hosts) = self.rules.hosts_of(id, version) else { return };
         for (address, pins) in self.rules.image().pins_of(from) {
             for pin in pins.list.iter().filter(|pin| pin.until != 0) {
                 if let Some(rules) = hosts.by_pattern(pin.pattern) {

@@ -84,6 +84,8 @@ impl Supervisor {
     }
 
     fn renew(&mut self, id: Uuid, version: &PolicyVersion) -> Result<(), RenewError> {
+        // Before it is asked what the run is bound to.
+        self.look_at_mounts();
         let run = self.state.registry.get(id).ok_or(Refusal::Gone)?;
         let params = run.params.clone();
         let (_, document) = self.rules.current(&version.name)?;

@@ -14,11 +14,17 @@ use crate::{
 };
 
 impl State {
+    /// Where nothing holds a run, none is launched.
+    pub fn enforces(&self) -> Result<(), Refusal> {
+        match &self.posture {
+            Posture::Off(why) => Err(Refusal::NotEnforcing(why.clone())),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn launch(&mut self, launch: Launch, now: Now) -> Result<Vec<Effect>, Refusal> {
         let Launch { mut run, bond, way } = launch;
-        if let Posture::Off(why) = &self.posture {
-            return Err(Refusal::NotEnforcing(why.clone()));
-        }
+        self.enforces()?;
         self.owner_allowed(&run.owner)?;
         let (parent, parent_generation) = match run.parent {
             Some(parent) => {

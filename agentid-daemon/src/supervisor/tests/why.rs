@@ -83,6 +83,7 @@ fn terrain(folders: Vec<PathBuf>) -> Terrain {
         root: "/".into(),
         device: "8:1".to_owned(),
         magic: EXT4,
+        devices: false,
         anchor: Some(key(Path::new("/"))),
     };
     Terrain { mounts: vec![root], folders: folders.into_iter().map(folder).collect() }
