@@ -71,9 +71,10 @@ fn cargo_and_pip_work_under_ci_step() -> Result<()> {
     }
     let [maps, statm, cgroup] =
         ["read /proc/PID/maps", "read /proc/PID/statm", "read /proc/PID/cgroup"];
-    let pip = "export PIP_CACHE_DIR=$CACHE/pip PIP_DISABLE_PIP_VERSION_CHECK=1; \
+    // It tells an index which rustc there is, if that says so within half a second, and is denied what it looks at by then.
+    site.leave("build/tools/rustc", "#!/bin/sh\n")?;
+    let pip = "export PATH=$BUILD/tools:$PATH PIP_CACHE_DIR=$CACHE/pip PIP_DISABLE_PIP_VERSION_CHECK=1; \
                env/bin/python -m pip -q install --retries 1 --index-url";
-    // It tells an index which rustc there is.
     let other = format!("{pip} http://127.0.0.1:3142/simple/ small");
     let granted = format!("{pip} http://127.0.0.1:3141/simple/ small && env/bin/small");
     site.works(&[
