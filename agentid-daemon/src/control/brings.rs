@@ -69,11 +69,15 @@ pub fn brought(caller: &Caller) -> io::Result<Option<Brought>> {
     }
     let (answer, answers) = mpsc::sync_channel(1);
     // Beside the daemon's own thread, which goes on when nothing comes.
-    thread::Builder::new().name("brought".to_owned()).spawn(move || {
+    let looks = thread::Builder::new().name("brought".to_owned()).spawn(move || {
         // Nobody waits for an answer that comes too late.
         answer.send(process.brings()).unwrap_or_default();
         WAITING.fetch_sub(1, Ordering::Relaxed);
-    })?;
+    });
+    if let Err(error) = looks {
+        WAITING.fetch_sub(1, Ordering::Relaxed);
+        return Err(error);
+    }
     answers.recv_timeout(PATIENCE).map_err(|_| {
         io::Error::new(io::ErrorKind::TimedOut, "it keeps the kernel from telling about it")
     })?

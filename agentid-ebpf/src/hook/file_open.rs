@@ -61,7 +61,8 @@ fn identify(file: File) {
     let Some(host) = HOST.get_ptr_mut(0) else {
         return;
     };
-    // SAFETY: values of maps; only the daemon's single thread comes here.
+    // SAFETY: values of maps. The daemon surveys with one thread; another of its threads opens folders of /proc alone, whose
+    // filesystem has its number from the first survey.
     unsafe {
         if *number == 0 {
             *number = count::add(&raw mut (*host).filesystems, 1) + 1;

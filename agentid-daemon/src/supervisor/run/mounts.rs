@@ -2,6 +2,9 @@
 //!
 //! A path in a rule means something only through the mounts of the moment. On a filesystem that rules were not laid onto
 //! nothing is granted; whatever they say of it holds from the next look on.
+//!
+//! A policy that cannot be compiled anew (the tables are full) binds nobody until it can: launches try again, and its live
+//! runs keep the form that they have until mounts change once more.
 
 use std::{collections::BTreeSet, path::PathBuf};
 
