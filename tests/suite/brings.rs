@@ -96,7 +96,7 @@ fn who_changes_while_it_is_tagged_is_killed() -> Result<()> {
             Ok(told) if told.answer == "killed by 9" => Some(Ok(())),
             Ok(Told { answer, opened }) => {
                 // It was seen in time, or not at all.
-                let refused = answer.contains("is open: ") && opened == Some(0);
+                let refused = answer.contains("\"bad_process\"") && opened == Some(0);
                 let launched = answer.starts_with("HTTP/1.1 200 ") && opened == Some(EACCES);
                 assert!(refused || launched, "uid {uid}: {opened:?}: {answer}");
                 None

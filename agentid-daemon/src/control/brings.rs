@@ -57,6 +57,9 @@ pub enum Brought {
     Folder(i32),
     /// Anything else than the three standard streams and the connection on which it asks.
     Open { number: i32, what: String },
+    /// A descriptor was closed between being listed and being looked at, so that no look is complete. Who waits for an
+    /// answer closes nothing meanwhile.
+    Changing,
 }
 
 /// The first thing that is found, if there is any. Only a process that lives afterwards was looked at.
@@ -117,7 +120,13 @@ impl Process {
             let entry = entry?;
             let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
             let number = number.ok_or(io::ErrorKind::InvalidData)?;
-            let what = fs::read_link(entry.path()).map_err(changed)?.to_string_lossy().into_owned();
+            let what = match fs::read_link(entry.path()) {
+                Ok(what) => what.to_string_lossy().into_owned(),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Ok(Some(Brought::Changing));
+                }
+                Err(error) => return Err(error),
+            };
             let other = || Brought::Open { number, what: kind(&what) };
             let beyond = number > LAST_STANDARD;
             let found = if what == RING {
@@ -125,17 +134,19 @@ impl Process {
             } else if what.starts_with("socket:") {
                 match self.socket(number)? {
                     Socket::Listens => Some(Brought::Listener(number)),
+                    Socket::Closed => Some(Brought::Changing),
                     Socket::Ours if !std::mem::replace(&mut connected, true) => None,
                     // It is nobody's, or the one on which it asks.
                     Socket::Unseen if beyond && !std::mem::replace(&mut connected, true) => None,
                     Socket::Ours | Socket::Unseen | Socket::Other => beyond.then(other),
                 }
-            } else if is_folder(&entry.path())? {
-                Some(Brought::Folder(number))
-            } else if what.starts_with("anon_inode:") && !HARMLESS.contains(&what.as_str()) {
-                Some(other())
             } else {
-                beyond.then(other)
+                match is_folder(&entry.path())? {
+                    None => Some(Brought::Changing),
+                    Some(true) => Some(Brought::Folder(number)),
+                    Some(false) if leads(&what) => Some(other()),
+                    Some(false) => beyond.then(other),
+                }
             };
             if found.is_some() {
                 return Ok(found);
@@ -149,7 +160,7 @@ impl Process {
             Ok(socket) => socket,
             // This host lets nobody look (`kernel.yama.ptrace_scope` is 3).
             Err(Errno::PERM) => return Ok(Socket::Unseen),
-            Err(Errno::BADF) => return Err(changed(io::ErrorKind::NotFound.into())),
+            Err(Errno::BADF) => return Ok(Socket::Closed),
             Err(errno) => return Err(errno.into()),
         };
         Ok(if getsockopt(&socket, sockopt::AcceptConn)? {
@@ -173,12 +184,9 @@ impl Process {
     }
 }
 
-/// Who waits for an answer closes nothing meanwhile.
-fn changed(error: io::Error) -> io::Error {
-    if error.kind() == io::ErrorKind::NotFound {
-        return io::Error::other("its descriptors change while it asks");
-    }
-    error
+/// Whether a descriptor of this name reaches further than itself.
+fn leads(what: &str) -> bool {
+    what.starts_with("anon_inode:") && !HARMLESS.contains(&what)
 }
 
 fn is_ring(line: &[u8]) -> bool {
@@ -198,14 +206,17 @@ enum Socket {
     Other,
     /// Nobody may look at it.
     Unseen,
+    /// It was one until now.
+    Closed,
 }
 
-/// Only the kernel's own memory of it is looked at: a filesystem may be a process of the caller's, which does not have to
-/// answer, or does not answer root.
-fn is_folder(link: &Path) -> io::Result<bool> {
+/// Nothing if it is closed by now. Only the kernel's own memory of it is looked at: a filesystem may be a process of the
+/// caller's, which does not have to answer, or does not answer root.
+fn is_folder(link: &Path) -> io::Result<Option<bool>> {
     match open(link, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
-        Ok(_) => Ok(true),
-        Err(Errno::NOTDIR) => Ok(false),
-        Err(errno) => Err(changed(errno.into())),
+        Ok(_) => Ok(Some(true)),
+        Err(Errno::NOTDIR) => Ok(Some(false)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno.into()),
     }
 }

@@ -51,6 +51,8 @@ pub enum Refusal {
     Folder(i32),
     #[error("descriptor {number} of the asking process is open: {what}")]
     Open { number: i32, what: String },
+    #[error("the descriptors of the asking process change while it asks")]
+    Changing,
     #[error("the asking process shares its {0} with another one")]
     Shares(&'static str),
     #[error("what the asking process would bring along cannot be seen: {0}")]
@@ -129,7 +131,7 @@ impl Refusal {
             Self::Ring(_) | Self::Listens(_) | Self::Folder(_) | Self::Open { .. } => {
                 Code::BadProcess
             }
-            Self::Shares(_) => Code::BadProcess,
+            Self::Shares(_) | Self::Changing => Code::BadProcess,
             Self::Unseen(_) => Code::NotEnforcing,
             Self::Tagged(_) => Code::Tagged,
             Self::NoSlot(_) | Self::NoRoom(_) => Code::Full,
@@ -174,14 +176,13 @@ impl Refusal {
                 "close all but 0, 1, 2 and one connection before, as `agentid run` of this version does"
                     .to_owned()
             }
+            Self::Changing => "open and close nothing until the answer is there".to_owned(),
             Self::Shares(_) => {
                 "unshare(2) its descriptors and folder, and execute something for memory of its own"
                     .to_owned()
             }
             Self::Unseen(_) => {
-                "ask while nothing else is done; agentidd needs /proc and CAP_SYS_PTRACE, as in \
-                 dist/agentid.service"
-                    .to_owned()
+                "agentidd needs /proc and CAP_SYS_PTRACE, as in dist/agentid.service".to_owned()
             }
             Self::Tagged(_) => "agentid delegate starts a run below it".to_owned(),
             Self::NoDelegation { .. } => {

@@ -72,6 +72,7 @@ fn all() -> Vec<Refusal> {
         Refusal::Open { number: 7, what: text("a file") },
         Refusal::Shares("memory"),
         Refusal::Unseen(text("Permission denied (os error 13)")),
+        Refusal::Changing,
     ]
 }
 
@@ -123,10 +124,11 @@ const fn kind(refusal: &Refusal) -> usize {
         Refusal::Open { .. } => 42,
         Refusal::Unseen(_) => 43,
         Refusal::Shares(_) => 44,
+        Refusal::Changing => 45,
     }
 }
 
-const KINDS: usize = 45;
+const KINDS: usize = 46;
 
 /// Each says what happened, to what, and what to do.
 #[test]
