@@ -17,6 +17,7 @@ mod tests;
 use std::process::ExitCode;
 
 use clap::Parser;
+use rustix::process::{geteuid, setpriority_process};
 
 use self::{
     args::{Arguments, PolicyVerb, Verb},
@@ -45,7 +46,17 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The highest priority that a process can have, as the service has it.
+const FIRST: i32 = -20;
+
 fn dispatch(arguments: Arguments) -> Result<u8, failure::Failure> {
+    if let Verb::Revoke(revoke) = &arguments.verb
+        && !revoke.own
+        && geteuid().is_root()
+    {
+        // It does not wait for its turn behind each of the tasks that are to be ended.
+        setpriority_process(None, FIRST).unwrap_or_default();
+    }
     let client = || Client::new(&arguments.socket);
     match arguments.verb {
         Verb::Run(run) => verb::run::run(&arguments.socket, run),

@@ -223,6 +223,7 @@ fn run() -> Run {
         launched_ns: 0,
         phase: Phase::Active,
         frozen: false,
+        outlasts: false,
         groups: Default::default(),
         enclosure: None,
         changes: Vec::new(),

@@ -27,13 +27,18 @@ impl Demand {
     }
 
     /// A run whose tasks go on after its end needs its descriptors held from the beginning: its deadline may pass while
-    /// no daemon is there to attach anything. Of the others only those whose tasks are not gone yet do.
+    /// no daemon is there to attach anything. Tasks that are killed are gone before anything could be attached; the
+    /// descriptors of a run that is killed are held when some of its tasks are not.
     pub fn of_run(run: &Run) -> Self {
         if !run.phase.holds_slot() {
             return Self::default();
         }
         Self {
-            descriptors: run.on_end != OnEnd::Kill || run.phase != Phase::Active,
+            descriptors: match run.phase {
+                Phase::Active => run.on_end != OnEnd::Kill,
+                Phase::Stopping(_) => run.on_end != OnEnd::Kill || run.outlasts,
+                _ => true,
+            },
             kill: run.on_end == OnEnd::Kill,
             network: true,
             names: run.names,

@@ -128,7 +128,15 @@ impl Registry {
     /// Has the tasks of a run that is over be killed, whatever its policy says; false where there are none.
     pub fn is_to_be_killed(&mut self, id: Uuid) -> bool {
         let run = self.change(id, |phase| matches!(phase, Phase::Stopping(_)));
-        run.map(|mut run| run.on_end = OnEnd::Kill).is_some()
+        run.map(|mut run| run.kill()).is_some()
+    }
+
+    /// Notes that a run has tasks although they were killed; false where that is known.
+    pub fn note_outlasting(&mut self, id: Uuid) -> bool {
+        let run = self.change(id, |phase| matches!(phase, Phase::Stopping(_)));
+        run.is_some_and(|mut run| {
+            run.on_end == OnEnd::Kill && !std::mem::replace(&mut run.outlasts, true)
+        })
     }
 
     /// Notes whether the tasks of a run that is over, and whose policy wants that, stand still.

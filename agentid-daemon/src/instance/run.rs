@@ -54,6 +54,10 @@ pub struct Run {
     /// Whether its tasks are to stand still.
     #[serde(default)]
     pub frozen: bool,
+    /// Whether some of its tasks were still there a while after they were to be killed. A daemon that comes later sees for
+    /// itself.
+    #[serde(skip)]
+    pub outlasts: bool,
     /// The cgroups that were made for it, below the root of the hierarchy.
     #[serde(default)]
     pub groups: BTreeSet<PathBuf>,
@@ -129,6 +133,14 @@ pub enum OnEnd {
     /// They are denied everything and stand still.
     Freeze,
     Kill,
+}
+
+impl Run {
+    /// Has its tasks be killed, whatever its policy says. Where their descriptors are held by then, they stay so.
+    pub fn kill(&mut self) {
+        self.outlasts |= self.on_end != OnEnd::Kill;
+        self.on_end = OnEnd::Kill;
+    }
 }
 
 impl OnEnd {

@@ -32,6 +32,7 @@ fn run(number: u128, slot: u32) -> Run {
         launched_ns: 0,
         phase: Phase::Active,
         frozen: false,
+        outlasts: false,
         groups: Default::default(),
         enclosure: None,
         changes: Vec::new(),

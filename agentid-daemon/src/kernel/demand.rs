@@ -7,7 +7,7 @@
 use std::{
     fs::{self, File},
     io,
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    os::fd::{AsFd as _, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -24,6 +24,7 @@ use super::{
         ON_DEMAND, ObjectError, PACKETS, SWITCH,
     },
     pins::{self, PinError, Pins},
+    sockets::SOCKETS,
     sys,
 };
 use crate::instance::Demand;
@@ -151,9 +152,10 @@ impl OnDemand {
         object::over_tasks(&mut self.adopting, ADOPT_TASKS)
     }
 
-    /// The iterator over the sockets in a map, to be read once from the start to the end.
-    pub fn socket_list(&self, map: BorrowedFd<'_>) -> io::Result<File> {
-        list::of_map(self.sockets.as_fd(), map)
+    /// The iterator over the sockets of runs, to be read once from the start to the end.
+    pub fn socket_list(&self, pins: &Pins) -> io::Result<File> {
+        let map = sys::open_pin(&pins.map(SOCKETS))?;
+        list::of_map(self.sockets.as_fd(), map.as_fd())
     }
 
     /// What one task shares with others, to be read once.

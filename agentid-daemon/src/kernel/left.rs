@@ -5,7 +5,6 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use super::{
@@ -14,7 +13,7 @@ use super::{
     freezer::{self, FreezeError, Runs},
     maps::{Maps, MapsError, TagError, Tags},
     pins::{PinError, Pins},
-    sockets::{self, HangUpError},
+    sockets::{self, HangUpError, HangingUp},
     start::{self, Held, StartError},
     tasks::{self, Processes, ReadError, StopError},
 };
@@ -111,9 +110,10 @@ impl LeftPrograms {
         freezer::freeze(list, tags, runs, name, groups)
     }
 
-    /// Ends the connections of runs that are over; gives how many there were, if that is known within `patience`.
-    pub fn hang_up(&mut self, runs: &Runs, patience: Duration) -> Result<usize, HangUpError> {
+    /// Begins to end the connections of runs that are over.
+    pub fn hang_up(&mut self, runs: &Runs) -> Result<Option<HangingUp>, HangUpError> {
         let processes = self.processes(runs).map_err(StopError::from)?;
-        sockets::hang_up(processes, &self.pins, patience)
+        let list = self.on_demand.socket_list(&self.pins).map_err(ReadError::Sockets);
+        sockets::hang_up(processes, list.map_err(StopError::from)?, &self.pins)
     }
 }

@@ -40,7 +40,7 @@ use std::{
     collections::BTreeSet,
     fs::File,
     ops::ControlFlow,
-    os::fd::{AsFd as _, BorrowedFd},
+    os::fd::BorrowedFd,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -74,7 +74,7 @@ pub use self::{
     maps::{Counters, TagError},
     preflight::{Found, PreflightError, Sight},
     ring::Ring,
-    sockets::HangUpError,
+    sockets::{HangUpError, HangingUp},
     start::{Held, StartError},
     survey::{LocateError, SurveyError},
     tasks::{Processes, ReadError, StopError, lives},
@@ -281,9 +281,10 @@ impl Kernel {
         enclose::usage(group)
     }
 
-    /// Ends the connections of processes whose runs are over; gives how many there were, if that is known within `patience`.
-    pub fn hang_up(&self, processes: Processes, patience: Duration) -> Result<usize, HangUpError> {
-        sockets::hang_up(processes, &self.pins, patience)
+    /// Begins to end the connections of processes whose runs are over.
+    pub fn hang_up(&self, processes: Processes) -> Result<Option<HangingUp>, HangUpError> {
+        let list = self.socket_list().map_err(StopError::from)?;
+        sockets::hang_up(processes, list, &self.pins)
     }
 
     /// Port of the resolver that an earlier daemon had, or 0.
@@ -434,8 +435,7 @@ impl Kernel {
     }
 
     fn socket_list(&self) -> Result<File, ReadError> {
-        let map = sys::open_pin(&self.pins.map(sockets::SOCKETS)).map_err(ReadError::Sockets)?;
-        self.on_demand.socket_list(map.as_fd()).map_err(ReadError::Sockets)
+        self.on_demand.socket_list(&self.pins).map_err(ReadError::Sockets)
     }
 
     fn task_list(&mut self) -> Result<File, ReadError> {

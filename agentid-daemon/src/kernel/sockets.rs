@@ -1,14 +1,16 @@
 //! Hanging up for a run that is over: whoever talks to it hears of it at once, and not from a time-out.
 //!
 //! That nothing more passes is the kernel programs' part. This ends the connections themselves: each socket that the run
-//! has made, and that one of its processes still holds, is taken from that process for a moment, reset if it is one of
-//! TCP, and shut down if it is a unix socket. Sockets that were made by somebody else are left as they are.
+//! has made, and that one of its processes still holds, is taken from that process, reset if it is one of TCP, and shut
+//! down if it is a unix socket. Sockets that were made by somebody else are left as they are.
 //!
-//! The kernel locks a socket while its owner is in a call on it, and a run can stay there as long as it likes. Therefore
-//! this has a thread of its own.
+//! First all are taken, which is soon done; then the processes may be killed: what a killed process leaves unsent would
+//! keep the others waiting, and its sockets are not to be had any more. The kernel locks a socket while its owner is in a
+//! call on it, and a run can stay there as long as it likes. Therefore this has a thread of its own.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     path::Path,
     sync::mpsc,
@@ -16,11 +18,13 @@ use std::{
     time::Duration,
 };
 
-use agentid_common::tag::Tag;
+use agentid_common::{record::SocketLine, tag::Tag};
 use aya::maps::{Map, MapData, MapError, SkStorage};
 use rustix::process::{ForeignRawFd, PidfdGetfdFlags, pidfd_getfd};
 
 use super::{
+    freezer::Runs,
+    list::{self, ListError},
     maps::{MapsError, Tags},
     pins::Pins,
     tasks::{self, Processes, StopError},
@@ -31,6 +35,8 @@ pub const SOCKETS: &str = "SOCKETS";
 
 #[derive(Debug, thiserror::Error)]
 pub enum HangUpError {
+    #[error("read the list of sockets")]
+    Sockets(#[from] ListError),
     #[error(transparent)]
     Process(#[from] StopError),
     #[error(transparent)]
@@ -47,26 +53,66 @@ pub enum HangUpError {
     Thread(#[source] io::Error),
     #[error("end all connections in time: that goes on beside")]
     Late,
+    #[error("end all connections: the thread for it has ended")]
+    Lost,
 }
 
-/// Ends every connection of these processes that their runs have made; gives how many there were, if that is known within
-/// `patience`. What goes wrong with one keeps no other.
+/// As many sockets are held at once, beyond which each is ended when it is taken.
+const MOST_HELD: usize = 256;
+
+/// Connections that are being ended.
+pub struct HangingUp {
+    taken: mpsc::Receiver<()>,
+    done: mpsc::Receiver<Result<usize, HangUpError>>,
+}
+
+impl HangingUp {
+    /// Waits until the processes may go: their sockets are held. False if that takes longer.
+    pub fn is_taken(&self, patience: Duration) -> bool {
+        // One who has ended has taken what could be taken.
+        self.taken.recv_timeout(patience) != Err(mpsc::RecvTimeoutError::Timeout)
+    }
+
+    /// Waits until all connections have ended; gives how many there were.
+    pub fn finish(self, patience: Duration) -> Result<usize, HangUpError> {
+        self.done.recv_timeout(patience).unwrap_or_else(|error| match error {
+            mpsc::RecvTimeoutError::Timeout => Err(HangUpError::Late),
+            mpsc::RecvTimeoutError::Disconnected => Err(HangUpError::Lost),
+        })
+    }
+}
+
+/// Begins to end every connection of these processes that their runs have made; `list` is the one of the sockets of all runs.
+/// Without any of theirs there is nothing to do: a run that is over makes no more. What goes wrong with one keeps no other.
 pub fn hang_up(
     processes: Processes,
+    list: File,
     pins: &Pins,
-    patience: Duration,
-) -> Result<usize, HangUpError> {
-    let ending =
-        Ending { tags: Tags::pinned(&pins.map("TAGS"))?, sockets: sockets(&pins.map(SOCKETS))? };
-    let (done, waiting) = mpsc::sync_channel(1);
+) -> Result<Option<HangingUp>, HangUpError> {
+    let runs: Runs = processes.iter().map(|&(_, slot, generation)| (slot, generation)).collect();
+    let is_theirs = |line: &SocketLine| runs.get(&line.slot) == Some(&line.generation);
+    if !list::any(list, is_theirs)? {
+        return Ok(None);
+    }
+    let mut ending = Ending {
+        tags: Tags::pinned(&pins.map("TAGS"))?,
+        sockets: sockets(&pins.map(SOCKETS))?,
+        held: Vec::new(),
+        ended: 0,
+        failure: None,
+    };
+    let (has_taken, taken) = mpsc::sync_channel(1);
+    let (is_done, done) = mpsc::sync_channel(1);
     thread::Builder::new()
         .name("hang up".to_owned())
         .spawn(move || {
+            ending.take_all(&processes);
             // Nobody waits any more: it was late, and that has been said.
-            done.send(ending.all(&processes)).unwrap_or(());
+            has_taken.send(()).unwrap_or(());
+            is_done.send(ending.end_all()).unwrap_or(());
         })
         .map_err(HangUpError::Thread)?;
-    waiting.recv_timeout(patience).map_err(|_| HangUpError::Late)?
+    Ok(Some(HangingUp { taken, done }))
 }
 
 fn sockets(path: &Path) -> Result<SkStorage<MapData, Tag>, MapsError> {
@@ -79,61 +125,81 @@ fn sockets(path: &Path) -> Result<SkStorage<MapData, Tag>, MapsError> {
 struct Ending {
     tags: Tags,
     sockets: SkStorage<MapData, Tag>,
+    /// With whose they were.
+    held: Vec<(u32, OwnedFd)>,
+    ended: usize,
+    /// The first thing that went wrong.
+    failure: Option<HangUpError>,
 }
 
 impl Ending {
-    fn all(&self, processes: &Processes) -> Result<usize, HangUpError> {
-        let (mut ended, mut failure) = (0, None);
+    fn take_all(&mut self, processes: &Processes) {
         for &(tgid, slot, generation) in processes {
             let run = Tag { slot, generation, ..Tag::default() };
-            if let Err(error) = self.of_process(tgid, &run, &mut ended) {
-                failure = failure.or(Some(error));
-            }
+            let outcome = self.take(tgid, &run);
+            self.note(outcome);
         }
-        failure.map_or(Ok(ended), Err)
     }
 
-    fn of_process(&self, tgid: u32, run: &Tag, ended: &mut usize) -> Result<(), HangUpError> {
+    fn end_all(mut self) -> Result<usize, HangUpError> {
+        for (tgid, socket) in std::mem::take(&mut self.held) {
+            self.end(tgid, &socket);
+        }
+        self.failure.map_or(Ok(self.ended), Err)
+    }
+
+    fn take(&mut self, tgid: u32, run: &Tag) -> Result<(), HangUpError> {
         let process = tasks::hold(&self.tags, tgid, run.slot, run.generation)?;
         let Some(process) = process else { return Ok(()) };
-        let mut failure = None;
         for number in numbers(tgid).map_err(|source| HangUpError::List { tgid, source })? {
             match self.one(tgid, run, process.as_fd(), number) {
-                Ok(had) => *ended += usize::from(had),
-                Err(error) => failure = failure.or(Some(error)),
+                Ok(Some(socket)) if self.held.len() < MOST_HELD => self.held.push((tgid, socket)),
+                Ok(Some(socket)) => self.end(tgid, &socket),
+                Ok(None) => {}
+                Err(error) => self.note(Err(error)),
             }
         }
-        failure.map_or(Ok(()), Err)
+        Ok(())
     }
 
-    /// Ends the connection of one socket; false when it is none, or not the run's.
+    fn end(&mut self, tgid: u32, socket: &OwnedFd) {
+        match end(socket) {
+            Ok(had) => self.ended += usize::from(had),
+            Err(source) => self.note(Err(HangUpError::End { tgid, source })),
+        }
+    }
+
+    fn note(&mut self, outcome: Result<(), HangUpError>) {
+        if let Err(error) = outcome {
+            self.failure.get_or_insert(error);
+        }
+    }
+
+    /// Nothing when it is no socket, or not the run's.
     fn one(
         &self,
         tgid: u32,
         run: &Tag,
         process: BorrowedFd<'_>,
         number: ForeignRawFd,
-    ) -> Result<bool, HangUpError> {
+    ) -> Result<Option<OwnedFd>, HangUpError> {
         let socket = match pidfd_getfd(process, number, PidfdGetfdFlags::empty()) {
             Ok(socket) => socket,
             // Closed by now, or the process is gone.
-            Err(rustix::io::Errno::BADF | rustix::io::Errno::SRCH) => return Ok(false),
+            Err(rustix::io::Errno::BADF | rustix::io::Errno::SRCH) => return Ok(None),
             Err(error) => return Err(HangUpError::Take { tgid, source: error.into() }),
         };
         let maker = match self.sockets.get(&socket.as_raw_fd(), 0) {
             Ok(maker) => maker,
-            Err(MapError::KeyNotFound) => return Ok(false),
+            Err(MapError::KeyNotFound) => return Ok(None),
             Err(MapError::SyscallError(error))
                 if matches!(error.io_error.raw_os_error(), Some(libc::ENOENT | libc::ENOTSOCK)) =>
             {
-                return Ok(false);
+                return Ok(None);
             }
             Err(source) => return Err(HangUpError::Look { tgid, source }),
         };
-        if !maker.is_of_the_run_of(run) {
-            return Ok(false);
-        }
-        end(&socket).map_err(|source| HangUpError::End { tgid, source })
+        Ok(maker.is_of_the_run_of(run).then_some(socket))
     }
 }
 

@@ -182,6 +182,7 @@ fn stranger(slot: u32, instance: &Instance, at_ms: u64) -> Run {
         launched_ns: 0,
         phase: Phase::Stopping(Ending::Revoked),
         frozen: false,
+        outlasts: false,
         groups: Default::default(),
         enclosure: None,
         changes: Vec::new(),

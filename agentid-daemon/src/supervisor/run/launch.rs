@@ -266,6 +266,7 @@ impl Supervisor {
             launched_ns: now.boot_ns,
             phase: Phase::Active,
             frozen: false,
+            outlasts: false,
             groups: match first {
                 First::Caller(_) => group.iter().cloned().collect(),
                 First::Gathered(gathered) => [gathered.group.clone()].into(),

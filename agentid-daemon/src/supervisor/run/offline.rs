@@ -21,13 +21,13 @@ use super::{
     clock,
     launch::chain,
     revoke::{PATIENCE, millis},
-    stopping::{COURTESY, pause},
+    stopping::{COURTESY, OUTLASTED, PROMPT, pause},
 };
 use crate::{
     control::api::{RevokeAllReply, RevokeReply, RunView, Selector},
     image::MapOp,
     instance::{Demand, DeniedOwners, Phase, Place, Posture, Registry, Run, run::OnEnd},
-    kernel::{ApplyError, Left, LeftError, LeftPrograms, Runs, StartError, boot_time},
+    kernel::{ApplyError, HangingUp, Left, LeftError, LeftPrograms, Runs, StartError, boot_time},
     settings::Settings,
     supervisor::{
         launch,
@@ -250,8 +250,11 @@ impl Offline {
             }
         }
         if let Some(programs) = &mut programs {
-            self.stop(programs, stops, &mut killed);
+            let connections = self.stop(programs, stops, &mut killed);
             self.kill(programs, &mut killed, begun);
+            if let Some(Err(error)) = connections.map(|connections| connections.finish(COURTESY)) {
+                self.note(&error);
+            }
         }
         for id in saves {
             let saved = self.state.registry.get(id).map(|run| self.store.save(run));
@@ -262,16 +265,25 @@ impl Offline {
         killed
     }
 
-    /// Tells those at the other ends, of all runs at once, and has tasks stand still. Notes which are to be killed.
+    /// Begins to tell those at the other ends, of all runs at once, and has tasks stand still. Notes which are to be killed.
     fn stop(
         &mut self,
         programs: &mut LeftPrograms,
         stops: Vec<(Uuid, Place, String, OnEnd)>,
         killed: &mut Vec<Killed>,
-    ) {
+    ) -> Option<HangingUp> {
         let all = stops.iter().map(|(_, place, ..)| (place.slot, place.generation)).collect();
-        if let Err(error) = programs.hang_up(&all, COURTESY) {
-            self.note(&error);
+        let connections = match programs.hang_up(&all) {
+            Ok(connections) => connections,
+            Err(error) => {
+                self.note(&error);
+                None
+            }
+        };
+        if connections.as_ref().is_some_and(|it| !it.is_taken(PROMPT)) {
+            self.hold(programs, stops.iter().map(|(id, ..)| *id).collect());
+            // Those who are not told in time are not told; the tasks are killed all the same.
+            connections.as_ref().map(|it| it.is_taken(COURTESY));
         }
         for (id, Place { slot, generation, .. }, group, how) in stops {
             match how {
@@ -287,6 +299,25 @@ impl Offline {
                 OnEnd::Deny => {}
             }
         }
+        connections
+    }
+
+    /// Has the descriptors of runs held that are not gone soon.
+    fn hold(&mut self, programs: &mut LeftPrograms, ids: Vec<Uuid>) {
+        let effects = match step(&mut self.state, Input::Outlasting(ids), now()) {
+            Ok(effects) => effects,
+            Err(error) => {
+                self.note(&error);
+                return;
+            }
+        };
+        for effect in effects {
+            if let Effect::Attach(demand) = effect
+                && let Err(error) = programs.meet(demand)
+            {
+                self.note(&error);
+            }
+        }
     }
 
     /// Kills until no task is left, or for as long as an answer waits. Each pass is over all tasks of the host.
@@ -300,13 +331,16 @@ impl Offline {
                     Err(error) => self.note(&error),
                 }
             }
-            let left = killed.iter().filter(|one| one.stopped_after.is_none());
-            let left: Runs = left.map(|one| (one.slot, one.generation)).collect();
-            if left.is_empty() {
+            let left = || killed.iter().filter(|one| one.stopped_after.is_none());
+            let runs: Runs = left().map(|one| (one.slot, one.generation)).collect();
+            if runs.is_empty() {
                 return;
             }
-            if let Err(error) = programs.stop(&left) {
+            if let Err(error) = programs.stop(&runs) {
                 self.note(&error);
+            }
+            if since.elapsed() > OUTLASTED {
+                self.hold(programs, left().map(|one| one.id).collect());
             }
             match pause(since.elapsed()) {
                 Some(pause) if since.elapsed() < PATIENCE => thread::sleep(pause),

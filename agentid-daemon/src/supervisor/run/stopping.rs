@@ -16,7 +16,7 @@ use crate::{
         Phase, Place,
         run::{OnEnd, Totals},
     },
-    kernel::{Processes, Runs},
+    kernel::{HangUpError, HangingUp, Processes, Runs},
     supervisor::step::Input,
 };
 
@@ -27,6 +27,11 @@ const STEADY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 /// How long the loop waits in a second until connections are ended and tasks stand still, of all runs together. It takes a few microseconds for
 /// each socket, unless a run keeps one busy; what is late goes on beside.
 pub(super) const COURTESY: Duration = Duration::from_millis(500);
+
+/// Descriptors of tasks that are to be killed are held when they are still there so long after it, or when they cannot be
+/// killed so soon. Every process of the host pays for that, and most tasks are gone before it could be attached.
+pub(super) const OUTLASTED: Duration = Duration::from_millis(200);
+pub(super) const PROMPT: Duration = Duration::from_millis(20);
 
 /// A run that is denied everything and has tasks left.
 #[derive(Clone, Copy, Debug)]
@@ -54,9 +59,10 @@ impl Supervisor {
             self.stopping.insert(id, stopping);
         }
         let Some(mut processes) = self.processes(&runs) else { return };
-        self.hang_up(processes.clone());
+        let connections = self.hang_up(processes.clone(), stops);
         processes.retain(|(_, slot, _)| killed.contains_key(slot));
         self.signal(&processes);
+        self.finish(connections);
         for &(id, how) in stops {
             let run = self.state.registry.get(id);
             match how {
@@ -80,13 +86,18 @@ impl Supervisor {
 
     /// One look at every stopping run: tasks that a fork brought in since the last one are stopped too.
     pub(super) fn pass(&mut self) {
-        let mut left = Runs::new();
-        for (id, Stopping { slot, generation, how, .. }) in self.stopping.clone() {
+        let (mut left, mut outlasting) = (Runs::new(), Vec::new());
+        for (id, Stopping { slot, generation, how, since }) in self.stopping.clone() {
             let live = self.activity(slot).map(|activity| activity.live);
             let run = self.state.registry.get(id);
             match how {
                 _ if live == Some(0) => self.empty(slot, generation),
-                OnEnd::Kill => drop(left.insert(slot, generation)),
+                OnEnd::Kill => {
+                    left.insert(slot, generation);
+                    if since.elapsed() > OUTLASTED {
+                        outlasting.push(id);
+                    }
+                }
                 OnEnd::Freeze if run.is_some_and(|run| !run.frozen) => {
                     self.attempt(id, Self::freeze);
                 }
@@ -95,6 +106,9 @@ impl Supervisor {
         }
         if let Some(processes) = self.processes(&left) {
             self.signal(&processes);
+        }
+        if !outlasting.is_empty() {
+            self.input(Input::Outlasting(outlasting));
         }
         self.give_up_waiting();
     }
@@ -172,14 +186,36 @@ impl Supervisor {
         }
     }
 
-    /// Tells those at the other end. What a killed process leaves unsent would keep them waiting.
-    fn hang_up(&mut self, processes: Processes) {
+    /// Begins to tell those at the other end, and returns when the processes may be killed.
+    fn hang_up(&mut self, processes: Processes, stops: &[(Uuid, OnEnd)]) -> Option<HangingUp> {
+        let connections = match self.kernel.hang_up(processes) {
+            Ok(connections) => connections?,
+            Err(failure) => {
+                self.not_hung_up(&failure);
+                return None;
+            }
+        };
         let begun = Instant::now();
-        let outcome = self.kernel.hang_up(processes, self.courtesy);
+        if !connections.is_taken(PROMPT.min(self.courtesy)) {
+            self.input(Input::Outlasting(stops.iter().map(|(id, _)| *id).collect()));
+            connections.is_taken(self.courtesy.saturating_sub(begun.elapsed()));
+        }
+        self.courtesy = self.courtesy.saturating_sub(begun.elapsed());
+        Some(connections)
+    }
+
+    fn finish(&mut self, connections: Option<HangingUp>) {
+        let Some(connections) = connections else { return };
+        let begun = Instant::now();
+        let outcome = connections.finish(self.courtesy);
         self.courtesy = self.courtesy.saturating_sub(begun.elapsed());
         if let Err(failure) = outcome {
-            warn!(message = %chain(&failure), "connections of ended runs were not ended");
+            self.not_hung_up(&failure);
         }
+    }
+
+    fn not_hung_up(&self, failure: &HangUpError) {
+        warn!(message = %chain(failure), "connections of ended runs were not ended");
     }
 
     fn signal(&self, processes: &Processes) {

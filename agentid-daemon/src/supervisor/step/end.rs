@@ -50,6 +50,15 @@ impl State {
         left.flat_map(|id| [Effect::Stop { id, how: OnEnd::Kill }, Effect::Save(id)]).collect()
     }
 
+    /// What could not be killed at once can do less with what it has open from here on.
+    pub(super) fn outlasting(&mut self, ids: &[Uuid]) -> Vec<Effect> {
+        let mut news = false;
+        for id in ids {
+            news |= self.registry.note_outlasting(*id);
+        }
+        if news { vec![Effect::Attach(Demand::of(&self.registry))] } else { Vec::new() }
+    }
+
     pub(super) fn expire(&mut self, now: Now) -> Vec<Effect> {
         let due = self
             .registry
@@ -101,8 +110,8 @@ impl State {
         effects
     }
 
-    /// Ends runs and all below them: for all of them the stores first, then what holds their descriptors, then the tasks,
-    /// then what takes its time.
+    /// Ends runs and all below them: for all of them the stores first, then what holds those who go on, then the tasks, then
+    /// what takes its time.
     pub(super) fn stop(&mut self, ends: Vec<(Uuid, End)>, kill: bool) -> Vec<Effect> {
         // Whoever ends by himself and with his parent ends once, and by himself.
         let mut below = Vec::new();
@@ -116,7 +125,7 @@ impl State {
             let (ending, what) = (end.ending, What::Stopped(stopped(&end)));
             if let Some(mut run) = self.registry.stop(id, end) {
                 if kill {
-                    run.on_end = OnEnd::Kill;
+                    run.kill();
                 }
                 let how = run.on_end;
                 run.frozen = how == OnEnd::Freeze;

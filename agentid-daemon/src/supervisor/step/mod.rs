@@ -1,7 +1,7 @@
 //! What happens next: the state, what comes in, and what is to be done about it. Pure.
 //!
 //! The order of the effects is part of the answer. On every ending the kernel's table is told first, by one store for
-//! each run; only then is attached what their descriptors are held by, tasks are stopped, files written and readers told.
+//! each run; only then is attached what those are held by who go on, tasks are stopped, files written and readers told.
 
 mod end;
 mod hold;
@@ -79,6 +79,8 @@ pub enum Input {
     Tick,
     /// The last task of a run is gone.
     Empty { slot: u32, generation: u64, totals: Totals },
+    /// These runs are over, and their tasks were killed and are not gone.
+    Outlasting(Vec<Uuid>),
     /// The canary has reported.
     Posture(Posture),
     /// A run of an earlier daemon that has its slot still.
@@ -195,6 +197,7 @@ pub fn step(state: &mut State, input: Input, now: Now) -> Result<Vec<Effect>, Re
             Ok(id
                 .map_or_else(Vec::new, |id| state.finish(id, Ending::Completed, Some(totals), now)))
         }
+        Input::Outlasting(ids) => Ok(state.outlasting(&ids)),
         Input::Posture(posture) => Ok(state.posture(posture, now)),
         Input::Adopt { run, slot_state } => Ok(state.adopt(*run, slot_state, now)),
         Input::Tidy { by_ms } => {

@@ -22,6 +22,7 @@ enum Move {
     },
     LaunchFailed(u64),
     Revoke(Vec<u64>),
+    Outlasting(Vec<u64>),
     Limit(u64),
     Suspend(u64),
     Resume(u64),
@@ -41,6 +42,7 @@ fn any_move() -> impl Strategy<Value = Move> {
         4 => prop::option::of(which()).prop_map(|parent| Move::Launch { parent }),
         1 => which().prop_map(Move::LaunchFailed),
         2 => prop::collection::vec(which(), 1..4).prop_map(Move::Revoke),
+        1 => prop::collection::vec(which(), 1..4).prop_map(Move::Outlasting),
         1 => which().prop_map(Move::Limit),
         2 => which().prop_map(Move::Suspend),
         2 => which().prop_map(Move::Resume),
@@ -182,16 +184,17 @@ fn restart(world: &mut World, clock: u64) -> State {
 /// No task is stopped before the table has denied its run, and nothing is attached before all are denied that are to be.
 fn denied_before_stopped(state: &State, effects: &[Effect]) {
     let mut denied = HashSet::new();
-    let mut held = false;
+    let mut attached = None;
     for effect in effects {
         match effect {
             Effect::Deny { slot, .. } => {
-                assert!(!held);
+                assert_eq!(attached, None);
                 denied.insert(*slot);
             }
-            Effect::Attach(demand) => held = demand.descriptors,
-            Effect::Stop { id, .. } => {
-                assert!(held);
+            Effect::Attach(demand) => attached = Some(*demand),
+            Effect::Stop { id, how } => {
+                let Demand { descriptors, kill, .. } = attached.unwrap();
+                assert!(if *how == OnEnd::Kill { kill } else { descriptors });
                 assert!(denied.contains(&state.registry.get(*id).unwrap().place.slot));
             }
             _ => {}
@@ -236,6 +239,9 @@ proptest! {
                 }
                 Move::Revoke(numbers) => {
                     Input::Revoke { ids: numbers.into_iter().map(id).collect(), kill: false, by: nobody() }
+                }
+                Move::Outlasting(numbers) => {
+                    Input::Outlasting(numbers.into_iter().map(id).collect())
                 }
                 Move::Limit(number) => Input::Limit {
                     id: id(number),

@@ -70,6 +70,7 @@ fn launch(number: u64) -> Box<Launch> {
         launched_ns: 0,
         phase: Phase::Active,
         frozen: false,
+        outlasts: false,
         groups: Default::default(),
         enclosure: None,
         changes: Vec::new(),

@@ -139,7 +139,7 @@ fn a_revocation_denies_all_of_the_tree_before_it_stops_any() {
         "deny slot 1 3",
         "deny slot 2 3",
         "deny slot 3 3",
-        "attach descriptors kill",
+        "attach kill",
         "stop 1 kill",
         "stop 2 kill",
         "stop 3 kill",
@@ -270,10 +270,30 @@ fn descriptors_are_held_while_a_run_needs_it_and_no_longer() {
     let empty = |slot, generation| Input::Empty { slot, generation, totals: Totals::default() };
     step(&mut state, empty(2, 3), now(1)).unwrap();
     assert_eq!(demand(&state), kill);
+    // Its tasks are killed, and gone before anything is attached.
     step(&mut state, revoke(1), now(1)).unwrap();
+    assert_eq!(demand(&state), kill);
+    let outlasting = || Input::Outlasting(vec![id(1)]);
+    let effects = step(&mut state, outlasting(), now(1)).unwrap();
+    assert_eq!(names(&effects), ["attach descriptors kill"]);
+    assert_eq!(step(&mut state, outlasting(), now(1)).unwrap(), []);
     assert_eq!(demand(&state), both);
     step(&mut state, empty(1, 2), now(1)).unwrap();
     assert_eq!(demand(&state), none);
+}
+
+#[test]
+fn descriptors_that_are_held_stay_so_when_it_is_killed_after_all() {
+    let mut state = state();
+    let demand = |state: &State| Demand::of(&state.registry);
+    let mut gentle = launch(1);
+    gentle.run.on_end = OnEnd::Deny;
+    launched(&mut state, gentle);
+    step(&mut state, revoke(1), now(1)).unwrap();
+    let kill = Input::Revoke { ids: vec![id(1)], kill: true, by: by("all") };
+    step(&mut state, kill, now(2)).unwrap();
+    assert_eq!(state.registry.get(id(1)).unwrap().on_end, OnEnd::Kill);
+    assert!(demand(&state).descriptors);
 }
 
 #[test]
@@ -308,7 +328,7 @@ fn the_last_task_completes_a_run_and_ends_those_below() {
     let expected = [
         "clear 1 slot 1",
         "deny slot 2 3",
-        "attach descriptors kill",
+        "attach kill",
         "stop 2 kill",
         "save 2",
         "publish 2",
@@ -590,7 +610,7 @@ fn several_are_denied_before_any_is_stopped_and_each_ends_by_itself() {
     launched(&mut state, launch(3));
     let both = Input::Revoke { ids: vec![id(1), id(2), id(3)], kill: false, by: by("all") };
     let effects = step(&mut state, both, now(1)).unwrap();
-    let denials = ["deny slot 1 3", "deny slot 2 3", "deny slot 3 3", "attach descriptors kill"];
+    let denials = ["deny slot 1 3", "deny slot 2 3", "deny slot 3 3", "attach kill"];
     assert_eq!(names(&effects)[..4], denials);
     assert_eq!(state.registry.get(id(2)).unwrap().phase, Phase::Stopping(Ending::Revoked));
     launched(&mut state, launch(4));
@@ -644,7 +664,7 @@ fn a_run_that_either_side_says_is_over_is_not_taken_up_as_live() {
         let mut state = state();
         let adopt = Input::Adopt { run: saved(phase), slot_state };
         let effects = step(&mut state, adopt, now(1)).unwrap();
-        let mut expected = vec![denial, "attach descriptors kill", "stop 1 kill", "save 1"];
+        let mut expected = vec![denial, "attach kill", "stop 1 kill", "save 1"];
         // What the daemon before knew it has told.
         expected.extend((phase == Phase::Active).then_some("publish 1"));
         assert_eq!(names(&effects), expected);

@@ -17,7 +17,7 @@ const NOTIFY_SOCKET: &str = "/run/agentid-bench-notify";
 pub const SETTINGS: &str = "/run/agentid-bench.toml";
 const MESSAGES: &str = "/run/agentid-bench-daemon.log";
 /// As `Nice=` in dist/agentid.service.
-const PRIORITY: i32 = -20;
+pub const PRIORITY: i32 = -20;
 const METRICS_PORT: u16 = 9187;
 /// Loading all programs takes about ten seconds in a slow emulator.
 const DEADLINE: Duration = Duration::from_secs(90);
@@ -45,10 +45,7 @@ impl Daemon {
             .spawn()
             .context("failed to start agentidd")?;
         let mut daemon = Self { child };
-        // SAFETY: it changes nothing but the priority of that process.
-        if unsafe { libc::setpriority(libc::PRIO_PROCESS, daemon.child.id(), PRIORITY) } != 0 {
-            return Err(std::io::Error::last_os_error()).context("failed to set its priority");
-        }
+        set_priority(daemon.child.id(), PRIORITY)?;
         let deadline = Instant::now() + DEADLINE;
         let mut buffer = [0; 4096];
         while Instant::now() < deadline {
@@ -67,6 +64,18 @@ impl Daemon {
             }
         }
         bail!("agentidd is not ready\n{}", messages())
+    }
+
+    /// What it has of the host's memory, in KiB.
+    pub fn memory(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let size = line.and_then(|rest| rest.split_whitespace().next());
+        size.context("the kernel does not say how large agentidd is")?.parse().map_err(Into::into)
+    }
+
+    pub fn descriptors(&self) -> Result<usize> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
     }
 
     /// Stops the daemon and removes its programs, after proving that what was measured was the whole price.
@@ -117,6 +126,15 @@ fn no_record_was_lost() -> Result<()> {
         .find_map(|line| line.strip_prefix("agentid_records_lost_total "))
         .context("the metrics do not tell how many records were lost")?;
     ensure!(lost == "0", "{lost} records were lost: denials cost more than was measured");
+    Ok(())
+}
+
+/// Of a process, or of the calling thread, which is 0.
+pub fn set_priority(task: u32, priority: i32) -> Result<()> {
+    // SAFETY: it changes nothing but the priority of that task.
+    if unsafe { libc::setpriority(libc::PRIO_PROCESS, task, priority) } != 0 {
+        return Err(std::io::Error::last_os_error()).context("failed to set a priority");
+    }
     Ok(())
 }
 

@@ -31,7 +31,8 @@ pub fn measure() -> Result<String> {
     let mut holders = Vec::new();
     let mut table = String::from(
         "The usual one of 31, in thousands of instructions of the whole machine; of one process each.\n\n\
-         | live runs | launch | revocation: denied | stopped | answered |\n|---:|---:|---:|---:|---:|\n",
+         | live runs | launch | revocation: denied | stopped | answered | the daemon's memory, KiB | its descriptors |\n\
+         |---:|---:|---:|---:|---:|---:|---:|\n",
     );
     for level in LEVELS {
         while holders.len() < level {
@@ -39,8 +40,12 @@ pub fn measure() -> Result<String> {
         }
         settle();
         let Figures { launch, denial, stopped, answered } = figures()?;
-        writeln!(table, "| {level} | {launch} | {denial} | {stopped} | {answered} |")?;
-        eprintln!("agentid-bench: {level}: {launch} {denial} {stopped} {answered}");
+        let (memory, descriptors) = (daemon.memory()?, daemon.descriptors()?);
+        let row = format!(
+            "| {level} | {launch} | {denial} | {stopped} | {answered} | {memory} | {descriptors} |"
+        );
+        eprintln!("agentid-bench: {row}");
+        writeln!(table, "{row}")?;
     }
     let begun = Instant::now();
     let all = start::revoke_all()?;
@@ -55,6 +60,13 @@ pub fn measure() -> Result<String> {
     for holder in holders {
         waitpid(holder, None)?;
     }
+    settle();
+    writeln!(
+        table,
+        "The daemon's memory then: {} KiB; descriptors: {}.",
+        daemon.memory()?,
+        daemon.descriptors()?
+    )?;
     daemon.unload()?;
     Ok(table)
 }
