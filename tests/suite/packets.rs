@@ -410,7 +410,12 @@ fn the_other_end_hears_of_the_end() -> Result<()> {
                     if full {
                         flood(&mut run).with_context(|| what.clone())?;
                     }
-                    daemon.revoke(run.id())?;
+                    let said = daemon.revoke(run.id())?;
+                    let told = said.hung_up_after_ms.with_context(|| what.clone())?;
+                    assert!(
+                        said.connections > 0 && told >= said.denied_after_ms,
+                        "{what}: {said:?}"
+                    );
                     // What a timer has sent before the end may be on its way.
                     settle()?;
                     let here = arrived(&stream)?;

@@ -242,11 +242,14 @@ fn revoke_says_how_fast_it_was() {
         tasks: 4,
         remaining: 0,
         denied_after_ms: 0.21,
+        connections: 1,
+        hung_up_after_ms: Some(0.92),
         stopped_after_ms: Some(3.86),
     };
     let expected = "\
 revoked 00000000-0000-0000-0000-000000000000
   everything denied after 0.2 ms, 4 tasks alive then
+  1 connection ended after 0.9 ms
   last task stopped after 3.9 ms
 ";
     assert_eq!(verb::revoke::text(&reply), expected);
@@ -285,6 +288,8 @@ fn a_revocation_of_several_is_a_table_with_a_sum() {
         tasks,
         remaining: 0,
         denied_after_ms: 0.31,
+        connections: tasks,
+        hung_up_after_ms: Some(1.0),
         stopped_after_ms,
     };
     let mut reply = RevokeAllReply {
@@ -296,7 +301,7 @@ fn a_revocation_of_several_is_a_table_with_a_sum() {
 REVOKED       WITH IT  TASKS  LEFT  DENIED  STOPPED
 00000000000a  0        4      0     0.3 ms  3.9 ms
 00000000000b  0        1      0     0.3 ms  12.0 ms
-2 runs revoked: everything denied after 0.3 ms, 5 tasks alive then, last task stopped after 12.0 ms
+2 runs revoked: everything denied after 0.3 ms, 5 tasks alive then, 5 connections ended after 1.0 ms, last task stopped after 12.0 ms
 ";
     assert_eq!(verb::revoke::several(&reply), expected);
     reply.runs.clear();

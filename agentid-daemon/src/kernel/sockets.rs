@@ -9,13 +9,14 @@
 //! call on it, and a run can stay there as long as it likes. Therefore this has a thread of its own.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     path::Path,
     sync::mpsc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use agentid_common::{record::SocketLine, tag::Tag};
@@ -63,7 +64,18 @@ const MOST_HELD: usize = 256;
 /// Connections that are being ended.
 pub struct HangingUp {
     taken: mpsc::Receiver<()>,
-    done: mpsc::Receiver<Result<usize, HangUpError>>,
+    done: mpsc::Receiver<HungUp>,
+}
+
+/// Connections that have ended.
+#[derive(Debug)]
+pub struct HungUp {
+    /// When the last one was told.
+    pub at: Instant,
+    /// How many there were of each run, by its slot.
+    pub connections: BTreeMap<u32, u64>,
+    /// The first thing that went wrong.
+    pub failure: Option<HangUpError>,
 }
 
 impl HangingUp {
@@ -73,11 +85,11 @@ impl HangingUp {
         self.taken.recv_timeout(patience) != Err(mpsc::RecvTimeoutError::Timeout)
     }
 
-    /// Waits until all connections have ended; gives how many there were.
-    pub fn finish(self, patience: Duration) -> Result<usize, HangUpError> {
-        self.done.recv_timeout(patience).unwrap_or_else(|error| match error {
-            mpsc::RecvTimeoutError::Timeout => Err(HangUpError::Late),
-            mpsc::RecvTimeoutError::Disconnected => Err(HangUpError::Lost),
+    /// Waits until all connections have ended.
+    pub fn finish(self, patience: Duration) -> Result<HungUp, HangUpError> {
+        self.done.recv_timeout(patience).map_err(|error| match error {
+            mpsc::RecvTimeoutError::Timeout => HangUpError::Late,
+            mpsc::RecvTimeoutError::Disconnected => HangUpError::Lost,
         })
     }
 }
@@ -98,7 +110,7 @@ pub fn hang_up(
         tags: Tags::pinned(&pins.map("TAGS"))?,
         sockets: sockets(&pins.map(SOCKETS))?,
         held: Vec::new(),
-        ended: 0,
+        connections: BTreeMap::new(),
         failure: None,
     };
     let (has_taken, taken) = mpsc::sync_channel(1);
@@ -125,11 +137,16 @@ fn sockets(path: &Path) -> Result<SkStorage<MapData, Tag>, MapsError> {
 struct Ending {
     tags: Tags,
     sockets: SkStorage<MapData, Tag>,
-    /// With whose they were.
-    held: Vec<(u32, OwnedFd)>,
-    ended: usize,
-    /// The first thing that went wrong.
+    held: Vec<Held>,
+    connections: BTreeMap<u32, u64>,
     failure: Option<HangUpError>,
+}
+
+/// A socket, and whose it was.
+struct Held {
+    tgid: u32,
+    slot: u32,
+    socket: OwnedFd,
 }
 
 impl Ending {
@@ -141,11 +158,11 @@ impl Ending {
         }
     }
 
-    fn end_all(mut self) -> Result<usize, HangUpError> {
-        for (tgid, socket) in std::mem::take(&mut self.held) {
-            self.end(tgid, &socket);
+    fn end_all(mut self) -> HungUp {
+        for held in std::mem::take(&mut self.held) {
+            self.end(&held);
         }
-        self.failure.map_or(Ok(self.ended), Err)
+        HungUp { at: Instant::now(), connections: self.connections, failure: self.failure }
     }
 
     fn take(&mut self, tgid: u32, run: &Tag) -> Result<(), HangUpError> {
@@ -153,8 +170,10 @@ impl Ending {
         let Some(process) = process else { return Ok(()) };
         for number in numbers(tgid).map_err(|source| HangUpError::List { tgid, source })? {
             match self.one(tgid, run, process.as_fd(), number) {
-                Ok(Some(socket)) if self.held.len() < MOST_HELD => self.held.push((tgid, socket)),
-                Ok(Some(socket)) => self.end(tgid, &socket),
+                Ok(Some(socket)) => {
+                    let held = Held { tgid, slot: run.slot, socket };
+                    if self.held.len() < MOST_HELD { self.held.push(held) } else { self.end(&held) }
+                }
                 Ok(None) => {}
                 Err(error) => self.note(Err(error)),
             }
@@ -162,10 +181,11 @@ impl Ending {
         Ok(())
     }
 
-    fn end(&mut self, tgid: u32, socket: &OwnedFd) {
-        match end(socket) {
-            Ok(had) => self.ended += usize::from(had),
-            Err(source) => self.note(Err(HangUpError::End { tgid, source })),
+    fn end(&mut self, held: &Held) {
+        match end(&held.socket) {
+            Ok(true) => *self.connections.entry(held.slot).or_default() += 1,
+            Ok(false) => {}
+            Err(source) => self.note(Err(HangUpError::End { tgid: held.tgid, source })),
         }
     }
 

@@ -101,6 +101,9 @@ pub struct Revoked {
     pub also: Vec<String>,
     pub tasks: u64,
     pub remaining: u64,
+    pub connections: u64,
+    pub denied_after_ms: f64,
+    pub hung_up_after_ms: Option<f64>,
 }
 
 /// What `suspend`, `resume` and `extend` print.

@@ -76,11 +76,20 @@ pub fn text(reply: &RevokeReply) -> String {
     for id in &reply.also {
         text += &format!("  with it {id}\n");
     }
+    if let Some(ended) = hung_up(reply.connections, reply.hung_up_after_ms) {
+        text += &format!("  {ended}\n");
+    }
     text += &match reply.stopped_after_ms {
         Some(ms) => format!("  last task stopped after {ms:.1} ms\n"),
         None => format!("  {} tasks are left, denied everything\n", reply.remaining),
     };
     text
+}
+
+/// What became of the connections, if there were any.
+fn hung_up(connections: u64, after_ms: Option<f64>) -> Option<String> {
+    let what = if connections == 1 { "connection" } else { "connections" };
+    after_ms.map(|ms| format!("{connections} {what} ended after {ms:.1} ms"))
 }
 
 /// The same of several runs: a line for each, and the sum.
@@ -98,9 +107,12 @@ pub fn several(reply: &RevokeAllReply) -> String {
         return format!("{count} revoked\n");
     }
     let denied = reply.denied_after_ms;
+    let last = reply.runs.iter().filter_map(|run| run.hung_up_after_ms).reduce(f64::max);
+    let ended = hung_up(sum(|run| run.connections), last);
+    let ended = ended.map_or_else(String::new, |ended| format!("{ended}, "));
     table::table(&columns, &rows, None)
         + &format!("{count} revoked: everything denied after {denied:.1} ms, ")
-        + &format!("{tasks} tasks alive then, {stopped}\n")
+        + &format!("{tasks} tasks alive then, {ended}{stopped}\n")
 }
 
 fn row(run: &RevokeReply) -> Vec<String> {

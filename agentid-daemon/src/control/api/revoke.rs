@@ -41,6 +41,12 @@ pub struct RevokeReply {
     pub remaining: u64,
     /// Until the kernel denied everything.
     pub denied_after_ms: f64,
+    /// Sockets of TCP and unix that the runs have made and that were ended, their other ends told; listeners among them.
+    #[serde(default)]
+    pub connections: u64,
+    /// Until the last of those was told; `null` without any, and where that takes longer than is waited for.
+    #[serde(default)]
+    pub hung_up_after_ms: Option<f64>,
     /// Until the last task was gone.
     pub stopped_after_ms: Option<f64>,
 }

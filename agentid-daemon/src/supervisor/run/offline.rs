@@ -27,7 +27,9 @@ use crate::{
     control::api::{RevokeAllReply, RevokeReply, RunView, Selector},
     image::MapOp,
     instance::{Demand, DeniedOwners, Phase, Place, Posture, Registry, Run, run::OnEnd},
-    kernel::{ApplyError, HangingUp, Left, LeftError, LeftPrograms, Runs, StartError, boot_time},
+    kernel::{
+        ApplyError, HangingUp, HungUp, Left, LeftError, LeftPrograms, Runs, StartError, boot_time,
+    },
     settings::Settings,
     supervisor::{
         launch,
@@ -82,6 +84,8 @@ pub struct Offline {
     strangers: BTreeSet<Uuid>,
     /// What went wrong without keeping a run from being ended, each once.
     notes: BTreeSet<String>,
+    /// The connections that were ended last.
+    hung_up: Option<HungUp>,
 }
 
 /// A run that is denied everything and killed.
@@ -117,6 +121,7 @@ impl Offline {
             },
             strangers: BTreeSet::new(),
             notes: unread.iter().map(|error| chain(error)).collect(),
+            hung_up: None,
         };
         let held = offline.left.held()?;
         for TakenUp { input, instance } in pair(known, held, now().wall_ms) {
@@ -190,12 +195,15 @@ impl Offline {
             let tree = || also.iter().chain([id]);
             let own = killed.iter().filter(|one| tree().any(|id| *id == one.id));
             let times: Option<Vec<Duration>> = own.map(|one| one.stopped_after).collect();
+            let (connections, hung_up) = self.hung_up(tree());
             RevokeReply {
                 id: *id,
                 also: also.clone(),
                 tasks,
                 remaining: tree().map(|id| self.tasks_by_id(*id)).sum(),
                 denied_after_ms: millis(denied_after),
+                connections,
+                hung_up_after_ms: hung_up.map(|at| millis(at - begun)),
                 stopped_after_ms: times.and_then(|it| it.into_iter().max()).map(millis),
             }
         });
@@ -252,8 +260,13 @@ impl Offline {
         if let Some(programs) = &mut programs {
             let connections = self.stop(programs, stops, &mut killed);
             self.kill(programs, &mut killed, begun);
-            if let Some(Err(error)) = connections.map(|connections| connections.finish(COURTESY)) {
-                self.note(&error);
+            match connections.map(|connections| connections.finish(COURTESY)) {
+                Some(Ok(hung_up)) => {
+                    hung_up.failure.iter().for_each(|failure| self.note(failure));
+                    self.hung_up = Some(hung_up);
+                }
+                Some(Err(error)) => self.note(&error),
+                None => {}
             }
         }
         for id in saves {
@@ -347,6 +360,14 @@ impl Offline {
                 _ => return,
             }
         }
+    }
+
+    /// How many connections of these runs were ended, and when the last one was.
+    fn hung_up<'a>(&self, ids: impl Iterator<Item = &'a Uuid>) -> (u64, Option<Instant>) {
+        let Some(HungUp { at, connections, .. }) = &self.hung_up else { return (0, None) };
+        let slots = ids.filter_map(|id| Some(self.state.registry.get(*id)?.place.slot));
+        let count = slots.filter_map(|slot| connections.get(&slot)).sum();
+        (count, (count > 0).then_some(*at))
     }
 
     fn note(&mut self, error: &dyn std::error::Error) {

@@ -179,12 +179,15 @@ impl Supervisor {
                 let left: Vec<Uuid> =
                     also.iter().chain([&id]).filter(|id| killed.contains(*id)).copied().collect();
                 left.iter().for_each(|id| pending.entry(*id).or_default().push(number));
+                let (connections, hung_up) = self.hung_up(also.iter().chain([&id]));
                 let so_far = RevokeReply {
                     id,
                     also,
                     tasks,
                     remaining: 0,
                     denied_after_ms: millis(denied_after),
+                    connections,
+                    hung_up_after_ms: hung_up.map(|at| millis(at - arrived)),
                     stopped_after_ms: None,
                 };
                 Part { pending: left.len(), so_far }

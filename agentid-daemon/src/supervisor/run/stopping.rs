@@ -16,7 +16,7 @@ use crate::{
         Phase, Place,
         run::{OnEnd, Totals},
     },
-    kernel::{HangUpError, HangingUp, Processes, Runs},
+    kernel::{HangUpError, HangingUp, HungUp, Processes, Runs},
     supervisor::step::Input,
 };
 
@@ -41,6 +41,8 @@ pub(super) struct Stopping {
     /// What is done to its tasks; those that are not killed are watched.
     how: OnEnd,
     since: Instant,
+    /// When the last of its connections was ended, and how many there were.
+    pub hung_up: Option<(Instant, u64)>,
 }
 
 impl Supervisor {
@@ -55,7 +57,8 @@ impl Supervisor {
             if how == OnEnd::Kill {
                 killed.insert(slot, generation);
             }
-            let stopping = Stopping { slot, generation, how, since: Instant::now() };
+            let since = Instant::now();
+            let stopping = Stopping { slot, generation, how, since, hung_up: None };
             self.stopping.insert(id, stopping);
         }
         let Some(mut processes) = self.processes(&runs) else { return };
@@ -87,7 +90,7 @@ impl Supervisor {
     /// One look at every stopping run: tasks that a fork brought in since the last one are stopped too.
     pub(super) fn pass(&mut self) {
         let (mut left, mut outlasting) = (Runs::new(), Vec::new());
-        for (id, Stopping { slot, generation, how, since }) in self.stopping.clone() {
+        for (id, Stopping { slot, generation, how, since, .. }) in self.stopping.clone() {
             let live = self.activity(slot).map(|activity| activity.live);
             let run = self.state.registry.get(id);
             match how {
@@ -209,9 +212,26 @@ impl Supervisor {
         let begun = Instant::now();
         let outcome = connections.finish(self.courtesy);
         self.courtesy = self.courtesy.saturating_sub(begun.elapsed());
-        if let Err(failure) = outcome {
-            self.not_hung_up(&failure);
+        match outcome {
+            Ok(HungUp { at, connections, failure }) => {
+                for stopping in self.stopping.values_mut() {
+                    if let Some(count) = connections.get(&stopping.slot) {
+                        stopping.hung_up = Some((at, *count));
+                    }
+                }
+                failure.iter().for_each(|failure| self.not_hung_up(failure));
+            }
+            Err(failure) => self.not_hung_up(&failure),
         }
+    }
+
+    /// How many connections of these runs were ended, and when the last one was.
+    pub(super) fn hung_up<'a>(
+        &self,
+        ids: impl Iterator<Item = &'a Uuid>,
+    ) -> (u64, Option<Instant>) {
+        let ended = ids.filter_map(|id| self.stopping.get(id)?.hung_up);
+        ended.fold((0, None), |(sum, last), (at, count)| (sum + count, last.max(Some(at))))
     }
 
     fn not_hung_up(&self, failure: &HangUpError) {

@@ -1,0 +1,35 @@
+"""What curl does not do: it uploads without end, over TCP and a unix socket, sends datagrams, and serves."""
+
+import socket
+import sys
+import threading
+import time
+
+HOST, UNIX = "127.1.0.1", sys.argv[1]
+
+
+def say(connection):
+    try:
+        while True:
+            connection.send(b"x" * 64)
+            time.sleep(0.002)
+    except OSError as error:
+        print("ended", connection.family.name, error, flush=True)
+
+
+def serve(listener):
+    say(listener.accept()[0])
+
+
+at = socket.socket(socket.AF_UNIX)
+at.connect(UNIX)
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.connect((HOST, 20447))
+talks = [
+    (say, socket.create_connection((HOST, 20446))),
+    (say, at),
+    (say, udp),
+    (serve, socket.create_server((HOST, 20448))),
+]
+for talk, connection in talks:
+    threading.Thread(target=talk, args=(connection,)).start()
