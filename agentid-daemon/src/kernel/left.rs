@@ -110,10 +110,14 @@ impl LeftPrograms {
         freezer::freeze(list, tags, runs, name, groups)
     }
 
-    /// Begins to end the connections of runs that are over.
-    pub fn hang_up(&mut self, runs: &Runs) -> Result<Option<HangingUp>, HangUpError> {
+    /// Begins to end the connections of runs that are over, and `killed` of them to be killed.
+    pub fn hang_up(
+        &mut self,
+        runs: &Runs,
+        killed: &Runs,
+    ) -> Result<Option<HangingUp>, HangUpError> {
         let processes = self.processes(runs).map_err(StopError::from)?;
         let list = self.on_demand.socket_list(&self.pins).map_err(ReadError::Sockets);
-        sockets::hang_up(processes, list.map_err(StopError::from)?, &self.pins)
+        sockets::hang_up(processes, killed, list.map_err(StopError::from)?, &self.pins)
     }
 }

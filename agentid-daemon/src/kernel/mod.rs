@@ -281,10 +281,14 @@ impl Kernel {
         enclose::usage(group)
     }
 
-    /// Begins to end the connections of processes whose runs are over.
-    pub fn hang_up(&self, processes: Processes) -> Result<Option<HangingUp>, HangUpError> {
+    /// Begins to end the connections of processes whose runs are over, and `killed` of them to be killed.
+    pub fn hang_up(
+        &self,
+        processes: Processes,
+        killed: &Runs,
+    ) -> Result<Option<HangingUp>, HangUpError> {
         let list = self.socket_list().map_err(StopError::from)?;
-        sockets::hang_up(processes, list, &self.pins)
+        sockets::hang_up(processes, killed, list, &self.pins)
     }
 
     /// Port of the resolver that an earlier daemon had, or 0.

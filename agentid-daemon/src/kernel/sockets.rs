@@ -4,9 +4,10 @@
 //! has made, and that one of its processes still holds, is taken from that process, reset if it is one of TCP, and shut
 //! down if it is a unix socket. Sockets that were made by somebody else are left as they are.
 //!
-//! First all are taken, which is soon done; then the processes may be killed: what a killed process leaves unsent would
-//! keep the others waiting, and its sockets are not to be had any more. The kernel locks a socket while its owner is in a
-//! call on it, and a run can stay there as long as it likes. Therefore this has a thread of its own.
+//! First all are taken of the processes that are to be killed, which is soon done; then those may be: what a killed process
+//! leaves unsent would keep the others waiting, and its sockets are not to be had any more. The kernel locks a socket while
+//! its owner is in a call on it, and a run that is not killed can stay there as long as it likes. Therefore this has a thread
+//! of its own, and takes one socket at a time from such a run.
 
 use std::{
     collections::BTreeMap,
@@ -79,7 +80,7 @@ pub struct HungUp {
 }
 
 impl HangingUp {
-    /// Waits until the processes may go: their sockets are held. False if that takes longer.
+    /// Waits until the processes may be killed: their sockets are held. False if that takes longer.
     pub fn is_taken(&self, patience: Duration) -> bool {
         // One who has ended has taken what could be taken.
         self.taken.recv_timeout(patience) != Err(mpsc::RecvTimeoutError::Timeout)
@@ -94,10 +95,12 @@ impl HangingUp {
     }
 }
 
-/// Begins to end every connection of these processes that their runs have made; `list` is the one of the sockets of all runs.
-/// Without any of theirs there is nothing to do: a run that is over makes no more. What goes wrong with one keeps no other.
+/// Begins to end every connection of these processes that their runs have made; those of the runs `killed` are to be killed.
+/// `list` is the one of the sockets of all runs. Without any of theirs there is nothing to do: a run that is over makes no
+/// more. What goes wrong with one keeps no other.
 pub fn hang_up(
     processes: Processes,
+    killed: &Runs,
     list: File,
     pins: &Pins,
 ) -> Result<Option<HangingUp>, HangUpError> {
@@ -113,15 +116,19 @@ pub fn hang_up(
         connections: BTreeMap::new(),
         failure: None,
     };
+    let (killed, others): (Processes, Processes) =
+        processes.into_iter().partition(|(_, slot, _)| killed.contains_key(slot));
     let (has_taken, taken) = mpsc::sync_channel(1);
     let (is_done, done) = mpsc::sync_channel(1);
     thread::Builder::new()
         .name("hang up".to_owned())
         .spawn(move || {
-            ending.take_all(&processes);
+            ending.take_all(&killed, MOST_HELD);
             // Nobody waits any more: it was late, and that has been said.
             has_taken.send(()).unwrap_or(());
-            is_done.send(ending.end_all()).unwrap_or(());
+            ending.end_held();
+            ending.take_all(&others, 0);
+            is_done.send(ending.finish()).unwrap_or(());
         })
         .map_err(HangUpError::Thread)?;
     Ok(Some(HangingUp { taken, done }))
@@ -150,29 +157,33 @@ struct Held {
 }
 
 impl Ending {
-    fn take_all(&mut self, processes: &Processes) {
+    /// Ends what is more than so many are held.
+    fn take_all(&mut self, processes: &Processes, most_held: usize) {
         for &(tgid, slot, generation) in processes {
             let run = Tag { slot, generation, ..Tag::default() };
-            let outcome = self.take(tgid, &run);
+            let outcome = self.take(tgid, &run, most_held);
             self.note(outcome);
         }
     }
 
-    fn end_all(mut self) -> HungUp {
+    fn end_held(&mut self) {
         for held in std::mem::take(&mut self.held) {
             self.end(&held);
         }
+    }
+
+    fn finish(self) -> HungUp {
         HungUp { at: Instant::now(), connections: self.connections, failure: self.failure }
     }
 
-    fn take(&mut self, tgid: u32, run: &Tag) -> Result<(), HangUpError> {
+    fn take(&mut self, tgid: u32, run: &Tag, most_held: usize) -> Result<(), HangUpError> {
         let process = tasks::hold(&self.tags, tgid, run.slot, run.generation)?;
         let Some(process) = process else { return Ok(()) };
         for number in numbers(tgid).map_err(|source| HangUpError::List { tgid, source })? {
             match self.one(tgid, run, process.as_fd(), number) {
                 Ok(Some(socket)) => {
                     let held = Held { tgid, slot: run.slot, socket };
-                    if self.held.len() < MOST_HELD { self.held.push(held) } else { self.end(&held) }
+                    if self.held.len() < most_held { self.held.push(held) } else { self.end(&held) }
                 }
                 Ok(None) => {}
                 Err(error) => self.note(Err(error)),

@@ -285,8 +285,11 @@ impl Offline {
         stops: Vec<(Uuid, Place, String, OnEnd)>,
         killed: &mut Vec<Killed>,
     ) -> Option<HangingUp> {
-        let all = stops.iter().map(|(_, place, ..)| (place.slot, place.generation)).collect();
-        let connections = match programs.hang_up(&all) {
+        let held = |place: &Place| (place.slot, place.generation);
+        let all = stops.iter().map(|(_, place, ..)| held(place)).collect();
+        let to_kill = stops.iter().filter(|(.., how)| *how == OnEnd::Kill);
+        let to_kill = to_kill.map(|(_, place, ..)| held(place)).collect();
+        let connections = match programs.hang_up(&all, &to_kill) {
             Ok(connections) => connections,
             Err(error) => {
                 self.note(&error);

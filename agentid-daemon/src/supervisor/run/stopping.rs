@@ -62,7 +62,7 @@ impl Supervisor {
             self.stopping.insert(id, stopping);
         }
         let Some(mut processes) = self.processes(&runs) else { return };
-        let connections = self.hang_up(processes.clone(), stops);
+        let connections = self.hang_up(processes.clone(), &killed, stops);
         processes.retain(|(_, slot, _)| killed.contains_key(slot));
         self.signal(&processes);
         self.finish(connections);
@@ -190,8 +190,13 @@ impl Supervisor {
     }
 
     /// Begins to tell those at the other end, and returns when the processes may be killed.
-    fn hang_up(&mut self, processes: Processes, stops: &[(Uuid, OnEnd)]) -> Option<HangingUp> {
-        let connections = match self.kernel.hang_up(processes) {
+    fn hang_up(
+        &mut self,
+        processes: Processes,
+        killed: &Runs,
+        stops: &[(Uuid, OnEnd)],
+    ) -> Option<HangingUp> {
+        let connections = match self.kernel.hang_up(processes, killed) {
             Ok(connections) => connections?,
             Err(failure) => {
                 self.not_hung_up(&failure);
@@ -199,7 +204,8 @@ impl Supervisor {
             }
         };
         let begun = Instant::now();
-        if !connections.is_taken(PROMPT.min(self.courtesy)) {
+        // Without courtesy left it is not waited for, and what is not taken by then is not ended.
+        if !connections.is_taken(PROMPT.min(self.courtesy)) && self.courtesy > PROMPT {
             self.input(Input::Outlasting(stops.iter().map(|(id, _)| *id).collect()));
             connections.is_taken(self.courtesy.saturating_sub(begun.elapsed()));
         }
