@@ -1,5 +1,6 @@
 //! Real programs in a Debian root: they know nothing of us, and find what they are granted by its name.
 
+mod launchers;
 mod programs;
 mod worktrees;
 
