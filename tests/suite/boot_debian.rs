@@ -1,6 +1,7 @@
 //! Real programs in a Debian root: they know nothing of us, and find what they are granted by its name.
 
 mod conversations;
+mod launchers;
 mod programs;
 mod worktrees;
 

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 /// Each with what is told to whoever brings it.
-const BROUGHT: [(&str, &str); 18] = [
+const BROUGHT: [(&str, &str); 20] = [
     ("thread", "the asking process has 2 threads"),
     ("tracer", "the asking process is traced by process"),
     ("ring-0", "has a ring of io_uring as descriptor 0"),
@@ -26,6 +26,8 @@ const BROUGHT: [(&str, &str); 18] = [
     ("polled-0", "has a ring of io_uring as descriptor 0"),
     ("polled-7", "has a ring of io_uring as descriptor 7"),
     ("mapped", "has a ring of io_uring in its memory"),
+    ("backed", "the asking process has a file mapped that it may write and others see"),
+    ("anonymous", "the asking process has memory mapped that it may write and others see"),
     ("listener-0", "descriptor 0 of the asking process is a socket that listens"),
     ("listener-7", "descriptor 7 of the asking process is a socket that listens"),
     ("folder-0", "descriptor 0 of the asking process is a folder"),
@@ -65,7 +67,7 @@ fn bring(daemon: &Daemon, uid: u32, how: &str) -> Result<Told> {
     })
 }
 
-/// P1, P2: who would bring a thread, a tracer, a ring, a socket that takes connections, a folder or any descriptor into a
+/// P1, P2: who would bring a thread, a tracer, a ring, memory that others see, a socket that takes connections, a folder or any descriptor into a
 /// run is refused, told the reason, and no run: nothing is tagged, and nothing is held for it.
 #[test]
 fn what_the_first_process_brings_is_refused() -> Result<()> {
@@ -78,11 +80,14 @@ fn what_the_first_process_brings_is_refused() -> Result<()> {
             assert_eq!(opened, Some(0), "uid {uid}: {how} is no run");
             assert!(daemon.ps()?.is_empty(), "uid {uid}: {how}");
         }
-        let Told { answer, opened } = bring(&daemon, uid, "nothing")?;
-        assert!(answer.starts_with("HTTP/1.1 200 "), "uid {uid}: {answer}");
-        assert_eq!(opened, Some(EACCES), "uid {uid}: with nothing it is a run");
-        let gone = || Ok(daemon.ps()?.is_empty().then_some(()));
-        wait::until("it has ended", wait::SOON, gone)?;
+        // What is mapped and never written to is no more than what has been read.
+        for how in ["nothing", "reading"] {
+            let Told { answer, opened } = bring(&daemon, uid, how)?;
+            assert!(answer.starts_with("HTTP/1.1 200 "), "uid {uid}: {how}: {answer}");
+            assert_eq!(opened, Some(EACCES), "uid {uid}: with {how} it is a run");
+            let gone = || Ok(daemon.ps()?.is_empty().then_some(()));
+            wait::until("it has ended", wait::SOON, gone)?;
+        }
     }
     Ok(())
 }

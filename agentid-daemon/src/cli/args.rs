@@ -26,8 +26,8 @@ pub enum Verb {
     Delegate(Delegate),
     /// List runs
     Ps(Ps),
-    /// Show runs with those that they have delegated, and their processes
-    Tree(Json),
+    /// Show runs with those that they have delegated, and their processes: all, or those that are meant
+    Tree(Tree),
     /// Say who asks, as the daemon sees it
     Whoami(Json),
     /// Have nothing launched for an owner any more; what lives goes on
@@ -47,7 +47,7 @@ pub enum Verb {
     },
     /// Make processes that run already a run
     Adopt(Box<Adopt>),
-    /// Show all of one run
+    /// Show all of one run, or of each that is meant
     Show(Show),
     /// End runs and all below them, for good
     Revoke(Revoke),
@@ -57,7 +57,7 @@ pub enum Verb {
     Resume(Change),
     /// Give runs more time, as far as their policies allow
     Extend(Extend),
-    /// Show what runs did, and what the kernel said
+    /// Show what runs did, and what the kernel said; with --follow also of runs that are launched later and are meant
     Events(Events),
     /// Show what this host enforces
     Status(Json),
@@ -217,8 +217,7 @@ pub struct Filters {
 
 /// One run, or all that the filters leave
 #[derive(Clone, Debug, Default, Args)]
-#[command(group = ArgGroup::new("selection").required(true).multiple(true).args(SELECTION))]
-pub struct Selection {
+pub struct Selected {
     /// The run: its ID, or enough of the start or the end of it
     #[arg(conflicts_with_all = FILTERS)]
     pub id: Option<String>,
@@ -227,6 +226,14 @@ pub struct Selection {
     /// All runs that you may see
     #[arg(long)]
     pub all: bool,
+}
+
+/// The same, and never nothing, where runs are touched
+#[derive(Clone, Debug, Default, Args)]
+#[command(group = ArgGroup::new("selection").required(true).multiple(true).args(SELECTION))]
+pub struct Selection {
+    #[command(flatten)]
+    pub runs: Selected,
     /// Do not ask before more than one named run is touched
     #[arg(long, short)]
     pub yes: bool,
@@ -282,9 +289,22 @@ pub struct Ps {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("selection").required(true).multiple(true).args(SELECTION))]
 pub struct Show {
-    /// The run: its ID, or enough of the start or the end of it
-    pub id: String,
+    #[command(flatten)]
+    pub runs: Selected,
+    /// Of the runs that filters leave, also those that have ended
+    #[arg(long, conflicts_with = "id")]
+    pub ended: bool,
+    /// For programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Tree {
+    #[command(flatten)]
+    pub runs: Selected,
     /// For programs
     #[arg(long)]
     pub json: bool,
@@ -329,8 +349,13 @@ pub struct Events {
     #[arg(long, short)]
     pub follow: bool,
     /// Only of this run
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = FILTERS)]
     pub id: Option<String>,
+    #[command(flatten)]
+    pub filters: Filters,
+    /// Only of runs, all that you may see, and nothing of the host
+    #[arg(long)]
+    pub all: bool,
     /// At most so many past events [default: all, or none with --follow]
     #[arg(long, value_name = "NUMBER")]
     pub last: Option<usize>,

@@ -9,13 +9,22 @@ use crate::control::{api::ErrorReply, client::ClientError};
 #[derive(Debug)]
 pub struct Failure {
     error: Box<dyn Error>,
-    remedy: Option<String>,
+    remedy: String,
     code: u8,
 }
 
 impl Failure {
-    pub fn new(error: impl Into<Box<dyn Error>>, code: u8) -> Self {
-        Self { error: error.into(), remedy: None, code }
+    pub fn new(error: impl Into<Box<dyn Error>>, code: u8, remedy: impl Into<String>) -> Self {
+        Self { error: error.into(), remedy: remedy.into(), code }
+    }
+
+    /// What no command line and no daemon can lead to.
+    pub fn mistake(error: impl Into<Box<dyn Error>>) -> Self {
+        Self::new(
+            error,
+            exit::FAILURE,
+            "this is a mistake of agentid: report it, with what was typed",
+        )
     }
 
     /// What the daemon answers, or would.
@@ -23,12 +32,13 @@ impl Failure {
         Self { error: reply.message.into(), remedy: reply.remedy, code: exit::FAILURE }
     }
 
+    /// The same, with something else to do about it.
     pub fn remedy(self, remedy: impl Into<String>) -> Self {
-        Self { remedy: Some(remedy.into()), ..self }
+        Self { remedy: remedy.into(), ..self }
     }
 
-    pub fn help(&self) -> Option<&str> {
-        self.remedy.as_deref()
+    pub fn help(&self) -> &str {
+        &self.remedy
     }
 
     /// The same, with another exit status unless the daemon is away.
@@ -50,9 +60,7 @@ impl Failure {
     /// Prints everything once.
     pub fn report(&self) -> ExitCode {
         eprintln!("agentid: {}", self.text());
-        if let Some(remedy) = &self.remedy {
-            eprintln!("  help: {remedy}");
-        }
+        eprintln!("  help: {}", self.remedy);
         self.code.into()
     }
 }
@@ -62,11 +70,23 @@ impl From<ClientError> for Failure {
         match error {
             ClientError::Refused(reply) => Self::refused(reply),
             ClientError::Away { .. } => {
-                Self::new(error, exit::AWAY).remedy("systemctl status agentid says why")
+                Self::new(error, exit::AWAY, "systemctl status agentid says why")
             }
-            ClientError::Denied { .. } => Self::new(error, exit::FAILURE)
-                .remedy("a run may not ask the daemon; outside of one, look at the socket's mode"),
-            other => Self::new(other, exit::FAILURE),
+            ClientError::Denied { .. } => {
+                let remedy =
+                    "a run may not ask the daemon; outside of one, look at the socket's mode";
+                Self::new(error, exit::FAILURE, remedy)
+            }
+            ClientError::Exchange(_) | ClientError::Plain(_) => {
+                let remedy =
+                    "try again; systemctl status agentid says whether the daemon has stopped";
+                Self::new(error, exit::FAILURE, remedy)
+            }
+            ClientError::Answer(_) | ClientError::Line => {
+                let remedy = "the daemon is of another version: systemctl restart agentid";
+                Self::new(error, exit::FAILURE, remedy)
+            }
+            ClientError::Request(_) | ClientError::Runtime(_) => Self::mistake(error),
         }
     }
 }

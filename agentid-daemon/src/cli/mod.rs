@@ -62,7 +62,7 @@ fn dispatch(arguments: Arguments) -> Result<u8, failure::Failure> {
         Verb::Run(run) => verb::run::run(&arguments.socket, run),
         Verb::Delegate(delegate) => verb::run::delegate(&arguments.socket, delegate),
         Verb::Ps(ps) => verb::ps::run(&client()?, &ps),
-        Verb::Tree(json) => verb::tree::run(&client()?, &json),
+        Verb::Tree(tree) => verb::tree::run(&client()?, &tree),
         Verb::Whoami(json) => verb::whoami::run(&client()?, &json),
         Verb::DenyOwner(owner) => verb::owner::run(&client()?, owner, true),
         Verb::AllowOwner(owner) => verb::owner::run(&client()?, owner, false),

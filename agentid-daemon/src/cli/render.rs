@@ -22,14 +22,17 @@ pub fn print(text: &str) -> Result<bool, Failure> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(Failure::new(error, exit::FAILURE)),
+        Err(error) => {
+            let remedy = "look where standard output goes, and whether there is room";
+            Err(Failure::new(format!("write the answer: {error}"), exit::FAILURE, remedy))
+        }
     }
 }
 
 /// Writes a value as indented JSON.
 pub fn json(value: &impl Serialize) -> Result<bool, Failure> {
     let text = serde_json::to_string_pretty(value);
-    print(&(text.map_err(|error| Failure::new(error, exit::FAILURE))? + "\n"))
+    print(&(text.map_err(Failure::mistake)? + "\n"))
 }
 
 /// An answer as it is wanted: in words, for programs, or not at all.

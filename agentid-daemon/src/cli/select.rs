@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    args::{Filters, Selection},
+    args::{Filters, Selected, Selection},
     exit,
     failure::Failure,
     render,
@@ -15,13 +15,28 @@ use super::{
 };
 use crate::control::{
     api::{RunView, SelectRequest, Selector},
-    client::Client,
+    client::{Client, segment},
 };
 
 /// What the daemon is asked for.
-pub fn selector(selection: &Selection) -> Result<Selector, Failure> {
-    let filters = filters(&selection.filters)?;
-    Ok(Selector { id: selection.id.clone(), all: selection.all, ..filters })
+pub fn selector(runs: &Selected) -> Result<Selector, Failure> {
+    let filters = filters(&runs.filters)?;
+    Ok(Selector { id: runs.id.clone(), all: runs.all, ..filters })
+}
+
+/// The same as a member of a query; `None` where nothing is selected.
+pub fn in_a_query(selector: &Selector) -> Result<Option<String>, Failure> {
+    if selector.is_empty() {
+        return Ok(None);
+    }
+    let text = serde_json::to_string(selector);
+    let text = text.map_err(Failure::mistake)?;
+    Ok(Some(format!("select={}", segment(&text))))
+}
+
+/// Said of a selection that hits nothing, which is no error.
+pub fn say_none() {
+    eprintln!("agentid: no run is selected");
 }
 
 pub fn filters(filters: &Filters) -> Result<Selector, Failure> {
@@ -49,7 +64,7 @@ pub fn confirmed(
     concerned: impl Fn(&RunView) -> bool,
 ) -> Result<bool, Failure> {
     confirmed_of(selection, what, |select| {
-        let request = SelectRequest { select, ended: false };
+        let request = SelectRequest { select, ..SelectRequest::default() };
         let runs: Vec<RunView> = client.post("/v1/select", &request)?;
         Ok(runs.into_iter().filter(concerned).collect())
     })
@@ -62,25 +77,29 @@ pub fn confirmed_of(
     what: &str,
     selected: impl FnOnce(Selector) -> Result<Vec<RunView>, Failure>,
 ) -> Result<bool, Failure> {
-    if selection.id.is_some() || selection.yes {
+    if selection.runs.id.is_some() || selection.yes {
         return Ok(true);
     }
-    let runs = selected(selector(selection)?)?;
+    let runs = selected(selector(&selection.runs)?)?;
     if runs.is_empty() {
-        eprintln!("agentid: no run is selected");
+        say_none();
         return Ok(false);
     }
     eprint!("{}", verb::ps::text(&runs, render::now_ms(), room(&io::stderr())));
     let count = runs.len();
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
         let message = format!("{what} {}: nobody can be asked here", number(count));
-        return Err(Failure::new(message, exit::USAGE).remedy("--yes goes on without asking"));
+        return Err(Failure::new(message, exit::USAGE, "--yes goes on without asking"));
     }
     eprint!("{what} {}? [y/N] ", number(count));
-    let failed = |error| Failure::new(error, exit::FAILURE);
+    let failed = |error| Failure::new(error, exit::FAILURE, "--yes goes on without asking");
     io::stderr().flush().map_err(failed)?;
     let mut line = String::new();
     io::stdin().read_line(&mut line).map_err(failed)?;
+    if !line.ends_with('\n') {
+        // Nobody has ended the line.
+        eprintln!();
+    }
     let yes = matches!(line.trim(), "y" | "Y" | "yes");
     if !yes {
         eprintln!("agentid: nothing was done");

@@ -80,12 +80,15 @@ fn why_asks_for_one_thing() {
 fn events_are_asked_for_as_typed() {
     let route = |line| {
         let Verb::Events(events) = parse(line).unwrap() else { panic!("not events") };
-        verb::events::route(&events)
+        verb::events::route(&events).unwrap()
     };
     assert_eq!(route("agentid events"), "/v1/events?follow=false");
     let expected = "/v1/events?follow=true&id=ab%2Fcd&last=5";
     assert_eq!(route("agentid events -f --id ab/cd --last 5"), expected);
     assert_eq!(route("agentid events --after 77"), "/v1/events?follow=false&after=77");
+    let expected = "/v1/events?follow=true&select=%7B%22owner%22%3A%22o%22%2C%22labels%22%3A%7B%22x%22%3A%22%C3%A9%22%7D%7D";
+    assert_eq!(route("agentid events -f --owner o --label x=é"), expected);
+    assert!(parse("agentid events --id abcd --owner o").is_err());
     assert!(parse("agentid events --after 77 --last 5").is_err());
     assert!(parse("agentid events --after yesterday").is_err());
 }
@@ -120,7 +123,7 @@ fn an_absent_daemon_has_its_own_status_also_for_run() {
     assert_eq!(format!("{:?}", away().report()), format!("{:?}", exit_code(exit::AWAY)));
     let run = away().or_away(exit::NOT_LAUNCHED).report();
     assert_eq!(format!("{run:?}"), format!("{:?}", exit_code(exit::AWAY)));
-    let refused = ClientError::Refused(ErrorReply::new(Code::Full, "full"));
+    let refused = ClientError::Refused(ErrorReply::new(Code::Full, "full", "wait"));
     let run = Failure::from(refused).or_away(exit::NOT_LAUNCHED).report();
     assert_eq!(format!("{run:?}"), format!("{:?}", exit_code(exit::NOT_LAUNCHED)));
 }
@@ -267,11 +270,20 @@ fn a_verb_takes_one_id_or_filters_and_never_nothing() {
         assert!(parse(&format!("agentid {verb} {line}")).is_ok());
         assert!(parse(&format!("agentid {verb} --all")).is_ok());
     }
+    assert!(parse("agentid show").is_err() && parse("agentid show abcd --ended").is_err());
+    assert!(parse("agentid show --owner o --ended").is_ok());
+    for verb in ["show", "tree"] {
+        assert!(parse(&format!("agentid {verb} abcd")).is_ok());
+        assert!(parse(&format!("agentid {verb} --label x=1 --children-of abcd")).is_ok());
+        assert!(parse(&format!("agentid {verb} abcd --all")).is_err(), "{verb} both");
+        assert!(parse(&format!("agentid {verb} --all --yes")).is_err(), "{verb} asks nothing");
+    }
+    assert!(parse("agentid tree").is_ok());
     assert!(parse("agentid extend abcd").is_err(), "by how much?");
     let Verb::Revoke(revoke) = parse("agentid revoke --label x=1 --older-than 10m").unwrap() else {
         panic!("not revoke")
     };
-    let selector = select::selector(&revoke.selection).unwrap();
+    let selector = select::selector(&revoke.selection.runs).unwrap();
     let expected = Selector {
         labels: [("x".to_owned(), "1".to_owned())].into(),
         older_than_ms: Some(600_000),
@@ -319,11 +331,12 @@ fn a_change_is_a_line_for_each_run() {
         deadline_ms: 1_800_000,
         error,
     };
-    let refused = ErrorReply::new(Code::Bound, "too long");
+    let refused = ErrorReply::new(Code::Bound, "too long", "ask for less");
     let reply = ChangeReply { runs: vec![run(None), run(Some(refused))] };
     let expected = "\
 extended 00000000-0000-0000-0000-000000000000  reviewer for alice, T-1: until 1970-01-01T00:30:00Z
 not extended 00000000-0000-0000-0000-000000000000  reviewer for alice, T-1: too long
+  help: ask for less
 1 of 2 runs extended
 ";
     assert_eq!(verb::change::text(Kind::Extend, &reply), expected);
@@ -369,11 +382,29 @@ nothing is launched for bob any more
     assert_eq!(verb::owner::text(&reply(false, 2)), "runs are launched for bob again\n");
 }
 
+/// What `xtask dist` packs: a script that says nothing of a verb, or that no shell can read, is of no use.
 #[test]
-fn every_verb_is_completed() {
-    let script = verb::completions::text(clap_complete::Shell::Bash);
-    for verb in ["run", "delegate", "suspend", "deny-owner", "tree"] {
-        assert!(script.contains(&format!("agentid,{verb})")), "{verb}");
+fn every_verb_is_completed_in_each_shell() {
+    use clap_complete::Shell;
+    let verbs = Arguments::command();
+    let verbs: Vec<&str> = verbs
+        .get_subcommands()
+        .filter(|verb| !verb.is_hide_set())
+        .map(clap::Command::get_name)
+        .collect();
+    for (shell, program) in [(Shell::Bash, "bash"), (Shell::Zsh, "zsh"), (Shell::Fish, "fish")] {
+        let script = verb::completions::text(shell);
+        for verb in &verbs {
+            assert!(script.contains(verb), "{shell}: {verb}");
+        }
+        assert!(script.contains("older-than"), "{shell}");
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut file, script.as_bytes()).unwrap();
+        match std::process::Command::new(program).arg("-n").arg(file.path()).output() {
+            Ok(done) => assert!(done.status.success() && done.stderr.is_empty(), "{done:?}"),
+            // Only bash is everywhere.
+            Err(_) => assert_ne!(shell, Shell::Bash, "bash is not here to read its script"),
+        }
     }
 }
 

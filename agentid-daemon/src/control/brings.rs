@@ -23,6 +23,7 @@ use rustix::{
     process::{PidfdGetfdFlags, pidfd_getfd},
 };
 
+use super::mappings;
 use crate::supervisor::command::Caller;
 
 /// The kernel's name for a ring, as a descriptor and in memory.
@@ -57,6 +58,8 @@ pub enum Brought {
     Folder(i32),
     /// Anything else than the three standard streams and the connection on which it asks.
     Open { number: i32, what: String },
+    /// Memory that it may write and others see, and what it is of: no rule is asked for what goes through it.
+    Mapping(String),
     /// A descriptor was closed between being listed and being looked at, so that no look is complete. Who waits for an
     /// answer closes nothing meanwhile.
     Changing,
@@ -113,6 +116,17 @@ impl Process {
         }
         if maps.split(|it| *it == b'\n').any(is_ring) {
             return Ok(Some(Brought::Ring("in its memory".to_owned())));
+        }
+        // What may be written is told where the kernel walks all memory, which few processes need.
+        if maps.split(|it| *it == b'\n').any(mappings::is_shared) {
+            let mut text = Vec::new();
+            File::open(format!("{process}/smaps"))?.take(MOST).read_to_end(&mut text)?;
+            if text.len() as u64 == MOST {
+                return Err(io::Error::other("it has too many mappings"));
+            }
+            if let Some(what) = mappings::writable_of(&String::from_utf8_lossy(&text)) {
+                return Ok(Some(Brought::Mapping(what)));
+            }
         }
         // Whoever asks needs one connection, and has it once.
         let mut connected = false;

@@ -72,34 +72,51 @@ impl Standing {
             Ask::Delegate | Ask::OwnDenials | Ask::OwnEnd if self.tagged => Ok(()),
             Ask::OwnDenials => {
                 let message = "the asking process belongs to no run, and nothing is denied to it";
-                Err(ErrorReply::new(Code::Forbidden, message)
-                    .remedy("agentid events shows what runs were denied"))
+                Err(ErrorReply::new(
+                    Code::Forbidden,
+                    message,
+                    "agentid events shows what runs were denied",
+                ))
             }
             Ask::OwnEnd => {
                 let message = "the asking process belongs to no run that could end";
-                Err(ErrorReply::new(Code::Forbidden, message)
-                    .remedy("agentid revoke ends runs from outside"))
+                Err(ErrorReply::new(
+                    Code::Forbidden,
+                    message,
+                    "agentid revoke ends runs from outside",
+                ))
             }
             Ask::Delegate => {
                 let message = "the asking process belongs to no run that could delegate";
-                Err(ErrorReply::new(Code::Forbidden, message)
-                    .remedy("agentid run launches from outside of a run"))
+                Err(ErrorReply::new(
+                    Code::Forbidden,
+                    message,
+                    "agentid run launches from outside of a run",
+                ))
             }
             Ask::Host | Ask::Own | Ask::RunOf(_) if self.tagged => {
                 let message = "the asking process belongs to a run, which may only ask who it is and what it was denied, delegate, and end itself";
-                Err(ErrorReply::new(Code::Tagged, message).remedy(
+                Err(ErrorReply::new(
+                    Code::Tagged,
+                    message,
                     "agentid delegate starts a run below it, where its policy has a [delegate]",
                 ))
             }
             Ask::Host if self.operator => Ok(()),
-            Ask::Host => Err(ErrorReply::new(Code::Forbidden, "this is for operators")
-                .remedy("ask as root or as a member of the operators' group")),
+            Ask::Host => Err(ErrorReply::new(
+                Code::Forbidden,
+                "this is for operators",
+                "ask as root or as a member of the operators' group",
+            )),
             Ask::Own => Ok(()),
             Ask::RunOf(uid) if self.sees(uid) => Ok(()),
             Ask::RunOf(_) => {
                 let message = "the run belongs to another user";
-                Err(ErrorReply::new(Code::Forbidden, message)
-                    .remedy("ask as root or as a member of the operators' group"))
+                Err(ErrorReply::new(
+                    Code::Forbidden,
+                    message,
+                    "ask as root or as a member of the operators' group",
+                ))
             }
         }
     }

@@ -19,7 +19,7 @@ use thiserror::Error;
 use tokio::{net::UnixStream, runtime::Runtime};
 
 use super::{
-    api::{Code, ErrorReply, LAST_EVENT},
+    api::{Code, ErrorReply, LAST_EVENT, LOG},
     feed::{DATA, ID},
 };
 use crate::event::event::Event;
@@ -193,10 +193,11 @@ pub(super) fn refusal(status: StatusCode, body: &[u8]) -> ErrorReply {
     }
     match serde_json::from_slice(body) {
         Ok(Texts { detail, remedy }) => {
-            ErrorReply { code: Code::Internal, message: detail, remedy }
+            ErrorReply::new(Code::Internal, detail, remedy.unwrap_or_else(|| LOG.to_owned()))
         }
         Err(_) => {
-            ErrorReply::new(Code::Internal, format!("the daemon answered with status {status}"))
+            let message = format!("the daemon answered with status {status}");
+            ErrorReply::new(Code::Internal, message, LOG)
         }
     }
 }

@@ -194,6 +194,14 @@ impl Document {
                     schema["type"] = one.clone();
                 }
             }
+            // An object has no place in a query but as a text; what it is when it is left out is not said.
+            if schema.get("type").is_some_and(|one| one == "object") {
+                schema.as_object_mut().map(|it| it.remove("default"));
+                let content = json!({ "application/json": { "schema": schema } });
+                return json!({
+                    "name": name, "in": "query", "description": description, "content": content
+                });
+            }
             json!({ "name": name, "in": "query", "description": description, "schema": schema })
         };
         members.unwrap_or_default().into_iter().map(parameter).collect()

@@ -106,9 +106,8 @@ pub fn last_event(headers: &HeaderMap) -> Result<Option<u64>, ErrorReply> {
         Ok(number) if digits && said.next().is_none() => Ok(Some(number)),
         _ => {
             let error = "the header Last-Event-ID is not the number of one event";
-            let error = ErrorReply::new(Code::BadRequest, error);
-            Err(error
-                .remedy("send what an id: line of the stream, or a list, had; or leave it out"))
+            let remedy = "send what an id: line of the stream, or a list, had; or leave it out";
+            Err(ErrorReply::new(Code::BadRequest, error, remedy))
         }
     }
 }

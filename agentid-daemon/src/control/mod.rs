@@ -7,6 +7,7 @@ pub mod caller;
 pub mod client;
 mod document;
 pub mod feed;
+mod mappings;
 pub mod plain;
 mod rate;
 mod route;

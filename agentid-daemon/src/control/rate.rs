@@ -69,10 +69,11 @@ pub fn refusing(wait: Duration, app: &Router) -> Router {
         if ends_runs(request.uri().path()) {
             return rest.run(request).await;
         }
-        let error = ErrorReply::new(Code::TooOften, "this user has asked too often of late")
-            .remedy(format!(
-                "ask again in {seconds}s, and then no more often than 100 times a second"
-            ));
+        let error = ErrorReply::new(
+            Code::TooOften,
+            "this user has asked too often of late",
+            format!("ask again in {seconds}s, and then no more often than 100 times a second"),
+        );
         ([(RETRY_AFTER, seconds.to_string())], failure(error)).into_response()
     }))
 }

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     api::{Code, ErrorReply, LAST_EVENT, MAX_BODY},
-    body::{RawBody, failure, success},
+    body::{DOCUMENT, RawBody, failure, success},
     document::{self, Document, Operation},
     feed::{EventBody, last_event},
 };
@@ -70,6 +70,26 @@ impl Routes {
         let route = get(async move |State(desk): State<Desk>, peer: Peer| {
             said(ask(&desk, peer, command).await)
         });
+        self.with(path, route)
+    }
+
+    /// `GET`, with a query.
+    pub fn get_asked<Q, T>(
+        mut self,
+        path: &str,
+        says: Says,
+        command: impl Fn(Q, Reply<T>) -> Command + Clone + Send + Sync + 'static,
+    ) -> Self
+    where
+        Q: DeserializeOwned + JsonSchema + Send + 'static,
+        T: Serialize + JsonSchema + Send + 'static,
+    {
+        self.document.add(path, "get", Operation::new(says).query::<Q>().tells::<T>());
+        let route =
+            get(async move |State(desk): State<Desk>, peer: Peer, query: Asked<Q>| match query {
+                Ok(Query(query)) => said(ask(&desk, peer, |reply| command(query, reply)).await),
+                Err(error) => failure(unread(&error.body_text())),
+            });
         self.with(path, route)
     }
 
@@ -245,10 +265,11 @@ impl Routes {
     pub fn serve(self, commands: mpsc::Sender<Envelope>) -> Router {
         let document = Bytes::from(self.document.text());
         self.router
-            .fallback(async || failure(ErrorReply::new(Code::NoRoute, "no such route")))
+            .fallback(async || failure(ErrorReply::new(Code::NoRoute, "no such route", DOCUMENT)))
             .method_not_allowed_fallback(async || {
-                let error = ErrorReply::new(Code::BadMethod, "the route is not for this method");
-                failure(error.remedy("the answer's Allow header has those that it is for"))
+                let message = "the route is not for this method";
+                let remedy = "the answer's Allow header has those that it is for";
+                failure(ErrorReply::new(Code::BadMethod, message, remedy))
             })
             .layer(DefaultBodyLimit::max(MAX_BODY))
             .with_state(Desk { commands, document })
@@ -261,7 +282,10 @@ async fn ask<T>(
     Extension(caller): Peer,
     command: impl FnOnce(Reply<T>) -> Command,
 ) -> Answer<T> {
-    let stopping = || ErrorReply::new(Code::Stopping, "the daemon is stopping");
+    let stopping = || {
+        let remedy = "ask again when it has started: systemctl status agentid";
+        ErrorReply::new(Code::Stopping, "the daemon is stopping", remedy)
+    };
     let (reply, answer) = oneshot::channel();
     let envelope = Envelope { caller, arrived: Instant::now(), command: command(reply) };
     desk.commands.send(envelope).await.map_err(|_| stopping())?;
@@ -286,7 +310,7 @@ fn listed<T: Serialize>(answer: Answer<Listed<T>>) -> Response {
 }
 
 fn unread(why: &str) -> ErrorReply {
-    ErrorReply::new(Code::BadRequest, why)
+    ErrorReply::new(Code::BadRequest, why, DOCUMENT)
 }
 
 #[cfg(test)]

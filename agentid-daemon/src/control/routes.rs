@@ -177,10 +177,10 @@ fn runs(routes: Routes) -> Routes {
             Says { id: "select", summary: "The runs that are meant, the oldest first", codes: RUN },
             |request, reply| Command::Select { request, reply },
         )
-        .get(
+        .get_asked(
             "/v1/tree",
-            Says { id: "tree", summary: "Live runs with their processes", codes: &[Code::Tagged] },
-            Command::Tree,
+            Says { id: "tree", summary: "Live runs with their processes", codes: RUN },
+            |query, reply| Command::Tree { query, reply },
         )
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use uuid::Uuid;
 
 use super::event::{Dropped, Event, Missed, What};
+use crate::{instance::Registry, supervisor::select::Meant};
 
 /// Events that wait for one follower.
 const QUEUE: usize = 1024;
@@ -19,12 +20,21 @@ const FOLLOWERS: usize = 320;
 /// For so many times as many events as are kept it is known that they were.
 const TRACES: usize = 4;
 
-/// Who may see which events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Who sees which events. All that is said must hold.
+#[derive(Clone, Debug, Default)]
 pub struct Filter {
     pub run: Option<Uuid>,
+    /// Only runs that are meant; none that is not known any more.
+    pub meant: Option<Meant>,
     /// Only runs of this user; `None` for those who may see all.
     pub uid: Option<u32>,
+}
+
+/// All runs that are known, as they are now.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    pub registry: &'a Registry,
+    pub now_ms: u64,
 }
 
 /// An event with what decides who may see it.
@@ -80,11 +90,11 @@ impl Hub {
 
     /// Gives an event to all who may see it. Its number is larger than that of any before it; `uid` is the user of its run.
     /// Returns how many were dropped.
-    pub fn publish(&mut self, event: Event, uid: Option<u32>) -> u64 {
+    pub fn publish(&mut self, event: Event, uid: Option<u32>, known: Known<'_>) -> u64 {
         let event = Arc::new(event);
         let mut dropped = 0;
         self.followers.retain_mut(|follower| {
-            if !follower.filter.shows(&event, uid) {
+            if !follower.filter.shows(&event, uid, known) {
                 return !follower.queue.is_closed();
             }
             match follower.offer(&event) {
@@ -116,17 +126,17 @@ impl Hub {
     }
 
     /// The last events that the filter shows, the oldest first.
-    pub fn history(&self, filter: Filter) -> Vec<Arc<Event>> {
-        self.after(filter, 0)
+    pub fn history(&self, filter: &Filter, known: Known<'_>) -> Vec<Arc<Event>> {
+        self.after(filter, known, 0)
     }
 
     /// Those of them that have larger numbers.
-    pub fn after(&self, filter: Filter, seq: u64) -> Vec<Arc<Event>> {
+    pub fn after(&self, filter: &Filter, known: Known<'_>, seq: u64) -> Vec<Arc<Event>> {
         // Numbers rise, so that what came before need not be looked at.
         let first = self.history.partition_point(|kept| kept.event.seq <= seq);
         self.history
             .range(first..)
-            .filter(|kept| filter.shows(&kept.event, kept.uid))
+            .filter(|kept| filter.shows(&kept.event, kept.uid, known))
             .map(|kept| Arc::clone(&kept.event))
             .collect()
     }
@@ -135,21 +145,28 @@ impl Hub {
     /// nothing. `last` is the number that was given last.
     ///
     /// The notice has a number like any event. It is right before the next one that he is shown, and so says nothing of others.
-    pub fn missed(&self, filter: Filter, seq: u64, last: u64, time_ms: u64) -> Option<Event> {
-        let lost = self.gone.iter().rev().take_while(|trace| trace.seq > seq);
-        let lost = lost.filter(|trace| filter.shows_run(trace.run, trace.uid)).count() as u64;
+    pub fn missed(&self, filter: &Filter, known: Known<'_>, seq: u64, last: u64) -> Option<Event> {
+        let (mut lost, mut is_sure) = (0_u64, true);
+        for trace in self.gone.iter().rev().take_while(|trace| trace.seq > seq) {
+            match filter.shows_run(trace.run, trace.uid, known) {
+                Some(true) => lost += 1,
+                Some(false) => {}
+                None => is_sure = false,
+            }
+        }
         let (count, why) = match lost {
             _ if seq > last => (None, "unknown"),
             _ if seq < self.start => (None, "restarted"),
-            _ if seq < self.unknown => (None, "evicted"),
+            _ if seq < self.unknown || !is_sure => (None, "evicted"),
             0 => return None,
             count => (Some(count), "evicted"),
         };
-        let mut kept = self.history.iter().filter(|kept| filter.shows(&kept.event, kept.uid));
+        let shows = |kept: &&Kept| filter.shows(&kept.event, kept.uid, known);
+        let mut kept = self.history.iter().filter(shows);
         let next = kept.find(|kept| seq > last || kept.event.seq > seq);
         let up_to = next.map_or(last, |next| next.event.seq.saturating_sub(1));
         let what = What::Missed(Missed { count, why: why.to_owned() });
-        Some(Event { seq: up_to, time_ms, run: None, what })
+        Some(Event { seq: up_to, time_ms: known.now_ms, run: None, what })
     }
 
     /// A queue of all events from now on; `None` when there are too many followers.
@@ -169,12 +186,24 @@ fn run_of(event: &Event) -> Option<Uuid> {
 }
 
 impl Filter {
-    fn shows(&self, event: &Event, uid: Option<u32>) -> bool {
-        self.shows_run(run_of(event), uid)
+    fn shows(&self, event: &Event, uid: Option<u32>, known: Known<'_>) -> bool {
+        self.shows_run(run_of(event), uid, known) == Some(true)
     }
 
-    fn shows_run(&self, run: Option<Uuid>, uid: Option<u32>) -> bool {
-        (self.run.is_none() || self.run == run) && (self.uid.is_none() || self.uid == uid)
+    /// Nothing of a run that is not known any more, where it would have to be meant.
+    fn shows_run(&self, run: Option<Uuid>, uid: Option<u32>, known: Known<'_>) -> Option<bool> {
+        let may_see = self.uid.is_none() || self.uid == uid;
+        if !may_see || (self.run.is_some() && self.run != run) {
+            return Some(false);
+        }
+        match (&self.meant, run) {
+            (None, _) => Some(true),
+            (Some(_), None) => Some(false),
+            (Some(meant), Some(run)) => {
+                let run = known.registry.get(run)?;
+                Some(meant.means(run, known.now_ms))
+            }
+        }
     }
 }
 

@@ -1,4 +1,7 @@
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 
 use agentid_common::{
     file::Rights,
@@ -13,14 +16,18 @@ use uuid::Uuid;
 
 use super::{
     decode::{Body, DecodeError, Record, decode},
-    enrich::{Context, enrich},
+    enrich::{self, Context, enrich},
     event::{Event, Object, PostureChange, RunName, What},
-    export::{Filter, Hub},
+    export::{Filter, Hub, Known},
     number::{self, Numbers},
 };
-use crate::instance::{
-    Phase, Place, Run,
-    run::{OnEnd, PolicyVersion, RunMode},
+use crate::{
+    control::api::Selector,
+    instance::{
+        Phase, Place, Registry, Run,
+        run::{OnEnd, PolicyVersion, RunMode},
+    },
+    supervisor::select::Meant,
 };
 
 fn number<T>(all: &'static [T]) -> impl Strategy<Value = T>
@@ -313,6 +320,16 @@ fn sockets_and_their_options_are_shown_as_the_socket_layer_numbers_them() {
     assert_eq!(shown(Hook::SocketSetsockopt), option);
 }
 
+/// No selection is made here: the last test has those.
+fn nobody() -> Known<'static> {
+    static NONE: LazyLock<Registry> = LazyLock::new(|| Registry::new(2, 0));
+    Known { registry: &NONE, now_ms: 1 }
+}
+
+fn of(uid: u32) -> Filter {
+    Filter { uid: Some(uid), ..Filter::default() }
+}
+
 fn event(id: u128) -> Event {
     let run = RunName {
         id: Uuid::from_u128(id),
@@ -331,16 +348,16 @@ fn event(id: u128) -> Event {
 fn the_history_keeps_the_last_events_and_shows_each_user_his_own() {
     let mut hub = Hub::new(3, 0);
     for id in 1..=4 {
-        assert_eq!(hub.publish(event(id), Some(if id % 2 == 0 { 1000 } else { 0 })), 0);
+        assert_eq!(hub.publish(event(id), Some(if id % 2 == 0 { 1000 } else { 0 }), nobody()), 0);
     }
     let ids = |filter| -> Vec<u128> {
-        let events = hub.history(filter);
+        let events = hub.history(&filter, nobody());
         events.iter().map(|event| event.run.as_ref().unwrap().id.as_u128()).collect()
     };
     assert_eq!(ids(Filter::default()), [2, 3, 4]);
-    assert_eq!(ids(Filter { uid: Some(1000), run: None }), [2, 4]);
-    assert_eq!(ids(Filter { uid: None, run: Some(Uuid::from_u128(3)) }), [3]);
-    assert_eq!(ids(Filter { uid: Some(1000), run: Some(Uuid::from_u128(3)) }), [0_u128; 0]);
+    assert_eq!(ids(of(1000)), [2, 4]);
+    assert_eq!(ids(Filter { run: Some(Uuid::from_u128(3)), ..Filter::default() }), [3]);
+    assert_eq!(ids(Filter { run: Some(Uuid::from_u128(3)), ..of(1000) }), [0_u128; 0]);
 }
 
 #[test]
@@ -349,14 +366,14 @@ fn a_slow_follower_is_told_what_it_missed_and_holds_up_nobody() {
     let mut slow = hub.follow(Filter::default()).unwrap();
     let mut dropped = 0;
     for id in 0..1030 {
-        dropped += hub.publish(event(id), None);
+        dropped += hub.publish(event(id), None, nobody());
     }
     assert_eq!(dropped, 6);
     for _ in 0..1024 {
         slow.try_recv().unwrap();
     }
     assert!(slow.try_recv().is_err());
-    hub.publish(event(2000), None);
+    hub.publish(event(2000), None, nobody());
     let told = slow.try_recv().unwrap();
     let What::Dropped(notice) = &told.what else { panic!("no notice") };
     assert_eq!(notice.count, 6);
@@ -393,9 +410,9 @@ type Notice = (u64, Option<u64>, String);
 
 /// The IDs that somebody is given who has read up to a number, and what he is said to have missed.
 fn resumed(hub: &Hub, filter: Filter, seq: u64) -> (Vec<u128>, Option<Notice>) {
-    let notice = hub.missed(filter, seq, LAST, 1);
+    let notice = hub.missed(&filter, nobody(), seq, LAST);
     let from = notice.as_ref().map_or(seq, |notice| notice.seq);
-    let ids = hub.after(filter, from);
+    let ids = hub.after(&filter, nobody(), from);
     let ids = ids.iter().map(|event| event.run.as_ref().unwrap().id.as_u128()).collect();
     let notice = notice.map(|notice| match notice.what {
         What::Missed(missed) => (notice.seq, missed.count, missed.why),
@@ -408,33 +425,37 @@ fn resumed(hub: &Hub, filter: Filter, seq: u64) -> (Vec<u128>, Option<Notice>) {
 fn whoever_comes_again_goes_on_where_he_was() {
     let mut hub = Hub::new(10, 0);
     for id in 1..=5 {
-        hub.publish(event(id), Some(if id % 2 == 0 { 1000 } else { 0 }));
+        hub.publish(event(id), Some(if id % 2 == 0 { 1000 } else { 0 }), nobody());
     }
     let all = Filter::default();
-    assert_eq!(resumed(&hub, all, 20), (vec![3, 4, 5], None));
-    assert_eq!(resumed(&hub, all, 25), (vec![3, 4, 5], None), "a number of no event is a place");
-    assert_eq!(resumed(&hub, all, 50), (vec![], None));
-    assert_eq!(resumed(&hub, Filter { uid: Some(1000), run: None }, 20), (vec![4], None));
+    assert_eq!(resumed(&hub, all.clone(), 20), (vec![3, 4, 5], None));
+    assert_eq!(
+        resumed(&hub, all.clone(), 25),
+        (vec![3, 4, 5], None),
+        "a number of no event is a place"
+    );
+    assert_eq!(resumed(&hub, all.clone(), 50), (vec![], None));
+    assert_eq!(resumed(&hub, of(1000), 20), (vec![4], None));
 }
 
 #[test]
 fn whoever_comes_too_late_is_told_how_many_of_his_he_has_missed() {
     let mut hub = Hub::new(3, 0);
     for id in 1..=9 {
-        hub.publish(event(id), Some(if id % 2 == 0 { 1000 } else { 0 }));
+        hub.publish(event(id), Some(if id % 2 == 0 { 1000 } else { 0 }), nobody());
     }
     let evicted = |seq, count| Some((seq, count, "evicted".to_owned()));
     assert_eq!(resumed(&hub, Filter::default(), 20), (vec![7, 8, 9], evicted(69, Some(4))));
     assert_eq!(resumed(&hub, Filter::default(), 60), (vec![7, 8, 9], None));
     // Of others nothing is told, not even that they were there.
-    let user = |uid| Filter { uid: Some(uid), run: None };
+    let user = of;
     assert_eq!(resumed(&hub, user(1000), 20), (vec![8], evicted(79, Some(2))));
     assert_eq!(resumed(&hub, user(1001), 20), (vec![], None));
-    let run = Filter { uid: None, run: Some(Uuid::from_u128(5)) };
+    let run = Filter { run: Some(Uuid::from_u128(5)), ..Filter::default() };
     assert_eq!(resumed(&hub, run, 20), (vec![], evicted(LAST, Some(1))));
     // What has been there at all is known for so long.
     for id in 10..=30 {
-        hub.publish(event(id), Some(0));
+        hub.publish(event(id), Some(0), nobody());
     }
     assert_eq!(resumed(&hub, user(1000), 20), (vec![], evicted(LAST, None)));
     assert_eq!(resumed(&hub, user(1000), 150), (vec![], None));
@@ -446,7 +467,7 @@ fn whoever_comes_from_before_the_daemon_is_told_that_and_gets_all_of_it() {
     let restarted = |seq| Some((seq, None, "restarted".to_owned()));
     assert_eq!(resumed(&hub, Filter::default(), 14), (vec![], restarted(LAST)));
     for id in 2..=5 {
-        hub.publish(event(id), None);
+        hub.publish(event(id), None, nobody());
     }
     assert_eq!(resumed(&hub, Filter::default(), 14), (vec![3, 4, 5], restarted(29)));
     assert_eq!(
@@ -455,4 +476,58 @@ fn whoever_comes_from_before_the_daemon_is_told_that_and_gets_all_of_it() {
     );
     let unknown = Some((29, None, "unknown".to_owned()));
     assert_eq!(resumed(&hub, Filter::default(), LAST + 1), (vec![3, 4, 5], unknown));
+}
+
+fn id(number: u128) -> Uuid {
+    Uuid::from_u128(0x1000 + number)
+}
+
+fn at(run: Run, slot: u32) -> Run {
+    Run { place: Place { slot, ..run.place }, ..run }
+}
+
+/// What somebody is shown who follows a selection, and who asks for it later.
+#[test]
+fn events_of_a_selection_are_those_of_its_runs_also_of_later_ones() {
+    let mut registry = Registry::new(8, 10);
+    let mut hub = Hub::new(3, 0);
+    let selector = Selector {
+        labels: [("team".to_owned(), "core".to_owned())].into(),
+        children_of: Some(id(9).to_string()),
+        ..Selector::default()
+    };
+    registry.insert(at(Run { id: id(9), ..run() }, 1)).unwrap();
+    let meant = Meant::find(&registry, &selector, |_| true).unwrap();
+    let filter = Filter { meant: Some(meant), ..Filter::default() };
+    let mut follower = hub.follow(filter.clone()).unwrap();
+    // Nobody had launched them when it was asked.
+    let labels = || [("team".to_owned(), "core".to_owned())].into();
+    let core = |number| Run { id: id(number), labels: labels(), parent: Some(id(9)), ..run() };
+    let runs = [at(core(1), 2), at(core(2), 3), at(Run { labels: BTreeMap::new(), ..core(3) }, 4)];
+    let publish = |hub: &mut Hub, registry: &Registry, seq, run: Option<&Run>| {
+        let what = What::Posture(PostureChange { posture: "enforcing".to_owned(), why: None });
+        let event = Event { seq, time_ms: 1, run: run.map(enrich::name), what };
+        hub.publish(event, None, Known { registry, now_ms: 1 })
+    };
+    for (seq, run) in (10..).step_by(10).zip(runs) {
+        registry.insert(run.clone()).unwrap();
+        publish(&mut hub, &registry, seq, Some(&run));
+    }
+    publish(&mut hub, &registry, 40, None);
+    let shown = |it: &[Arc<Event>]| -> Vec<u64> { it.iter().map(|event| event.seq).collect() };
+    let live: Vec<_> = std::iter::from_fn(|| follower.try_recv().ok()).collect();
+    assert_eq!(shown(&live), [10, 20], "neither of another run nor of none");
+    let known = Known { registry: &registry, now_ms: 1 };
+    assert_eq!(shown(&hub.history(&filter, known)), [20], "the oldest one is not kept");
+    let missed = |registry: &Registry| {
+        let known = Known { registry, now_ms: 1 };
+        let what = hub.missed(&filter, known, 5, 50).map(|event| event.what);
+        what.map(|what| match what {
+            What::Missed(missed) => (missed.count, missed.why),
+            other => panic!("{other:?}"),
+        })
+    };
+    assert_eq!(missed(&registry), Some((Some(1), "evicted".to_owned())));
+    let forgetful = Registry::new(8, 10);
+    assert_eq!(missed(&forgetful), Some((None, "evicted".to_owned())), "it may have been meant");
 }

@@ -17,6 +17,9 @@ use super::{
 /// Fewest characters that may stand for an ID.
 pub const SHORTEST_ID: usize = 4;
 
+/// Most runs that are told where a text could mean several.
+const MOST_TOLD: usize = 4;
+
 /// All runs that the daemon knows.
 #[derive(Debug)]
 pub struct Registry {
@@ -49,7 +52,7 @@ pub enum Ambiguous {
     #[error("no run has an ID that starts or ends with {0:?}")]
     Unknown(String),
     #[error("{count} runs have an ID that starts or ends with {text:?}")]
-    Many { text: String, count: usize },
+    Many { text: String, count: usize, some: Vec<Uuid> },
     #[error("{0:?} is too short for an ID: at least {SHORTEST_ID} characters are needed")]
     Short(String),
 }
@@ -220,11 +223,15 @@ impl Registry {
             let id = run.id.to_string();
             visible(run) && (id.starts_with(&wanted) || id.ends_with(&wanted))
         };
-        let mut found = self.runs.values().filter(matches);
-        let first = found.next().ok_or_else(unknown)?;
-        match found.count() {
-            0 => Ok(first),
-            others => Err(Ambiguous::Many { text: text.to_owned(), count: others + 1 }),
+        let found: Vec<&Run> = self.runs.values().filter(matches).collect();
+        match found.as_slice() {
+            [] => Err(unknown()),
+            [one] => Ok(one),
+            many => {
+                // The last ones, of which one is more likely meant.
+                let some = many.iter().rev().take(MOST_TOLD).map(|run| run.id).collect();
+                Err(Ambiguous::Many { text: text.to_owned(), count: many.len(), some })
+            }
         }
     }
 

@@ -142,7 +142,8 @@ fn finds_a_run_by_the_start_or_the_end_of_its_id() {
     let all = |_: &Run| true;
     assert_eq!(registry.find("AAAA", all).unwrap().id, Uuid::from_u128(first));
     assert_eq!(registry.find(&Uuid::from_u128(second).to_string(), all).unwrap().place.slot, 2);
-    let many = Ambiguous::Many { text: "01900000".to_owned(), count: 2 };
+    let some = vec![Uuid::from_u128(second), Uuid::from_u128(first)];
+    let many = Ambiguous::Many { text: "01900000".to_owned(), count: 2, some };
     assert_eq!(registry.find("01900000", all), Err(many));
     assert_eq!(registry.find("aaa", all), Err(Ambiguous::Short("aaa".to_owned())));
     assert_eq!(registry.find("cccc", all), Err(Ambiguous::Unknown("cccc".to_owned())));

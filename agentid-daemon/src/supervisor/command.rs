@@ -13,7 +13,8 @@ use crate::{
         AdoptReply, AdoptRequest, ChangeReply, ChangeRequest, DelegateRequest, EndRequest,
         ErrorReply, LaunchReply, LaunchRequest, OwnerReply, OwnerRequest, PolicyInForce,
         PolicySource, RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest, RunView,
-        SelectRequest, StatusReply, TreeRun, WhoAmI, WhyReply, WhyRequest,
+        SelectRequest, Selector, StatusReply, TreeQuery, TreeRun, WhoAmI, WhyReply, WhyRequest,
+        in_a_query,
     },
     event::event::{Event, OwnDenial},
 };
@@ -89,7 +90,10 @@ pub enum Command {
         reply: Reply<Feed>,
     },
     Status(Reply<StatusReply>),
-    Tree(Reply<Vec<TreeRun>>),
+    Tree {
+        query: TreeQuery,
+        reply: Reply<Vec<TreeRun>>,
+    },
     Owner {
         denied: bool,
         request: OwnerRequest,
@@ -176,7 +180,7 @@ impl Command {
             Self::Select { .. } => Self::VERBS[8],
             Self::Change { kind, .. } => kind.name(),
             Self::Delegate(..) => Self::VERBS[12],
-            Self::Tree(_) => Self::VERBS[13],
+            Self::Tree { .. } => Self::VERBS[13],
             Self::Owner { denied: true, .. } => Self::VERBS[14],
             Self::Owner { denied: false, .. } => Self::VERBS[15],
             Self::OwnDenials(_) => Self::VERBS[16],
@@ -202,7 +206,7 @@ impl Command {
             Self::Why { reply, .. } => reply.send(Err(error)).is_err(),
             Self::Events { reply, .. } => reply.send(Err(error)).is_err(),
             Self::Status(reply) => reply.send(Err(error)).is_err(),
-            Self::Tree(reply) => reply.send(Err(error)).is_err(),
+            Self::Tree { reply, .. } => reply.send(Err(error)).is_err(),
             Self::Owner { reply, .. } => reply.send(Err(error)).is_err(),
             Self::Delegate(_, reply) => reply.send(Err(error)).is_err(),
             Self::Adopt(_, reply) => reply.send(Err(error)).is_err(),
@@ -228,6 +232,11 @@ pub struct EventsQuery {
     pub follow: bool,
     /// Only those of this run.
     pub id: Option<String>,
+    /// Only those of these runs, also of such as are launched later. Ages are those at the event, or of past ones at the
+    /// question. Of a run that is not known any more nothing is shown.
+    #[serde(default, deserialize_with = "in_a_query")]
+    #[schemars(with = "Selector")]
+    pub select: Option<Selector>,
     /// How many past events at most; without it all, or none when following. Not looked at where the stream goes on after
     /// an event.
     pub last: Option<usize>,

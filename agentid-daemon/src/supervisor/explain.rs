@@ -120,5 +120,5 @@ fn plain(path: &Path) -> Result<(), ErrorReply> {
         return Ok(());
     }
     let message = format!("{} is no path from / on without `..`", path.display());
-    Err(ErrorReply::new(Code::BadRequest, message).remedy("write where the file really lies"))
+    Err(ErrorReply::new(Code::BadRequest, message, "write where the file really lies"))
 }

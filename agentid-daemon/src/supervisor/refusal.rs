@@ -51,6 +51,8 @@ pub enum Refusal {
     Folder(i32),
     #[error("descriptor {number} of the asking process is open: {what}")]
     Open { number: i32, what: String },
+    #[error("the asking process has {0} mapped that it may write and others see")]
+    Mapped(String),
     #[error("the descriptors of the asking process change while it asks")]
     Changing,
     #[error("the asking process shares its {0} with another one")]
@@ -131,7 +133,7 @@ impl Refusal {
             Self::Ring(_) | Self::Listens(_) | Self::Folder(_) | Self::Open { .. } => {
                 Code::BadProcess
             }
-            Self::Shares(_) | Self::Changing => Code::BadProcess,
+            Self::Shares(_) | Self::Mapped(_) | Self::Changing => Code::BadProcess,
             Self::Unseen(_) => Code::NotEnforcing,
             Self::Tagged(_) => Code::Tagged,
             Self::NoSlot(_) | Self::NoRoom(_) => Code::Full,
@@ -154,14 +156,14 @@ impl Refusal {
         }
     }
 
-    pub fn remedy(&self) -> Option<String> {
-        let text = match self {
+    pub fn remedy(&self) -> String {
+        match self {
             Self::Missing { field } => format!("give it with --{field}"),
             Self::NoTtl => "leave it out for the policy's own".to_owned(),
             Self::LongTtl { limit_ms, .. } => format!("ask for at most {}", time(limit_ms)),
-            Self::UnknownPolicy { known, .. } => listed("the policies are", known)?,
+            Self::UnknownPolicy { known, .. } => listed("the policies are", "no policy is in force: put one into /etc/agentid/policies.d, then systemctl reload agentid", known),
             Self::MissingParam { param, .. } => format!("give it with --param {param}=FOLDER"),
-            Self::UnknownParam { known, .. } => listed("its parameters are", known)?,
+            Self::UnknownParam { known, .. } => listed("its parameters are", "it has none: leave --param out", known),
             Self::RelativeParam { .. } => "give the path from / on".to_owned(),
             Self::NoFolder { .. } => "create the folder first, or name another".to_owned(),
             Self::Threads(_) => {
@@ -176,6 +178,9 @@ impl Refusal {
                 "close all but 0, 1, 2 and one connection before, as `agentid run` of this version does"
                     .to_owned()
             }
+            Self::Mapped(_) => {
+                "unmap it before, or execute something anew; private mappings may stay".to_owned()
+            }
             Self::Changing => "open and close nothing until the answer is there".to_owned(),
             Self::Shares(_) => {
                 "unshare(2) its descriptors and folder, and execute something for memory of its own"
@@ -188,7 +193,7 @@ impl Refusal {
             Self::NoDelegation { .. } => {
                 "a [delegate] in the policy names what its runs may start".to_owned()
             }
-            Self::NotDelegated { known, .. } => listed("it delegates to", known)?,
+            Self::NotDelegated { known, .. } => listed("it delegates to", "a [delegate] in the policy names what its runs may start", known),
             Self::FanOut { .. } => "wait until one of them has ended".to_owned(),
             Self::OwnerDenied { .. } => "an operator can undo it: agentid allow-owner".to_owned(),
             Self::OwnerAllowed(_) => "agentid status shows operators who is".to_owned(),
@@ -198,7 +203,12 @@ impl Refusal {
             }
             Self::NotEnforcing(_) => "agentid status says what is missing".to_owned(),
             Self::Run(Ambiguous::Unknown(_)) => "agentid ps --all lists the runs".to_owned(),
-            Self::Run(Ambiguous::Many { .. } | Ambiguous::Short(_)) => {
+            Self::Run(Ambiguous::Many { count, some, .. }) => {
+                let some: Vec<String> = some.iter().map(Uuid::to_string).collect();
+                let others = if *count > some.len() { ", and others; agentid ps --all lists them" } else { "" };
+                format!("give more of the ID; it may be {}{others}", some.join(", "))
+            }
+            Self::Run(Ambiguous::Short(_)) => {
                 "give more of the ID; agentid ps --all lists them".to_owned()
             }
             Self::Suspended(_) | Self::ParentSuspended(_) => {
@@ -225,8 +235,7 @@ impl Refusal {
                 "launch it anew, or have it under a policy without memory, tasks and cpu".to_owned()
             }
             Self::Ended { id, .. } => format!("agentid show {id} says when, by whom and why"),
-        };
-        Some(text)
+        }
     }
 }
 
@@ -246,6 +255,7 @@ fn because(reason: Option<&str>) -> String {
     reason.map(|reason| format!(": {reason}")).unwrap_or_default()
 }
 
-fn listed(what: &str, names: &[String]) -> Option<String> {
-    (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")))
+/// The names there are, or what to do where there are none.
+fn listed(what: &str, none: &str, names: &[String]) -> String {
+    if names.is_empty() { none.to_owned() } else { format!("{what} {}", names.join(", ")) }
 }

@@ -1,5 +1,7 @@
 //! Which runs a request is about.
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 
 use super::refusal::Refusal;
@@ -7,6 +9,36 @@ use crate::{
     control::api::Selector,
     instance::{Phase, Registry, Run},
 };
+
+/// A selector, and the runs that it names by their IDs.
+#[derive(Clone, Debug)]
+pub struct Meant {
+    selector: Selector,
+    named: Option<Uuid>,
+    parent: Option<Uuid>,
+}
+
+impl Meant {
+    /// Looks the IDs up among the runs that are seen.
+    pub fn find(
+        registry: &Registry,
+        selector: &Selector,
+        sees: impl Fn(&Run) -> bool,
+    ) -> Result<Self, Refusal> {
+        let find = |text: &Option<String>| -> Result<Option<Uuid>, Refusal> {
+            let Some(text) = text else { return Ok(None) };
+            Ok(Some(registry.find(text, &sees)?.id))
+        };
+        let (named, parent) = (find(&selector.id)?, find(&selector.children_of)?);
+        Ok(Self { selector: selector.clone(), named, parent })
+    }
+
+    /// Whether it means this run, as it is now.
+    pub fn means(&self, run: &Run, now_ms: u64) -> bool {
+        self.named.is_none_or(|named| named == run.id)
+            && self.selector.matches(run, self.parent, now_ms)
+    }
+}
 
 /// The runs to act upon, of those that are seen. One that is named is taken whatever its phase is, so that its author is told
 /// why not.
@@ -32,17 +64,23 @@ pub fn find_all<'a>(
     sees: impl Fn(&Run) -> bool,
     now_ms: u64,
 ) -> Result<Vec<&'a Run>, Refusal> {
-    let find = |text: &Option<String>| -> Result<Option<Uuid>, Refusal> {
-        let Some(text) = text else { return Ok(None) };
-        Ok(Some(registry.find(text, &sees)?.id))
-    };
-    let (named, parent) = (find(&selector.id)?, find(&selector.children_of)?);
-    let wanted = |run: &&Run| {
-        sees(run)
-            && named.is_none_or(|named| named == run.id)
-            && selector.matches(run, parent, now_ms)
-    };
-    Ok(registry.all().filter(wanted).collect())
+    let meant = Meant::find(registry, selector, &sees)?;
+    Ok(registry.all().filter(|run| sees(run) && meant.means(run, now_ms)).collect())
+}
+
+/// The live ones of them, with all that is live below them, each once.
+pub fn find_trees<'a>(
+    registry: &'a Registry,
+    selector: &Selector,
+    sees: impl Fn(&Run) -> bool,
+    now_ms: u64,
+) -> Result<Vec<&'a Run>, Refusal> {
+    let meant = find_all(registry, selector, &sees, now_ms)?;
+    let tops: Vec<Uuid> =
+        meant.iter().filter(|run| run.phase.holds_slot()).map(|it| it.id).collect();
+    let below = tops.iter().flat_map(|top| registry.all_below(*top));
+    let ids: BTreeSet<Uuid> = tops.iter().copied().chain(below).collect();
+    Ok(ids.into_iter().filter_map(|id| registry.get(id)).filter(|run| sees(run)).collect())
 }
 
 impl Selector {

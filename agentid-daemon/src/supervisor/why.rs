@@ -90,14 +90,20 @@ pub fn rights(names: &[String]) -> Result<Rights, ErrorReply> {
     for name in names {
         let known = Rights::NAMES.iter().find(|(_, known)| known == name);
         let (right, _) = known.ok_or_else(|| {
-            ErrorReply::new(Code::BadRequest, format!("{name:?} is no right"))
-                .remedy("the rights are read, write, create, delete, exec and connect")
+            ErrorReply::new(
+                Code::BadRequest,
+                format!("{name:?} is no right"),
+                "the rights are read, write, create, delete, exec and connect",
+            )
         })?;
         rights = rights.union(*right);
     }
     if rights.is_empty() {
-        return Err(ErrorReply::new(Code::BadRequest, "no right is asked for")
-            .remedy("the rights are read, write, create, delete, exec and connect"));
+        return Err(ErrorReply::new(
+            Code::BadRequest,
+            "no right is asked for",
+            "the rights are read, write, create, delete, exec and connect",
+        ));
     }
     Ok(rights)
 }
@@ -199,8 +205,11 @@ pub fn capability<'a>(
     name: &str,
 ) -> Result<WhyReply, ErrorReply> {
     let number = capability::number(name).ok_or_else(|| {
-        ErrorReply::new(Code::BadRequest, format!("{name:?} is no capability"))
-            .remedy("names are those of capabilities(7), in lower case and without CAP_")
+        ErrorReply::new(
+            Code::BadRequest,
+            format!("{name:?} is no capability"),
+            "names are those of capabilities(7), in lower case and without CAP_",
+        )
     })?;
     Ok(numbered(facts, run.into(), texts, name, number))
 }

@@ -77,11 +77,14 @@ fn converse(mut stream: UnixStream, answers: &Answers) {
     let mut body = vec![0; length.map_or(0, |it| it.parse().unwrap())];
     reader.read_exact(&mut body).unwrap();
     let request = head.lines().next().unwrap_or_default();
-    let request = request.strip_suffix(" HTTP/1.1").unwrap_or_default();
-    let (status, kind, text) = match answers.to(request, &String::from_utf8_lossy(&body)) {
+    let mut request = request.strip_suffix(" HTTP/1.1").unwrap_or_default().to_owned();
+    if let Some(last) = head.lines().find_map(|it| it.strip_prefix("last-event-id: ")) {
+        request += &format!("&after={last}");
+    }
+    let (status, kind, text) = match answers.to(&request, &String::from_utf8_lossy(&body)) {
         Ok(Value::String(events)) => (200, "text/event-stream", events),
         Ok(value) => (200, "application/json", value.to_string()),
-        Err(value) => (404, "application/json", value.to_string()),
+        Err(problem) => (404, "application/problem+json", problem.to_string()),
     };
     let length = text.len();
     let head = format!(
@@ -92,12 +95,13 @@ fn converse(mut stream: UnixStream, answers: &Answers) {
 
 impl Answers {
     fn to(&self, request: &str, body: &str) -> Result<Value, Value> {
-        let refused = |code: &str, message: &str, remedy: &str| {
-            Err(json!({ "code": code, "message": message, "remedy": remedy }))
-        };
+        let refused =
+            |code: &str, message: &str, remedy: &str| Err(problem(404, code, message, remedy));
         let run = "123456789abc";
         Ok(match request.split('?').next().unwrap_or_default() {
+            "POST /v1/select" if body.contains("\"none\"") => json!([]),
             "POST /v1/select" => json!([self.run(), self.child(body.contains("\"ended\":true"))]),
+            "GET /v1/tree" if request.contains("%22none%22") => json!([]),
             "GET /v1/tree" => json!([
                 { "run": self.run(), "processes": [
                     { "tgid": 4711, "threads": 1, "comm": "python3" },
@@ -107,6 +111,22 @@ impl Answers {
             ]),
             "GET /v1/whoami" => json!({ "uid": 1000, "operator": false, "run": null }),
             "GET /v1/status" => status(),
+            // A follower loses the stream after the launch, and the second time it is told to stay away.
+            "GET /v1/events" if request.contains("follow=true") && request.contains("after=11") => {
+                self.events(request)
+            }
+            "GET /v1/events" if request.contains("follow=true") && request.contains("after=") => {
+                return refused(
+                    "tagged",
+                    "the asking process belongs to a run",
+                    "ask from outside",
+                );
+            }
+            "GET /v1/events" if request.contains("follow=true") => {
+                let Value::String(all) = self.events(request) else { return Ok(Value::Null) };
+                let end = all.find("id: 27").unwrap_or(all.len());
+                Value::String(all[..end].to_owned())
+            }
             "GET /v1/events" => self.events(request),
             "GET /v1/self/denials" => json!([
                 { "time_ms": 1_800_000_001_000_u64, "what": denial(),
@@ -124,6 +144,17 @@ impl Answers {
                     "the policies are coding-agent, tested",
                 );
             }
+            "POST /v1/adopt" if body.contains("4712") => {
+                return refused(
+                    "bad_process",
+                    "process 4712 is traced by process 99",
+                    "detach the tracer (strace, gdb) and try again",
+                );
+            }
+            "POST /v1/adopt" => json!({
+                "run": { "id": ID, "policy": "coding-agent@00ff", "deadline_ms": self.deadline_ms },
+                "processes": [4711, 4713, 4720]
+            }),
             "POST /v1/self/end" => revoked(ID, 4),
             "POST /v1/revoke" => json!({
                 "runs": [revoked(ID, 4), revoked(CHILD, 1)],
@@ -133,11 +164,8 @@ impl Answers {
                 json!({ "runs": [self.changed(ID, Value::Null)] })
             }
             "POST /v1/extend" => {
-                let error = json!({
-                    "code": "bound",
-                    "message": format!("the policy's max_ttl leaves run {CHILD} 1m more"),
-                    "remedy": "ask for at most 1m"
-                });
+                let message = format!("the policy's max_ttl leaves run {CHILD} 1m more");
+                let error = problem(422, "bound", &message, "ask for at most 1m");
                 json!({ "runs": [self.changed(ID, Value::Null), self.changed(CHILD, error)] })
             }
             "POST /v1/owners/deny" => {
@@ -232,6 +260,13 @@ impl Answers {
         });
         Value::String(text.collect())
     }
+}
+
+fn problem(status: u16, code: &str, detail: &str, remedy: &str) -> Value {
+    let kind = format!("urn:agentid:problem:{code}");
+    json!({
+        "type": kind, "title": "", "status": status, "detail": detail, "code": code, "remedy": remedy
+    })
 }
 
 fn revoked(id: &str, tasks: u64) -> Value {

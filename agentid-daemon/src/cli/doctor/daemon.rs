@@ -67,7 +67,7 @@ pub fn folder(path: &Path) -> Folder {
         }
         Err(errors) => {
             let text = |error| {
-                let text = Failure::new(error, 0).text();
+                let text = Failure::new(error, 0, "correct it").text();
                 text.lines().next().unwrap_or_default().to_owned()
             };
             Folder::Wrong(errors.into_iter().map(text).collect())
@@ -84,7 +84,7 @@ pub fn heard(heard: &Heard, folder: &Folder, now_ms: u64) -> Vec<Check> {
             return vec![Check::new("daemon", State::Unseen, seen, "ask from outside of the run")];
         }
         Heard::Nothing(failure) => {
-            let remedy = failure.help().unwrap_or("systemctl status agentid says why").to_owned();
+            let remedy = failure.help().to_owned();
             let daemon = Check::new("daemon", State::Failed, told(failure), remedy);
             return [daemon].into_iter().chain(policies(None, false, folder)).collect();
         }

@@ -51,15 +51,11 @@ fn cgroup_of(unit: &str) -> Result<PathBuf, Failure> {
     let asked = Command::new("systemctl")
         .args(["show", "--property=ControlGroup", "--value", "--", unit])
         .output()
-        .map_err(|error| {
-            Failure::new(error, exit::FAILURE).remedy("name its cgroup with --cgroup")
-        })?;
+        .map_err(|error| Failure::new(error, exit::FAILURE, "name its cgroup with --cgroup"))?;
     let place = String::from_utf8_lossy(&asked.stdout).trim().to_owned();
     if place.is_empty() || !asked.status.success() {
         let message = format!("unit {} has no processes", render::clean(unit));
-        return Err(
-            Failure::new(message, exit::FAILURE).remedy("systemctl status shows what it has")
-        );
+        return Err(Failure::new(message, exit::FAILURE, "systemctl status shows what it has"));
     }
     Ok(PathBuf::from(place))
 }

@@ -26,7 +26,7 @@ pub fn run(client: &Client, kind: Kind, arguments: &Change, how: How) -> Result<
         return Ok(exit::SUCCESS);
     }
     let request = ChangeRequest {
-        select: select::selector(&arguments.selection)?,
+        select: select::selector(&arguments.selection.runs)?,
         reason: arguments.reason.clone(),
         by_ms: how.by_ms,
         freeze: how.freeze,
@@ -56,10 +56,8 @@ fn line(kind: Kind, run: &ChangedRun) -> String {
     let name = render::clean(&name);
     match (&run.error, kind) {
         (Some(error), _) => {
-            let help =
-                error.remedy.as_deref().map(|text| format!("\n  help: {}", render::clean(text)));
-            let message = render::clean(&error.message);
-            format!("not {} {name}: {message}{}", past(kind), help.unwrap_or_default())
+            let (message, help) = (render::clean(&error.message), render::clean(&error.remedy));
+            format!("not {} {name}: {message}\n  help: {help}", past(kind))
         }
         (None, Kind::Extend) => {
             format!("extended {name}: until {}", render::moment(run.deadline_ms))

@@ -3,9 +3,9 @@
 use std::{ops::ControlFlow, thread::sleep, time::Duration};
 
 use crate::{
-    cli::{args::Events, exit, failure::Failure, render},
+    cli::{args::Events, exit, failure::Failure, render, select},
     control::{
-        api::Code,
+        api::{Code, Selector},
         client::{Client, ClientError, segment},
     },
     event::event::Event,
@@ -26,9 +26,10 @@ pub fn run(client: &Client, arguments: &Events) -> Result<u8, Failure> {
                 ControlFlow::Break(())
             }
         };
+    let route = route(arguments)?;
     let (mut at, mut wait) = (None, None);
     loop {
-        let ended = client.events(&route(arguments), &mut at, &mut print);
+        let ended = client.events(&route, &mut at, &mut print);
         // Without a number, as from a daemon that is older than those, it is not known where to go on.
         let goes_on = arguments.follow && at.is_some();
         match ended {
@@ -63,10 +64,14 @@ fn is_passing(error: &ClientError) -> bool {
     }
 }
 
-pub fn route(arguments: &Events) -> String {
+pub fn route(arguments: &Events) -> Result<String, Failure> {
     let mut route = format!("/v1/events?follow={}", arguments.follow);
     if let Some(id) = &arguments.id {
         route += &format!("&id={}", segment(id));
+    }
+    let selector = Selector { all: arguments.all, ..select::filters(&arguments.filters)? };
+    if let Some(select) = select::in_a_query(&selector)? {
+        route += &format!("&{select}");
     }
     if let Some(last) = arguments.last {
         route += &format!("&last={last}");
@@ -74,7 +79,7 @@ pub fn route(arguments: &Events) -> String {
     if let Some(after) = arguments.after {
         route += &format!("&after={after}");
     }
-    route
+    Ok(route)
 }
 
 fn line(event: &Event, json: bool) -> Result<String, Failure> {
@@ -82,5 +87,5 @@ fn line(event: &Event, json: bool) -> Result<String, Failure> {
         return Ok(render::event(event));
     }
     let text = serde_json::to_string(event);
-    Ok(text.map_err(|error| Failure::new(error, exit::FAILURE))? + "\n")
+    Ok(text.map_err(Failure::mistake)? + "\n")
 }

@@ -7,7 +7,10 @@ use clap::CommandFactory as _;
 use crate::cli::{args::Arguments, exit, failure::Failure};
 
 pub fn run(folder: &Path) -> Result<u8, Failure> {
-    write(folder).map_err(|error| Failure::new(error, exit::FAILURE))?;
+    write(folder).map_err(|error| {
+        let message = format!("write the manual into {}: {error}", folder.display());
+        Failure::new(message, exit::FAILURE, "name a folder that is there, and has room")
+    })?;
     Ok(exit::SUCCESS)
 }
 

@@ -17,12 +17,15 @@ pub fn revoke(arguments: &Revoke) -> Result<u8, Failure> {
     let begun = Instant::now();
     let uid = geteuid().as_raw();
     if uid != 0 {
-        let failure = Failure::new("the kernel's tables are root's to write", exit::FAILURE);
-        return Err(failure.remedy("sudo agentid revoke --offline"));
+        let message = "the kernel's tables are root's to write";
+        return Err(Failure::new(message, exit::FAILURE, "sudo agentid revoke --offline"));
     }
     let settings = settings::read(&arguments.config).map_err(|error| {
-        Failure::new(error, exit::FAILURE)
-            .remedy("name another with --config; an empty one has every default")
+        Failure::new(
+            error,
+            exit::FAILURE,
+            "name another with --config; an empty one has every default",
+        )
     })?;
     let selection = &arguments.selection;
     // No daemon waits for the answer to a question.
@@ -32,17 +35,17 @@ pub fn revoke(arguments: &Revoke) -> Result<u8, Failure> {
     }
     let by = Actor { uid, reason: arguments.reason.clone() };
     // Who is asked may take his time, which is not the kernel's.
-    let begun = if selection.yes || selection.id.is_some() { begun } else { Instant::now() };
+    let begun = if selection.yes || selection.runs.id.is_some() { begun } else { Instant::now() };
     let mut offline = Offline::open(&settings)?;
     let print = |notes: BTreeSet<String>| {
         notes.iter().for_each(|note| eprintln!("agentid: {}", render::clean(note)));
         notes.is_empty()
     };
     print(offline.take_notes());
-    let outcome = offline.revoke(&select::selector(selection)?, arguments.kill, by, begun);
+    let outcome = offline.revoke(&select::selector(&selection.runs)?, arguments.kill, by, begun);
     let all_went_well = print(offline.take_notes());
     let reply = outcome?;
-    match (&selection.id, reply.runs.as_slice()) {
+    match (&selection.runs.id, reply.runs.as_slice()) {
         (Some(_), [one]) => verb::revoke::print_one(one, arguments.output)?,
         _ => verb::revoke::print_all(&reply, arguments.output)?,
     }
@@ -52,10 +55,6 @@ pub fn revoke(arguments: &Revoke) -> Result<u8, Failure> {
 impl From<OfflineError> for Failure {
     fn from(error: OfflineError) -> Self {
         let remedy = error.remedy();
-        let failure = Self::new(error, exit::FAILURE);
-        match remedy {
-            Some(remedy) => failure.remedy(remedy),
-            None => failure,
-        }
+        Self::new(error, exit::FAILURE, remedy)
     }
 }

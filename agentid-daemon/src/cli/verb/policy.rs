@@ -132,17 +132,18 @@ pub fn mistakes(errors: Vec<FolderError>) -> Failure {
             FolderError::Policy(_) => mistakes += 1,
             FolderError::Broken(_) => broken += 1,
             FolderError::Expect { .. } => {
-                last = Some(Failure::new(error, exit::INVALID));
+                let remedy = "agentid policy test FILE shows each case";
+                last = Some(Failure::new(error, exit::INVALID, remedy));
                 continue;
             }
             FolderError::Io { .. } => {
                 let remedy = "name the file of a policy; agentid policy show has those in force";
-                last = Some(Failure::new(error, exit::FAILURE).remedy(remedy));
+                last = Some(Failure::new(error, exit::FAILURE, remedy));
                 continue;
             }
             FolderError::Twice { .. } => {
                 let remedy = "give one of them another name, or take it out of the folder";
-                last = Some(Failure::new(error, exit::FAILURE).remedy(remedy));
+                last = Some(Failure::new(error, exit::FAILURE, remedy));
                 continue;
             }
         }
@@ -157,6 +158,10 @@ pub fn mistakes(errors: Vec<FolderError>) -> Failure {
             (1, _) => "the policy has 1 mistake".to_owned(),
             (mistakes, _) => format!("the policy has {mistakes} mistakes"),
         };
-        Failure::new(text, exit::INVALID)
+        Failure::new(
+            text,
+            exit::INVALID,
+            "correct the file where that is said; POLICY.md has the language",
+        )
     })
 }

@@ -16,7 +16,9 @@ pub fn run(before: &Path, after: &Path, exit_code: bool, json: bool) -> Result<u
     // Whether they do what they expect of themselves is another question.
     let read = |file: &Path| folder::parse(file).map(|(policy, _): (Policy, _)| policy);
     let (before, after) = (read(before).map_err(mistakes)?, read(after).map_err(mistakes)?);
-    let diff = diff::diff(&before, &after).map_err(|error| Failure::new(error, exit::FAILURE))?;
+    let diff = diff::diff(&before, &after).map_err(|error| {
+        Failure::new(error, exit::FAILURE, "agentid policy check says what is wrong with each")
+    })?;
     if json {
         render::json(&diff)?;
     } else {

@@ -23,8 +23,8 @@ impl From<ExplainError> for Failure {
         match error {
             ExplainError::Refused(reply) => Self::refused(reply),
             ExplainError::Compile { .. } | ExplainError::Bind { .. } => {
-                Self::new(error, exit::INVALID)
-                    .remedy("agentid policy show prints its rules; POLICY.md has the bounds")
+                let remedy = "agentid policy show prints its rules; POLICY.md has the bounds";
+                Self::new(error, exit::INVALID, remedy)
             }
         }
     }

@@ -17,8 +17,11 @@ use crate::{
 };
 
 pub fn run(client: &Client, arguments: &Ps) -> Result<u8, Failure> {
-    let request =
-        SelectRequest { select: select::filters(&arguments.filters)?, ended: arguments.all };
+    let request = SelectRequest {
+        select: select::filters(&arguments.filters)?,
+        ended: arguments.all,
+        whole: false,
+    };
     let runs: Vec<RunView> = client.post("/v1/select", &request)?;
     if arguments.json {
         render::json(&runs)?;

@@ -15,7 +15,7 @@ use crate::{
 };
 
 pub fn run(client: &Client, arguments: Revoke) -> Result<u8, Failure> {
-    match &arguments.selection.id {
+    match &arguments.selection.runs.id {
         _ if arguments.own => own(client, &arguments),
         Some(id) => one(client, id, &arguments),
         None => all(client, &arguments),
@@ -50,7 +50,7 @@ fn all(client: &Client, arguments: &Revoke) -> Result<u8, Failure> {
         return Ok(exit::SUCCESS);
     }
     let request = RevokeAllRequest {
-        select: select::selector(&arguments.selection)?,
+        select: select::selector(&arguments.selection.runs)?,
         reason: arguments.reason.clone(),
         kill: arguments.kill,
     };

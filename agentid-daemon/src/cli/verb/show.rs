@@ -1,22 +1,45 @@
 //! `agentid show`
 
 use crate::{
-    cli::{args::Show, exit, failure::Failure, render},
+    cli::{args::Show, exit, failure::Failure, render, select},
     control::{
-        api::{ChangeView, IssuerView, LimitsView, RunView, SocketView, UsageView},
+        api::{ChangeView, IssuerView, LimitsView, RunView, SelectRequest, SocketView, UsageView},
         client::{Client, segment},
     },
     instance::{Bounds, bounds::size},
 };
 
 pub fn run(client: &Client, arguments: &Show) -> Result<u8, Failure> {
-    let run: RunView = client.get(&format!("/v1/runs/{}", segment(&arguments.id)))?;
-    if arguments.json {
+    match &arguments.runs.id {
+        Some(id) => one(client, id, arguments.json)?,
+        None => all(client, arguments)?,
+    }
+    Ok(exit::SUCCESS)
+}
+
+fn one(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
+    let run: RunView = client.get(&format!("/v1/runs/{}", segment(id)))?;
+    if json {
         render::json(&run)?;
     } else {
         render::print(&text(&run))?;
     }
-    Ok(exit::SUCCESS)
+    Ok(())
+}
+
+fn all(client: &Client, arguments: &Show) -> Result<(), Failure> {
+    let select = select::selector(&arguments.runs)?;
+    let request = SelectRequest { select, ended: arguments.ended, whole: true };
+    let runs: Vec<RunView> = client.post("/v1/select", &request)?;
+    if arguments.json {
+        render::json(&runs)?;
+    } else if runs.is_empty() {
+        select::say_none();
+    } else {
+        let texts: Vec<String> = runs.iter().map(text).collect();
+        render::print(&texts.join("\n"))?;
+    }
+    Ok(())
 }
 
 fn change(change: &ChangeView) -> String {

@@ -3,17 +3,21 @@
 use uuid::Uuid;
 
 use crate::{
-    cli::{args::Json, exit, failure::Failure, render},
+    cli::{args::Tree, exit, failure::Failure, render, select},
     control::{
         api::{ProcessView, TreeRun},
         client::Client,
     },
 };
 
-pub fn run(client: &Client, arguments: &Json) -> Result<u8, Failure> {
-    let runs: Vec<TreeRun> = client.get("/v1/tree")?;
+pub fn run(client: &Client, arguments: &Tree) -> Result<u8, Failure> {
+    let select = select::in_a_query(&select::selector(&arguments.runs)?)?;
+    let query = select.as_ref().map(|select| format!("?{select}")).unwrap_or_default();
+    let runs: Vec<TreeRun> = client.get(&format!("/v1/tree{query}"))?;
     if arguments.json {
         render::json(&runs)?;
+    } else if runs.is_empty() && select.is_some() {
+        select::say_none();
     } else {
         render::print(&text(&runs))?;
     }

@@ -66,7 +66,8 @@ pub fn request(arguments: Asked) -> Result<WhyRequest, Failure> {
         return Ok(WhyRequest::Capability(name));
     }
     let path = arguments.open.unwrap_or_default();
-    let path = std::path::absolute(path).map_err(|error| Failure::new(error, exit::FAILURE))?;
+    let path = std::path::absolute(path)
+        .map_err(|error| Failure::new(error, exit::FAILURE, "give the path from / on"))?;
     let want = match (arguments.write, arguments.exec) {
         (true, _) => "write",
         (_, true) => "exec",

@@ -18,7 +18,7 @@ pub struct ErrorReply {
     pub code: Code,
     pub message: String,
     /// What to do next.
-    pub remedy: Option<String>,
+    pub remedy: String,
 }
 
 /// Problem details of RFC 9457: why a request was refused. `type`, `status` and `code` are stable, the texts are for people.
@@ -36,8 +36,8 @@ pub struct Problem {
     pub detail: String,
     pub code: Code,
     /// What to do next.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub remedy: Option<String>,
+    #[serde(default = "log")]
+    pub remedy: String,
 }
 
 macro_rules! codes {
@@ -116,13 +116,17 @@ codes! {
 }
 
 impl ErrorReply {
-    pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), remedy: None }
+    /// What happened, to what, and what to do next.
+    pub fn new(code: Code, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { code, message: message.into(), remedy: remedy.into() }
     }
+}
 
-    pub fn remedy(self, remedy: impl Into<String>) -> Self {
-        Self { remedy: Some(remedy.into()), ..self }
-    }
+/// What to do where nobody but the daemon knows what is wrong; also of daemons that said nothing.
+pub const LOG: &str = "the daemon's log has more: journalctl -u agentid";
+
+fn log() -> String {
+    LOG.to_owned()
 }
 
 impl From<ErrorReply> for Problem {

@@ -14,10 +14,10 @@
 //! | `POST /v1/select` with [`SelectRequest`] | list of [`RunView`] | likewise |
 //! | `POST /v1/revoke` with [`RevokeAllRequest`] | [`RevokeAllReply`] | likewise |
 //! | `POST /v1/suspend`, `/v1/resume`, `/v1/extend` with [`ChangeRequest`] | [`ChangeReply`] | likewise |
-//! | `GET /v1/tree` | list of [`TreeRun`] | likewise |
+//! | `GET /v1/tree?select=SELECTOR` | list of [`TreeRun`] | likewise |
 //! | `POST /v1/owners/deny`, `/v1/owners/allow` with [`OwnerRequest`] | [`OwnerReply`] | operators |
 //! | `POST /v1/runs/ID/why` with [`WhyRequest`] | [`WhyReply`] | likewise |
-//! | `GET /v1/events?follow=true&id=ID&after=NUMBER` | events, each server-sent with its number for an ID | likewise |
+//! | `GET /v1/events?follow=true&select=SELECTOR&after=NUMBER` | events, each server-sent with its number for an ID | likewise |
 //! | `GET /v1/status` | [`StatusReply`] | any user |
 //! | `GET /v1/policies`, `/v1/policies/NAME[@DIGEST]` | list of [`PolicyInForce`], [`PolicySource`] | any user |
 //! | `GET /v1/openapi.json` | the description of all this, by OpenAPI | any user |
@@ -25,7 +25,8 @@
 //! `GET /v1/runs` and `POST /v1/select` are answered with a header [`LAST_EVENT`]: what is told in `GET /v1/events` after that
 //! number has come about after the answer. A request for events takes it as it is.
 //!
-//! Everything but a 2xx status carries a [`Problem`]. An `ID` may be cut short as long as one run alone has it.
+//! Everything but a 2xx status carries a [`Problem`]. An `ID` may be cut short as long as one run alone has it. A
+//! `SELECTOR` is a [`Selector`], as JSON.
 
 mod adopt;
 mod bounds;
@@ -34,6 +35,7 @@ mod error;
 mod launch;
 mod owner;
 mod policy;
+mod reading;
 mod revoke;
 mod run;
 mod select;
@@ -44,16 +46,17 @@ pub use self::{
     adopt::{AdoptFrom, AdoptReply, AdoptRequest},
     bounds::{MAX_LABELS, MAX_NAME, MAX_PURPOSE},
     change::{ChangeReply, ChangeRequest, ChangedRun},
-    error::{Code, ErrorReply, PROBLEM, PROBLEM_TYPE, Problem},
+    error::{Code, ErrorReply, LOG, PROBLEM, PROBLEM_TYPE, Problem},
     launch::{DelegateRequest, LaunchReply, LaunchRequest},
     owner::{OwnerReply, OwnerRequest, OwnerView},
     policy::{PolicyInForce, PolicySource},
+    reading::parse,
     revoke::{EndRequest, RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest},
     run::{
         ChangeView, EndView, IssuerView, LimitsView, MOST_SOCKETS, NameView, ProcessView, RunView,
         SocketView, TotalsView, TreeRun, UsageView,
     },
-    select::{SelectRequest, Selector},
+    select::{SelectRequest, Selector, TreeQuery, in_a_query},
     status::{HookView, MapView, PolicyView, StatusReply},
     why::{Endpoint, NamedEndpoint, Protocol, WhoAmI, WhyReply, WhyRequest},
 };

@@ -4,10 +4,10 @@ mod resume;
 mod socket;
 
 use super::{
-    api::{ChangeRequest, Code, LaunchRequest, RevokeAllRequest, RevokeRequest, WhyRequest},
-    body::parse,
+    api::{ChangeRequest, Code, LaunchRequest, RevokeAllRequest, RevokeRequest, WhyRequest, parse},
     caller::{Ask, Standing},
     client::Lines,
+    mappings,
 };
 
 fn standing(uid: u32, operator: bool, tagged: bool) -> Standing {
@@ -109,4 +109,34 @@ fn lines_come_out_whole_whatever_the_pieces() {
     assert!(lines.take(b"data: {").unwrap().is_empty());
     assert_eq!(lines.take(b"}\n\nda").unwrap(), [b"data: {}".to_vec(), Vec::new()]);
     assert_eq!(lines.take(b"ta: x\n").unwrap(), [b"data: x".to_vec()]);
+}
+
+#[test]
+fn memory_that_is_shared_and_may_be_written_is_found_and_its_path_told_to_nobody() {
+    let mapping = |permissions: &str, what: &str, flags: &str| {
+        format!(
+            "7f0000000000-7f0000001000 {permissions} 00000000 00:01 1030      {what}\n\
+             Size:                  4 kB\nVmFlags: {flags}\n"
+        )
+    };
+    let found = |all: &[String]| mappings::writable_of(&all.concat());
+    let cache = mapping("r--s", "/usr/lib/gconv/gconv-modules.cache", "rd mr me ms sd");
+    let private = mapping("rw-p", "/usr/bin/python3", "rd wr mr mw me ac sd");
+    assert_eq!(found(&[]), None);
+    assert_eq!(found(&[cache.clone(), private.clone()]), None);
+    for (what, told) in [
+        ("/home/dana/s: VmFlags: mw", "a file"),
+        ("/memfd:name (deleted)", "memory"),
+        ("/dev/zero (deleted)", "memory"),
+        ("/SYSV00000000 (deleted)", "memory"),
+        ("anon_inode:[perf_event]", "anon_inode:[perf_event]"),
+    ] {
+        for permissions in ["rw-s", "r--s", "---s"] {
+            let shared = mapping(permissions, what, "rd sh mr mw me ms");
+            assert!(shared.lines().any(|line| mappings::is_shared(line.as_bytes())));
+            let all = [cache.clone(), shared, private.clone()];
+            assert_eq!(found(&all).as_deref(), Some(told), "{permissions} {what}");
+        }
+    }
+    assert!(!private.lines().any(|line| mappings::is_shared(line.as_bytes())));
 }

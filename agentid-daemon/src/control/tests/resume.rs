@@ -21,13 +21,20 @@ use super::{
 use crate::{
     event::{
         event::{Dropped, Event, What},
-        export::{Filter, Hub},
+        export::{Filter, Hub, Known},
     },
+    instance::Registry,
     supervisor::command::{Command, Feed, Listed},
 };
 
 fn event(seq: u64) -> Event {
     Event { seq, time_ms: seq, run: None, what: What::Dropped(Dropped { count: seq }) }
+}
+
+fn publish(hub: &Mutex<Hub>, seq: u64) {
+    let registry = Registry::new(2, 0);
+    let known = Known { registry: &registry, now_ms: 1 };
+    hub.lock().unwrap().publish(event(seq), None, known);
 }
 
 /// As the supervisor answers, with the numbers that are asked for.
@@ -37,7 +44,9 @@ fn serving(hub: &Arc<Mutex<Hub>>) -> Daemon {
         let Command::Events { query, reply } = envelope.command else { panic!("not events") };
         let mut hub = hub.lock().unwrap();
         let after = query.after.unwrap();
-        let past = hub.after(Filter::default(), after);
+        let registry = Registry::new(2, 0);
+        let known = Known { registry: &registry, now_ms: 1 };
+        let past = hub.after(&Filter::default(), known, after);
         let live = query.follow.then(|| hub.follow(Filter::default()).unwrap());
         // Whoever asked may have gone.
         drop(reply.send(Ok(Feed { start: after, past, live })));
@@ -53,7 +62,7 @@ fn a_follower_that_comes_again_and_again_misses_and_repeats_nothing_whoever_publ
     thread::scope(|scope| {
         let publisher = scope.spawn(|| {
             for seq in 1..=ALL {
-                hub.lock().unwrap().publish(event(seq), None);
+                publish(&hub, seq);
                 if seq % 4 == 0 {
                     thread::yield_now();
                 }
@@ -90,7 +99,7 @@ fn a_follower_that_comes_again_and_again_misses_and_repeats_nothing_whoever_publ
 #[test]
 fn an_event_carries_its_number_and_a_stream_that_goes_on_begins_with_its_place() {
     let hub = Arc::new(Mutex::new(Hub::new(10, 0)));
-    hub.lock().unwrap().publish(event(7), None);
+    publish(&hub, 7);
     let daemon = serving(&hub);
     let said = |follow: bool| {
         let mut stream = UnixStream::connect(&daemon.socket).unwrap();

@@ -118,10 +118,10 @@ fn the_kernel_says_who_asks() {
 #[test]
 fn a_refusal_reaches_the_caller_with_its_code_and_remedy() {
     let daemon = Daemon::start(|envelope| {
-        envelope.command.refuse(ErrorReply::new(Code::UnknownRun, "no such run").remedy("look"));
+        envelope.command.refuse(ErrorReply::new(Code::UnknownRun, "no such run", "look"));
     });
     let error = daemon.client().get::<RunView>("/v1/runs/abcd").unwrap_err();
-    let expected = ErrorReply::new(Code::UnknownRun, "no such run").remedy("look");
+    let expected = ErrorReply::new(Code::UnknownRun, "no such run", "look");
     assert_eq!(refused(error), expected);
 }
 
@@ -129,13 +129,13 @@ fn a_refusal_reaches_the_caller_with_its_code_and_remedy() {
 #[test]
 fn a_process_that_becomes_a_run_is_answered_like_any_other() {
     let daemon = Daemon::start(|envelope| {
-        envelope.command.refuse(ErrorReply::new(Code::UnknownPolicy, "no such").remedy("look"));
+        envelope.command.refuse(ErrorReply::new(Code::UnknownPolicy, "no such", "look"));
     });
     let ask = |route: &str, request: &LaunchRequest| {
         plain::post::<_, WhoAmI>(&daemon.socket, route, request).unwrap_err()
     };
     let small = LaunchRequest::default();
-    let expected = ErrorReply::new(Code::UnknownPolicy, "no such").remedy("look");
+    let expected = ErrorReply::new(Code::UnknownPolicy, "no such", "look");
     assert_eq!(refused(ask("/v1/runs", &small)), expected);
     assert_eq!(refused(ask("/v1/nothing", &small)).code, Code::NoRoute);
     let large = LaunchRequest { purpose: Some("x".repeat(70_000)), ..LaunchRequest::default() };
@@ -184,7 +184,7 @@ fn a_head_that_is_too_large_never_reaches_the_supervisor() {
 #[test]
 fn a_head_and_a_body_may_be_as_large_as_it_is_said() {
     let daemon = Daemon::start(|envelope| {
-        envelope.command.refuse(ErrorReply::new(Code::UnknownRun, "no such run"));
+        envelope.command.refuse(ErrorReply::new(Code::UnknownRun, "no such run", "look"));
     });
     let headers = "X-Y: z\r\n".repeat(HEADERS - 1);
     assert_eq!(status(&daemon, "GET /v1/whoami", &headers, ""), "404");
@@ -200,7 +200,7 @@ fn a_head_and_a_body_may_be_as_large_as_it_is_said() {
 fn an_id_travels_whole_whatever_it_contains() {
     let daemon = Daemon::start(|envelope| {
         let Command::Show { id, reply } = envelope.command else { panic!("not a show") };
-        reply.send(Err(ErrorReply::new(Code::UnknownRun, id))).unwrap();
+        reply.send(Err(ErrorReply::new(Code::UnknownRun, id, "look"))).unwrap();
     });
     let id = "a/b?c=d é%";
     let route = format!("/v1/runs/{}", segment(id));
@@ -211,8 +211,12 @@ fn an_id_travels_whole_whatever_it_contains() {
 fn events_come_in_order_past_and_present() {
     let daemon = Daemon::start(|envelope| {
         let Command::Events { query, reply } = envelope.command else { panic!("not events") };
-        let expected =
-            EventsQuery { follow: true, id: Some("abcd".to_owned()), last: Some(2), after: None };
+        let expected = EventsQuery {
+            follow: true,
+            id: Some("abcd".to_owned()),
+            last: Some(2),
+            ..EventsQuery::default()
+        };
         assert_eq!(query, expected);
         let event = |count| {
             let what = What::Dropped(Dropped { count });
@@ -247,10 +251,19 @@ fn an_absent_daemon_is_said_to_be_absent() {
     assert!(error.to_string().contains("/nonexistent/control.sock"), "{error}");
 }
 
+/// What happened, to what, and what to do.
+#[track_caller]
+fn says_all(problem: &serde_json::Value) {
+    for text in ["title", "detail", "remedy"] {
+        assert!(!problem[text].as_str().unwrap_or_default().is_empty(), "no {text}: {problem}");
+    }
+    assert_ne!(problem["detail"], problem["remedy"]);
+}
+
 #[test]
 fn whatever_is_refused_is_told_as_problem_details() {
     let daemon = Daemon::start(|envelope| {
-        envelope.command.refuse(ErrorReply::new(Code::UnknownRun, "no such run").remedy("look"));
+        envelope.command.refuse(ErrorReply::new(Code::UnknownRun, "no such run", "look"));
     });
     for (line, head, status, code) in [
         ("GET /v1/runs/abcd", "", 404, "unknown_run"),
@@ -258,6 +271,10 @@ fn whatever_is_refused_is_told_as_problem_details() {
         ("DELETE /v1/runs", "", 405, "bad_method"),
         ("GET /v1/runs?all=maybe", "", 400, "bad_request"),
         ("GET /v1/runs/%ff", "", 400, "bad_request"),
+        ("GET /v1/tree?select=%7B", "", 400, "bad_request"),
+        ("GET /v1/tree?select=%5B%5D", "", 400, "bad_request"),
+        ("GET /v1/events?select=%7B%22colour%22:1%7D", "", 400, "bad_request"),
+        ("GET /v1/events", "Last-Event-ID: x\r\n", 400, "bad_request"),
         ("POST /v1/runs", "Content-Length: 2\r\n", 400, "bad_request"),
         (
             "POST /v1/runs",
@@ -278,15 +295,15 @@ fn whatever_is_refused_is_told_as_problem_details() {
             (&status.into(), &code.into()),
             "{line}"
         );
-        for text in ["title", "detail"] {
-            assert!(!problem[text].as_str().unwrap().is_empty(), "{line}: {problem}");
-        }
+        says_all(&problem);
     }
     let stream = UnixStream::connect(&daemon.socket).unwrap();
     let head = "POST /v1/runs HTTP/1.1\r\nContent-Length: 70000\r\n\r\n";
     let large = head.to_owned() + &" ".repeat(70_000);
-    assert_eq!(exchange(stream, &large).1["code"], "too_large");
-    let problem = ErrorReply::new(Code::UnknownRun, "no such run").remedy("look");
+    let problem = exchange(stream, &large).1;
+    assert_eq!(problem["code"], "too_large");
+    says_all(&problem);
+    let problem = ErrorReply::new(Code::UnknownRun, "no such run", "look");
     let problem = serde_json::to_value(problem).unwrap();
     assert_eq!((&problem["detail"], &problem["remedy"]), (&"no such run".into(), &"look".into()));
 }
@@ -300,7 +317,7 @@ fn asked_too_often(request: &str) -> (String, serde_json::Value) {
         runtime.unwrap().block_on(async {
             let stream = tokio::net::UnixStream::from_std(far).unwrap();
             let app = axum::Router::new().fallback(async || {
-                failure(ErrorReply::new(Code::UnknownRun, "the routes were asked"))
+                failure(ErrorReply::new(Code::UnknownRun, "the routes were asked", "look"))
             });
             converse(stream, rate::refusing(Duration::from_millis(1500), &app)).await;
         });
@@ -323,6 +340,7 @@ fn who_asks_too_often_is_told_when_to_come_again() {
     let request = "GET /v1/whoami HTTP/1.1\r\nHost: agentid\r\n\r\n";
     let (head, problem) = asked_too_often(request);
     assert!(head.starts_with("http/1.1 429 ") && head.contains("\r\nretry-after: 2"), "{head}");
+    says_all(&problem);
     assert_eq!(problem["code"], "too_often");
 }
 

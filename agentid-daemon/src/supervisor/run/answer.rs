@@ -8,8 +8,8 @@ use super::{Supervisor, launch::chain, stopping::totals};
 use crate::{
     control::{
         api::{
-            Code, ErrorReply, HookView, MOST_SOCKETS, MapView, PolicyView, RunView, StatusReply,
-            UsageView, WhoAmI, WhyReply, WhyRequest,
+            Code, ErrorReply, HookView, LOG, MapView, PolicyView, RunView, StatusReply, WhoAmI,
+            WhyReply, WhyRequest,
         },
         caller::{Ask, Standing},
     },
@@ -18,14 +18,13 @@ use crate::{
         export::Filter,
     },
     instance::{Phase, Run},
-    kernel::{Kernel, Usage},
     metrics::kernel::Reading,
     policy::Policy,
     supervisor::{
         command::{Answer, Command, Envelope, Reply, Scrape},
         grant,
         refusal::Refusal,
-        sockets, view,
+        view,
         why::{self, Question, Texts},
     },
 };
@@ -41,7 +40,7 @@ impl Supervisor {
                 error!(tgid = caller.tgid, message = %chain(&failure), "a caller's tag is unknown");
                 self.count(verb, &Err(Code::Internal));
                 let message = "the daemon cannot tell whether the asking process is a run";
-                return command.refuse(ErrorReply::new(Code::Internal, message));
+                return command.refuse(ErrorReply::new(Code::Internal, message, LOG));
             }
         };
         let standing =
@@ -68,7 +67,7 @@ impl Supervisor {
                 self.reply(verb, reply, answer);
             }
             Command::Show { id, reply } => {
-                let answer = own.and_then(|()| Ok(self.show(self.find(&standing, &id)?)));
+                let answer = own.and_then(|()| self.show_one(&standing, &id));
                 self.reply(verb, reply, answer);
             }
             Command::Revoke { id, request, reply } => match own {
@@ -91,8 +90,8 @@ impl Supervisor {
                 let answer = own.map(|()| self.status(&standing));
                 self.reply(verb, reply, answer);
             }
-            Command::Tree(reply) => {
-                let answer = own.and_then(|()| self.tree(&standing));
+            Command::Tree { query, reply } => {
+                let answer = own.and_then(|()| self.tree(&standing, &query));
                 self.reply(verb, reply, answer);
             }
             Command::Owner { denied, request, reply } => {
@@ -115,8 +114,7 @@ impl Supervisor {
                 self.reply(verb, reply, answer);
             }
             Command::Select { request, reply } => {
-                let runs =
-                    own.and_then(|()| self.select(&standing, &request.select, request.ended));
+                let runs = own.and_then(|()| self.select(&standing, &request));
                 let answer = runs.map(|runs| self.listed(runs));
                 self.reply(verb, reply, answer);
             }
@@ -144,7 +142,8 @@ impl Supervisor {
     fn own_denials(&self, tag: Option<Tag>) -> Vec<OwnDenial> {
         let run = tag.map(|tag| Uuid::from_bytes(tag.invocation.0));
         let Some(run) = run else { return Vec::new() };
-        let events = self.hub.history(Filter { run: Some(run), uid: None });
+        let events =
+            self.hub.history(&Filter { run: Some(run), ..Filter::default() }, self.known());
         let denials = events.iter().filter(|event| event.what.is_denial());
         let denials: Vec<OwnDenial> = denials
             .rev()
@@ -176,30 +175,6 @@ impl Supervisor {
         RunView { names: self.names_of(run.id), ..view }
     }
 
-    /// A run, with all that is known of it now.
-    fn show(&self, run: &Run) -> RunView {
-        let view = self.view(run);
-        let (mut sockets, mut more_sockets) = (Vec::new(), 0);
-        let listed = self.kernel.each_socket(|line| {
-            let is_its = line.generation == run.place.generation;
-            if is_its && sockets.len() < MOST_SOCKETS {
-                sockets.push(sockets::view(&line));
-            } else if is_its {
-                more_sockets += 1;
-            }
-        });
-        let sockets_unknown = listed.err().map(|failure| {
-            error!(id = %run.id, message = %chain(&failure), "the run's sockets are not known");
-            chain(&failure)
-        });
-        let usage = run.enclosure.as_ref().filter(|_| run.phase.holds_slot()).map(|enclosure| {
-            let Usage { memory, memory_peak, tasks, cpu_us, killed } =
-                Kernel::usage(&enclosure.group);
-            UsageView { memory, memory_peak, tasks, cpu_us, killed }
-        });
-        RunView { sockets, more_sockets, sockets_unknown, usage, ..view }
-    }
-
     fn why(&self, standing: &Standing, id: &str, request: &WhyRequest) -> Answer<WhyReply> {
         let run = self.find(standing, id)?;
         let above = self.texts_above(run);
@@ -208,10 +183,10 @@ impl Supervisor {
         match request {
             WhyRequest::Open { path, want } => {
                 let want = why::rights(want)?;
-                let place = self
-                    .kernel
-                    .locate(path)
-                    .map_err(|failure| ErrorReply::new(Code::BadRequest, chain(&failure)))?;
+                let place = self.kernel.locate(path).map_err(|failure| {
+                    let remedy = "give a path from / on, of which all folders are there";
+                    ErrorReply::new(Code::BadRequest, chain(&failure), remedy)
+                })?;
                 let object = path.display().to_string();
                 Ok(Question { run: run.into(), texts, object: &object }.file(&facts, &place, want))
             }

@@ -55,5 +55,5 @@ pub fn refused(error: &GatherError) -> ErrorReply {
         message += &format!(": {cause}");
         source = cause.source();
     }
-    ErrorReply::new(code, message).remedy(remedy)
+    ErrorReply::new(code, message, remedy)
 }

@@ -8,15 +8,23 @@ use crate::{
         api::{Code, ErrorReply},
         caller::Standing,
     },
-    event::{event::Event, export::Filter},
-    supervisor::command::{Answer, EventsQuery, Feed, Listed},
+    event::{
+        event::Event,
+        export::{Filter, Known},
+    },
+    instance::Run,
+    supervisor::{
+        command::{Answer, EventsQuery, Feed, Listed},
+        select::Meant,
+    },
 };
 
 impl Supervisor {
     /// Gives an event its number, and hands it to all who may see it.
     pub(super) fn export(&mut self, event: Event, uid: Option<u32>) {
         let seq = self.number();
-        let dropped = self.hub.publish(Event { seq, ..event }, uid);
+        let known = Known { registry: &self.state.registry, now_ms: event.time_ms };
+        let dropped = self.hub.publish(Event { seq, ..event }, uid, known);
         self.metrics.dropped.with_label_values(&["follower"]).inc_by(dropped);
     }
 
@@ -32,6 +40,11 @@ impl Supervisor {
         number
     }
 
+    /// The runs that events are filtered by.
+    pub(super) fn known(&self) -> Known<'_> {
+        Known { registry: &self.state.registry, now_ms: clock::wall_ms() }
+    }
+
     /// An answer with the number up to which it holds: what is told later has a larger one.
     pub(super) fn listed<T>(&mut self, value: T) -> Listed<T> {
         Listed { seq: self.number(), value }
@@ -43,16 +56,19 @@ impl Supervisor {
             Some(id) => Some(self.find(standing, id)?.id),
             None => None,
         };
-        let filter = Filter { run, uid: standing.limit() };
+        let sees = |run: &Run| standing.sees(run.uid);
+        let meant = query.select.as_ref().filter(|selector| !selector.is_empty());
+        let meant = meant.map(|it| Meant::find(&self.state.registry, it, sees)).transpose()?;
+        let filter = Filter { run, meant, uid: standing.limit() };
         let last = self.number();
         let (missed, past) = match query.after {
             Some(after) => {
-                let missed = self.hub.missed(filter, after, last, clock::wall_ms());
+                let missed = self.hub.missed(&filter, self.known(), after, last);
                 let from = missed.as_ref().map_or(after, |missed| missed.seq);
-                (missed, self.hub.after(filter, from))
+                (missed, self.hub.after(&filter, self.known(), from))
             }
             None => {
-                let mut past = self.hub.history(filter);
+                let mut past = self.hub.history(&filter, self.known());
                 let wanted = query.last.unwrap_or(if query.follow { 0 } else { usize::MAX });
                 past.drain(..past.len().saturating_sub(wanted));
                 (None, past)
@@ -60,7 +76,10 @@ impl Supervisor {
         };
         let live = if query.follow {
             let live = self.hub.follow(filter);
-            Some(live.ok_or_else(|| ErrorReply::new(Code::Full, "too many follow the events"))?)
+            let remedy =
+                "end some that follow them, such as agentid events --follow, and try again";
+            let full = || ErrorReply::new(Code::Full, "too many follow the events", remedy);
+            Some(live.ok_or_else(full)?)
         } else {
             None
         };

@@ -72,6 +72,7 @@ fn bare(caller: &Caller) -> Result<(), Refusal> {
         Ok(Some(Brought::Listener(number))) => Err(Refusal::Listens(number)),
         Ok(Some(Brought::Folder(number))) => Err(Refusal::Folder(number)),
         Ok(Some(Brought::Open { number, what })) => Err(Refusal::Open { number, what }),
+        Ok(Some(Brought::Mapping(what))) => Err(Refusal::Mapped(what)),
         Ok(Some(Brought::Changing)) => Err(Refusal::Changing),
         Err(error) => Err(Refusal::Unseen(error.to_string())),
     }

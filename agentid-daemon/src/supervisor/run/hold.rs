@@ -79,8 +79,11 @@ impl Supervisor {
             error!(%id, %message, "an effect has failed");
             if promised {
                 let message = format!("the kernel did not take it: {message}");
-                return Err(ErrorReply::new(Code::Internal, message)
-                    .remedy("the daemon's log has more; agentid revoke ends the run"));
+                return Err(ErrorReply::new(
+                    Code::Internal,
+                    message,
+                    "the daemon's log has more; agentid revoke ends the run",
+                ));
             }
             if held {
                 half = Err(half_done(kind, &message));
@@ -123,5 +126,5 @@ fn half_done(kind: Kind, message: &str) -> ErrorReply {
             "write 0 to the cgroup.freeze of its groups, which are named agentid-ID",
         ),
     };
-    ErrorReply::new(Code::Internal, format!("{state}: {message}")).remedy(remedy)
+    ErrorReply::new(Code::Internal, format!("{state}: {message}"), remedy)
 }

@@ -16,7 +16,8 @@ use super::{
 use crate::{
     control::{
         api::{
-            AdoptReply, AdoptRequest, Code, DelegateRequest, ErrorReply, LaunchReply, LaunchRequest,
+            AdoptReply, AdoptRequest, Code, DelegateRequest, ErrorReply, LOG, LaunchReply,
+            LaunchRequest,
         },
         caller::{self, Standing},
     },
@@ -169,8 +170,11 @@ impl Supervisor {
         if let Err(failure) = freed {
             error!(message = %chain(&failure), "processes that were gathered still stand still");
             let message = format!("they stand still still: {}", chain(&failure));
-            return Err(ErrorReply::new(Code::Internal, message)
-                .remedy("write 0 to the cgroup.freeze of the group, which is named agentid-ID"));
+            return Err(ErrorReply::new(
+                Code::Internal,
+                message,
+                "write 0 to the cgroup.freeze of the group, which is named agentid-ID",
+            ));
         }
         let processes = gathered.processes.iter().copied().collect();
         launched.map(|run| AdoptReply { run, processes })
@@ -195,13 +199,18 @@ impl Supervisor {
             LaunchError::Binding(BindingError::Rules(RulesError::Bind { source, .. })) => {
                 match source {
                     BindError::Full(full) => Refusal::NoRoom(full.to_string()).into(),
-                    other => ErrorReply::new(Code::BadParams, other.to_string()),
+                    other => {
+                        let remedy =
+                            "give other folders with --param, or try again where that is said";
+                        ErrorReply::new(Code::BadParams, other.to_string(), remedy)
+                    }
                 }
             }
             other => {
                 let message = chain(&other);
                 error!(%message, "a launch has failed");
-                ErrorReply::new(Code::Internal, format!("the run was not launched: {message}"))
+                let message = format!("the run was not launched: {message}");
+                ErrorReply::new(Code::Internal, message, LOG)
             }
         })
     }

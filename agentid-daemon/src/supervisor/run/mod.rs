@@ -25,6 +25,7 @@ mod records;
 mod reload;
 mod revoke;
 mod select;
+mod shown;
 mod stopping;
 mod tree;
 

@@ -62,15 +62,17 @@ pub enum OfflineError {
 
 impl OfflineError {
     /// What to do about it.
-    pub fn remedy(&self) -> Option<String> {
+    pub fn remedy(&self) -> String {
         match self {
-            Self::Store(StoreError::Locked { .. }) | Self::Answers(_) => Some(
+            Self::Store(StoreError::Locked { .. }) | Self::Answers(_) => {
                 "leave --offline out; a daemon that hangs is stopped first: systemctl stop agentid"
-                    .to_owned(),
-            ),
-            Self::NoState(_) => Some("name the daemon's own with --config".to_owned()),
+                    .to_owned()
+            }
+            Self::NoState(_) => "name the daemon's own with --config".to_owned(),
             Self::Refused(refusal) => refusal.remedy(),
-            _ => None,
+            _ => {
+                "start the daemon, which takes up what is left: systemctl start agentid".to_owned()
+            }
         }
     }
 }

@@ -34,7 +34,8 @@ impl Supervisor {
                 let message = chain(&failure);
                 error!(%message, "an effect has failed");
                 let message = format!("it holds until the daemon ends, and not longer: {message}");
-                return Err(ErrorReply::new(Code::Internal, message));
+                let remedy = "make room where the daemon's state is, and ask again: agentid doctor";
+                return Err(ErrorReply::new(Code::Internal, message, remedy));
             }
         }
         info!(owner, denied, by_uid = standing.uid, "launches for an owner");

@@ -65,8 +65,7 @@ impl Supervisor {
         };
         let versions: Vec<String> =
             of_name.iter().map(|it| format!("{name}@{}", it.digest)).collect();
-        ErrorReply::new(Code::UnknownPolicy, message)
-            .remedy(format!("in force: {}", versions.join(", ")))
+        ErrorReply::new(Code::UnknownPolicy, message, format!("in force: {}", versions.join(", ")))
     }
 
     fn in_force(

@@ -261,7 +261,7 @@ impl Supervisor {
 
 fn not_denied(failure: &EffectError) -> ErrorReply {
     let message = format!("the kernel did not take the revocation: {}", chain(failure));
-    ErrorReply::new(Code::Internal, message).remedy("the run's tasks are being killed all the same")
+    ErrorReply::new(Code::Internal, message, "the run's tasks are being killed all the same")
 }
 
 pub(super) fn millis(duration: Duration) -> f64 {

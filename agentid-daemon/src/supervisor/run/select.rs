@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::Supervisor;
 use crate::{
     control::{
-        api::{RunView, Selector},
+        api::{RunView, SelectRequest, Selector},
         caller::Standing,
     },
     instance::{Phase, Run},
@@ -29,13 +29,17 @@ impl Supervisor {
     pub(super) fn select(
         &self,
         standing: &Standing,
-        selector: &Selector,
-        ended: bool,
+        request: &SelectRequest,
     ) -> Answer<Vec<RunView>> {
+        let SelectRequest { select, ended, whole } = request;
+        let (registry, now_ms) = (&self.state.registry, self.now().wall_ms);
         let sees = |run: &Run| standing.sees(run.uid);
-        let found =
-            select::find_all(&self.state.registry, selector, sees, self.now().wall_ms)?.into_iter();
-        let wanted = found.filter(|run| ended || run.phase.holds_slot());
-        Ok(wanted.map(|run| self.view(run)).collect())
+        let mut found = select::find_all(registry, select, sees, now_ms)?;
+        found.retain(|run| *ended || run.phase.holds_slot());
+        Ok(if *whole {
+            self.show_all(&found)
+        } else {
+            found.into_iter().map(|run| self.view(run)).collect()
+        })
     }
 }

@@ -5,16 +5,18 @@ use std::{collections::BTreeMap, fs};
 use super::{Supervisor, launch::chain};
 use crate::{
     control::{
-        api::{Code, ErrorReply, ProcessView, TreeRun},
+        api::{Code, ErrorReply, LOG, ProcessView, TreeQuery, TreeRun},
         caller::Standing,
     },
-    supervisor::command::Answer,
+    instance::Run,
+    supervisor::{command::Answer, select},
 };
 
 impl Supervisor {
-    pub(super) fn tree(&mut self, standing: &Standing) -> Answer<Vec<TreeRun>> {
+    pub(super) fn tree(&mut self, standing: &Standing, query: &TreeQuery) -> Answer<Vec<TreeRun>> {
         let tasks = self.kernel.tasks().map_err(|failure| {
-            ErrorReply::new(Code::Internal, format!("no list of tasks: {}", chain(&failure)))
+            let message = format!("the tasks of runs cannot be listed: {}", chain(&failure));
+            ErrorReply::new(Code::Internal, message, LOG)
         })?;
         // Threads by their process, processes by the generation of their run.
         let mut processes: BTreeMap<u64, BTreeMap<u32, u64>> = BTreeMap::new();
@@ -22,8 +24,13 @@ impl Supervisor {
             let of_run = processes.entry(task.generation).or_default();
             *of_run.entry(task.tgid).or_default() += 1;
         }
-        let seen = self.state.registry.live().filter(|run| standing.sees(run.uid));
-        let runs = seen.map(|run| {
+        let (registry, now_ms) = (&self.state.registry, self.now().wall_ms);
+        let sees = |run: &Run| standing.sees(run.uid);
+        let runs = match &query.select {
+            Some(selector) => select::find_trees(registry, selector, sees, now_ms)?,
+            None => registry.live().filter(|run| sees(run)).collect(),
+        };
+        let runs = runs.into_iter().map(|run| {
             let of_run = processes.remove(&run.place.generation).unwrap_or_default();
             let view = |(tgid, threads)| ProcessView { tgid, threads, comm: comm(tgid) };
             TreeRun { run: self.view(run), processes: of_run.into_iter().map(view).collect() }

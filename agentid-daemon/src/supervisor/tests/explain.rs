@@ -55,7 +55,7 @@ fn ask(policy: &Policy, given: &[(&str, &str)], request: &WhyRequest) -> Result<
     explain(policy, &given, request).map_err(|error| match error {
         ExplainError::Refused(reply) => {
             assert_ne!(reply.code, Code::Internal);
-            format!("{}; {}", reply.message, reply.remedy.unwrap_or_default())
+            format!("{}; {}", reply.message, reply.remedy)
         }
         other => panic!("{other}"),
     })

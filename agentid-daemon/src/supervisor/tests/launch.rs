@@ -88,7 +88,7 @@ fn a_refusal_says_what_to_do() {
     let reply = ErrorReply::from(Refusal::UnknownPolicy { name: "reveiw".to_owned(), known });
     assert_eq!(reply.code, Code::UnknownPolicy);
     assert_eq!(reply.message, "no policy is called \"reveiw\"");
-    assert_eq!(reply.remedy.unwrap(), "the policies are coding-agent, review");
+    assert_eq!(reply.remedy, "the policies are coding-agent, review");
 }
 
 #[test]

@@ -23,6 +23,9 @@ fn all() -> Vec<Refusal> {
         Refusal::NoTtl,
         Refusal::LongTtl { asked_ms: 7_200_000, limit_ms: 3_600_000 },
         Refusal::UnknownPolicy { name: text("reveiw"), known: known() },
+        Refusal::UnknownPolicy { name: text("review"), known: Vec::new() },
+        Refusal::UnknownParam { policy: policy(), param: text("work"), known: Vec::new() },
+        Refusal::NotDelegated { policy: policy(), name: text("root"), known: Vec::new() },
         Refusal::MissingParam { policy: policy(), param: text("workspace") },
         Refusal::UnknownParam {
             policy: policy(),
@@ -33,6 +36,7 @@ fn all() -> Vec<Refusal> {
         Refusal::NoFolder { param: text("workspace"), path: "/nowhere".into() },
         Refusal::Threads(3),
         Refusal::Traced(4711),
+        Refusal::Mapped(text("a file")),
         Refusal::Gone,
         Refusal::Tagged(id),
         Refusal::NoSlot(16_383),
@@ -42,7 +46,8 @@ fn all() -> Vec<Refusal> {
         Refusal::ParentSuspended(id),
         Refusal::Deep { parent: id, depth: 4, limit: 4 },
         Refusal::Run(Ambiguous::Unknown(text("dead"))),
-        Refusal::Run(Ambiguous::Many { text: text("dead"), count: 2 }),
+        Refusal::Run(Ambiguous::Many { text: text("dead"), count: 2, some: vec![id, Uuid::nil()] }),
+        Refusal::Run(Ambiguous::Many { text: text("dead"), count: 9, some: vec![id] }),
         Refusal::Run(Ambiguous::Short(text("d"))),
         Refusal::Ended { id, ending: Ending::Revoked },
         Refusal::NoDelegation { policy: policy() },
@@ -124,11 +129,12 @@ const fn kind(refusal: &Refusal) -> usize {
         Refusal::Open { .. } => 42,
         Refusal::Unseen(_) => 43,
         Refusal::Shares(_) => 44,
+        Refusal::Mapped(_) => 46,
         Refusal::Changing => 45,
     }
 }
 
-const KINDS: usize = 46;
+const KINDS: usize = 47;
 
 /// Each says what happened, to what, and what to do.
 #[test]
@@ -140,7 +146,6 @@ fn every_refusal_has_its_remedy() {
     let mut text = String::new();
     for refusal in all {
         let ErrorReply { code, message, remedy } = refusal.into();
-        let remedy = remedy.unwrap_or_else(|| panic!("no remedy for: {message}"));
         assert_ne!(code, Code::Internal, "{message}");
         for part in [&message, &remedy] {
             assert!(!part.ends_with('.') && !part.contains('\n'), "{part}");

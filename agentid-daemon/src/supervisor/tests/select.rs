@@ -1,5 +1,11 @@
-use super::{id, launch};
-use crate::{control::api::Selector, instance::Run};
+use uuid::Uuid;
+
+use super::{SLOTS, child, id, launch};
+use crate::{
+    control::api::Selector,
+    instance::{Registry, Run},
+    supervisor::select,
+};
 
 fn run() -> Run {
     let mut run = launch(1).run;
@@ -45,4 +51,37 @@ fn every_filter_must_hold() {
     assert!(!children.matches(&run(), Some(id(8)), 1500));
     assert!(!children.matches(&run(), None, 1500));
     assert!(nothing().is_empty() && !Selector { all: true, ..nothing() }.is_empty());
+}
+
+/// The run, in the table.
+fn listed(registry: &mut Registry, mut run: Run, slot: u32) -> Run {
+    run.place.slot = slot;
+    registry.insert(run.clone()).unwrap();
+    run
+}
+
+#[test]
+fn a_tree_has_what_is_meant_with_all_below_it_and_each_run_once() {
+    let mut registry = Registry::new(SLOTS, 10);
+    let of = |mut run: Run, agent: &str, uid| {
+        (run.agent, run.uid) = (agent.to_owned(), uid);
+        run
+    };
+    listed(&mut registry, of(launch(1).run, "planner", 1000), 1);
+    listed(&mut registry, of(child(2, 1).run, "reviewer", 1000), 2);
+    listed(&mut registry, of(child(3, 2).run, "tester", 1000), 3);
+    listed(&mut registry, of(child(4, 2).run, "tester", 0), 4);
+    listed(&mut registry, of(launch(5).run, "reviewer", 0), 5);
+    let trees = |selector: Selector, uid: Option<u32>| -> Vec<Uuid> {
+        let sees = |run: &Run| uid.is_none_or(|uid| uid == run.uid);
+        let runs = select::find_trees(&registry, &selector, sees, 0).unwrap();
+        runs.into_iter().map(|run| run.id).collect()
+    };
+    let agent = |name| Selector { agent: some(name), ..Selector::default() };
+    assert_eq!(trees(agent("reviewer"), None), [2, 3, 4, 5].map(id));
+    assert_eq!(trees(agent("reviewer"), Some(1000)), [2, 3].map(id));
+    assert!(trees(agent("nobody"), None).is_empty());
+    assert_eq!(trees(Selector { all: true, ..Selector::default() }, None), [1, 2, 3, 4, 5].map(id));
+    let one = Selector { id: some(&id(3).to_string()), ..Selector::default() };
+    assert_eq!(trees(one, None), [id(3)]);
 }

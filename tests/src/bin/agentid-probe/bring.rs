@@ -76,7 +76,9 @@ fn make(what: &str) -> Result<Option<OwnedFd>> {
         "folder" => Some(File::open("/")?.into()),
         "file" => Some(File::open("/proc/version")?.into()),
         "socket" => Some(UnixStream::pair()?.0.into()),
-        "nothing" | "thread" | "tracer" | "blink" | "memory" | "descriptors" | "folders" => None,
+        "backed" | "reading" => Some(tempfile::tempfile()?.into()),
+        "anonymous" | "nothing" | "thread" | "tracer" | "blink" | "memory" | "descriptors"
+        | "folders" => None,
         other => bail!("{other} is nothing to bring"),
     })
 }
@@ -99,6 +101,13 @@ impl Load {
             ("mapped", Some(ring)) => {
                 ring::map_rings(&ring).context("mmap")?;
             }
+            // Written to by nobody yet, and by anybody whenever it pleases him.
+            ("backed", Some(file)) => map(&file, libc::PROT_READ)?,
+            ("reading", Some(file)) => {
+                let again = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+                map(&again.into(), libc::PROT_READ)?;
+            }
+            ("anonymous", None) => map_anonymous()?,
             (_, Some(made)) => put(made, at)?,
             ("thread", None) => drop(std::thread::spawn(|| std::thread::sleep(LONG))),
             ("tracer", None) => be_traced()?,
@@ -113,6 +122,25 @@ impl Load {
         stream.read_to_string(&mut answer)?;
         say(&json!({ "answer": answer, "opened": access::read(&denied) }))
     }
+}
+
+/// A page of the file, shared with all who have it; the descriptor is closed.
+fn map(file: &OwnedFd, protection: libc::c_int) -> Result<()> {
+    // SAFETY: a plain system call, which places it where nothing is.
+    let at =
+        unsafe { libc::mmap(null_mut(), 1, protection, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+    ensure!(at != libc::MAP_FAILED, "mmap: {}", std::io::Error::last_os_error());
+    Ok(())
+}
+
+/// The same of memory that only children have as well.
+fn map_anonymous() -> Result<()> {
+    let (protection, how) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+    // SAFETY: as above.
+    let at = unsafe { libc::mmap(null_mut(), 1, protection, how, -1, 0) };
+    ensure!(at != libc::MAP_FAILED, "mmap: {}", std::io::Error::last_os_error());
+    Ok(())
 }
 
 /// The parent becomes the tracer.

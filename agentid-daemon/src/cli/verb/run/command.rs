@@ -36,7 +36,7 @@ impl Program {
 
     pub fn find_in(search: &OsStr, command: &[OsString]) -> Result<Self, Failure> {
         let Some((name, arguments)) = command.split_first() else {
-            return Err(Failure::new("no command is given", exit::USAGE));
+            return Err(Failure::new("no command is given", exit::USAGE, "give it after --"));
         };
         let candidates: Vec<PathBuf> = if name.as_bytes().contains(&b'/') {
             vec![PathBuf::from(name)]
@@ -53,12 +53,16 @@ impl Program {
                 name: name.clone(),
                 arguments: arguments.to_vec(),
             }),
-            None if files.is_empty() => {
-                Err(Failure::new(format!("{shown} is not found"), exit::NOT_FOUND)
-                    .remedy("give its path, or have its folder in PATH"))
-            }
-            None => Err(Failure::new(format!("{shown} is not executable"), exit::NOT_EXECUTABLE)
-                .remedy("chmod +x makes it so; a script can be given to its interpreter")),
+            None if files.is_empty() => Err(Failure::new(
+                format!("{shown} is not found"),
+                exit::NOT_FOUND,
+                "give its path, or have its folder in PATH",
+            )),
+            None => Err(Failure::new(
+                format!("{shown} is not executable"),
+                exit::NOT_EXECUTABLE,
+                "chmod +x makes it so; a script can be given to its interpreter",
+            )),
         }
     }
 
@@ -75,16 +79,21 @@ impl Program {
                 let absolute =
                     std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
                 let remedy = format!("agentid why {id} --open {} --exec", absolute.display());
-                Failure::new(message, exit::NOT_EXECUTABLE).remedy(remedy)
+                Failure::new(message, exit::NOT_EXECUTABLE, remedy)
             }
             Some(libc::ENOENT) => {
                 let message = format!("{path} is not found, or its interpreter is not");
-                Failure::new(message, exit::NOT_FOUND).remedy(
+                Failure::new(
+                    message,
+                    exit::NOT_FOUND,
                     "look at the first line of a script, and at what a program is linked with",
                 )
             }
-            _ => Failure::new(format!("{path} cannot be executed: {error}"), exit::NOT_EXECUTABLE)
-                .remedy(format!("agentid show {id}")),
+            _ => Failure::new(
+                format!("{path} cannot be executed: {error}"),
+                exit::NOT_EXECUTABLE,
+                format!("agentid show {id}"),
+            ),
         }
     }
 }

@@ -49,9 +49,8 @@ fn become_run(
     ask: impl FnOnce() -> Result<LaunchReply, Failure>,
 ) -> Result<u8, Failure> {
     // What the launcher had open is not the run's. Nothing of our own is open yet.
-    descriptors::close_all().map_err(|error| {
-        Failure::new(error, exit::NOT_LAUNCHED).remedy("`agentid run` needs /proc")
-    })?;
+    descriptors::close_all()
+        .map_err(|error| Failure::new(error, exit::NOT_LAUNCHED, "`agentid run` needs /proc"))?;
     descriptors::leave_folder();
     let program = Program::find(command)?;
     let reply = ask().map_err(|failure| failure.or_away(exit::NOT_LAUNCHED))?;
@@ -105,7 +104,11 @@ pub(in crate::cli) fn unique<T>(
     let mut map = BTreeMap::new();
     for (name, text) in pairs {
         if map.insert(name.clone(), value(text)).is_some() {
-            return Err(Failure::new(format!("{option} {name} is given twice"), exit::USAGE));
+            return Err(Failure::new(
+                format!("{option} {name} is given twice"),
+                exit::USAGE,
+                "leave one of them out",
+            ));
         }
     }
     Ok(map)
