@@ -8,11 +8,11 @@ import time
 HOST, UNIX = "127.1.0.1", sys.argv[1]
 
 
-def say(connection):
+def say(connection, size=64, pause=0.002):
     try:
         while True:
-            connection.send(b"x" * 64)
-            time.sleep(0.002)
+            connection.send(b"x" * size)
+            time.sleep(pause)
     except OSError as error:
         print("ended", connection.family.name, error, flush=True)
 
@@ -26,10 +26,11 @@ at.connect(UNIX)
 udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 udp.connect((HOST, 20447))
 talks = [
-    (say, socket.create_connection((HOST, 20446))),
+    # Faster than it is taken: something is unsent whenever it ends.
+    (say, socket.create_connection((HOST, 20446)), 1 << 20, 0),
     (say, at),
     (say, udp),
     (serve, socket.create_server((HOST, 20448))),
 ]
-for talk, connection in talks:
-    threading.Thread(target=talk, args=(connection,)).start()
+for talk, *arguments in talks:
+    threading.Thread(target=talk, args=arguments).start()
