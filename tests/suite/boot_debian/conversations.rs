@@ -119,8 +119,7 @@ impl Drop for Peers {
 }
 
 /// P4: a download over TLS and one over TCP, an upload, a conversation over a unix socket, datagrams and a server with a
-/// client, all under way when the run is ended: each other end hears of it at once, also behind what was not sent yet, and
-/// nothing comes after the answer.
+/// client, all under way when the run is ended: each other end hears of it at once, and nothing comes after the answer.
 #[test]
 fn conversations_end_with_the_run() -> Result<()> {
     let folder = tempfile::tempdir()?;
