@@ -40,8 +40,11 @@ const HARMLESS: [&str; 6] = [
 ];
 /// Standard input, output and error are the run's.
 const LAST_STANDARD: i32 = 2;
-/// Most that is read about a process's memory, in bytes: some forty thousand mappings.
+/// Most that is read about a process's memory, in bytes: some forty thousand mappings, or five thousand with all that is said
+/// of each.
 const MOST: u64 = 4 << 20;
+/// Most tables of pages, in KiB, that the kernel walks for that: two million entries, a tenth of a second.
+const MOST_TABLES: u64 = 16 << 10;
 /// How long a process may keep the kernel from answering, which it can by a filesystem of its own that answers nobody, and
 /// by how many processes at once.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -119,6 +122,10 @@ impl Process {
         }
         // What may be written is told where the kernel walks all memory, which few processes need.
         if maps.split(|it| *it == b'\n').any(mappings::is_shared) {
+            let status = fs::read_to_string(format!("{process}/status"))?;
+            if mappings::tables(&status).is_none_or(|kib| kib > MOST_TABLES) {
+                return Err(io::Error::other("it has too much memory to look through"));
+            }
             let mut text = Vec::new();
             File::open(format!("{process}/smaps"))?.take(MOST).read_to_end(&mut text)?;
             if text.len() as u64 == MOST {

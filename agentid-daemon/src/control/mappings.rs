@@ -25,6 +25,13 @@ pub fn writable_of(smaps: &str) -> Option<String> {
     None
 }
 
+/// How large the tables of a process's pages are, in KiB, by a text of `status`: to tell what is written in them, the kernel
+/// looks at each entry.
+pub fn tables(status: &str) -> Option<u64> {
+    let size = status.lines().find_map(|line| line.strip_prefix("VmPTE:"))?;
+    size.trim().strip_suffix(" kB")?.trim().parse().ok()
+}
+
 /// Whether a line begins a mapping: all others begin with a name and a colon.
 fn is_head(line: &str) -> bool {
     line.split(' ').next().is_some_and(|first| first.contains('-') && !first.ends_with(':'))

@@ -154,6 +154,10 @@ impl Hub {
                 None => is_sure = false,
             }
         }
+        // Of those that are kept nobody can tell any more whether they were meant, where their run is forgotten.
+        let first = self.history.partition_point(|kept| kept.event.seq <= seq);
+        let told = |kept: &Kept| filter.shows_run(run_of(&kept.event), kept.uid, known);
+        is_sure &= self.history.range(first..).all(|kept| told(kept).is_some());
         let (count, why) = match lost {
             _ if seq > last => (None, "unknown"),
             _ if seq < self.start => (None, "restarted"),

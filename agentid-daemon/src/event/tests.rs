@@ -519,15 +519,19 @@ fn events_of_a_selection_are_those_of_its_runs_also_of_later_ones() {
     assert_eq!(shown(&live), [10, 20], "neither of another run nor of none");
     let known = Known { registry: &registry, now_ms: 1 };
     assert_eq!(shown(&hub.history(&filter, known)), [20], "the oldest one is not kept");
-    let missed = |registry: &Registry| {
+    let missed = |registry: &Registry, seq| {
         let known = Known { registry, now_ms: 1 };
-        let what = hub.missed(&filter, known, 5, 50).map(|event| event.what);
+        let what = hub.missed(&filter, known, seq, 50).map(|event| event.what);
         what.map(|what| match what {
             What::Missed(missed) => (missed.count, missed.why),
             other => panic!("{other:?}"),
         })
     };
-    assert_eq!(missed(&registry), Some((Some(1), "evicted".to_owned())));
+    assert_eq!(missed(&registry, 5), Some((Some(1), "evicted".to_owned())));
+    assert_eq!(missed(&registry, 25), None);
     let forgetful = Registry::new(8, 10);
-    assert_eq!(missed(&forgetful), Some((None, "evicted".to_owned())), "it may have been meant");
+    for seq in [5, 25] {
+        let told = Some((None, "evicted".to_owned()));
+        assert_eq!(missed(&forgetful, seq), told, "it may have been meant");
+    }
 }

@@ -187,7 +187,8 @@ impl Refusal {
                     .to_owned()
             }
             Self::Unseen(_) => {
-                "agentidd needs /proc and CAP_SYS_PTRACE, as in dist/agentid.service".to_owned()
+                "start it with `agentid run`; agentidd needs /proc and CAP_SYS_PTRACE, as in dist/agentid.service"
+                    .to_owned()
             }
             Self::Tagged(_) => "agentid delegate starts a run below it".to_owned(),
             Self::NoDelegation { .. } => {

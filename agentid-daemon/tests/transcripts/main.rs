@@ -79,7 +79,9 @@ mod transcripts {
             let open = || fs::Permissions::from_mode(0o755);
             fs::set_permissions(folder, open()).unwrap();
             let copy = folder.join("agentid");
-            fs::copy(command.get_program(), &copy).unwrap();
+            // By another process: a command that is being started elsewhere would keep it open for writing.
+            let copied = Command::new("cp").arg(command.get_program()).arg(&copy).status();
+            assert!(copied.unwrap().success());
             let mut theirs = Command::new(copy);
             theirs.args(command.get_args()).env_clear().stdin(Stdio::null()).current_dir("/");
             command = theirs;

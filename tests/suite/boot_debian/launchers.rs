@@ -149,7 +149,8 @@ fn a_shell_has_a_run_for_a_job_as_if_it_were_bare() -> Result<()> {
 fn a_script_without_a_terminal_starts_runs() -> Result<()> {
     let daemon = daemon()?;
     let script = "printf 'a\\nb\\n' | $RUN cat | $RUN wc -l; $RUN false; echo $?; $RUN sh -c 'exit 7' || echo $?; \
-                  $RUN sleep 1000 & kill -TERM $!; wait $!; echo $?; $RUN sh -c 'echo told >&2' 2>&1 >/dev/null";
+                  $RUN sh -c 'echo here; exec sleep 1000' >here & until [ -s here ]; do sleep 0.1; done; \
+                  kill -TERM $!; wait $!; echo $?; rm here; $RUN sh -c 'echo told >&2' 2>&1 >/dev/null";
     let shell = |uid: u32, run: &str| {
         let mut shell = Command::new("setsid");
         shell.args(["--wait", "sh", "-c", script]).env("RUN", run);

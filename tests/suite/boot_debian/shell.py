@@ -7,14 +7,14 @@ import select
 import sys
 import time
 
-END = time.monotonic() + 120
 seen = ""
 
 
 def until(what, holds):
     global seen
+    end = time.monotonic() + 120
     while not holds():
-        if time.monotonic() > END:
+        if time.monotonic() > end:
             sys.exit(f"not seen: {what}; but {seen!r}")
         if select.select([terminal], [], [], 0.1)[0]:
             seen += os.read(terminal, 4096).decode()

@@ -139,4 +139,11 @@ fn memory_that_is_shared_and_may_be_written_is_found_and_its_path_told_to_nobody
         }
     }
     assert!(!private.lines().any(|line| mappings::is_shared(line.as_bytes())));
+    assert_eq!(
+        mappings::tables("Name:\tVmPTE: 1 kB\nVmPTE:\t      52 kB\nVmSwap:\t 0 kB\n"),
+        Some(52)
+    );
+    for other in ["", "VmPTE:\t kB\n", "VmPTE:\t52\n", "VmPTE:\t-1 kB\n"] {
+        assert_eq!(mappings::tables(other), None, "{other}");
+    }
 }

@@ -5,12 +5,16 @@ use uuid::Uuid;
 use super::Supervisor;
 use crate::{
     control::{
-        api::{RunView, SelectRequest, Selector},
+        api::{Code, ErrorReply, RunView, SelectRequest, Selector},
         caller::Standing,
     },
     instance::{Phase, Run},
     supervisor::{command::Answer, select},
 };
+
+/// Most runs that are shown with all that is known of them now, for which their cgroups are read: nothing else is done
+/// meanwhile.
+const MOST_WHOLE: usize = 500;
 
 impl Supervisor {
     /// The runs to act upon.
@@ -36,6 +40,11 @@ impl Supervisor {
         let sees = |run: &Run| standing.sees(run.uid);
         let mut found = select::find_all(registry, select, sees, now_ms)?;
         found.retain(|run| *ended || run.phase.holds_slot());
+        if *whole && found.len() > MOST_WHOLE {
+            let message = format!("{} runs are selected, more than are shown whole", found.len());
+            let remedy = format!("select at most {MOST_WHOLE}; agentid ps lists them all");
+            return Err(ErrorReply::new(Code::BadRequest, message, remedy));
+        }
         Ok(if *whole {
             self.show_all(&found)
         } else {

@@ -15,6 +15,9 @@ use crate::{
     supervisor::{command::Answer, sockets},
 };
 
+/// Most sockets that one answer shows, of all its runs together.
+const MOST_IN_ALL: usize = 10 * MOST_SOCKETS;
+
 /// Sockets of one run, as far as they are shown, and how many there are beyond.
 #[derive(Default)]
 struct Sockets {
@@ -36,10 +39,14 @@ impl Supervisor {
 
     /// By the generations of their runs; else why they are not known, or not all of them.
     fn sockets_of(&self, runs: &[&Run]) -> (HashMap<u64, Sockets>, Option<String>) {
+        let mut shown = 0;
         let none = runs.iter().map(|run| (run.place.generation, Sockets::default()));
         let mut sockets: HashMap<u64, Sockets> = none.collect();
         let listed = self.kernel.each_socket(|line| match sockets.get_mut(&line.generation) {
-            Some(its) if its.shown.len() < MOST_SOCKETS => its.shown.push(sockets::view(&line)),
+            Some(its) if its.shown.len() < MOST_SOCKETS && shown < MOST_IN_ALL => {
+                its.shown.push(sockets::view(&line));
+                shown += 1;
+            }
             Some(its) => its.more += 1,
             None => {}
         });
