@@ -53,8 +53,9 @@ fn dispatch(arguments: Arguments) -> Result<u8, failure::Failure> {
     if let Verb::Revoke(revoke) = &arguments.verb
         && !revoke.own
         && geteuid().is_root()
+        && std::env::var_os(verb::run::VARIABLE).is_none()
     {
-        // It does not wait for its turn behind each of the tasks that are to be ended.
+        // It does not wait for its turn behind each of the tasks that are to be ended. A run would only be denied that.
         setpriority_process(None, FIRST).unwrap_or_default();
     }
     let client = || Client::new(&arguments.socket);

@@ -123,6 +123,8 @@ impl Registry {
     /// Moves a run on to `Stopping`; the slot stays its own. `None` when it has ended already.
     pub fn stop(&mut self, id: Uuid, end: End) -> Option<Changing<'_>> {
         let mut run = self.live_mut(id)?;
+        // A run that was suspended has its descriptors held, which goes on.
+        run.outlasts = run.phase == Phase::Suspended;
         run.phase = Phase::Stopping(end.ending);
         run.end = Some(end);
         Some(run)

@@ -74,7 +74,7 @@ pub use self::{
     maps::{Counters, TagError},
     preflight::{Found, PreflightError, Sight},
     ring::Ring,
-    sockets::{HangUpError, HangingUp, HungUp},
+    sockets::{EndedConnections, HangUpError, HangingUp, HungUp},
     start::{Held, StartError},
     survey::{LocateError, SurveyError},
     tasks::{Processes, ReadError, StopError, lives},

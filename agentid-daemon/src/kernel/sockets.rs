@@ -10,12 +10,15 @@
 //! of its own, and takes one socket at a time from such a run.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     path::Path,
-    sync::mpsc,
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -61,6 +64,10 @@ pub enum HangUpError {
 
 /// As many sockets are held at once, beyond which each is ended when it is taken.
 const MOST_HELD: usize = 256;
+/// By as many threads. One that cannot go on, because the kernel waits for somebody, keeps what it holds.
+const MOST_HOLDING: usize = 16;
+/// As many sockets of all runs are looked at to see whether there is anything to do.
+const MOST_LISTED: u32 = 400;
 
 /// Connections that are being ended.
 pub struct HangingUp {
@@ -68,13 +75,19 @@ pub struct HangingUp {
     done: mpsc::Receiver<HungUp>,
 }
 
+/// Those of one run.
+#[derive(Clone, Copy, Debug)]
+pub struct EndedConnections {
+    pub count: u64,
+    /// When the last one was told.
+    pub last: Instant,
+}
+
 /// Connections that have ended.
 #[derive(Debug)]
 pub struct HungUp {
-    /// When the last one was told.
-    pub at: Instant,
-    /// How many there were of each run, by its slot.
-    pub connections: BTreeMap<u32, u64>,
+    /// Those of each run, by its slot.
+    pub connections: BTreeMap<u32, EndedConnections>,
     /// The first thing that went wrong.
     pub failure: Option<HangUpError>,
 }
@@ -105,33 +118,45 @@ pub fn hang_up(
     pins: &Pins,
 ) -> Result<Option<HangingUp>, HangUpError> {
     let runs: Runs = processes.iter().map(|&(_, slot, generation)| (slot, generation)).collect();
-    let is_theirs = |line: &SocketLine| runs.get(&line.slot) == Some(&line.generation);
-    if !list::any(list, is_theirs)? {
+    let mut seen = 0;
+    let may_be_theirs = |line: &SocketLine| {
+        seen += 1;
+        runs.get(&line.slot) == Some(&line.generation) || seen > MOST_LISTED
+    };
+    if !list::any(list, may_be_theirs)? {
         return Ok(None);
     }
     let mut ending = Ending {
         tags: Tags::pinned(&pins.map("TAGS"))?,
         sockets: sockets(&pins.map(SOCKETS))?,
         held: Vec::new(),
+        seen: BTreeSet::new(),
         connections: BTreeMap::new(),
         failure: None,
     };
     let (killed, others): (Processes, Processes) =
         processes.into_iter().partition(|(_, slot, _)| killed.contains_key(slot));
+    static HOLDING: AtomicUsize = AtomicUsize::new(0);
+    let most_held = if HOLDING.load(Ordering::Relaxed) < MOST_HOLDING { MOST_HELD } else { 0 };
+    HOLDING.fetch_add(1, Ordering::Relaxed);
     let (has_taken, taken) = mpsc::sync_channel(1);
     let (is_done, done) = mpsc::sync_channel(1);
-    thread::Builder::new()
+    let begun = thread::Builder::new()
         .name("hang up".to_owned())
         .spawn(move || {
-            ending.take_all(&killed, MOST_HELD);
+            ending.take_all(&killed, most_held);
             // Nobody waits any more: it was late, and that has been said.
             has_taken.send(()).unwrap_or(());
             ending.end_held();
+            HOLDING.fetch_sub(1, Ordering::Relaxed);
             ending.take_all(&others, 0);
             is_done.send(ending.finish()).unwrap_or(());
         })
-        .map_err(HangUpError::Thread)?;
-    Ok(Some(HangingUp { taken, done }))
+        .map_err(HangUpError::Thread);
+    if begun.is_err() {
+        HOLDING.fetch_sub(1, Ordering::Relaxed);
+    }
+    begun.map(|_| Some(HangingUp { taken, done }))
 }
 
 fn sockets(path: &Path) -> Result<SkStorage<MapData, Tag>, MapsError> {
@@ -145,7 +170,9 @@ struct Ending {
     tags: Tags,
     sockets: SkStorage<MapData, Tag>,
     held: Vec<Held>,
-    connections: BTreeMap<u32, u64>,
+    /// Numbers of the sockets that were taken: several processes may have one.
+    seen: BTreeSet<u64>,
+    connections: BTreeMap<u32, EndedConnections>,
     failure: Option<HangUpError>,
 }
 
@@ -173,13 +200,18 @@ impl Ending {
     }
 
     fn finish(self) -> HungUp {
-        HungUp { at: Instant::now(), connections: self.connections, failure: self.failure }
+        HungUp { connections: self.connections, failure: self.failure }
     }
 
     fn take(&mut self, tgid: u32, run: &Tag, most_held: usize) -> Result<(), HangUpError> {
         let process = tasks::hold(&self.tags, tgid, run.slot, run.generation)?;
         let Some(process) = process else { return Ok(()) };
-        for number in numbers(tgid).map_err(|source| HangUpError::List { tgid, source })? {
+        for (number, socket) in
+            sockets_of(tgid).map_err(|source| HangUpError::List { tgid, source })?
+        {
+            if !self.seen.insert(socket) {
+                continue;
+            }
             match self.one(tgid, run, process.as_fd(), number) {
                 Ok(Some(socket)) => {
                     let held = Held { tgid, slot: run.slot, socket };
@@ -194,7 +226,12 @@ impl Ending {
 
     fn end(&mut self, held: &Held) {
         match end(&held.socket) {
-            Ok(true) => *self.connections.entry(held.slot).or_default() += 1,
+            Ok(true) => {
+                let last = Instant::now();
+                let none = EndedConnections { count: 0, last };
+                let ended = self.connections.entry(held.slot).or_insert(none);
+                *ended = EndedConnections { count: ended.count + 1, last };
+            }
             Ok(false) => {}
             Err(source) => self.note(Err(HangUpError::End { tgid: held.tgid, source })),
         }
@@ -234,25 +271,25 @@ impl Ending {
     }
 }
 
-/// Numbers of the descriptors that are sockets. A process that is gone has none.
-fn numbers(tgid: u32) -> io::Result<Vec<RawFd>> {
+/// Numbers of the descriptors that are sockets, and of those sockets. A process that is gone has none.
+fn sockets_of(tgid: u32) -> io::Result<Vec<(RawFd, u64)>> {
     let entries = match fs::read_dir(format!("/proc/{tgid}/fd")) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    let is_socket = |path: &Path| {
-        fs::read_link(path)
-            .is_ok_and(|to| to.as_os_str().as_encoded_bytes().starts_with(b"socket:"))
+    let socket = |path: &Path| {
+        let to = fs::read_link(path).ok()?;
+        to.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
     };
     let mut found = Vec::new();
     for entry in entries {
         // The process may end meanwhile.
         let Ok(entry) = entry else { break };
-        if is_socket(&entry.path())
+        if let Some(socket) = socket(&entry.path())
             && let Ok(number) = entry.file_name().to_string_lossy().parse()
         {
-            found.push(number);
+            found.push((number, socket));
         }
     }
     Ok(found)

@@ -260,8 +260,16 @@ impl Offline {
             }
         }
         if let Some(programs) = &mut programs {
-            let connections = self.stop(programs, stops, &mut killed);
+            let connections = self.hang_up(programs, &stops);
+            let to_kill = stops.iter().filter(|(.., how)| *how == OnEnd::Kill);
+            killed.extend(to_kill.map(|&(id, Place { slot, generation, .. }, ..)| Killed {
+                id,
+                slot,
+                generation,
+                stopped_after: None,
+            }));
             self.kill(programs, &mut killed, begun);
+            self.freeze(programs, stops);
             match connections.map(|connections| connections.finish(COURTESY)) {
                 Some(Ok(hung_up)) => {
                     hung_up.failure.iter().for_each(|failure| self.note(failure));
@@ -280,12 +288,11 @@ impl Offline {
         killed
     }
 
-    /// Begins to tell those at the other ends, of all runs at once, and has tasks stand still. Notes which are to be killed.
-    fn stop(
+    /// Begins to tell those at the other ends, of all runs at once.
+    fn hang_up(
         &mut self,
         programs: &mut LeftPrograms,
-        stops: Vec<(Uuid, Place, String, OnEnd)>,
-        killed: &mut Vec<Killed>,
+        stops: &[(Uuid, Place, String, OnEnd)],
     ) -> Option<HangingUp> {
         let held = |place: &Place| (place.slot, place.generation);
         let all = stops.iter().map(|(_, place, ..)| held(place)).collect();
@@ -303,21 +310,20 @@ impl Offline {
             // Those who are not told in time are not told; the tasks are killed all the same.
             connections.as_ref().map(|it| it.is_taken(COURTESY));
         }
-        for (id, Place { slot, generation, .. }, group, how) in stops {
-            match how {
-                OnEnd::Kill => killed.push(Killed { id, slot, generation, stopped_after: None }),
-                OnEnd::Freeze => {
-                    let (runs, mut made) = (Runs::from([(slot, generation)]), BTreeSet::new());
-                    let frozen = programs.freeze(&runs, &group, &mut made);
-                    self.state.registry.add_groups(id, made);
-                    if let Err(error) = frozen {
-                        self.note(&error);
-                    }
-                }
-                OnEnd::Deny => {}
+        connections
+    }
+
+    /// Has tasks stand still, each run in a cgroup of its own.
+    fn freeze(&mut self, programs: &mut LeftPrograms, stops: Vec<(Uuid, Place, String, OnEnd)>) {
+        let to_freeze = stops.into_iter().filter(|(.., how)| *how == OnEnd::Freeze);
+        for (id, Place { slot, generation, .. }, group, _) in to_freeze {
+            let (runs, mut made) = (Runs::from([(slot, generation)]), BTreeSet::new());
+            let frozen = programs.freeze(&runs, &group, &mut made);
+            self.state.registry.add_groups(id, made);
+            if let Err(error) = frozen {
+                self.note(&error);
             }
         }
-        connections
     }
 
     /// Has the descriptors of runs held that are not gone soon.
@@ -369,10 +375,10 @@ impl Offline {
 
     /// How many connections of these runs were ended, and when the last one was.
     fn hung_up<'a>(&self, ids: impl Iterator<Item = &'a Uuid>) -> (u64, Option<Instant>) {
-        let Some(HungUp { at, connections, .. }) = &self.hung_up else { return (0, None) };
+        let Some(HungUp { connections, .. }) = &self.hung_up else { return (0, None) };
         let slots = ids.filter_map(|id| Some(self.state.registry.get(*id)?.place.slot));
-        let count = slots.filter_map(|slot| connections.get(&slot)).sum();
-        (count, (count > 0).then_some(*at))
+        let ended = slots.filter_map(|slot| connections.get(&slot));
+        ended.fold((0, None), |(sum, last), ended| (sum + ended.count, last.max(Some(ended.last))))
     }
 
     fn note(&mut self, error: &dyn std::error::Error) {

@@ -179,7 +179,7 @@ impl Supervisor {
                 let left: Vec<Uuid> =
                     also.iter().chain([&id]).filter(|id| killed.contains(*id)).copied().collect();
                 left.iter().for_each(|id| pending.entry(*id).or_default().push(number));
-                let (connections, hung_up) = self.hung_up(also.iter().chain([&id]));
+                let (connections, hung_up) = self.hung_up(also.iter().chain([&id]), arrived);
                 let so_far = RevokeReply {
                     id,
                     also,

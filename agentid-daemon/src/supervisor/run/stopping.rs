@@ -16,7 +16,7 @@ use crate::{
         Phase, Place,
         run::{OnEnd, Totals},
     },
-    kernel::{HangUpError, HangingUp, HungUp, Processes, Runs},
+    kernel::{EndedConnections, HangUpError, HangingUp, HungUp, Processes, Runs},
     supervisor::step::Input,
 };
 
@@ -41,8 +41,8 @@ pub(super) struct Stopping {
     /// What is done to its tasks; those that are not killed are watched.
     how: OnEnd,
     since: Instant,
-    /// When the last of its connections was ended, and how many there were.
-    pub hung_up: Option<(Instant, u64)>,
+    /// The connections that were ended of it.
+    pub hung_up: Option<EndedConnections>,
 }
 
 impl Supervisor {
@@ -65,6 +65,12 @@ impl Supervisor {
         let connections = self.hang_up(processes.clone(), &killed, stops);
         processes.retain(|(_, slot, _)| killed.contains_key(slot));
         self.signal(&processes);
+        let now = Instant::now();
+        for (id, _) in stops.iter().filter(|(_, how)| *how == OnEnd::Kill) {
+            if let Some(stopping) = self.stopping.get_mut(id) {
+                stopping.since = now;
+            }
+        }
         self.finish(connections);
         for &(id, how) in stops {
             let run = self.state.registry.get(id);
@@ -203,26 +209,31 @@ impl Supervisor {
                 return None;
             }
         };
-        let begun = Instant::now();
         // Without courtesy left it is not waited for, and what is not taken by then is not ended.
-        if !connections.is_taken(PROMPT.min(self.courtesy)) && self.courtesy > PROMPT {
+        if !self.within(PROMPT, |patience| connections.is_taken(patience))
+            && !self.courtesy.is_zero()
+        {
             self.input(Input::Outlasting(stops.iter().map(|(id, _)| *id).collect()));
-            connections.is_taken(self.courtesy.saturating_sub(begun.elapsed()));
+            self.within(COURTESY, |patience| connections.is_taken(patience));
         }
-        self.courtesy = self.courtesy.saturating_sub(begun.elapsed());
         Some(connections)
+    }
+
+    /// Waits for so long at most, and no longer than there is courtesy left, of which that takes.
+    fn within<T>(&mut self, patience: Duration, wait: impl FnOnce(Duration) -> T) -> T {
+        let begun = Instant::now();
+        let outcome = wait(patience.min(self.courtesy));
+        self.courtesy = self.courtesy.saturating_sub(begun.elapsed());
+        outcome
     }
 
     fn finish(&mut self, connections: Option<HangingUp>) {
         let Some(connections) = connections else { return };
-        let begun = Instant::now();
-        let outcome = connections.finish(self.courtesy);
-        self.courtesy = self.courtesy.saturating_sub(begun.elapsed());
-        match outcome {
-            Ok(HungUp { at, connections, failure }) => {
+        match self.within(COURTESY, |patience| connections.finish(patience)) {
+            Ok(HungUp { connections, failure }) => {
                 for stopping in self.stopping.values_mut() {
-                    if let Some(count) = connections.get(&stopping.slot) {
-                        stopping.hung_up = Some((at, *count));
+                    if let Some(ended) = connections.get(&stopping.slot) {
+                        stopping.hung_up = Some(*ended);
                     }
                 }
                 failure.iter().for_each(|failure| self.not_hung_up(failure));
@@ -231,13 +242,15 @@ impl Supervisor {
         }
     }
 
-    /// How many connections of these runs were ended, and when the last one was.
+    /// How many connections of these runs were ended from a moment on, and when the last one was.
     pub(super) fn hung_up<'a>(
         &self,
         ids: impl Iterator<Item = &'a Uuid>,
+        since: Instant,
     ) -> (u64, Option<Instant>) {
         let ended = ids.filter_map(|id| self.stopping.get(id)?.hung_up);
-        ended.fold((0, None), |(sum, last), (at, count)| (sum + count, last.max(Some(at))))
+        let ended = ended.filter(|ended| ended.last >= since);
+        ended.fold((0, None), |(sum, last), ended| (sum + ended.count, last.max(Some(ended.last))))
     }
 
     fn not_hung_up(&self, failure: &HangUpError) {

@@ -47,13 +47,14 @@ def serve(name, listener, talk, context=None):
 
 
 def datagrams(socket_):
-    """The first of the run, and after a `mark` how many more of it have come by the next one."""
+    """The first of the run, and how many of it have come when somebody says `before` and, since then, `after`."""
     count, marked = 0, False
     while True:
-        what = socket_.recvfrom(4096)[0]
-        if what == b"mark":
-            say("after" if marked else "before", count)
-            count, marked = 0, not marked
+        what = socket_.recvfrom(4096)[0].decode()
+        if what in ("before", "after"):
+            say(what, count)
+            if not marked:
+                count, marked = 0, True
             continue
         count += 1
         if count == 1 and not marked:

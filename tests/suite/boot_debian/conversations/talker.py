@@ -18,15 +18,20 @@ def say(connection):
 
 
 def serve(listener):
-    say(listener.accept()[0])
+    connection = listener.accept()[0]
+    connection.sendall(b"x" * 64)
+    connection.recv(64)
 
 
 at = socket.socket(socket.AF_UNIX)
 at.connect(UNIX)
 udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 udp.connect((HOST, 20447))
+upload = socket.create_connection((HOST, 20446))
+# What is written is sent at once, so that nothing is unsent when it ends.
+upload.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 talks = [
-    (say, socket.create_connection((HOST, 20446))),
+    (say, upload),
     (say, at),
     (say, udp),
     (serve, socket.create_server((HOST, 20448))),

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// How the command learns which run it is.
-const VARIABLE: &str = "AGENTID_INVOCATION";
+pub const VARIABLE: &str = "AGENTID_INVOCATION";
 
 pub fn run(socket: &Path, arguments: Run) -> Result<u8, Failure> {
     become_run(&arguments.command, || Ok(plain::post(socket, "/v1/runs", &request(&arguments)?)?))
