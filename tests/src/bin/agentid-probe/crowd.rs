@@ -1,13 +1,14 @@
 //! Processes that are each the first of a run of its own, started and led by one that is in no run.
 //!
-//! A member does what it is told through memory that all share, with system calls alone; see `agentid_tests::crowd`.
+//! A member does what it is told through memory that all share, with system calls alone; see `agentid_tests::crowd`. It
+//! brings none along: it has that memory as its standard input, and maps it when it is a run.
 
 use std::{
     collections::BTreeMap,
     ffi::CStr,
     fs::File,
     io::{self, Read as _, Write as _},
-    os::fd::{AsFd as _, FromRawFd as _},
+    os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
     os::unix::ffi::OsStrExt as _,
     path::Path,
     process,
@@ -45,6 +46,8 @@ struct Board {
 }
 
 struct Crowd {
+    /// What the board is in.
+    memory: OwnedFd,
     board: NonNull<Board>,
     /// The processes that have not been seen dead, and their cells.
     members: BTreeMap<libc::pid_t, usize>,
@@ -70,17 +73,22 @@ pub fn lead() -> Result<()> {
 
 impl Crowd {
     fn new() -> Result<Self> {
-        let (access, flags) =
-            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
-        // SAFETY: a new mapping, which lasts as long as the process.
-        let board = unsafe { libc::mmap(null_mut(), size_of::<Board>(), access, flags, -1, 0) };
-        ensure!(board != libc::MAP_FAILED, "no memory: {}", io::Error::last_os_error());
-        let board = NonNull::new(board.cast()).context("the board is nowhere")?;
-        Ok(Self { board, members: BTreeMap::new(), cells: 0 })
+        // SAFETY: a new descriptor, which is nobody else's.
+        let memory = unsafe {
+            let made = libc::memfd_create(c"crowd".as_ptr(), libc::MFD_CLOEXEC);
+            ensure!(made >= 0, "no memory: {}", io::Error::last_os_error());
+            OwnedFd::from_raw_fd(made)
+        };
+        let size = libc::off_t::try_from(size_of::<Board>())?;
+        // SAFETY: a plain system call.
+        let sized = unsafe { libc::ftruncate(memory.as_raw_fd(), size) };
+        ensure!(sized == 0, "no memory: {}", io::Error::last_os_error());
+        let board = map(null_mut(), memory.as_raw_fd())?;
+        Ok(Self { memory, board, members: BTreeMap::new(), cells: 0 })
     }
 
     fn board(&self) -> &Board {
-        // SAFETY: mapped for good, and zeros are valid.
+        // SAFETY: mapped whenever this is called, and zeros are valid.
         unsafe { self.board.as_ref() }
     }
 
@@ -124,9 +132,14 @@ impl Crowd {
             0 => {
                 inherit::end_with(leader);
                 drop(read);
+                // SAFETY: nobody uses the standard input, and nothing the board until it is mapped again.
+                let left = unsafe {
+                    libc::dup2(self.memory.as_raw_fd(), 0) == 0
+                        && libc::munmap(self.board.as_ptr().cast(), size_of::<Board>()) == 0
+                };
                 match control::keep_alone(write.into()) {
-                    Ok(write) => self.be_member(socket, launch, write),
-                    Err(_) => process::abort(),
+                    Ok(write) if left => self.be_member(socket, launch, write),
+                    _ => process::abort(),
                 }
             }
             child if child < 0 => bail!("fork: {}", io::Error::last_os_error()),
@@ -146,20 +159,22 @@ impl Crowd {
 
     fn be_member(&self, socket: &Path, launch: &Value, mut write: File) -> ! {
         let answer = control::ask(socket, "POST /v1/runs", launch);
+        let mapped = map(self.board.as_ptr().cast(), 0);
         let word = match answer.as_ref().map(|answer| answer["id"].as_str()) {
+            _ if mapped.is_err() => "!the board cannot be mapped".to_owned(),
             Ok(Some(id)) => id.to_owned(),
             Ok(None) => "!the answer has no ID".to_owned(),
             Err(error) => format!("!{error:#}"),
         };
-        let board = self.board();
+        let failed = word.starts_with('!');
         // What was to be done in earlier rounds is none of its business; the next one begins when the leader has read this.
-        let mut seen = board.round.load(Ordering::Acquire);
-        let failed = write.write_all(word.as_bytes()).is_err() || word.starts_with('!');
-        if failed {
+        let mut seen = if failed { 0 } else { self.board().round.load(Ordering::Acquire) };
+        if write.write_all(word.as_bytes()).is_err() || failed {
             // SAFETY: ends this process at once.
             unsafe { libc::_exit(1) };
         }
         drop(write);
+        let board = self.board();
         let Some(cell) = board.cells.get(self.cells) else { process::abort() };
         loop {
             sleep(&board.round, seen);
@@ -246,6 +261,16 @@ impl Crowd {
             self.members.remove(&process);
         }
     }
+}
+
+/// Maps the board, at an address or anywhere.
+fn map(at: *mut libc::c_void, memory: RawFd) -> Result<NonNull<Board>> {
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_SHARED | if at.is_null() { 0 } else { libc::MAP_FIXED_NOREPLACE };
+    // SAFETY: a new mapping where there is none, which lasts as long as the process.
+    let board = unsafe { libc::mmap(at, size_of::<Board>(), access, flags, memory, 0) };
+    ensure!(board != libc::MAP_FAILED, "no memory: {}", io::Error::last_os_error());
+    NonNull::new(board.cast()).context("the board is nowhere")
 }
 
 fn wake(word: &AtomicU32) {
