@@ -84,6 +84,16 @@ impl Channel {
         Self::map(descriptor, Side::Answering)
     }
 
+    /// Has the children of this process be without it.
+    pub fn keep_from_children(&self) -> Result<()> {
+        // SAFETY: changes nothing of the mapping for this process.
+        let kept = unsafe {
+            libc::madvise(self.memory.as_ptr().cast(), size_of::<Memory>(), libc::MADV_DONTFORK)
+        };
+        ensure!(kept == 0, "madvise: {}", io::Error::last_os_error());
+        Ok(())
+    }
+
     fn map(descriptor: BorrowedFd<'_>, side: Side) -> Result<Self> {
         let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
         let number = descriptor.as_raw_fd();

@@ -56,6 +56,7 @@ struct Crowd {
 
 pub fn lead() -> Result<()> {
     let mut channel = Channel::open(io::stdin().as_fd())?;
+    channel.keep_from_children()?;
     let mut crowd = Crowd::new()?;
     channel.say(&Report::Ready)?;
     loop {
