@@ -206,14 +206,16 @@ impl Ending {
     fn take(&mut self, tgid: u32, run: &Tag, most_held: usize) -> Result<(), HangUpError> {
         let process = tasks::hold(&self.tags, tgid, run.slot, run.generation)?;
         let Some(process) = process else { return Ok(()) };
-        for (number, socket) in
+        for (number, inode) in
             sockets_of(tgid).map_err(|source| HangUpError::List { tgid, source })?
         {
-            if !self.seen.insert(socket) {
+            if self.seen.contains(&inode) {
                 continue;
             }
             match self.one(tgid, run, process.as_fd(), number) {
                 Ok(Some(socket)) => {
+                    // Only now: a process that is gone, or of another run, has not taken it for those that have it too.
+                    self.seen.insert(inode);
                     let held = Held { tgid, slot: run.slot, socket };
                     if self.held.len() < most_held { self.held.push(held) } else { self.end(&held) }
                 }
