@@ -81,6 +81,8 @@ fields! {
     SOCK_PROTOCOL: "sock"."sk_protocol";
     SOCK_FAMILY: "sock"."__sk_common"."skc_family";
     SOCK_STATE: "sock"."__sk_common"."skc_state";
+    SOCK_DEVICE: "sock"."__sk_common"."skc_bound_dev_if";
+    SOCK_SOCKET: "sock"."sk_socket";
     SOCK_OWN_PORT: "sock"."__sk_common"."skc_num";
     SOCK_OWN_V4: "sock"."__sk_common"."skc_rcv_saddr";
     SOCK_OWN_V6: "sock"."__sk_common"."skc_v6_rcv_saddr";

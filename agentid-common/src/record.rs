@@ -127,6 +127,8 @@ pub struct ShareLine {
 pub struct SocketLine {
     /// Of the run that has made the socket.
     pub generation: u64,
+    /// The number that no other socket of the host has while it runs (`SO_COOKIE`).
+    pub cookie: u64,
     pub slot: u32,
     /// What [`crate::tag::Tag::mark`] says of it.
     pub mark: u32,
@@ -140,5 +142,9 @@ pub struct SocketLine {
     pub protocol: u16,
     /// As TCP counts them (include/net/tcp_states.h), also for other protocols.
     pub state: u16,
+    /// The device that the socket is bound to, 0 for none.
+    pub device: u32,
+    /// 1 when no process has it.
+    pub orphan: u32,
     pub reserved: u32,
 }

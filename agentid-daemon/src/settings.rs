@@ -3,6 +3,7 @@
 use std::{
     fs,
     net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
     path::{Component, Path, PathBuf},
     time::Duration,
 };
@@ -13,6 +14,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 #[cfg(test)]
 mod tests;
 
+const A_SECOND: Duration = Duration::from_secs(1);
 /// Longest time for which a name can stand for an address.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Longest time for which the record of an ended run can be kept: ten years.
@@ -48,6 +50,9 @@ pub struct Settings {
     /// How long the record of a run is kept after its end.
     #[serde(deserialize_with = "long_duration")]
     pub keep_ended: Duration,
+    /// How long the programs stay attached that only runs need, after the last one that has needed them.
+    #[serde(deserialize_with = "pause")]
+    pub detach_after: Duration,
     /// The cgroup below which runs are that may not use more of the host than their policy says.
     #[serde(deserialize_with = "cgroup")]
     pub limited_runs: PathBuf,
@@ -82,6 +87,7 @@ impl Default for Settings {
             on_enforcement_lost: OnEnforcementLost::default(),
             name_servers: Vec::new(),
             keep_ended: Duration::from_secs(30 * 24 * 60 * 60),
+            detach_after: Duration::from_secs(10),
             limited_runs: "/agentid".into(),
             pin_at_least: Duration::from_secs(5 * 60),
             pin_at_most: Duration::from_secs(60 * 60),
@@ -168,21 +174,25 @@ fn servers<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<SocketAddr>, D::Er
 }
 
 fn duration<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
-    duration_within(input, LONGEST, "1s and 7d")
+    duration_within(input, A_SECOND..=LONGEST, "1s and 7d")
 }
 
 fn long_duration<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
-    duration_within(input, LONGEST_KEPT, "1s and 10y")
+    duration_within(input, A_SECOND..=LONGEST_KEPT, "1s and 10y")
+}
+
+fn pause<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
+    duration_within(input, Duration::ZERO..=LONGEST, "0s and 7d")
 }
 
 fn duration_within<'de, D: Deserializer<'de>>(
     input: D,
-    longest: Duration,
+    range: RangeInclusive<Duration>,
     bounds: &str,
 ) -> Result<Duration, D::Error> {
     let text = String::deserialize(input)?;
     let found = humantime::parse_duration(&text).map_err(D::Error::custom)?;
-    if found < Duration::from_secs(1) || found > longest {
+    if !range.contains(&found) {
         return Err(D::Error::custom(format!("`{text}` is not between {bounds}")));
     }
     Ok(found)

@@ -13,7 +13,10 @@ use agentid_common::{
     socket::{AF_INET, AF_INET6},
     tag::{CALLS, KEEPER_SLOT, Tag},
 };
-use aya_ebpf::{bindings::seq_file, helpers::generated::bpf_seq_write};
+use aya_ebpf::{
+    bindings::seq_file,
+    helpers::generated::{bpf_get_socket_cookie, bpf_seq_write},
+};
 
 use crate::{kfield::Sock, tasks::Meta};
 
@@ -47,12 +50,16 @@ pub extern "C" fn list_sockets(context: *mut SocketContext) -> i32 {
 fn write(seq: *mut seq_file, sock: Sock, tag: &Tag) {
     let mut line = SocketLine {
         generation: tag.generation,
+        // SAFETY: the verifier knows it as a socket.
+        cookie: unsafe { bpf_get_socket_cookie(sock.0.cast_mut().cast()) },
         slot: tag.slot,
         mark: tag.mark,
         family: sock.family(),
         kind: sock.kind(),
         protocol: sock.protocol(),
         state: sock.state().into(),
+        device: sock.device(),
+        orphan: sock.socket().is_null().into(),
         ..SocketLine::default()
     };
     if line.family == AF_INET || line.family == AF_INET6 {

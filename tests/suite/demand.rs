@@ -8,7 +8,7 @@ use std::{
 
 use agentid_tests::{
     harness::{
-        Daemon, Run,
+        Daemon, Run, Scene,
         scene::{PINS, USERS},
         taken::socket_of,
         wait,
@@ -45,6 +45,13 @@ fn pinned(name: &str) -> Result<bool> {
     Ok(found)
 }
 
+/// One that takes away at once what is not needed.
+fn daemon() -> Result<Daemon> {
+    let scene = Scene::new()?;
+    scene.set("detach_after", Some("0s"))?;
+    Daemon::start_in(scene)
+}
+
 /// One that the fixture's policy grants.
 fn listener() -> Result<TcpListener> {
     let mut ports = 20_000_u16..30_000;
@@ -57,7 +64,7 @@ fn listener() -> Result<TcpListener> {
 fn the_sockets_of_a_short_run_are_watched() -> Result<()> {
     /// The daemon looks once a second.
     const LOOKS: Duration = Duration::from_secs(3);
-    let daemon = Daemon::start()?;
+    let daemon = daemon()?;
     for uid in USERS {
         await_network(&daemon, false)?;
         let listener = listener()?;
@@ -79,7 +86,7 @@ fn the_sockets_of_a_short_run_are_watched() -> Result<()> {
 /// has made; a daemon that dies leaves that as it is, and the next one takes it away when the need has gone.
 #[test]
 fn messages_and_packets_are_looked_at_only_while_a_run_or_its_socket_is_there() -> Result<()> {
-    let mut daemon = Daemon::start()?;
+    let mut daemon = daemon()?;
     await_network(&daemon, false)?;
     for uid in USERS {
         let listener = listener()?;
@@ -102,5 +109,29 @@ fn messages_and_packets_are_looked_at_only_while_a_run_or_its_socket_is_there() 
         drop(socket);
         await_network(&daemon, false)?;
     }
+    Ok(())
+}
+
+/// P8: what a run has needed is there a while longer, so that the next one is launched sooner, and goes then.
+#[test]
+fn what_a_run_has_needed_goes_when_no_other_came() -> Result<()> {
+    /// Seconds.
+    const LINGERS: u64 = 4;
+    let scene = Scene::new()?;
+    scene.set("detach_after", Some(&format!("{LINGERS}s")))?;
+    let daemon = Daemon::start_in(scene)?;
+    await_network(&daemon, false)?;
+    Run::of(&daemon, 0)?.finish()?;
+    let over = Instant::now();
+    let lingers = || {
+        let status = daemon.status()?;
+        let hook = status.hooks.iter().find(|hook| hook.name == NETWORK[0]);
+        let hook = hook.context("the hook is not told of")?;
+        assert!(hook.attached || over.elapsed() >= Duration::from_secs(LINGERS));
+        Ok((!hook.needed && hook.attached).then_some(()))
+    };
+    wait::until("it is not needed any more, and attached", wait::SOON, lingers)?;
+    await_network(&daemon, false)?;
+    assert!(over.elapsed() >= Duration::from_secs(LINGERS));
     Ok(())
 }

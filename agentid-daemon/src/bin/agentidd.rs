@@ -141,7 +141,7 @@ fn serve(settings: &Settings, options: &Options) -> Result<(), Failure> {
     let operators = operators(settings)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let (commands, waiting) = mpsc::channel(command::QUEUE);
+        let (commands, waiting) = command::queues();
         let (scrapes, waiting_scrapes) = mpsc::channel(SCRAPES);
         // What another daemon or service may have is taken first, so that a refusal leaves all as it was.
         let store = Store::open(&settings.state)?;

@@ -17,7 +17,7 @@ mod tests;
 use std::process::ExitCode;
 
 use clap::Parser;
-use rustix::process::{geteuid, setpriority_process};
+use rustix::process::geteuid;
 
 use self::{
     args::{Arguments, PolicyVerb, Verb},
@@ -25,6 +25,7 @@ use self::{
 };
 use crate::{
     control::client::{Client, ClientError},
+    kernel::come_first,
     supervisor::command::Kind,
 };
 
@@ -46,9 +47,6 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The highest priority that a process can have, as the service has it.
-const FIRST: i32 = -20;
-
 fn dispatch(arguments: Arguments) -> Result<u8, failure::Failure> {
     if let Verb::Revoke(revoke) = &arguments.verb
         && !revoke.own
@@ -56,7 +54,7 @@ fn dispatch(arguments: Arguments) -> Result<u8, failure::Failure> {
         && std::env::var_os(verb::run::VARIABLE).is_none()
     {
         // It does not wait for its turn behind each of the tasks that are to be ended. A run would only be denied that.
-        setpriority_process(None, FIRST).unwrap_or_default();
+        come_first().unwrap_or_default();
     }
     let client = || Client::new(&arguments.socket);
     match arguments.verb {

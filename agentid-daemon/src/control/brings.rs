@@ -4,16 +4,18 @@
 //! it by whoever started it, and stays: so it is looked at here, before the tag and once more after it.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::{self, Read as _},
     os::fd::{AsFd, AsRawFd as _, OwnedFd},
     path::Path,
     sync::{
+        Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::sys::socket::{UnixAddr, getpeername, getsockname, getsockopt, sockopt};
@@ -49,6 +51,10 @@ const MOST_TABLES: u64 = 16 << 10;
 /// by how many processes at once.
 const PATIENCE: Duration = Duration::from_secs(2);
 const MOST_WAITING: usize = 8;
+/// So long after that no other process of the same user is looked at.
+const RESPITE: Duration = Duration::from_secs(60);
+/// Users of whom one has been stuck, and since when.
+static STUCK: Mutex<BTreeMap<u32, Instant>> = Mutex::new(BTreeMap::new());
 
 /// Something that a run does not begin with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +77,11 @@ pub enum Brought {
 /// The first thing that is found, if there is any. Only a process that lives afterwards was looked at.
 pub fn brought(caller: &Caller) -> io::Result<Option<Brought>> {
     static WAITING: AtomicUsize = AtomicUsize::new(0);
+    if has_been_stuck(caller.uid) {
+        return Err(io::Error::other(
+            "a process of this user has kept the kernel from telling about it within the last minute",
+        ));
+    }
     let process = Process::of(caller)?;
     if WAITING.fetch_add(1, Ordering::Relaxed) >= MOST_WAITING {
         WAITING.fetch_sub(1, Ordering::Relaxed);
@@ -88,8 +99,20 @@ pub fn brought(caller: &Caller) -> io::Result<Option<Brought>> {
         return Err(error);
     }
     answers.recv_timeout(PATIENCE).map_err(|_| {
+        note_stuck(caller.uid);
         io::Error::new(io::ErrorKind::TimedOut, "it keeps the kernel from telling about it")
     })?
+}
+
+/// All who ask the daemon wait for such a look, so that no user may have one that is stuck after the other.
+fn has_been_stuck(uid: u32) -> bool {
+    let mut stuck = STUCK.lock().unwrap_or_else(PoisonError::into_inner);
+    stuck.retain(|_, since| since.elapsed() < RESPITE);
+    stuck.contains_key(&uid)
+}
+
+fn note_stuck(uid: u32) {
+    STUCK.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, Instant::now());
 }
 
 /// Whose descriptors and memory are looked at.

@@ -16,7 +16,7 @@ use axum::{
 use hyper::body::Bytes;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::{
     api::{Code, ErrorReply, LAST_EVENT, MAX_BODY},
@@ -26,13 +26,15 @@ use super::{
 };
 use crate::{
     event::event::Event,
-    supervisor::command::{Answer, Caller, Command, Envelope, EventsQuery, Feed, Listed, Reply},
+    supervisor::command::{
+        Answer, Caller, Command, Commands, Envelope, EventsQuery, Feed, Listed, Reply,
+    },
 };
 
 /// What every request needs.
 #[derive(Clone)]
 pub struct Desk {
-    commands: mpsc::Sender<Envelope>,
+    commands: Commands,
     document: Bytes,
 }
 
@@ -262,7 +264,7 @@ impl Routes {
     }
 
     /// Answers on all routes; what is none is refused as everything is.
-    pub fn serve(self, commands: mpsc::Sender<Envelope>) -> Router {
+    pub fn serve(self, commands: Commands) -> Router {
         let document = Bytes::from(self.document.text());
         self.router
             .fallback(async || failure(ErrorReply::new(Code::NoRoute, "no such route", DOCUMENT)))
@@ -288,7 +290,9 @@ async fn ask<T>(
     };
     let (reply, answer) = oneshot::channel();
     let envelope = Envelope { caller, arrived: Instant::now(), command: command(reply) };
-    desk.commands.send(envelope).await.map_err(|_| stopping())?;
+    if !desk.commands.hand_in(envelope).await {
+        return Err(stopping());
+    }
     answer.await.map_err(|_| stopping())?
 }
 

@@ -21,7 +21,6 @@ use nix::unistd::{Gid, chown};
 use thiserror::Error;
 use tokio::{
     net::{UnixListener, UnixStream},
-    sync::mpsc,
     task::JoinSet,
 };
 use tracing::{debug, warn};
@@ -32,7 +31,7 @@ use super::{
     rate::{self, Rates},
     routes,
 };
-use crate::supervisor::command::{Caller, Envelope};
+use crate::supervisor::command::{Caller, Commands};
 
 /// Most bytes of a request's head, and most headers in it; hyper answers what has more with 431.
 pub(super) const HEAD: usize = 16 * 1024;
@@ -57,7 +56,7 @@ pub struct Server {
     listener: UnixListener,
     path: PathBuf,
     operators: Option<u32>,
-    commands: mpsc::Sender<Envelope>,
+    commands: Commands,
 }
 
 impl Server {
@@ -65,7 +64,7 @@ impl Server {
     pub fn bind(
         path: &Path,
         operators: Option<u32>,
-        commands: mpsc::Sender<Envelope>,
+        commands: impl Into<Commands>,
     ) -> Result<Self, ServerError> {
         let failed = |action| {
             let path = path.to_owned();
@@ -85,7 +84,7 @@ impl Server {
             .map_err(|errno| failed("set the group of")(errno.into()))?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o666))
             .map_err(failed("set the mode of"))?;
-        Ok(Self { listener, path: path.to_owned(), operators, commands })
+        Ok(Self { listener, path: path.to_owned(), operators, commands: commands.into() })
     }
 
     /// Serves until the task is dropped.

@@ -10,7 +10,10 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use uuid::Uuid;
 
 use super::event::{Dropped, Event, Missed, What};
-use crate::{instance::Registry, supervisor::select::Meant};
+use crate::{
+    instance::Registry,
+    supervisor::{select::Meant, step::Now},
+};
 
 /// Events that wait for one follower.
 const QUEUE: usize = 1024;
@@ -34,7 +37,7 @@ pub struct Filter {
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
     pub registry: &'a Registry,
-    pub now_ms: u64,
+    pub now: Now,
 }
 
 /// An event with what decides who may see it.
@@ -48,8 +51,10 @@ struct Kept {
 #[derive(Clone, Copy, Debug)]
 struct Trace {
     seq: u64,
+    time_ms: u64,
     run: Option<Uuid>,
     uid: Option<u32>,
+    is_denial: bool,
 }
 
 #[derive(Debug)]
@@ -122,7 +127,13 @@ impl Hub {
             self.unknown = oldest.seq;
         }
         let (event, uid) = (&kept.event, kept.uid);
-        self.gone.push_back(Trace { seq: event.seq, run: run_of(event), uid });
+        self.gone.push_back(Trace {
+            seq: event.seq,
+            time_ms: event.time_ms,
+            run: run_of(event),
+            uid,
+            is_denial: event.what.is_denial(),
+        });
     }
 
     /// The last events that the filter shows, the oldest first.
@@ -170,7 +181,20 @@ impl Hub {
         let next = kept.find(|kept| seq > last || kept.event.seq > seq);
         let up_to = next.map_or(last, |next| next.event.seq.saturating_sub(1));
         let what = What::Missed(Missed { count, why: why.to_owned() });
-        Some(Event { seq: up_to, time_ms: known.now_ms, run: None, what })
+        Some(Event { seq: up_to, time_ms: known.now.wall_ms, run: None, what })
+    }
+
+    /// What a run is to be told before its denials; `None` when all that there were since its launch are kept.
+    pub fn missed_denials(&self, run: Uuid, launched_ms: u64, started_ms: u64) -> Option<Missed> {
+        let lost = self.gone.iter().filter(|trace| trace.run == Some(run) && trace.is_denial);
+        let traced_ms = self.gone.front().map_or(0, |oldest| oldest.time_ms);
+        let (count, why) = match lost.count() as u64 {
+            _ if launched_ms < started_ms => (None, "restarted"),
+            _ if self.unknown > self.start && launched_ms <= traced_ms => (None, "evicted"),
+            0 => return None,
+            count => (Some(count), "evicted"),
+        };
+        Some(Missed { count, why: why.to_owned() })
     }
 
     /// A queue of all events from now on; `None` when there are too many followers.
@@ -205,7 +229,7 @@ impl Filter {
             (Some(_), None) => Some(false),
             (Some(meant), Some(run)) => {
                 let run = known.registry.get(run)?;
-                Some(meant.means(run, known.now_ms))
+                Some(meant.means(run, known.now))
             }
         }
     }

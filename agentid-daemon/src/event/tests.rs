@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{
     decode::{Body, DecodeError, Record, decode},
     enrich::{self, Context, enrich},
-    event::{Event, Object, PostureChange, RunName, What},
+    event::{Access, Event, Object, PostureChange, RunName, What},
     export::{Filter, Hub, Known},
     number::{self, Numbers},
 };
@@ -27,7 +27,7 @@ use crate::{
         Phase, Place, Registry, Run,
         run::{OnEnd, PolicyVersion, RunMode},
     },
-    supervisor::select::Meant,
+    supervisor::{select::Meant, step::Now},
 };
 
 fn number<T>(all: &'static [T]) -> impl Strategy<Value = T>
@@ -320,10 +320,12 @@ fn sockets_and_their_options_are_shown_as_the_socket_layer_numbers_them() {
     assert_eq!(shown(Hook::SocketSetsockopt), option);
 }
 
+const NOW: Now = Now { boot_ns: 1, wall_ms: 1 };
+
 /// No selection is made here: the last test has those.
 fn nobody() -> Known<'static> {
     static NONE: LazyLock<Registry> = LazyLock::new(|| Registry::new(2, 0));
-    Known { registry: &NONE, now_ms: 1 }
+    Known { registry: &NONE, now: NOW }
 }
 
 fn of(uid: u32) -> Filter {
@@ -507,7 +509,7 @@ fn events_of_a_selection_are_those_of_its_runs_also_of_later_ones() {
     let publish = |hub: &mut Hub, registry: &Registry, seq, run: Option<&Run>| {
         let what = What::Posture(PostureChange { posture: "enforcing".to_owned(), why: None });
         let event = Event { seq, time_ms: 1, run: run.map(enrich::name), what };
-        hub.publish(event, None, Known { registry, now_ms: 1 })
+        hub.publish(event, None, Known { registry, now: NOW })
     };
     for (seq, run) in (10..).step_by(10).zip(runs) {
         registry.insert(run.clone()).unwrap();
@@ -517,10 +519,10 @@ fn events_of_a_selection_are_those_of_its_runs_also_of_later_ones() {
     let shown = |it: &[Arc<Event>]| -> Vec<u64> { it.iter().map(|event| event.seq).collect() };
     let live: Vec<_> = std::iter::from_fn(|| follower.try_recv().ok()).collect();
     assert_eq!(shown(&live), [10, 20], "neither of another run nor of none");
-    let known = Known { registry: &registry, now_ms: 1 };
+    let known = Known { registry: &registry, now: NOW };
     assert_eq!(shown(&hub.history(&filter, known)), [20], "the oldest one is not kept");
     let missed = |registry: &Registry, seq| {
-        let known = Known { registry, now_ms: 1 };
+        let known = Known { registry, now: NOW };
         let what = hub.missed(&filter, known, seq, 50).map(|event| event.what);
         what.map(|what| match what {
             What::Missed(missed) => (missed.count, missed.why),
@@ -534,4 +536,35 @@ fn events_of_a_selection_are_those_of_its_runs_also_of_later_ones() {
         let told = Some((None, "evicted".to_owned()));
         assert_eq!(missed(&forgetful, seq), told, "it may have been meant");
     }
+}
+
+#[test]
+fn a_run_is_told_that_denials_of_its_own_are_not_known_any_more() {
+    let denied = |seq: u64, number| {
+        let run = Some(enrich::name(&Run { id: id(number), ..run() }));
+        let What::Access(access) = enrich(&plain(), &Context::default()).unwrap().what else {
+            panic!("a record of a hook is an access")
+        };
+        let what = What::Access(Access { verdict: "deny".to_owned(), ..access });
+        Event { seq, time_ms: seq, run, what }
+    };
+    let told = |hub: &Hub, number, launched_ms| {
+        let missed = hub.missed_denials(id(number), launched_ms, 5);
+        missed.map(|missed| (missed.count, missed.why))
+    };
+    let mut hub = Hub::new(2, 0);
+    hub.publish(denied(10, 1), None, nobody());
+    assert_eq!(told(&hub, 1, 9), None);
+    for seq in 11..13 {
+        hub.publish(denied(seq, 2), None, nobody());
+    }
+    assert_eq!(told(&hub, 1, 9), Some((Some(1), "evicted".to_owned())));
+    assert_eq!(told(&hub, 2, 9), None, "all of its own are kept");
+    assert_eq!(told(&hub, 2, 4), Some((None, "restarted".to_owned())));
+    // More than are traced.
+    for seq in 13..30 {
+        hub.publish(denied(seq, 2), None, nobody());
+    }
+    assert_eq!(told(&hub, 1, 9), Some((None, "evicted".to_owned())));
+    assert_eq!(told(&hub, 3, 28), None, "launched since then");
 }

@@ -30,9 +30,10 @@ pub struct Registry {
     children: BTreeMap<Uuid, BTreeSet<Uuid>>,
     /// What those that hold a slot need, all together.
     demands: Demands,
-    /// Ended runs, the first to have ended in front.
-    ended: VecDeque<Uuid>,
-    /// How many ended runs are remembered.
+    /// Ended runs of each user, the first to have ended in front.
+    ended: BTreeMap<u32, VecDeque<Uuid>>,
+    /// How many ended runs there are, and how many are remembered.
+    count: usize,
     keep: usize,
     /// One past the last slot, and where the search for a free one goes on.
     end: u32,
@@ -73,7 +74,8 @@ impl Registry {
             slots: BTreeMap::new(),
             children: BTreeMap::new(),
             demands: Demands::default(),
-            ended: VecDeque::new(),
+            ended: BTreeMap::new(),
+            count: 0,
             keep,
             end: slots,
             cursor: 1,
@@ -91,7 +93,7 @@ impl Registry {
 
     /// Takes in a run, alive or ended. Returns the runs that are forgotten for it.
     pub fn insert(&mut self, run: Run) -> Result<Vec<Former>, Taken> {
-        let Run { id, .. } = run;
+        let Run { id, uid, .. } = run;
         let slot = run.place.slot;
         let holds_slot = run.phase.holds_slot();
         if self.runs.contains_key(&id) || (holds_slot && self.slots.contains_key(&slot)) {
@@ -104,7 +106,7 @@ impl Registry {
                 self.children.entry(parent).or_default().insert(id);
             }
         } else {
-            self.ended.push_back(id);
+            self.note_ended(id, uid);
         }
         self.runs.insert(id, run);
         Ok(self.forget())
@@ -182,7 +184,7 @@ impl Registry {
                 self.children.remove(&parent);
             }
         }
-        self.ended.push_back(id);
+        self.note_ended(id, run.uid);
         Some((run, self.forget()))
     }
 
@@ -284,19 +286,34 @@ impl Registry {
     /// Forgets runs that had ended by then, in milliseconds since 1970, and says which.
     pub fn forget_ended_by(&mut self, at_ms: u64) -> Vec<Former> {
         let is_old = |run: &Run| run.end.as_ref().is_some_and(|end| end.at_ms <= at_ms);
-        let (old, kept): (VecDeque<Uuid>, VecDeque<Uuid>) =
-            self.ended.drain(..).partition(|id| self.runs.get(id).is_none_or(is_old));
-        self.ended = kept;
-        self.remove(old)
+        let mut all_old = Vec::new();
+        for ended in self.ended.values_mut() {
+            let (old, kept): (VecDeque<Uuid>, VecDeque<Uuid>) =
+                ended.drain(..).partition(|id| self.runs.get(id).is_none_or(is_old));
+            *ended = kept;
+            all_old.extend(old);
+        }
+        self.remove(all_old)
     }
 
+    fn note_ended(&mut self, id: Uuid, uid: u32) {
+        self.ended.entry(uid).or_default().push_back(id);
+        self.count += 1;
+    }
+
+    /// Beyond what is remembered, the user with the most loses his oldest: whoever ends many runs forgets his own.
     fn forget(&mut self) -> Vec<Former> {
-        let excess = self.ended.len().saturating_sub(self.keep);
-        let forgotten: VecDeque<Uuid> = self.ended.drain(..excess).collect();
+        let mut forgotten = Vec::new();
+        for _ in self.keep..self.count {
+            let most = self.ended.values_mut().max_by_key(|ended| ended.len());
+            forgotten.extend(most.and_then(VecDeque::pop_front));
+        }
         self.remove(forgotten)
     }
 
-    fn remove(&mut self, ended: VecDeque<Uuid>) -> Vec<Former> {
+    fn remove(&mut self, ended: Vec<Uuid>) -> Vec<Former> {
+        self.count = self.count.saturating_sub(ended.len());
+        self.ended.retain(|_, ended| !ended.is_empty());
         let runs = ended.into_iter().filter_map(|id| self.runs.remove(&id));
         runs.map(|run| Former { id: run.id, uid: run.uid }).collect()
     }

@@ -114,6 +114,22 @@ fn forgets_the_runs_that_ended_first() {
 }
 
 #[test]
+fn who_ends_many_runs_forgets_his_own() {
+    let mut registry = Registry::new(64, 8);
+    let mut end_one = |number: u32, uid| -> Vec<u32> {
+        registry.insert(Run { uid, ..run(number.into(), number) }).unwrap();
+        let ended = registry.end(Uuid::from_u128(number.into()), end(Ending::Completed));
+        ended.unwrap().1.iter().map(|former| former.uid).collect()
+    };
+    for number in 1..=3 {
+        assert!(end_one(number, 1000).is_empty());
+    }
+    let forgotten: Vec<u32> = (4..=40).flat_map(|number| end_one(number, 1001)).collect();
+    assert_eq!(forgotten, [1001; 32]);
+    assert_eq!(registry.all().filter(|run| run.uid == 1000).count(), 3);
+}
+
+#[test]
 fn forgets_what_has_ended_by_then_and_nothing_that_lives() {
     let mut registry = Registry::new(8, 8);
     for number in 1..=4_u32 {

@@ -226,11 +226,11 @@ pub fn states(folder: Option<&Path>, demand: Demand) -> impl Iterator<Item = Hoo
     })
 }
 
-/// Detaches what is attached and not needed.
-pub fn relent(pins: &Pins, demand: Demand) -> Result<(), DemandError> {
+/// Detaches all but this.
+pub fn relent(pins: &Pins, kept: Demand) -> Result<(), DemandError> {
     let folder = newest(pins)?;
-    for (name, needed) in all(demand) {
-        let kept = if needed { links_of(name)? } else { Vec::new() };
+    for (name, is_kept) in all(kept) {
+        let kept = if is_kept { links_of(name)? } else { Vec::new() };
         for link in pinned(&folder, name)? {
             // A processor that has gone takes its event along, and comes back without.
             if !kept.contains(&link) {

@@ -3,17 +3,21 @@
 //! Nothing is loaded: the maps and programs are those of the pins, and nothing of them is changed but what is asked for.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
+
+use agentid_common::record::SocketLine;
 
 use super::{
     apply::{self, ApplyError},
     demand::{DemandError, OnDemand},
     freezer::{self, FreezeError, Runs},
+    list,
     maps::{Maps, MapsError, TagError, Tags},
+    orphans::{self, OrphanError},
     pins::{PinError, Pins},
-    sockets::{self, HangUpError, HangingUp},
+    sockets::{self, EndedConnections, HangUpError, HangingUp},
     start::{self, Held, StartError},
     tasks::{self, Processes, ReadError, StopError},
 };
@@ -119,5 +123,15 @@ impl LeftPrograms {
         let processes = self.processes(runs).map_err(StopError::from)?;
         let list = self.on_demand.socket_list(&self.pins).map_err(ReadError::Sockets);
         sockets::hang_up(processes, killed, list.map_err(StopError::from)?, &self.pins)
+    }
+
+    /// Ends the connections that these runs have left and no process has; gives how many of each slot's.
+    pub fn end_orphans(&self, runs: &Runs) -> Result<BTreeMap<u32, EndedConnections>, OrphanError> {
+        let list = self.on_demand.socket_list(&self.pins).map_err(ReadError::Sockets)?;
+        let lines = list::all(list).map_err(ReadError::from)?;
+        let theirs = lines
+            .into_iter()
+            .filter(|line: &SocketLine| runs.get(&line.slot) == Some(&line.generation));
+        orphans::end(&theirs.collect::<Vec<_>>())
     }
 }

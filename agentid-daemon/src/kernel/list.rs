@@ -81,6 +81,7 @@ impl Listed for SocketLine {
     fn of(line: &Line<'_>) -> Option<Self> {
         Some(Self {
             generation: line.u64(offset_of!(Self, generation))?,
+            cookie: line.u64(offset_of!(Self, cookie))?,
             slot: line.u32(offset_of!(Self, slot))?,
             mark: line.u32(offset_of!(Self, mark))?,
             own: Address(line.take(offset_of!(Self, own))?),
@@ -91,6 +92,8 @@ impl Listed for SocketLine {
             kind: line.u16(offset_of!(Self, kind))?,
             protocol: line.u16(offset_of!(Self, protocol))?,
             state: line.u16(offset_of!(Self, state))?,
+            device: line.u32(offset_of!(Self, device))?,
+            orphan: line.u32(offset_of!(Self, orphan))?,
             reserved: 0,
         })
     }

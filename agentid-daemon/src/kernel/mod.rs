@@ -21,8 +21,10 @@ mod maps;
 mod mounts;
 mod namespace;
 mod object;
+mod orphans;
 mod pins;
 mod preflight;
+mod priority;
 mod ring;
 mod sockets;
 mod start;
@@ -37,7 +39,7 @@ mod verify;
 mod abi_tests;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     ops::ControlFlow,
     os::fd::BorrowedFd,
@@ -72,7 +74,9 @@ pub use self::{
     gather::{GatherError, Gathered, Source, place as group_place},
     left::{Left, LeftError, LeftPrograms},
     maps::{Counters, TagError},
+    orphans::OrphanError,
     preflight::{Found, PreflightError, Sight},
+    priority::come_first,
     ring::Ring,
     sockets::{EndedConnections, HangUpError, HangingUp, HungUp},
     start::{Held, StartError},
@@ -291,6 +295,14 @@ impl Kernel {
         sockets::hang_up(processes, killed, list, &self.pins)
     }
 
+    /// Ends those of these connections that no process has any more; gives how many of each slot's.
+    pub fn end_orphans(
+        &self,
+        lines: &[SocketLine],
+    ) -> Result<BTreeMap<u32, EndedConnections>, OrphanError> {
+        orphans::end(lines)
+    }
+
     /// Port of the resolver that an earlier daemon had, or 0.
     pub fn resolver(&self) -> Result<u16, ReadError> {
         let resolver = self.maps.resolver.get(&0, 0)?;
@@ -363,10 +375,9 @@ impl Kernel {
         self.on_demand.meet(&self.pins, demand)
     }
 
-    /// Detaches what no run needs.
-    pub fn relent(&mut self, demand: Demand) -> Result<(), DemandError> {
-        self.demand = demand;
-        demand::relent(&self.pins, demand)
+    /// Detaches all but this.
+    pub fn relent(&self, kept: Demand) -> Result<(), DemandError> {
+        demand::relent(&self.pins, kept)
     }
 
     /// Every hook that we have a program for: whether it is needed now, and whether its link is there.

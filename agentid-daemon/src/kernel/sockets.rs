@@ -83,6 +83,19 @@ pub struct EndedConnections {
     pub last: Instant,
 }
 
+impl EndedConnections {
+    /// One more of a slot's, now.
+    pub fn add(all: &mut BTreeMap<u32, Self>, slot: u32) {
+        Self::merge(all, slot, Self { count: 1, last: Instant::now() });
+    }
+
+    /// So many more of a slot's.
+    pub fn merge(all: &mut BTreeMap<u32, Self>, slot: u32, more: Self) {
+        let before = all.get(&slot).map_or(0, |ended| ended.count);
+        all.insert(slot, Self { count: before + more.count, ..more });
+    }
+}
+
 /// Connections that have ended.
 #[derive(Debug)]
 pub struct HungUp {
@@ -228,12 +241,7 @@ impl Ending {
 
     fn end(&mut self, held: &Held) {
         match end(&held.socket) {
-            Ok(true) => {
-                let last = Instant::now();
-                let none = EndedConnections { count: 0, last };
-                let ended = self.connections.entry(held.slot).or_insert(none);
-                *ended = EndedConnections { count: ended.count + 1, last };
-            }
+            Ok(true) => EndedConnections::add(&mut self.connections, held.slot),
             Ok(false) => {}
             Err(source) => self.note(Err(HangUpError::End { tgid: held.tgid, source })),
         }

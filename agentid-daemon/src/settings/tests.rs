@@ -28,6 +28,7 @@ operators_group = "wheel"
 on_enforcement_lost = "deny"
 name_servers = ["192.0.2.53", "[2001:db8::53]:5353", "2001:db8::54"]
 keep_ended = "2y"
+detach_after = "0s"
 limited_runs = "/work.slice/agents"
 pin_at_least = "90s"
 pin_at_most = "1h 30m"
@@ -40,6 +41,7 @@ pin_at_most = "1h 30m"
     let servers: Vec<String> = settings.name_servers.iter().map(ToString::to_string).collect();
     assert_eq!(servers, ["192.0.2.53:53", "[2001:db8::53]:5353", "[2001:db8::54]:53"]);
     assert_eq!(settings.keep_ended.as_secs() / 86_400, 730);
+    assert_eq!(settings.detach_after.as_secs(), 0);
     assert_eq!(settings.limited_runs, PathBuf::from("/work.slice/agents"));
     assert_eq!((settings.pin_at_least.as_secs(), settings.pin_at_most.as_secs()), (90, 5400));
 }

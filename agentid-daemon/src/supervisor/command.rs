@@ -56,6 +56,43 @@ pub struct Envelope {
     pub command: Command,
 }
 
+/// Where commands are handed in: to end something comes before all else.
+#[derive(Clone, Debug)]
+pub struct Commands {
+    urgent: mpsc::Sender<Envelope>,
+    usual: mpsc::Sender<Envelope>,
+}
+
+/// Where they come out.
+#[derive(Debug)]
+pub struct Waiting {
+    pub urgent: mpsc::Receiver<Envelope>,
+    pub usual: mpsc::Receiver<Envelope>,
+}
+
+/// Two queues: a launch may take long, where a process keeps the kernel from telling about it, and a revocation does not wait
+/// for all that were asked for before.
+pub fn queues() -> (Commands, Waiting) {
+    let (urgent, urgent_waiting) = mpsc::channel(QUEUE);
+    let (usual, usual_waiting) = mpsc::channel(QUEUE);
+    (Commands { urgent, usual }, Waiting { urgent: urgent_waiting, usual: usual_waiting })
+}
+
+impl Commands {
+    /// False when nobody takes commands any more.
+    pub async fn hand_in(&self, envelope: Envelope) -> bool {
+        let queue = if envelope.command.is_urgent() { &self.urgent } else { &self.usual };
+        queue.send(envelope).await.is_ok()
+    }
+}
+
+/// One queue for all.
+impl From<mpsc::Sender<Envelope>> for Commands {
+    fn from(queue: mpsc::Sender<Envelope>) -> Self {
+        Self { urgent: queue.clone(), usual: queue }
+    }
+}
+
 /// All that the control socket can ask.
 #[derive(Debug)]
 pub enum Command {
@@ -142,6 +179,16 @@ impl Kind {
 }
 
 impl Command {
+    const fn is_urgent(&self) -> bool {
+        matches!(
+            self,
+            Self::Revoke { .. }
+                | Self::RevokeAll { .. }
+                | Self::End { .. }
+                | Self::Change { kind: Kind::Suspend, .. }
+        )
+    }
+
     /// Every name of a command; the closed label of its metric.
     pub const VERBS: [&'static str; 21] = [
         "whoami",
@@ -263,3 +310,20 @@ pub struct Feed {
 
 /// Asks for the text of all metrics.
 pub type Scrape = oneshot::Sender<Result<String, String>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn to_end_something_comes_before_all_else() {
+        let (reply, _) = oneshot::channel();
+        let revoke =
+            Command::Revoke { id: String::new(), request: RevokeRequest::default(), reply };
+        assert!(revoke.is_urgent());
+        let (reply, _) = oneshot::channel();
+        assert!(Command::End { request: EndRequest::default(), reply }.is_urgent());
+        let (reply, _) = oneshot::channel();
+        assert!(!Command::Status(reply).is_urgent());
+    }
+}

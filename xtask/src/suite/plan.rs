@@ -50,7 +50,8 @@ const PLAIN: Boot = Boot {
     fuzzer: false,
     only: None,
 };
-const DEBIAN: Boot = Boot { root: Root::Debian, ..PLAIN };
+/// The second resets connections that are closed, and is loaded by the kernel itself where it finds its modules.
+const DEBIAN: Boot = Boot { root: Root::Debian, load: &["inet_diag", "tcp_diag"], ..PLAIN };
 /// Modules with this prefix must be in the table.
 const SPECIAL: &str = "boot_";
 

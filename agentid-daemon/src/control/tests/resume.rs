@@ -24,8 +24,13 @@ use crate::{
         export::{Filter, Hub, Known},
     },
     instance::Registry,
-    supervisor::command::{Command, Feed, Listed},
+    supervisor::{
+        command::{Command, Feed, Listed},
+        step::Now,
+    },
 };
+
+const NOW: Now = Now { boot_ns: 1, wall_ms: 1 };
 
 fn event(seq: u64) -> Event {
     Event { seq, time_ms: seq, run: None, what: What::Dropped(Dropped { count: seq }) }
@@ -33,7 +38,7 @@ fn event(seq: u64) -> Event {
 
 fn publish(hub: &Mutex<Hub>, seq: u64) {
     let registry = Registry::new(2, 0);
-    let known = Known { registry: &registry, now_ms: 1 };
+    let known = Known { registry: &registry, now: NOW };
     hub.lock().unwrap().publish(event(seq), None, known);
 }
 
@@ -45,7 +50,7 @@ fn serving(hub: &Arc<Mutex<Hub>>) -> Daemon {
         let mut hub = hub.lock().unwrap();
         let after = query.after.unwrap();
         let registry = Registry::new(2, 0);
-        let known = Known { registry: &registry, now_ms: 1 };
+        let known = Known { registry: &registry, now: NOW };
         let past = hub.after(&Filter::default(), known, after);
         let live = query.follow.then(|| hub.follow(Filter::default()).unwrap());
         // Whoever asked may have gone.

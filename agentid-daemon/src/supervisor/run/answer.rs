@@ -14,7 +14,7 @@ use crate::{
         caller::{Ask, Standing},
     },
     event::{
-        event::{MOST_DENIALS, OwnDenial},
+        event::{MOST_DENIALS, OwnDenial, What},
         export::Filter,
     },
     instance::{Phase, Run},
@@ -138,14 +138,15 @@ impl Supervisor {
         }
     }
 
-    /// The last denials of the run with this tag, as far as they are remembered, the oldest first.
+    /// The last denials of the run with this tag, the oldest first; before them, whether there may be some that are not known
+    /// any more.
     fn own_denials(&self, tag: Option<Tag>) -> Vec<OwnDenial> {
         let run = tag.map(|tag| Uuid::from_bytes(tag.invocation.0));
         let Some(run) = run else { return Vec::new() };
         let events =
             self.hub.history(&Filter { run: Some(run), ..Filter::default() }, self.known());
         let denials = events.iter().filter(|event| event.what.is_denial());
-        let denials: Vec<OwnDenial> = denials
+        let told: Vec<OwnDenial> = denials
             .rev()
             .take(MOST_DENIALS)
             .map(|event| OwnDenial {
@@ -154,7 +155,14 @@ impl Supervisor {
                 grant: grant::smallest(&event.what),
             })
             .collect();
-        denials.into_iter().rev().collect()
+        let launched_ms = self.state.registry.get(run).map_or(0, |run| run.launched_ms);
+        let missed = self.hub.missed_denials(run, launched_ms, self.started_ms);
+        let missed = missed.map(|missed| OwnDenial {
+            time_ms: launched_ms,
+            what: What::Missed(missed),
+            grant: None,
+        });
+        missed.into_iter().chain(told.into_iter().rev()).collect()
     }
 
     pub(super) fn find(&self, standing: &Standing, text: &str) -> Result<&Run, ErrorReply> {

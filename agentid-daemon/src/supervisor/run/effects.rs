@@ -187,6 +187,9 @@ impl Supervisor {
         let cleared = self.apply(&[MapOp::SetInstance(slot, Instance::default())]);
         self.stopping.remove(&id);
         self.settle_waiters(id);
+        if let Some(generation) = self.state.registry.get(id).map(|run| run.place.generation) {
+            self.leaves_orphans(slot, generation);
+        }
         if let Some(run) = self.state.registry.get(id) {
             self.groups_left.extend(run.groups.iter().cloned());
         }

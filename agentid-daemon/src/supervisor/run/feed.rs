@@ -2,7 +2,7 @@
 
 use tracing::error;
 
-use super::{Supervisor, clock, launch::chain};
+use super::{Supervisor, launch::chain};
 use crate::{
     control::{
         api::{Code, ErrorReply},
@@ -16,6 +16,7 @@ use crate::{
     supervisor::{
         command::{Answer, EventsQuery, Feed, Listed},
         select::Meant,
+        step::Now,
     },
 };
 
@@ -23,7 +24,8 @@ impl Supervisor {
     /// Gives an event its number, and hands it to all who may see it.
     pub(super) fn export(&mut self, event: Event, uid: Option<u32>) {
         let seq = self.number();
-        let known = Known { registry: &self.state.registry, now_ms: event.time_ms };
+        let now = Now { boot_ns: self.kernel.boot_ns(), wall_ms: event.time_ms };
+        let known = Known { registry: &self.state.registry, now };
         let dropped = self.hub.publish(Event { seq, ..event }, uid, known);
         self.metrics.dropped.with_label_values(&["follower"]).inc_by(dropped);
     }
@@ -42,7 +44,7 @@ impl Supervisor {
 
     /// The runs that events are filtered by.
     pub(super) fn known(&self) -> Known<'_> {
-        Known { registry: &self.state.registry, now_ms: clock::wall_ms() }
+        Known { registry: &self.state.registry, now: self.now() }
     }
 
     /// An answer with the number up to which it holds: what is told later has a larger one.

@@ -19,6 +19,7 @@ mod limits;
 mod mounts;
 pub mod names;
 pub mod offline;
+mod orphans;
 mod owner;
 mod policies;
 mod records;
@@ -53,7 +54,7 @@ use self::{
     stopping::{COURTESY, Stopping},
 };
 use super::{
-    command::{Command, Envelope, Scrape},
+    command::{Command, Envelope, Scrape, Waiting},
     folder::Text,
     limits::Denials,
     pinned::Pinned,
@@ -134,6 +135,7 @@ pub struct Supervisor {
     /// Live runs that had met a tripwire at the last look.
     tripped: BTreeSet<Uuid>,
     stopping: BTreeMap<Uuid, Stopping>,
+    orphans: orphans::Left,
     waiters: Vec<Waiter>,
     /// Generations of runs that had no task in the kernel's last list.
     absent: BTreeSet<u64>,
@@ -143,6 +145,9 @@ pub struct Supervisor {
     names_edition: u64,
     /// Whether there may be a socket that a run has made, or a task that was tagged; of an earlier daemon as well.
     sockets_left: bool,
+    /// When a run, or what one has left, was last seen to need programs, and how long they stay attached after that.
+    needed: Option<Instant>,
+    detach_after: Duration,
     ticks: u64,
     keep_ended: Duration,
     /// When this host was started, in milliseconds since 1970, as the clocks said at the last look for old records.
@@ -167,7 +172,7 @@ pub struct Supervisor {
 
 /// What comes to the loop from outside.
 pub struct Inbox {
-    pub commands: mpsc::Receiver<Envelope>,
+    pub commands: Waiting,
     pub scrapes: mpsc::Receiver<Scrape>,
     /// The policies are to be read again.
     pub reloads: mpsc::Receiver<()>,
@@ -238,11 +243,14 @@ impl Supervisor {
             denials: Denials::default(),
             tripped: BTreeSet::new(),
             stopping: BTreeMap::new(),
+            orphans: orphans::Left::new(),
             waiters: Vec::new(),
             absent: BTreeSet::new(),
             courtesy: COURTESY,
             names_edition: 0,
             sockets_left: true,
+            needed: None,
+            detach_after: settings.detach_after,
             ticks: 0,
             keep_ended: settings.keep_ended,
             booted_ms: clock::wall_ms().saturating_sub(started_ns / 1_000_000),
@@ -263,6 +271,7 @@ impl Supervisor {
         supervisor.offer(policies);
         supervisor.adopt(known, held, leftover)?;
         supervisor.renew_all();
+        supervisor.know_orphans();
         // What the kernel has told while nobody was there comes first.
         let mut ring = supervisor.kernel.ring().map_err(RunError::Ring)?;
         supervisor.take(records::read(&mut ring));
@@ -298,21 +307,29 @@ impl Supervisor {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::pin!(stop);
         loop {
-            let pass = self.next_pass();
+            let pass = [self.next_pass(), self.next_orphans()].into_iter().flatten().min();
             let holds = self.state.registry.live().next().is_some();
+            let Waiting { urgent, usual } = &mut inbox.commands;
+            let any = async {
+                Ok::<Woken, RunError>(tokio::select! {
+                    Some(envelope) = usual.recv() => Woken::Command(Box::new(envelope)),
+                    Some(()) = inbox.reloads.recv() => Woken::Reload,
+                    Some(request) = inbox.names.recv() => Woken::Name(request),
+                    Some(scrape) = inbox.scrapes.recv() => Woken::Scrape(scrape),
+                    () = sleep_until(pass), if pass.is_some() => Woken::Pass,
+                    _ = tick.tick() => Woken::Tick,
+                    ready = ring.readable_mut() => {
+                        ready.map_err(RunError::Wait)?.clear_ready();
+                        Woken::Records
+                    }
+                    () = tokio::time::sleep(LOOK), if holds => Woken::Records,
+                })
+            };
             let woken = tokio::select! {
+                biased;
                 () = &mut stop => return Ok(()),
-                Some(envelope) = inbox.commands.recv() => Woken::Command(Box::new(envelope)),
-                Some(()) = inbox.reloads.recv() => Woken::Reload,
-                Some(request) = inbox.names.recv() => Woken::Name(request),
-                Some(scrape) = inbox.scrapes.recv() => Woken::Scrape(scrape),
-                () = sleep_until(pass), if pass.is_some() => Woken::Pass,
-                _ = tick.tick() => Woken::Tick,
-                ready = ring.readable_mut() => {
-                    ready.map_err(RunError::Wait)?.clear_ready();
-                    Woken::Records
-                }
-                () = tokio::time::sleep(LOOK), if holds => Woken::Records,
+                Some(envelope) = urgent.recv() => Woken::Command(Box::new(envelope)),
+                woken = any => woken?,
             };
             // Whatever it is, what the kernel has told before comes first.
             let records = records::read(ring.get_mut());
@@ -380,7 +397,13 @@ impl Supervisor {
         let mut demand = Demand::of(&self.state.registry);
         self.sockets_left = demand.network || self.sockets_left && self.sockets_are_left();
         demand.network = self.sockets_left;
-        if let Err(failure) = self.kernel.meet(demand).and_then(|()| self.kernel.relent(demand)) {
+        if demand.network {
+            self.needed = Some(Instant::now());
+        }
+        // The next run finds attached what the last one has needed: that is most of what the first one's launch costs.
+        let lingers = self.needed.is_some_and(|needed| needed.elapsed() < self.detach_after);
+        let kept = Demand { network: demand.network || lingers, ..demand };
+        if let Err(failure) = self.kernel.meet(demand).and_then(|()| self.kernel.relent(kept)) {
             // It was an error when it was asked for; until it has come about the posture tells.
             debug!(message = %chain(&failure), "programs are not attached as the runs need it");
         }

@@ -4,7 +4,7 @@
 //! would that had died right after the revocation, and concludes them.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     os::unix::net::UnixStream,
     path::PathBuf,
     thread,
@@ -28,7 +28,8 @@ use crate::{
     image::MapOp,
     instance::{Demand, DeniedOwners, Phase, Place, Posture, Registry, Run, run::OnEnd},
     kernel::{
-        ApplyError, HangingUp, HungUp, Left, LeftError, LeftPrograms, Runs, StartError, boot_time,
+        ApplyError, EndedConnections, HangingUp, Left, LeftError, LeftPrograms, Runs, StartError,
+        boot_time,
     },
     settings::Settings,
     supervisor::{
@@ -40,6 +41,9 @@ use crate::{
         view,
     },
 };
+
+/// What is left of connections is looked at after so long, so often: their processes are on their way out.
+const ORPHANS: (Duration, usize) = (Duration::from_millis(2), 3);
 
 /// Why nothing was ended, or not all that should be.
 #[derive(Debug, Error)]
@@ -86,8 +90,8 @@ pub struct Offline {
     strangers: BTreeSet<Uuid>,
     /// What went wrong without keeping a run from being ended, each once.
     notes: BTreeSet<String>,
-    /// The connections that were ended last.
-    hung_up: Option<HungUp>,
+    /// The connections that were ended last, by slot.
+    connections: BTreeMap<u32, EndedConnections>,
 }
 
 /// A run that is denied everything and killed.
@@ -123,7 +127,7 @@ impl Offline {
             },
             strangers: BTreeSet::new(),
             notes: unread.iter().map(|error| chain(error)).collect(),
-            hung_up: None,
+            connections: BTreeMap::new(),
         };
         let held = offline.left.held()?;
         for TakenUp { input, instance } in pair(known, held, now().wall_ms) {
@@ -148,7 +152,7 @@ impl Offline {
     /// The runs that are to be ended, of those that are selected: also those that are over and may have tasks left.
     pub fn left(&self, selector: &Selector) -> Result<Vec<RunView>, OfflineError> {
         let now = now();
-        let found = select::find_all(&self.state.registry, selector, |_| true, now.wall_ms)?;
+        let found = select::find_all(&self.state.registry, selector, |_| true, now)?;
         let left = found.into_iter().filter(|run| run.phase.holds_slot());
         Ok(left.map(|run| view::run(run, self.tasks(run), None, now)).collect())
     }
@@ -169,7 +173,7 @@ impl Offline {
         launch::reason(by.reason.as_deref())?;
         let registry = &self.state.registry;
         let which = Phase::holds_slot;
-        let ids = select::selected(registry, selector, |_| true, which, now().wall_ms)?;
+        let ids = select::selected(registry, selector, |_| true, which, now())?;
         let trees = registry.trees(&ids, kill);
         let tasks: Vec<u64> = trees.iter().map(|tree| self.tasks_of(tree)).collect();
         let (over, ids): (Vec<Uuid>, Vec<Uuid>) = ids.into_iter().partition(|id| {
@@ -269,14 +273,18 @@ impl Offline {
                 stopped_after: None,
             }));
             self.kill(programs, &mut killed, begun);
+            let runs: Runs =
+                stops.iter().map(|(_, place, ..)| (place.slot, place.generation)).collect();
             self.freeze(programs, stops);
-            match connections.map(|connections| connections.finish(COURTESY)) {
-                Some(Ok(hung_up)) => {
-                    hung_up.failure.iter().for_each(|failure| self.note(failure));
-                    self.hung_up = Some(hung_up);
+            if let Some(connections) = connections {
+                match connections.finish(COURTESY) {
+                    Ok(hung_up) => {
+                        hung_up.failure.iter().for_each(|failure| self.note(failure));
+                        self.connections = hung_up.connections;
+                    }
+                    Err(error) => self.note(&error),
                 }
-                Some(Err(error)) => self.note(&error),
-                None => {}
+                self.end_orphans(programs, &runs);
             }
         }
         for id in saves {
@@ -311,6 +319,24 @@ impl Offline {
             connections.as_ref().map(|it| it.is_taken(COURTESY));
         }
         connections
+    }
+
+    /// What the runs' processes have closed before they were looked at, or close as they end.
+    fn end_orphans(&mut self, programs: &LeftPrograms, runs: &Runs) {
+        for _ in 0..ORPHANS.1 {
+            match programs.end_orphans(runs) {
+                Ok(ended) => {
+                    for (slot, more) in ended {
+                        EndedConnections::merge(&mut self.connections, slot, more);
+                    }
+                }
+                Err(error) => {
+                    self.note(&error);
+                    return;
+                }
+            }
+            thread::sleep(ORPHANS.0);
+        }
     }
 
     /// Has tasks stand still, each run in a cgroup of its own.
@@ -375,9 +401,8 @@ impl Offline {
 
     /// How many connections of these runs were ended, and when the last one was.
     fn hung_up<'a>(&self, ids: impl Iterator<Item = &'a Uuid>) -> (u64, Option<Instant>) {
-        let Some(HungUp { connections, .. }) = &self.hung_up else { return (0, None) };
         let slots = ids.filter_map(|id| Some(self.state.registry.get(*id)?.place.slot));
-        let ended = slots.filter_map(|slot| connections.get(&slot));
+        let ended = slots.filter_map(|slot| self.connections.get(&slot));
         ended.fold((0, None), |(sum, last), ended| (sum + ended.count, last.max(Some(ended.last))))
     }
 

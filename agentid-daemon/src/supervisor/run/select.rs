@@ -24,9 +24,9 @@ impl Supervisor {
         selector: &Selector,
         which: impl Fn(Phase) -> bool,
     ) -> Answer<Vec<Uuid>> {
-        let (registry, now_ms) = (&self.state.registry, self.now().wall_ms);
+        let (registry, now) = (&self.state.registry, self.now());
         let sees = |run: &Run| standing.sees(run.uid);
-        Ok(select::selected(registry, selector, sees, which, now_ms)?)
+        Ok(select::selected(registry, selector, sees, which, now)?)
     }
 
     /// The runs to look at, the oldest first; all of them when nothing is selected.
@@ -36,9 +36,9 @@ impl Supervisor {
         request: &SelectRequest,
     ) -> Answer<Vec<RunView>> {
         let SelectRequest { select, ended, whole } = request;
-        let (registry, now_ms) = (&self.state.registry, self.now().wall_ms);
+        let (registry, now) = (&self.state.registry, self.now());
         let sees = |run: &Run| standing.sees(run.uid);
-        let mut found = select::find_all(registry, select, sees, now_ms)?;
+        let mut found = select::find_all(registry, select, sees, now)?;
         found.retain(|run| *ended || run.phase.holds_slot());
         if *whole && found.len() > MOST_WHOLE {
             let message = format!("{} runs are selected, more than are shown whole", found.len());

@@ -71,7 +71,11 @@ impl Supervisor {
                 stopping.since = now;
             }
         }
+        if connections.is_some() {
+            runs.iter().for_each(|(slot, generation)| self.may_leave_orphans(*slot, *generation));
+        }
         self.finish(connections);
+        self.end_orphans();
         for &(id, how) in stops {
             let run = self.state.registry.get(id);
             match how {
@@ -120,6 +124,7 @@ impl Supervisor {
             self.input(Input::Outlasting(outlasting));
         }
         self.give_up_waiting();
+        self.end_orphans();
     }
 
     /// Finds runs whose last task has gone without a record, because the ring was full.

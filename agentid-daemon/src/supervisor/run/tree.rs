@@ -24,10 +24,10 @@ impl Supervisor {
             let of_run = processes.entry(task.generation).or_default();
             *of_run.entry(task.tgid).or_default() += 1;
         }
-        let (registry, now_ms) = (&self.state.registry, self.now().wall_ms);
+        let (registry, now) = (&self.state.registry, self.now());
         let sees = |run: &Run| standing.sees(run.uid);
         let runs = match &query.select {
-            Some(selector) => select::find_trees(registry, selector, sees, now_ms)?,
+            Some(selector) => select::find_trees(registry, selector, sees, now)?,
             None => registry.live().filter(|run| sees(run)).collect(),
         };
         let runs = runs.into_iter().map(|run| {

@@ -1,5 +1,7 @@
 //! A run ends: somebody ends it, its time is over, its last task is gone, or it is no longer held.
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 
 use super::{Actor, Effect, Now, OnLost, State, forget};
@@ -37,6 +39,12 @@ impl State {
             by_uid: Some(by.uid),
             totals: None,
         };
+        if kill {
+            // What is below the others and over by now goes on otherwise, where its policy says so.
+            let below = live.iter().flat_map(|id| self.registry.all_below(*id));
+            let is_over = |run: &Run| matches!(run.phase, Phase::Stopping(_));
+            over.extend(below.filter(|id| self.registry.get(*id).is_some_and(is_over)));
+        }
         let mut effects = self.stop(live.into_iter().map(|id| (id, end.clone())).collect(), kill);
         effects.extend(self.kill(&over));
         Ok(effects)
@@ -45,7 +53,7 @@ impl State {
     /// The tasks of runs that are over, and of all below, are killed after all.
     fn kill(&mut self, over: &[Uuid]) -> Vec<Effect> {
         let below = over.iter().flat_map(|id| self.registry.all_below(*id));
-        let all: Vec<Uuid> = over.iter().copied().chain(below).collect();
+        let all: BTreeSet<Uuid> = over.iter().copied().chain(below).collect();
         let left = all.into_iter().filter(|id| self.registry.is_to_be_killed(*id));
         left.flat_map(|id| [Effect::Stop { id, how: OnEnd::Kill }, Effect::Save(id)]).collect()
     }

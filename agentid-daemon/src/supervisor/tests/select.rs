@@ -3,9 +3,13 @@ use uuid::Uuid;
 use super::{SLOTS, child, id, launch};
 use crate::{
     control::api::Selector,
-    instance::{Registry, Run},
-    supervisor::select,
+    instance::{Ending, Phase, Registry, Run},
+    supervisor::{select, step::Now},
 };
+
+fn at(wall_ms: u64) -> Now {
+    Now { boot_ns: 0, wall_ms }
+}
 
 fn run() -> Run {
     let mut run = launch(1).run;
@@ -42,15 +46,27 @@ fn every_filter_must_hold() {
         Selector { older_than_ms: Some(501), ..nothing() },
     ];
     for selector in hits {
-        assert!(selector.matches(&run(), Some(id(9)), 1500), "{selector:?}");
+        assert!(selector.matches(&run(), Some(id(9)), at(1500)), "{selector:?}");
     }
     for selector in misses {
-        assert!(!selector.matches(&run(), Some(id(9)), 1500), "{selector:?}");
+        assert!(!selector.matches(&run(), Some(id(9)), at(1500)), "{selector:?}");
     }
     let children = Selector { children_of: some("0008"), ..nothing() };
-    assert!(!children.matches(&run(), Some(id(8)), 1500));
-    assert!(!children.matches(&run(), None, 1500));
+    assert!(!children.matches(&run(), Some(id(8)), at(1500)));
+    assert!(!children.matches(&run(), None, at(1500)));
     assert!(nothing().is_empty() && !Selector { all: true, ..nothing() }.is_empty());
+}
+
+#[test]
+fn a_clock_that_is_set_makes_no_run_older() {
+    const OLD: u64 = 2_000_000_000;
+    let lived = Run { launched_ns: 1_000_000_000, ..run() };
+    let selector = Selector { older_than_ms: Some(1000), ..Selector::default() };
+    let now = |boot_ns, wall_ms| Now { boot_ns, wall_ms };
+    assert!(!selector.matches(&lived, None, now(OLD - 1, u64::MAX)));
+    assert!(selector.matches(&lived, None, now(OLD, 0)));
+    let ended = Run { phase: Phase::Ended(Ending::Completed), ..lived };
+    assert!(selector.matches(&ended, None, now(0, 2000)), "it may be of another boot");
 }
 
 /// The run, in the table.
@@ -74,7 +90,7 @@ fn a_tree_has_what_is_meant_with_all_below_it_and_each_run_once() {
     listed(&mut registry, of(launch(5).run, "reviewer", 0), 5);
     let trees = |selector: Selector, uid: Option<u32>| -> Vec<Uuid> {
         let sees = |run: &Run| uid.is_none_or(|uid| uid == run.uid);
-        let runs = select::find_trees(&registry, &selector, sees, 0).unwrap();
+        let runs = select::find_trees(&registry, &selector, sees, at(0)).unwrap();
         runs.into_iter().map(|run| run.id).collect()
     };
     let agent = |name| Selector { agent: some(name), ..Selector::default() };

@@ -492,6 +492,22 @@ fn what_stands_still_below_is_killed_with_the_run_above() {
 }
 
 #[test]
+fn what_is_over_below_and_goes_on_is_killed_with_the_run_above() {
+    let mut state = state();
+    launched(&mut state, launch(1));
+    for mut run in [child(2, 1), child(3, 2)] {
+        run.run.on_end = OnEnd::Deny;
+        launched(&mut state, run);
+    }
+    step(&mut state, revoke(2), now(1)).unwrap();
+    let above = |kill| Input::Revoke { ids: vec![id(1)], kill, by: by("enough") };
+    let effects = step(&mut state, above(true), now(2)).unwrap();
+    let stops: Vec<String> =
+        names(&effects).into_iter().filter(|name| name.starts_with("stop")).collect();
+    assert_eq!(stops, ["stop 1 kill", "stop 2 kill", "stop 3 kill"]);
+}
+
+#[test]
 fn a_revocation_kills_whatever_the_policy_says_where_it_is_told_to() {
     let mut state = state();
     let mut gentle = launch(1);

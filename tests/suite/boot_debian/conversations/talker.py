@@ -8,13 +8,19 @@ import time
 HOST, UNIX = "127.1.0.1", sys.argv[1]
 
 
-def say(connection):
+def say(connection, size=64, pause=0.002):
     try:
         while True:
-            connection.send(b"x" * 64)
-            time.sleep(0.002)
+            connection.send(b"x" * size)
+            time.sleep(pause)
     except OSError as error:
         print("ended", connection.family.name, error, flush=True)
+        connection.close()
+
+
+def upload(connection):
+    """Faster than it is taken: when it ends there is always something unsent."""
+    say(connection, 1 << 16, 0)
 
 
 def serve(listener):
@@ -27,11 +33,8 @@ at = socket.socket(socket.AF_UNIX)
 at.connect(UNIX)
 udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 udp.connect((HOST, 20447))
-upload = socket.create_connection((HOST, 20446))
-# What is written is sent at once, so that nothing is unsent when it ends.
-upload.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 talks = [
-    (say, upload),
+    (upload, socket.create_connection((HOST, 20446))),
     (say, at),
     (say, udp),
     (serve, socket.create_server((HOST, 20448))),

@@ -1,0 +1,116 @@
+//! What runs leave of their connections: closed by their processes before the daemon came to them, with something unsent.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use agentid_common::record::SocketLine;
+use tracing::warn;
+
+use super::{Supervisor, launch::chain, stopping::pause};
+use crate::kernel::{EndedConnections, OrphanError};
+
+/// So long the other end may take to say that it has all that a run had sent which ended by itself.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// Who has a socket so long after that, has one that somebody holds.
+const STUBBORN: Duration = Duration::from_secs(20);
+
+/// Runs that are over, and of which sockets may be left: by slot and generation.
+pub(super) type Left = BTreeMap<(u32, u64), Leaving>;
+
+/// One of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leaving {
+    /// From when on its connections are ended.
+    from: Instant,
+    /// What has tasks is looked at with every tick, as long as it has some; the others, soon and often.
+    has_tasks: bool,
+}
+
+impl Supervisor {
+    /// At a start: what an earlier daemon's runs have left.
+    pub(super) fn know_orphans(&mut self) {
+        let (registry, now) = (&self.state.registry, Instant::now());
+        let mut found = Left::new();
+        let seen = self.kernel.each_socket(|SocketLine { slot, generation, .. }| {
+            if registry.holder(slot, generation).is_none() {
+                found.insert((slot, generation), Leaving { from: now, has_tasks: false });
+            }
+        });
+        self.orphans.append(&mut found);
+        if let Err(failure) = seen {
+            warn!(message = %chain(&failure), "which sockets are left is not known");
+        }
+    }
+
+    /// A run is over, and has sockets that somebody else is at the other end of.
+    pub(super) fn may_leave_orphans(&mut self, slot: u32, generation: u64) {
+        let leaving = Leaving { from: Instant::now(), has_tasks: true };
+        self.orphans.insert((slot, generation), leaving);
+    }
+
+    /// Its last task is gone: whoever it talked to is told at once, or is given time if it has ended by itself.
+    pub(super) fn leaves_orphans(&mut self, slot: u32, generation: u64) {
+        let now = Instant::now();
+        let by_itself = Leaving { from: now + FAREWELL, has_tasks: false };
+        let left = self.orphans.entry((slot, generation)).or_insert(by_itself);
+        if left.has_tasks {
+            *left = Leaving { from: now, has_tasks: false };
+        }
+    }
+
+    /// When connections are looked for again, should nothing come before.
+    pub(super) fn next_orphans(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let left = self.orphans.values().filter(|leaving| !leaving.has_tasks);
+        let next =
+            left.filter_map(|Leaving { from, .. }| match now.checked_duration_since(*from) {
+                Some(since) => pause(since).map(|pause| now + pause),
+                None => Some(*from),
+            });
+        next.min()
+    }
+
+    /// One look at what is left of all of them.
+    pub(super) fn end_orphans(&mut self) {
+        let begun = Instant::now();
+        let is_due = |leaving: &Leaving| leaving.from <= begun;
+        if self.courtesy.is_zero() || !self.orphans.values().any(is_due) {
+            return;
+        }
+        let (mut left, mut due) = (BTreeSet::new(), Vec::new());
+        let seen = self.kernel.each_socket(|line| {
+            let run = (line.slot, line.generation);
+            if self.orphans.get(&run).is_some_and(is_due) {
+                left.insert(run);
+                due.push(line);
+            }
+        });
+        let ended = seen.map_err(OrphanError::from).and_then(|()| self.kernel.end_orphans(&due));
+        match ended {
+            Ok(ended) => self.note_ended(&ended),
+            Err(failure) => {
+                warn!(message = %chain(&failure), "connections of ended runs were not ended");
+                left.clear();
+            }
+        }
+        // Who has been looked for that long has a socket that somebody holds, or that cannot be ended.
+        self.orphans.retain(|run, leaving| {
+            let is_late = begun.saturating_duration_since(leaving.from) > STUBBORN;
+            leaving.from > begun || leaving.has_tasks || left.contains(run) && !is_late
+        });
+        self.courtesy = self.courtesy.saturating_sub(begun.elapsed());
+    }
+
+    /// Answers that are not given yet tell of them.
+    fn note_ended(&mut self, ended: &BTreeMap<u32, EndedConnections>) {
+        for stopping in self.stopping.values_mut() {
+            if let Some(more) = ended.get(&stopping.slot) {
+                let before = stopping.hung_up.map_or(0, |it| it.count);
+                stopping.hung_up =
+                    Some(EndedConnections { count: before + more.count, last: more.last });
+            }
+        }
+    }
+}
