@@ -80,6 +80,22 @@ pub const fn may_carry(level: i32, kind: i32) -> bool {
     }
 }
 
+/// Where in a piece that may travel, from the head of what it says, the kernel finds the number of a device to send by, and
+/// [`NOWHERE`] if it finds none.
+#[inline(always)]
+pub const fn device_at(level: i32, kind: i32) -> u64 {
+    match (level, kind) {
+        // PKTINFO: `struct in_pktinfo`
+        (level::IP, 8) => 0,
+        // 2292PKTINFO, PKTINFO: `struct in6_pktinfo`
+        (level::IPV6, 2 | 50) => 16,
+        _ => NOWHERE,
+    }
+}
+
+/// See [`device_at`].
+pub const NOWHERE: u64 = u64::MAX;
+
 #[cfg(test)]
 mod tests {
     use super::*;

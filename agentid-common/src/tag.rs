@@ -14,7 +14,7 @@ pub struct InvocationId(pub [u8; 16]);
 pub struct Tag {
     pub generation: u64,
     pub slot: u32,
-    /// [`COUNTED`] for tasks; [`LISTENS`], [`ASKS`], [`ASKED`] and [`CALLS`] for sockets.
+    /// [`COUNTED`] for tasks; [`LISTENS`], [`CALLED`], [`ASKS`], [`ASKED`] and [`CALLS`] for sockets.
     pub mark: u32,
     pub invocation: InvocationId,
 }
@@ -47,6 +47,10 @@ pub const ASKED: u32 = 8;
 /// Bit of [`Tag::mark`] for a socket that listens, and for one that was accepted: who is at the other end has come by
 /// himself.
 pub const LISTENS: u32 = 2;
+
+/// Bit of [`Tag::mark`] for a socket of TCP that has gone to a peer by itself, and for one that was accepted where such a one
+/// listened. It stays, whatever another thread does meanwhile: then [`LISTENS`] says nothing.
+pub const CALLED: u32 = 32;
 
 /// Bit of [`Tag::mark`] for the daemon's end of a connection to its control socket: the run has not made it, but is at the
 /// other end.

@@ -91,6 +91,11 @@ closed! {
         FileFcntl = 51 => "file_fcntl",
         SocketRecvmsg = 52 => "socket_recvmsg",
         SocketGetsockopt = 53 => "socket_getsockopt",
+        TaskSetnice = 54 => "task_setnice",
+        TaskSetioprio = 55 => "task_setioprio",
+        TaskSetscheduler = 56 => "task_setscheduler",
+        TaskMovememory = 57 => "task_movememory",
+        TaskPrlimit = 58 => "task_prlimit",
     }
 }
 

@@ -29,7 +29,7 @@
 //! | `names_*` | where does a run's question for a name go? |
 //! | `sched_switch`, `cpu_clock` | does a task outlive its run? |
 //! | `capable`, `userns_create` | may this run use this capability, or make a user namespace? |
-//! | `bpf`, `task_kill`, `file_fcntl`, `ptrace_access_check` | does a run reach for agentid itself, or for others? |
+//! | `bpf`, `task_kill`, `file_fcntl`, `ptrace_access_check`, `task_set…`, `task_movememory`, `task_prlimit` | does a run reach for agentid itself, or for others? |
 //! | `sb_umount`, `sb_mount`, `move_mount`, `inode_unlink`, `inode_rmdir`, `inode_rename` | does anyone but the daemon take the pins away? |
 //! | `sysctl` | does anyone switch the trampolines off? |
 //! | `list_tasks`, `list_sockets` | which tasks, and which sockets, carry a tag? |

@@ -73,8 +73,9 @@ pub fn are_asked(sock: Sock, tag: &Tag, peer: &Peer) -> bool {
     // SAFETY: a value of socket storage lives as long as its socket.
     let (marked, is_own) = unsafe { ((*own).mark & ASKS != 0, (*own).is_of_the_run_of(tag)) };
     let asked = marked && is_own && is_granted_names(tag);
-    if asked && peer.protocol == TCP {
-        // Whatever becomes of the socket meanwhile, its packets get there or nowhere (`packet`).
+    let gets_there = asked || marked && is_own && peer.is_resolver(resolver());
+    if gets_there && peer.protocol == TCP {
+        // Whatever becomes of the socket meanwhile, its packets get there, and are known there, or get nowhere (`packet`).
         socket::set(own, ASKED_NAMES);
     }
     asked

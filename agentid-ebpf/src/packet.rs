@@ -171,10 +171,13 @@ fn going_to(
             peer.port = u16::from_be_bytes([ports[2], ports[3]]);
             // SAFETY: the verifier checks the layout.
             let device = unsafe { (*buffer).ifindex };
-            if device == LOOPBACK && peer.is_resolver(names::resolver()) && names::may_ask(tag) {
+            if device == LOOPBACK && peer.is_resolver(names::resolver()) {
+                // Also of whoever may not ask and gets there by a rule: else it would be taken for the last one with that port.
                 let port = u16::from_be_bytes([ports[0], ports[1]]);
                 names::note(tag, peer.protocol, port, from);
-                return Way::Resolver;
+                if names::may_ask(tag) {
+                    return Way::Resolver;
+                }
             }
             Way::Judged
         }

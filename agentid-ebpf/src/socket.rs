@@ -2,11 +2,11 @@
 
 use core::{
     ffi::c_void,
-    intrinsics::{AtomicOrdering, atomic_and, atomic_or},
+    intrinsics::{AtomicOrdering, atomic_or},
 };
 
 use agentid_common::{
-    tag::{ASKS, CALLS, KEEPER_SLOT, LISTENS, Tag},
+    tag::{ASKS, CALLED, CALLS, KEEPER_SLOT, LISTENS, Tag},
     verdict::Fault,
 };
 
@@ -86,12 +86,6 @@ pub fn set(own: *mut Tag, bit: u32) {
     unsafe { atomic_or::<u32, u32, { AtomicOrdering::SeqCst }>(&raw mut (*own).mark, bit) };
 }
 
-#[inline(always)]
-fn clear(own: *mut Tag, bit: u32) {
-    // SAFETY: as above.
-    unsafe { atomic_and::<u32, u32, { AtomicOrdering::SeqCst }>(&raw mut (*own).mark, !bit) };
-}
-
 /// Says that those at the other end come to this socket of a run, and to what is accepted from it.
 #[inline(always)]
 pub fn listens(sock: Sock, tag: &Tag) {
@@ -114,7 +108,7 @@ pub fn calls(sock: Sock) {
     if !sock.is_null()
         && let Some(own) = tag(sock.0.cast())
     {
-        clear(own, LISTENS);
+        set(own, CALLED);
     }
 }
 
@@ -132,8 +126,9 @@ pub fn is_own(sock: Sock, tag: &Tag) -> bool {
 #[inline(always)]
 pub fn was_called(sock: Sock, tag: &Tag) -> bool {
     // SAFETY: a value of socket storage lives as long as its socket.
-    self::tag(sock.0.cast())
-        .is_some_and(|own| unsafe { (*own).mark & LISTENS != 0 && (*own).is_of_the_run_of(tag) })
+    self::tag(sock.0.cast()).is_some_and(|own| unsafe {
+        (*own).mark & (LISTENS | CALLED) == LISTENS && (*own).is_of_the_run_of(tag)
+    })
 }
 
 /// The mark of what the daemon makes.

@@ -63,6 +63,11 @@ pub enum Attempt {
         tgid: u32,
         signal: i32,
     },
+    /// Tells the kernel how to run a process, as it is run already.
+    Manage {
+        tgid: u32,
+        what: Management,
+    },
     /// Has a file of its own send SIGKILL to a process, and gives it reason to.
     SignalByFile {
         tgid: u32,
@@ -104,6 +109,30 @@ pub enum Attempt {
         name: PathBuf,
         effort: Effort,
     },
+}
+
+/// What the kernel can be told of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Management {
+    /// A limit on its open files.
+    Limit,
+    Priority,
+    Scheduler,
+    Processors,
+    InputPriority,
+    /// On which nodes its memory lies.
+    Memory,
+}
+
+impl Management {
+    pub const ALL: [Self; 6] = [
+        Self::Limit,
+        Self::Priority,
+        Self::Scheduler,
+        Self::Processors,
+        Self::InputPriority,
+        Self::Memory,
+    ];
 }
 
 /// How a process is made the owner of a file.

@@ -3,7 +3,7 @@
 use std::{fs, os::fd::AsRawFd as _};
 
 use agentid_tests::{
-    attack::{Attempt, Means, Owner},
+    attack::{Attempt, Management, Means, Owner},
     harness::{
         Attacker,
         adjust::canary_of,
@@ -127,6 +127,25 @@ fn own(file: libc::c_int, tgid: u32) -> Result<()> {
     // SAFETY: takes plain integers.
     let done = unsafe { libc::fcntl(file, libc::F_SETOWN, tgid.cast_signed()) };
     ensure!(done == 0, "F_SETOWN: {}", std::io::Error::last_os_error());
+    Ok(())
+}
+
+/// P2: how another process is run is not a run's to say: its limits, of which one kills, its priorities, its processors and
+/// where its memory lies. Of its own it may say that, and others of each other.
+#[test]
+fn a_run_manages_no_other_process() -> Result<()> {
+    let mut stage = Stage::new()?;
+    for uid in USERS {
+        let victim = Attacker::outside(uid)?;
+        let attacker = if uid == USER { &mut stage.user } else { &mut stage.root };
+        let own = attacker.tgid();
+        for what in Management::ALL {
+            let upon = |tgid| Attempt::Manage { tgid, what };
+            assert_eq!(attacker.errno(&upon(victim.tgid()))?, libc::EPERM, "uid {uid}: {what:?}");
+            assert_eq!(attacker.errno(&upon(own))?, 0, "uid {uid}: {what:?} of itself");
+            assert_eq!(stage.outside.errno(&upon(victim.tgid()))?, 0, "uid {uid}: {what:?}");
+        }
+    }
     Ok(())
 }
 

@@ -117,6 +117,9 @@ fn nothing_travels_with_a_message_that_leads_elsewhere() -> Result<()> {
         (peer.v6(), vec![carry(SOL_SOCKET, libc::SO_MARK, ONE.into())]),
         (peer.v4(), vec![source_route()]),
         (peer.v4(), vec![carry(IPPROTO_IP, libc::IP_TOS, ONE.into()), source_route()]),
+        // By another device.
+        (peer.v4(), vec![carry(IPPROTO_IP, libc::IP_PKTINFO, [&ONE[..], &[0; 8]].concat())]),
+        (peer.v6(), vec![carry(IPPROTO_IPV6, libc::IPV6_PKTINFO, [&[0; 16], &ONE[..]].concat())]),
         // More than anybody sends.
         (peer.v6(), vec![class.clone(); 40]),
     ];
@@ -139,6 +142,8 @@ fn nothing_travels_with_a_message_that_leads_elsewhere() -> Result<()> {
                     carry(IPPROTO_IPV6, libc::IPV6_HOPLIMIT, 9_i32.to_ne_bytes().into()),
                 ],
             ),
+            (peer.v4(), vec![carry(IPPROTO_IP, libc::IP_PKTINFO, vec![0; 12])]),
+            (peer.v6(), vec![carry(IPPROTO_IPV6, libc::IPV6_PKTINFO, vec![0; 20])]),
             (peer.v4(), vec![carry(IPPROTO_IP, libc::IP_TTL, 9_i32.to_ne_bytes().into())]),
             (peer.v4(), vec![carry(IPPROTO_UDP, libc::UDP_SEGMENT, 8_u16.to_ne_bytes().into())]),
         ] {

@@ -11,7 +11,7 @@ use crate::policy::{Effect, Host, Named, NetRule, Prefix, Side, Target};
 
 /// Blocks of peers that a wider block does not grant, because they lead elsewhere than their neighbours: one has to name them,
 /// or a part of them. A denial covers them all the same.
-const APART: [(&str, u8); 18] = [
+const APART: [(&str, u8); 23] = [
     // The whole of IPv4, within IPv6. Of a run's own addresses this one alone stands apart: who may listen on all
     // addresses may listen on each.
     ("::ffff:0:0", 96),
@@ -21,11 +21,17 @@ const APART: [(&str, u8); 18] = [
     // Loopback: what listens there trusts its neighbours.
     ("::ffff:127.0.0.0", 104),
     ("::1", 128),
-    // Link-local, among them the metadata services of clouds; and two of those that lie elsewhere.
+    // Link-local, among them the metadata services of clouds; and those that lie elsewhere: of Amazon (two), Azure, Alibaba,
+    // Google, Oracle and Scaleway.
     ("::ffff:169.254.0.0", 112),
     ("fe80::", 10),
     ("fd00:ec2::254", 128),
+    ("fd00:ec2::23", 128),
     ("::ffff:168.63.129.16", 128),
+    ("::ffff:100.100.100.200", 128),
+    ("fd20:ce::254", 128),
+    ("fd00:c1::a9fe:a9fe", 128),
+    ("fd00:42::42", 128),
     // Multicast and broadcast.
     ("::ffff:224.0.0.0", 100),
     ("::ffff:255.255.255.255", 128),

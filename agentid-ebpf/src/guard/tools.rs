@@ -1,5 +1,5 @@
-//! Does a run reach out of itself: for agentid with bpf(2), or for a process that is not its own with a signal or a
-//! debugger?
+//! Does a run reach out of itself: for agentid with bpf(2), or for a process that is not its own with a signal, a debugger, or
+//! by what the kernel is told of that process?
 //!
 //! `int bpf(int cmd, union bpf_attr *attr, unsigned int size)`, 7.3 adds `bool kernel`: kernel/bpf/syscall.c.
 //! `int task_kill(struct task_struct *p, struct kernel_siginfo *info, int sig, const struct cred *cred)`, from 6.1 to
@@ -7,8 +7,17 @@
 //! those that a file has sent, which `file_fcntl` prevents.
 //! `int ptrace_access_check(struct task_struct *child, unsigned int mode)`, from 6.1 to 7.3: kernel/ptrace.c,
 //! `__ptrace_may_access`, which also guards `/proc/PID/mem` and its like.
+//! `int task_setnice(struct task_struct *p, int nice)`, `int task_setioprio(struct task_struct *p, int ioprio)`,
+//! `int task_setscheduler(struct task_struct *p)` and `int task_movememory(struct task_struct *p)`, from 6.1 to 7.3:
+//! kernel/sys.c, `set_one_prio`; block/ioprio.c, `set_task_ioprio`; kernel/sched/syscalls.c, `sched_setscheduler` and
+//! `sched_setaffinity`; mm/migrate.c and mm/mempolicy.c, `move_pages` and `migrate_pages`.
+//! `int task_prlimit(const struct cred *cred, const struct cred *tcred, unsigned int flags)`, from 6.1 to 7.3: kernel/sys.c,
+//! `check_prlimit_permission`, which asks nothing of a process that sets limits of its own. A limit of processor time kills.
+//! It is not told which process that is, so that a run sets no limits for its other processes either.
 //!
 //! Only tagged tasks are held here: what root does to the daemon outside of any run is root's business.
+
+use core::ffi::c_void;
 
 use agentid_common::{
     tag::Tag,
@@ -38,6 +47,43 @@ pub fn task_kill(ctx: LsmContext) -> i32 {
 #[lsm(hook = "ptrace_access_check")]
 pub fn ptrace_access_check(ctx: LsmContext) -> i32 {
     reach(Hook::PtraceAccessCheck, ctx.arg(0))
+}
+
+#[lsm(hook = "task_setnice")]
+pub fn task_setnice(ctx: LsmContext) -> i32 {
+    reach(Hook::TaskSetnice, ctx.arg(0))
+}
+
+#[lsm(hook = "task_setioprio")]
+pub fn task_setioprio(ctx: LsmContext) -> i32 {
+    reach(Hook::TaskSetioprio, ctx.arg(0))
+}
+
+#[lsm(hook = "task_setscheduler")]
+pub fn task_setscheduler(ctx: LsmContext) -> i32 {
+    reach(Hook::TaskSetscheduler, ctx.arg(0))
+}
+
+#[lsm(hook = "task_movememory")]
+pub fn task_movememory(ctx: LsmContext) -> i32 {
+    reach(Hook::TaskMovememory, ctx.arg(0))
+}
+
+/// include/linux/lsm_hook_defs.h and security.h: `LSM_PRLIMIT_WRITE`.
+const WRITES: u32 = 2;
+
+#[lsm(hook = "task_prlimit")]
+pub fn task_prlimit(ctx: LsmContext) -> i32 {
+    let Subject::Agent(tag) = subject::current() else {
+        return 0;
+    };
+    let (own, other): (*const c_void, *const c_void) = (ctx.arg(0), ctx.arg(1));
+    let flags: u32 = ctx.arg(2);
+    // The threads of a process have one object for their credentials, and no two processes have.
+    if flags & WRITES == 0 || own == other {
+        return 0;
+    }
+    refuse(Hook::TaskPrlimit, tag, Reason::OutsideRun)
 }
 
 /// Keeps a run to its own processes. A look at another one would be a look out of the run, and a grip on it a way out.

@@ -2,7 +2,7 @@
 
 use agentid_common::{
     facts::{Facts, Flow, Turn},
-    sockopt::may_carry,
+    sockopt::{NOWHERE, device_at, may_carry},
 };
 
 use super::peer::Asked;
@@ -72,6 +72,18 @@ impl Turn for Pieces {
         }
         if !may_carry(header.level, header.kind) {
             return Flow::Stop;
+        }
+        // By another device a packet would go another way, as by the socket options that are denied.
+        let at = device_at(header.level, header.kind);
+        if at != NOWHERE {
+            let mut device = 0_u32;
+            if !read_into(&mut device, self.at.wrapping_add(HEADER + at)) {
+                self.asked = Asked::Unread;
+                return Flow::Stop;
+            }
+            if device != 0 {
+                return Flow::Stop;
+            }
         }
         let step = header.length.wrapping_add(7) & !7;
         self.at = self.at.wrapping_add(step);

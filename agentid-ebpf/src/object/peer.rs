@@ -18,6 +18,7 @@ use crate::{
 const TCP_CLOSE: u8 = 7;
 const TCP_LISTEN: u8 = 10;
 /// include/linux/socket.h
+const MSG_DONTROUTE: u32 = 4;
 const MSG_BATCH: u32 = 0x4_0000;
 const MSG_FASTOPEN: u32 = 0x2000_0000;
 
@@ -249,7 +250,10 @@ pub fn of_message(socket: Socket, message: Message, tag: &Tag) -> Sight {
         sight.verb = Verb::Send;
     }
     sight.stands = !named && protocol == Transport::Tcp;
-    let asked = if !named && socket::was_called(sock, tag) {
+    let asked = if flags & MSG_DONTROUTE != 0 && protocol != Transport::Tcp {
+        // Another way there, as by the socket option, which is denied; TCP does not look at it.
+        Asked::Denied
+    } else if !named && socket::was_called(sock, tag) {
         Asked::Nobody
     } else if !named {
         read_current(sock, protocol, &mut sight.body)

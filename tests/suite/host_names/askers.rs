@@ -1,6 +1,7 @@
 //! Who is answered, and who is not.
 
 use std::{
+    fs,
     io::ErrorKind,
     net::{SocketAddr, TcpListener, UdpSocket},
     os::unix::process::CommandExt as _,
@@ -120,6 +121,41 @@ fn a_run_without_names_asks_nobody() -> Result<()> {
         }
     }
     assert_eq!(upstream.heard(), [""; 0]);
+    Ok(())
+}
+
+/// P2: a run that gets to the resolver by a rule, and has no names, is not taken for the one that had its port before.
+#[test]
+fn no_run_is_answered_for_another() -> Result<()> {
+    const PORTS: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+    let upstream = Upstream::start(records())?;
+    let nameless =
+        "[[net]]\nto = [\"127.0.0.1:*\"]\nproto = [\"tcp\", \"udp\"]\nallow = [\"connect\"]\n";
+    let nameless = policy("nameless", nameless);
+    let daemon = daemon(&upstream, "", &[("nameless", &nameless)])?;
+    let usual = fs::read_to_string(PORTS)?;
+    let asked = (|| {
+        let mut codes = Vec::new();
+        for uid in USERS {
+            let mut first = named(&daemon, uid)?;
+            let mut second =
+                Run::launch(&daemon, &Terms { policy: "nameless", uid, ..Terms::default() })?;
+            let server = ([127, 0, 0, 1], resolver()?).into();
+            fs::write(PORTS, "50000 50000")?;
+            for transport in [Transport::Udp, Transport::UdpUnconnected] {
+                assert_eq!(resolve(&mut first, question("granted.example"))?.1, [ip("127.1.0.1")]);
+                let question = Question { server, transport, ..question("granted.example") };
+                codes.push(resolve(&mut second, question)?);
+            }
+            fs::write(PORTS, &usual)?;
+        }
+        anyhow::Ok(codes)
+    })();
+    fs::write(PORTS, usual)?;
+    for (code, addresses, _) in asked? {
+        assert_ne!(code, 0);
+        assert_eq!(addresses, [ip(""); 0]);
+    }
     Ok(())
 }
 

@@ -51,6 +51,7 @@ fn perform(attempt: Attempt) -> Found {
         Attempt::Detach(pin) => processes::detach(&pin),
         Attempt::Kill { tgid, signal } => processes::kill(tgid, signal),
         Attempt::PidfdKill { tgid, signal } => processes::pidfd_kill(tgid, signal),
+        Attempt::Manage { tgid, what } => processes::manage(tgid, what),
         Attempt::SignalByFile { tgid, way } => owners::signal(tgid, way),
         Attempt::SignalOneself => owners::signal_oneself(),
         Attempt::SignalOwner(means) => owners::signal_owner(means),

@@ -11,6 +11,8 @@ use std::{
     ptr,
 };
 
+use agentid_tests::attack::Management;
+
 use super::mounts::{descriptor, done};
 
 /// More than any command's part of `union bpf_attr`.
@@ -51,6 +53,47 @@ pub fn pidfd_kill(tgid: u32, signal: i32) -> io::Result<()> {
     // SAFETY: without further information about the signal there is no pointer to follow.
     done(unsafe {
         libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, nothing, 0)
+    })
+}
+
+/// include/uapi/linux/ioprio.h: `IOPRIO_WHO_PROCESS`, and the class `IOPRIO_CLASS_BE` with its middle priority.
+const ONE_PROCESS: libc::c_int = 1;
+const USUAL: libc::c_int = 2 << 13 | 4;
+
+pub fn manage(tgid: u32, what: Management) -> io::Result<()> {
+    let process = tgid.cast_signed();
+    let limit = libc::rlimit { rlim_cur: 1024, rlim_max: 4096 };
+    let usual = libc::sched_param { sched_priority: 0 };
+    let processors = [1_u64; 1];
+    let (from, to) = ([1_u64; 1], [1_u64; 1]);
+    // SAFETY: the kernel reads the structures, which are alive, and at most the lengths that it is told.
+    done(unsafe {
+        match what {
+            Management::Limit => {
+                libc::prlimit(process, libc::RLIMIT_NOFILE, &raw const limit, ptr::null_mut())
+                    .into()
+            }
+            Management::Priority => libc::setpriority(libc::PRIO_PROCESS, tgid, 5).into(),
+            Management::Scheduler => {
+                libc::sched_setscheduler(process, libc::SCHED_OTHER, &raw const usual).into()
+            }
+            Management::Processors => libc::syscall(
+                libc::SYS_sched_setaffinity,
+                process,
+                size_of_val(&processors),
+                processors.as_ptr(),
+            ),
+            Management::InputPriority => {
+                libc::syscall(libc::SYS_ioprio_set, ONE_PROCESS, process, USUAL)
+            }
+            Management::Memory => libc::syscall(
+                libc::SYS_migrate_pages,
+                process,
+                u64::BITS,
+                from.as_ptr(),
+                to.as_ptr(),
+            ),
+        }
     })
 }
 
