@@ -12,6 +12,7 @@
 //! | `dac_read_search` | files by their number, without a path; what it gives beside that `dac_override` gives too |
 //! | `net_admin`, `net_raw` | the network's configuration, and packets that are made up |
 //! | `mknod`, `linux_immutable` | devices, and files that nobody can remove |
+//! | `sys_pacct` | what every process of the host does |
 //! | `sys_time`, `wake_alarm`, `block_suspend` | the clock and the sleep of the host |
 //! | `syslog`, `audit_control` | what the kernel says, addresses of its memory, and what is recorded |
 
@@ -35,6 +36,7 @@ impl Capabilities {
         "sys_module",
         "sys_rawio",
         "sys_ptrace",
+        "sys_pacct",
         "sys_admin",
         "sys_boot",
         "sys_time",

@@ -95,7 +95,8 @@ closed! {
         TaskSetioprio = 55 => "task_setioprio",
         TaskSetscheduler = 56 => "task_setscheduler",
         TaskMovememory = 57 => "task_movememory",
-        TaskPrlimit = 58 => "task_prlimit",
+        TaskSetrlimit = 58 => "task_setrlimit",
+        PathNotify = 59 => "path_notify",
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `file_open` | may this run open this file so? |
 //! | `path_mkdir`, `path_mknod`, `path_symlink` | may this run make something of this name? |
 //! | `path_unlink`, `path_rmdir` | may this run take this name away? |
+//! | `path_notify` | may this run be told what becomes of this file, or of what is in this folder? |
 //! | `path_rename`, `path_link` | may this run give this file another name, or one more? |
 //! | `inode_setattr`, `inode_*xattr`, `inode_*_acl`, `inode_file_setattr` | may this run change this file without opening it? |
 //! | `inode_free_security` | is that the end of a folder that something may be remembered of? |
@@ -29,7 +30,7 @@
 //! | `names_*` | where does a run's question for a name go? |
 //! | `sched_switch`, `cpu_clock` | does a task outlive its run? |
 //! | `capable`, `userns_create` | may this run use this capability, or make a user namespace? |
-//! | `bpf`, `task_kill`, `file_fcntl`, `ptrace_access_check`, `task_set…`, `task_movememory`, `task_prlimit` | does a run reach for agentid itself, or for others? |
+//! | `bpf`, `task_kill`, `file_fcntl`, `ptrace_access_check`, `task_set…`, `task_movememory` | does a run reach for agentid itself, or for others? |
 //! | `sb_umount`, `sb_mount`, `move_mount`, `inode_unlink`, `inode_rmdir`, `inode_rename` | does anyone but the daemon take the pins away? |
 //! | `sysctl` | does anyone switch the trampolines off? |
 //! | `list_tasks`, `list_sockets` | which tasks, and which sockets, carry a tag? |

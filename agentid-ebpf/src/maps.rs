@@ -250,7 +250,7 @@ pub static WORK: TaskStorage<Work> = TaskStorage::new();
 
 /// Slot to run. Written by the daemon only.
 #[btf_map]
-pub static INSTANCES: Array<Instance, { map::SLOTS as usize }> = Array::new();
+pub static INSTANCES: Array<Instance, { map::SLOTS as usize }, MAPPED> = Array::new();
 
 /// Slot to what its run has done. Written by the programs, reset by the daemon while the slot is free. The daemon maps it
 /// into its memory, where it can take a task out of a count as the programs do.

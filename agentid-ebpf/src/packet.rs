@@ -91,8 +91,9 @@ fn check(hook: Hook, buffer: *mut __sk_buff) -> i32 {
 
 #[inline(always)]
 fn judge(hook: Hook, buffer: *const __sk_buff, sock: *const bpf_sock, tag: &Tag) -> i32 {
+    let mut asks = Asks { port: 0, protocol: 0, from: Address::ANY_V6 };
     let way = |peer: &mut Peer| match hook {
-        Hook::SkbEgress => match going(buffer, tag, peer) {
+        Hook::SkbEgress => match going(buffer, tag, peer, &mut asks) {
             Way::Judged if vouched::is_granted(sock.cast(), tag, peer) => Way::Vouched,
             way => way,
         },
@@ -100,6 +101,9 @@ fn judge(hook: Hook, buffer: *const __sk_buff, sock: *const bpf_sock, tag: &Tag)
     };
     let answer = may_pass(&Live, tag, way, || read(buffer, sock));
     if answer.is_ok() {
+        if asks.port != 0 {
+            names::note(tag, asks.protocol, asks.port, asks.from);
+        }
         return PASS;
     }
     let standing = standing(&Live, tag);
@@ -120,9 +124,16 @@ fn judge(hook: Hook, buffer: *const __sk_buff, sock: *const bpf_sock, tag: &Tag)
     DROP
 }
 
+/// From where a packet comes that goes to the daemon's resolver; port 0 for any other.
+struct Asks {
+    port: u16,
+    protocol: u8,
+    from: Address,
+}
+
 /// Where a packet goes, by its own header.
 #[inline(always)]
-fn going(buffer: *const __sk_buff, tag: &Tag, peer: &mut Peer) -> Way {
+fn going(buffer: *const __sk_buff, tag: &Tag, peer: &mut Peer, asks: &mut Asks) -> Way {
     let mut head = [0_u8; 20];
     if !load(buffer, 0, &mut head) {
         return Way::Unread;
@@ -136,7 +147,7 @@ fn going(buffer: *const __sk_buff, tag: &Tag, peer: &mut Peer) -> Way {
                 return Way::Unread;
             }
             let from = Address::v4([head[12], head[13], head[14], head[15]]);
-            going_to(buffer, 20, tag, from, peer)
+            going_to(buffer, 20, tag, from, peer, asks)
         }
         6 => {
             peer.protocol = head[6];
@@ -144,7 +155,7 @@ fn going(buffer: *const __sk_buff, tag: &Tag, peer: &mut Peer) -> Way {
             if !load(buffer, 8, &mut from) || !load(buffer, 24, &mut peer.address.0) {
                 return Way::Unread;
             }
-            going_to(buffer, 40, tag, Address::v6(from), peer)
+            going_to(buffer, 40, tag, Address::v6(from), peer, asks)
         }
         _ => Way::Detour,
     }
@@ -158,6 +169,7 @@ fn going_to(
     tag: &Tag,
     from: Address,
     peer: &mut Peer,
+    asks: &mut Asks,
 ) -> Way {
     match peer.protocol {
         // Whom it was judged for, unless that was a server of names: then it is turned to the resolver (`names`), or else is
@@ -172,9 +184,9 @@ fn going_to(
             // SAFETY: the verifier checks the layout.
             let device = unsafe { (*buffer).ifindex };
             if device == LOOPBACK && peer.is_resolver(names::resolver()) {
-                // Also of whoever may not ask and gets there by a rule: else it would be taken for the last one with that port.
+                // Also for whoever may not ask and gets there by a rule: else it would be taken for the last one with that port.
                 let port = u16::from_be_bytes([ports[0], ports[1]]);
-                names::note(tag, peer.protocol, port, from);
+                *asks = Asks { port, protocol: peer.protocol, from };
                 if names::may_ask(tag) {
                     return Way::Resolver;
                 }

@@ -70,7 +70,7 @@ fn write(seq: *mut seq_file, sock: Sock, tag: &Tag) {
         line.own = Address::v4(sock.own_v4());
         line.peer = Address::v4(sock.peer_v4());
     } else if line.family == AF_INET6 {
-        // What cannot be read stays zeros: nothing is decided by it.
+        // What cannot be read stays zeros, which is no connection's address.
         sock.own_v6(&mut line.own.0);
         sock.peer_v6(&mut line.peer.0);
     }

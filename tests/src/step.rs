@@ -46,6 +46,8 @@ pub enum Step {
     List(PathBuf),
     /// Has the kernel tell what others open in a folder.
     Watch(PathBuf),
+    /// Has the kernel tell what becomes of a file, or of what is in a folder (inotify).
+    Follow(PathBuf),
     /// Takes what was opened, with a descriptor of it.
     ReadWatched,
     /// Sets an extended attribute by io_uring, with credentials that were the probe's and are lent for it.

@@ -20,10 +20,10 @@ use libc::{EACCES, EPERM};
 const RUNS: usize = 500;
 /// Launches of which the middle one is taken.
 const SAMPLE: usize = 50;
-/// By how much a launch, or a denial, may take longer beside many runs than beside none.
+/// By how much a launch, a denial, or a whole revocation may take longer beside many runs than beside none.
 const FLAT: u64 = 5;
 
-/// P4: beside hundreds of runs one is launched, and denied everything, as fast as beside none; each of them has its own life,
+/// P4: beside hundreds of runs one is launched, denied everything, and gone, as fast as beside none; each of them has its own life,
 /// and one request ends them all.
 #[test]
 fn launches_and_denials_are_flat_in_the_number_of_runs() -> Result<()> {
@@ -51,6 +51,7 @@ fn launches_and_denials_are_flat_in_the_number_of_runs() -> Result<()> {
     assert!(last <= first * FLAT, "{first} and {last} us");
     assert!(among.launch <= alone.launch * FLAT, "{alone:?} and {among:?}");
     assert!(among.denial <= alone.denial * FLAT, "{alone:?} and {among:?}");
+    assert!(among.revocation <= alone.revocation * FLAT, "{alone:?} and {among:?}");
     let revoked: RevokedAll = daemon.ask(&["revoke", "--all", "--yes"])?;
     assert_eq!(revoked.runs.len(), runs);
     assert_eq!(many.open(&path)?, [(EPERM, runs)].into());

@@ -39,6 +39,27 @@ fn opens_what_is_granted_and_nothing_else() -> Result<()> {
     Ok(())
 }
 
+/// P2: whoever is told what others do in a folder reads it.
+#[test]
+fn is_told_only_of_what_it_may_read() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let scene = daemon.scene();
+    for uid in USERS {
+        let mut run = Run::of(&daemon, uid)?;
+        for (path, errno) in [
+            (scene.workspace(), 0),
+            (scene.granted(), 0),
+            (scene.denied(), EACCES),
+            (scene.outside(), EACCES),
+            ("/etc".into(), EACCES),
+        ] {
+            let step = Step::Follow(path);
+            assert_eq!(run.errno(&step)?, errno, "uid {uid}: {step:?}");
+        }
+    }
+    Ok(())
+}
+
 /// P10: beside the run, the same files are as open as ever.
 #[test]
 fn leaves_untagged_processes_alone() -> Result<()> {
@@ -77,7 +98,9 @@ fn no_watch_hands_a_file_over() -> Result<()> {
     let daemon = Daemon::shared()?;
     let scene = daemon.scene();
     let mut run = Run::launch(&daemon, &Terms { policy: "unbound", ..Terms::default() })?;
-    for (path, errno) in [(scene.granted(), 0), (scene.denied(), EACCES)] {
+    let secret = scene.workspace().join("secret");
+    fs::write(&secret, "nobody's")?;
+    for (path, errno) in [(scene.granted(), 0), (secret, EACCES)] {
         let folder = path.parent().context("a file without a folder")?;
         assert_eq!(run.errno(&Step::Watch(folder.into()))?, 0);
         assert_eq!(run.errno(&Step::ReadWatched)?, EAGAIN);

@@ -176,16 +176,28 @@ impl Registry {
         let run = run.clone();
         drop(changing);
         self.slots.remove(&run.place.slot);
-        if let Some(parent) = run.parent
-            && let Some(children) = self.children.get_mut(&parent)
+        let above = self.leave(&run);
+        // What is below and has tasks left stands on whoever is above now.
+        if let Some(left) = self.children.remove(&id)
+            && let Some(above) = above
         {
-            children.remove(&id);
-            if children.is_empty() {
-                self.children.remove(&parent);
-            }
+            self.children.entry(above).or_default().extend(left);
         }
         self.note_ended(id, run.uid);
         Some((run, self.forget()))
+    }
+
+    /// Takes a run away from below the nearest one above that holds a slot, which it gives.
+    fn leave(&mut self, run: &Run) -> Option<Uuid> {
+        let holds = |above: &&Uuid| self.get(**above).is_some_and(|run| run.phase.holds_slot());
+        let above = run.parent.iter().chain(&run.above).find(holds).copied()?;
+        if let Some(children) = self.children.get_mut(&above) {
+            children.remove(&run.id);
+            if children.is_empty() {
+                self.children.remove(&above);
+            }
+        }
+        Some(above)
     }
 
     pub fn get(&self, id: Uuid) -> Option<&Run> {
@@ -206,6 +218,11 @@ impl Registry {
     /// Runs that hold a slot.
     pub fn live(&self) -> impl Iterator<Item = &Run> {
         self.slots.values().filter_map(|id| self.runs.get(id))
+    }
+
+    /// How many there are.
+    pub fn live_count(&self) -> usize {
+        self.slots.len()
     }
 
     /// Every run that is known, the oldest first.

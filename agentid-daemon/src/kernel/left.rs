@@ -125,13 +125,18 @@ impl LeftPrograms {
         sockets::hang_up(processes, killed, list.map_err(StopError::from)?, &self.pins)
     }
 
-    /// Ends the connections that these runs have left and no process has; gives how many of each slot's.
-    pub fn end_orphans(&self, runs: &Runs) -> Result<BTreeMap<u32, EndedConnections>, OrphanError> {
+    /// Ends the connections that these runs have left and no process has; gives how many of each slot's, and how many sockets
+    /// there were of those of which no task is to be left.
+    pub fn end_orphans(
+        &self,
+        runs: &Runs,
+        dying: &Runs,
+    ) -> Result<(BTreeMap<u32, EndedConnections>, usize), OrphanError> {
         let list = self.on_demand.socket_list(&self.pins).map_err(ReadError::Sockets)?;
-        let lines = list::all(list).map_err(ReadError::from)?;
-        let theirs = lines
-            .into_iter()
-            .filter(|line: &SocketLine| runs.get(&line.slot) == Some(&line.generation));
-        orphans::end(&theirs.collect::<Vec<_>>())
+        let mut lines: Vec<SocketLine> = list::all(list).map_err(ReadError::from)?;
+        let is_of = |line: &SocketLine, runs: &Runs| runs.get(&line.slot) == Some(&line.generation);
+        lines.retain(|line| is_of(line, runs));
+        let left = lines.iter().filter(|line| is_of(line, dying)).count();
+        Ok((orphans::end(&lines)?, left))
     }
 }

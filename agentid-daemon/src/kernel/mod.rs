@@ -11,6 +11,7 @@ mod clock;
 mod demand;
 mod enclose;
 mod examine;
+mod family;
 mod fields;
 mod freezer;
 mod gather;
@@ -70,6 +71,7 @@ pub use self::{
     demand::{DemandError, HookState},
     enclose::{CPU, EncloseError, MEMORY, TASKS, Usage, available as controllers},
     examine::examine,
+    family::{SMALL, of as family_of},
     freezer::{FreezeError, Runs},
     gather::{GatherError, Gathered, Source, place as group_place},
     left::{Left, LeftError, LeftPrograms},

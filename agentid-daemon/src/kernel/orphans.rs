@@ -2,8 +2,10 @@
 //!
 //! Of a run that is over nothing more is sent, so whoever is at the other end would find out by his own time-out. No process
 //! has such a socket, so it cannot be taken from one: the kernel is asked to reset it, by `SOCK_DESTROY`
-//! (net/ipv4/inet_diag.c: `inet_diag_handler_cmd`; net/ipv4/tcp.c: `tcp_abort`, which since Linux 6.12, and in the long-term
-//! kernels since then, resets closed ones as well). Its module is `tcp_diag`, which the kernel loads when it is asked for.
+//! (net/ipv4/inet_diag.c: `inet_diag_handler_cmd`; net/ipv4/tcp.c: `tcp_abort`). Before Linux 6.12, and in older releases of
+//! the long-term kernels, that would leave a closed socket for ever instead, and is not asked for. Its module is `tcp_diag`,
+//! which the kernel loads when it is asked. Whoever has been told of the other end's end and is still to be told of this one
+//! (`LAST_ACK`, `CLOSING`) the kernel tells nothing either way.
 //!
 //! Never asked for a socket that somebody has: the kernel would wait for whoever is in a call on it, with a lock held that
 //! everyone needs who lists sockets.
@@ -12,6 +14,8 @@ use std::{
     collections::BTreeMap,
     io,
     os::fd::{AsRawFd as _, OwnedFd},
+    sync::LazyLock,
+    time::{Duration, Instant},
 };
 
 use agentid_common::{
@@ -19,8 +23,9 @@ use agentid_common::{
     record::SocketLine,
     socket::{AF_INET, AF_INET6},
 };
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket,
+use nix::sys::{
+    socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket},
+    utsname::uname,
 };
 
 use super::{sockets::EndedConnections, tasks::ReadError};
@@ -29,8 +34,6 @@ use super::{sockets::EndedConnections, tasks::ReadError};
 mod state {
     pub const FIN_WAIT1: u16 = 4;
     pub const FIN_WAIT2: u16 = 5;
-    pub const LAST_ACK: u16 = 9;
-    pub const CLOSING: u16 = 11;
 }
 
 /// include/uapi/linux/sock_diag.h
@@ -50,20 +53,43 @@ pub enum OrphanError {
 
 /// Whether this is a connection that nobody has, and that the other end may not have heard of the end of.
 fn is_orphan(line: &SocketLine) -> bool {
-    let is_closed = matches!(
-        line.state,
-        state::FIN_WAIT1 | state::FIN_WAIT2 | state::LAST_ACK | state::CLOSING
-    );
+    let is_closed = matches!(line.state, state::FIN_WAIT1 | state::FIN_WAIT2);
     let is_tcp = matches!(line.family, AF_INET | AF_INET6) && line.protocol == u16::from(TCP);
     // A connection that waits to be accepted has no process either, but may get one.
     line.orphan != 0 && is_closed && is_tcp
 }
 
+/// Whether this kernel resets what is closed, by what it says of itself: its version, and the release that a distribution
+/// calls otherwise.
+fn resets_orphans(release: &str, version: &str) -> bool {
+    /// The first release that does, and the ones of long-term kernels with which it was tried.
+    const FROM: (u32, u32) = (6, 12);
+    const LONG_TERM: [(u32, u32, u32); 1] = [(6, 1, 176)];
+    let numbers = |text: &str| -> Option<(u32, u32, u32)> {
+        let mut parts =
+            text.split(|sign: char| !sign.is_ascii_digit()).map(|part| part.parse().ok());
+        Some((parts.next()??, parts.next()??, parts.next().flatten().unwrap_or_default()))
+    };
+    let Some(own) = numbers(release) else { return false };
+    let of_long_term = |(major, minor, least): &(u32, u32, u32)| {
+        let mut known = version.split_whitespace().chain([release]).filter_map(numbers);
+        known.any(|it| (it.0, it.1) == (*major, *minor) && it.2 >= *least)
+    };
+    (own.0, own.1) >= FROM || LONG_TERM.iter().any(of_long_term)
+}
+
+/// How long one look may take: others wait.
+const PATIENCE: Duration = Duration::from_millis(10);
+
 /// Ends those of them that are orphans; gives how many of each slot's.
 pub fn end(lines: &[SocketLine]) -> Result<BTreeMap<u32, EndedConnections>, OrphanError> {
+    static RESETS: LazyLock<bool> = LazyLock::new(|| {
+        let Ok(own) = uname() else { return false };
+        resets_orphans(&own.release().to_string_lossy(), &own.version().to_string_lossy())
+    });
     let mut ended = BTreeMap::new();
     let mut orphans = lines.iter().filter(|line| is_orphan(line)).peekable();
-    if orphans.peek().is_none() {
+    if orphans.peek().is_none() || !*RESETS {
         return Ok(ended);
     }
     let kernel = socket(
@@ -73,12 +99,15 @@ pub fn end(lines: &[SocketLine]) -> Result<BTreeMap<u32, EndedConnections>, Orph
         SockProtocol::NetlinkSockDiag,
     );
     let kernel = kernel.map_err(|error| OrphanError::End(error.into()))?;
-    for line in orphans {
-        if end_one(&kernel, line).map_err(OrphanError::End)? {
-            EndedConnections::add(&mut ended, line.slot);
+    let (begun, mut outcome) = (Instant::now(), Ok(()));
+    for line in orphans.take_while(|_| begun.elapsed() < PATIENCE) {
+        match end_one(&kernel, line) {
+            Ok(true) => EndedConnections::add(&mut ended, line.slot),
+            Ok(false) => {}
+            Err(error) => outcome = Err(OrphanError::End(error)),
         }
     }
-    Ok(ended)
+    outcome.map(|()| ended)
 }
 
 /// False when it is gone by itself, or of another network namespace.
@@ -181,6 +210,22 @@ mod tests {
             SocketLine { family: 1, ..closed() },
         ] {
             assert!(!is_orphan(&other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn only_kernels_that_reset_what_is_closed_are_asked_to() {
+        for (release, version, resets) in [
+            ("6.12.117+deb13-cloud-amd64", "#1 SMP Debian 6.12.117-1 (2026-10-02)", true),
+            ("7.3.4+deb13-cloud-amd64", "#1 SMP Debian 7.3.4-1", true),
+            ("6.1.0-56-cloud-amd64", "#1 SMP PREEMPT_DYNAMIC Debian 6.1.176-1 (2026-09-01)", true),
+            ("6.1.176", "#1 SMP", true),
+            ("6.1.0-25-amd64", "#1 SMP PREEMPT_DYNAMIC Debian 6.1.106-3 (2024-08-26)", false),
+            ("6.6.40", "#1 SMP", false),
+            ("6.8.0-45-generic", "#45-Ubuntu SMP", false),
+            ("unknown", "", false),
+        ] {
+            assert_eq!(resets_orphans(release, version), resets, "{release} {version}");
         }
     }
 

@@ -95,7 +95,7 @@ impl Pins {
 
     /// Every slot as it is now.
     pub fn instances(&self) -> io::Result<Vec<Instance>> {
-        sys::array(&self.map("INSTANCES"), SLOTS)
+        sys::mapped_array(&self.map("INSTANCES"), SLOTS)
     }
 
     /// Folders of links, the oldest first.

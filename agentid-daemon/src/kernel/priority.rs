@@ -4,17 +4,15 @@ use std::io;
 
 use rustix::process::setpriority_process;
 
-/// include/uapi/linux/sched.h: what the process starts later is no more than usual.
-const ONE_AFTER_THE_OTHER: libc::c_int = libc::SCHED_RR | libc::SCHED_RESET_ON_FORK;
 /// The highest priority that is none of real time.
 const FIRST: i32 = -20;
 
-/// Has this process run before all that is not of real time. A priority alone counts among the processes of one cgroup, and
+/// Has this thread, and those that it starts, run before all that is not of real time. A priority alone counts among the processes of one cgroup, and
 /// among them not at once.
 pub fn come_first() -> io::Result<()> {
     let least = libc::sched_param { sched_priority: 1 };
     // SAFETY: it takes plain integers, and changes nothing but how this thread is scheduled.
-    if unsafe { libc::sched_setscheduler(0, ONE_AFTER_THE_OTHER, &raw const least) } == 0 {
+    if unsafe { libc::sched_setscheduler(0, libc::SCHED_RR, &raw const least) } == 0 {
         return Ok(());
     }
     // A host may have no time for that in the group of the process.

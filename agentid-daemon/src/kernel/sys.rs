@@ -3,12 +3,15 @@
 use std::{
     ffi::CString,
     io,
+    num::NonZeroUsize,
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
     path::Path,
 };
+
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
 const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_OBJ_GET: libc::c_long = 7;
@@ -51,6 +54,24 @@ pub fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     let mut attributes = Object { path: path.as_ptr() as u64, descriptor: 0, flags: 0 };
     owned(bpf(BPF_OBJ_GET, &mut attributes)?)
+}
+
+/// All `length` values of a pinned array that can be mapped into memory, which takes a thirtieth of asking for them.
+pub fn mapped_array<V: aya::Pod>(path: &Path, length: u32) -> io::Result<Vec<V>> {
+    let map = open_pin(path)?;
+    let elements = usize::try_from(length).map_err(io::Error::other)?;
+    // The kernel lays the values out at multiples of eight (kernel/bpf/arraymap.c: `array_map_alloc`).
+    let bytes = NonZeroUsize::new(elements * size_of::<V>());
+    let bytes = bytes.filter(|_| size_of::<V>().is_multiple_of(8));
+    let bytes = bytes.ok_or(io::ErrorKind::InvalidInput)?;
+    // SAFETY: a new mapping, at a place that the kernel chooses, where no object of this process is.
+    let first = unsafe { mmap(None, bytes, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, &map, 0)? };
+    let values = first.cast::<V>();
+    // SAFETY: the mapping has as many values, of which every pattern of bits is one. The kernel may write to them meanwhile.
+    let copy = (0..elements).map(|index| unsafe { values.add(index).read_volatile() }).collect();
+    // SAFETY: nothing points there any more.
+    unsafe { munmap(first, bytes.get())? };
+    Ok(copy)
 }
 
 /// All `length` values of a pinned array, with one call instead of one for each.

@@ -56,7 +56,7 @@ pub struct Envelope {
     pub command: Command,
 }
 
-/// Where commands are handed in: to end something comes before all else.
+/// Where commands are handed in: what ends or changes runs, or says who may have any, comes before all else, in its order.
 #[derive(Clone, Debug)]
 pub struct Commands {
     urgent: mpsc::Sender<Envelope>,
@@ -185,7 +185,8 @@ impl Command {
             Self::Revoke { .. }
                 | Self::RevokeAll { .. }
                 | Self::End { .. }
-                | Self::Change { kind: Kind::Suspend, .. }
+                | Self::Change { .. }
+                | Self::Owner { .. }
         )
     }
 

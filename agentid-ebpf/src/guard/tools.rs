@@ -9,15 +9,12 @@
 //! `__ptrace_may_access`, which also guards `/proc/PID/mem` and its like.
 //! `int task_setnice(struct task_struct *p, int nice)`, `int task_setioprio(struct task_struct *p, int ioprio)`,
 //! `int task_setscheduler(struct task_struct *p)` and `int task_movememory(struct task_struct *p)`, from 6.1 to 7.3:
-//! kernel/sys.c, `set_one_prio`; block/ioprio.c, `set_task_ioprio`; kernel/sched/syscalls.c, `sched_setscheduler` and
+//! kernel/sys.c, `set_one_prio`; block/blk-ioc.c, `set_task_ioprio`; kernel/sched/syscalls.c, `sched_setscheduler` and
 //! `sched_setaffinity`; mm/migrate.c and mm/mempolicy.c, `move_pages` and `migrate_pages`.
-//! `int task_prlimit(const struct cred *cred, const struct cred *tcred, unsigned int flags)`, from 6.1 to 7.3: kernel/sys.c,
-//! `check_prlimit_permission`, which asks nothing of a process that sets limits of its own. A limit of processor time kills.
-//! It is not told which process that is, so that a run sets no limits for its other processes either.
+//! `int task_setrlimit(struct task_struct *p, unsigned int resource, struct rlimit *new_rlim)`, from 6.1 to 7.3: kernel/sys.c,
+//! `do_prlimit`. A limit of processor time kills.
 //!
 //! Only tagged tasks are held here: what root does to the daemon outside of any run is root's business.
-
-use core::ffi::c_void;
 
 use agentid_common::{
     tag::Tag,
@@ -69,21 +66,9 @@ pub fn task_movememory(ctx: LsmContext) -> i32 {
     reach(Hook::TaskMovememory, ctx.arg(0))
 }
 
-/// include/linux/lsm_hook_defs.h and security.h: `LSM_PRLIMIT_WRITE`.
-const WRITES: u32 = 2;
-
-#[lsm(hook = "task_prlimit")]
-pub fn task_prlimit(ctx: LsmContext) -> i32 {
-    let Subject::Agent(tag) = subject::current() else {
-        return 0;
-    };
-    let (own, other): (*const c_void, *const c_void) = (ctx.arg(0), ctx.arg(1));
-    let flags: u32 = ctx.arg(2);
-    // The threads of a process have one object for their credentials, and no two processes have.
-    if flags & WRITES == 0 || own == other {
-        return 0;
-    }
-    refuse(Hook::TaskPrlimit, tag, Reason::OutsideRun)
+#[lsm(hook = "task_setrlimit")]
+pub fn task_setrlimit(ctx: LsmContext) -> i32 {
+    reach(Hook::TaskSetrlimit, ctx.arg(0))
 }
 
 /// Keeps a run to its own processes. A look at another one would be a look out of the run, and a grip on it a way out.

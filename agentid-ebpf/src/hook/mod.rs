@@ -14,6 +14,7 @@ pub mod mapping;
 mod name;
 pub mod netlink_send;
 pub mod outlive;
+pub mod path_notify;
 pub mod remove;
 pub mod rename;
 pub mod socket_accept;

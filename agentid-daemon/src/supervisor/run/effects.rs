@@ -1,6 +1,6 @@
 //! Doing what [`step`](crate::supervisor::step) says.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use agentid_common::{
     instance::{Activity, Instance, State},
@@ -114,6 +114,9 @@ impl Supervisor {
             Effect::Attach(demand) => {
                 // The run may be over before the next tick, and its sockets not.
                 self.sockets_left |= demand.network;
+                if demand.network {
+                    self.needed = Some(Instant::now());
+                }
                 Ok(self.kernel.meet(demand)?)
             }
             Effect::Occupy { instance, id } => {

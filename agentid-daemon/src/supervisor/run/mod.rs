@@ -87,6 +87,8 @@ const RECONCILE: u64 = 10;
 const TIDY: u64 = 60 * 60;
 /// By how much the wall clock may be moved between two such looks.
 const STEADY: u64 = 60_000;
+/// At every turn with such a number what is urgent does not come first.
+const OTHERS: u32 = 4;
 /// How often the ring is looked at while there is a run. The kernel wakes the daemon only when a run has ended.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -135,7 +137,12 @@ pub struct Supervisor {
     /// Live runs that had met a tripwire at the last look.
     tripped: BTreeSet<Uuid>,
     stopping: BTreeMap<Uuid, Stopping>,
+    /// When tasks of ended runs were last looked at, and what they have left of connections.
+    passed: Instant,
+    orphans_seen: Instant,
     orphans: orphans::Left,
+    /// What is left of [`orphans::COURTESY`] until the next tick.
+    farewell: Duration,
     waiters: Vec<Waiter>,
     /// Generations of runs that had no task in the kernel's last list.
     absent: BTreeSet<u64>,
@@ -187,6 +194,7 @@ enum Woken {
     Reload,
     Name(Request),
     Pass,
+    Orphans,
     Tick,
     Records,
 }
@@ -243,7 +251,10 @@ impl Supervisor {
             denials: Denials::default(),
             tripped: BTreeSet::new(),
             stopping: BTreeMap::new(),
+            passed: Instant::now(),
+            orphans_seen: Instant::now(),
             orphans: orphans::Left::new(),
+            farewell: orphans::COURTESY,
             waiters: Vec::new(),
             absent: BTreeSet::new(),
             courtesy: COURTESY,
@@ -306,8 +317,9 @@ impl Supervisor {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::pin!(stop);
+        let mut turn = 0_u32;
         loop {
-            let pass = [self.next_pass(), self.next_orphans()].into_iter().flatten().min();
+            let (pass, orphans) = (self.next_pass(), self.next_orphans());
             let holds = self.state.registry.live().next().is_some();
             let Waiting { urgent, usual } = &mut inbox.commands;
             let any = async {
@@ -317,6 +329,7 @@ impl Supervisor {
                     Some(request) = inbox.names.recv() => Woken::Name(request),
                     Some(scrape) = inbox.scrapes.recv() => Woken::Scrape(scrape),
                     () = sleep_until(pass), if pass.is_some() => Woken::Pass,
+                    () = sleep_until(orphans), if orphans.is_some() => Woken::Orphans,
                     _ = tick.tick() => Woken::Tick,
                     ready = ring.readable_mut() => {
                         ready.map_err(RunError::Wait)?.clear_ready();
@@ -325,11 +338,22 @@ impl Supervisor {
                     () = tokio::time::sleep(LOOK), if holds => Woken::Records,
                 })
             };
-            let woken = tokio::select! {
-                biased;
-                () = &mut stop => return Ok(()),
-                Some(envelope) = urgent.recv() => Woken::Command(Box::new(envelope)),
-                woken = any => woken?,
+            // Not always first: many of them are not to keep time from passing.
+            turn = turn.wrapping_add(1);
+            let woken = if turn.is_multiple_of(OTHERS) {
+                tokio::select! {
+                    biased;
+                    () = &mut stop => return Ok(()),
+                    woken = any => woken?,
+                    Some(envelope) = urgent.recv() => Woken::Command(Box::new(envelope)),
+                }
+            } else {
+                tokio::select! {
+                    biased;
+                    () = &mut stop => return Ok(()),
+                    Some(envelope) = urgent.recv() => Woken::Command(Box::new(envelope)),
+                    woken = any => woken?,
+                }
             };
             // Whatever it is, what the kernel has told before comes first.
             let records = records::read(ring.get_mut());
@@ -340,6 +364,7 @@ impl Supervisor {
                 Woken::Reload => self.reload(),
                 Woken::Name(request) => self.name(request),
                 Woken::Pass => self.pass(),
+                Woken::Orphans => self.end_orphans(),
                 Woken::Tick => {
                     self.tick();
                     each_tick();
@@ -361,12 +386,14 @@ impl Supervisor {
         self.hold_to_limits();
         self.look_at_tripwires();
         self.look_for_empty();
+        self.courtesy = COURTESY;
+        self.farewell = orphans::COURTESY;
         self.pass();
+        self.end_orphans();
         self.ticks += 1;
         if self.ticks.is_multiple_of(self.keep_ended.as_secs().clamp(1, TIDY)) {
             self.tidy();
         }
-        self.courtesy = COURTESY;
         if !self.stopping.is_empty() || self.ticks.is_multiple_of(RECONCILE) {
             self.reconcile();
         }

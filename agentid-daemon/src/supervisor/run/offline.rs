@@ -42,8 +42,9 @@ use crate::{
     },
 };
 
-/// What is left of connections is looked at after so long, so often: their processes are on their way out.
-const ORPHANS: (Duration, usize) = (Duration::from_millis(2), 3);
+/// What is left of connections is looked for so often, and so long: their processes are on their way out.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
+const LAST_LOOK: Duration = Duration::from_millis(200);
 
 /// Why nothing was ended, or not all that should be.
 #[derive(Debug, Error)]
@@ -284,7 +285,8 @@ impl Offline {
                     }
                     Err(error) => self.note(&error),
                 }
-                self.end_orphans(programs, &runs);
+                let dying = killed.iter().map(|one| (one.slot, one.generation)).collect();
+                self.end_orphans(programs, &runs, &dying);
             }
         }
         for id in saves {
@@ -322,12 +324,16 @@ impl Offline {
     }
 
     /// What the runs' processes have closed before they were looked at, or close as they end.
-    fn end_orphans(&mut self, programs: &LeftPrograms, runs: &Runs) {
-        for _ in 0..ORPHANS.1 {
-            match programs.end_orphans(runs) {
-                Ok(ended) => {
+    fn end_orphans(&mut self, programs: &LeftPrograms, runs: &Runs, dying: &Runs) {
+        let begun = Instant::now();
+        while begun.elapsed() < LAST_LOOK {
+            match programs.end_orphans(runs, dying) {
+                Ok((ended, left)) => {
                     for (slot, more) in ended {
                         EndedConnections::merge(&mut self.connections, slot, more);
+                    }
+                    if left == 0 {
+                        return;
                     }
                 }
                 Err(error) => {
@@ -335,7 +341,7 @@ impl Offline {
                     return;
                 }
             }
-            thread::sleep(ORPHANS.0);
+            thread::sleep(BETWEEN_LOOKS);
         }
     }
 

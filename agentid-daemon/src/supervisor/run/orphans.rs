@@ -8,9 +8,15 @@ use std::{
 use agentid_common::record::SocketLine;
 use tracing::warn;
 
-use super::{Supervisor, launch::chain, stopping::pause};
+use super::{
+    Supervisor,
+    launch::chain,
+    stopping::{Stopping, pause},
+};
 use crate::kernel::{EndedConnections, OrphanError};
 
+/// How long connections are looked for in a second.
+pub(super) const COURTESY: Duration = Duration::from_millis(100);
 /// So long the other end may take to say that it has all that a run had sent which ended by itself.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// Who has a socket so long after that, has one that somebody holds.
@@ -31,11 +37,11 @@ pub(super) struct Leaving {
 impl Supervisor {
     /// At a start: what an earlier daemon's runs have left.
     pub(super) fn know_orphans(&mut self) {
-        let (registry, now) = (&self.state.registry, Instant::now());
+        let (registry, from) = (&self.state.registry, Instant::now() + FAREWELL);
         let mut found = Left::new();
         let seen = self.kernel.each_socket(|SocketLine { slot, generation, .. }| {
             if registry.holder(slot, generation).is_none() {
-                found.insert((slot, generation), Leaving { from: now, has_tasks: false });
+                found.insert((slot, generation), Leaving { from, has_tasks: false });
             }
         });
         self.orphans.append(&mut found);
@@ -66,17 +72,18 @@ impl Supervisor {
         let left = self.orphans.values().filter(|leaving| !leaving.has_tasks);
         let next =
             left.filter_map(|Leaving { from, .. }| match now.checked_duration_since(*from) {
-                Some(since) => pause(since).map(|pause| now + pause),
+                Some(since) => pause(since).map(|pause| self.orphans_seen + pause),
                 None => Some(*from),
             });
         next.min()
     }
 
-    /// One look at what is left of all of them.
+    /// One look at what is left of all of them. They are looked for within a part of each second.
     pub(super) fn end_orphans(&mut self) {
         let begun = Instant::now();
+        self.orphans_seen = begun;
         let is_due = |leaving: &Leaving| leaving.from <= begun;
-        if self.courtesy.is_zero() || !self.orphans.values().any(is_due) {
+        if self.farewell.is_zero() || !self.orphans.values().any(is_due) {
             return;
         }
         let (mut left, mut due) = (BTreeSet::new(), Vec::new());
@@ -95,12 +102,14 @@ impl Supervisor {
                 left.clear();
             }
         }
+        let stopping: BTreeSet<(u32, u64)> = self.stopping.values().map(Stopping::place).collect();
         // Who has been looked for that long has a socket that somebody holds, or that cannot be ended.
         self.orphans.retain(|run, leaving| {
+            leaving.has_tasks &= stopping.contains(run);
             let is_late = begun.saturating_duration_since(leaving.from) > STUBBORN;
             leaving.from > begun || leaving.has_tasks || left.contains(run) && !is_late
         });
-        self.courtesy = self.courtesy.saturating_sub(begun.elapsed());
+        self.farewell = self.farewell.saturating_sub(begun.elapsed());
     }
 
     /// Answers that are not given yet tell of them.

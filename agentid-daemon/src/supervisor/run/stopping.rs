@@ -16,7 +16,7 @@ use crate::{
         Phase, Place,
         run::{OnEnd, Totals},
     },
-    kernel::{EndedConnections, HangUpError, HangingUp, HungUp, Processes, Runs},
+    kernel::{EndedConnections, HangUpError, HangingUp, HungUp, Processes, Runs, SMALL, family_of},
     supervisor::step::Input,
 };
 
@@ -33,6 +33,10 @@ pub(super) const COURTESY: Duration = Duration::from_millis(500);
 pub(super) const OUTLASTED: Duration = Duration::from_millis(200);
 pub(super) const PROMPT: Duration = Duration::from_millis(20);
 
+/// So few runs are looked for by their first processes, on a host with so many that the list of all tasks takes longer.
+const FEW: usize = 4;
+const MANY: usize = 200;
+
 /// A run that is denied everything and has tasks left.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stopping {
@@ -43,6 +47,12 @@ pub(super) struct Stopping {
     since: Instant,
     /// The connections that were ended of it.
     pub hung_up: Option<EndedConnections>,
+}
+
+impl Stopping {
+    pub(super) const fn place(&self) -> (u32, u64) {
+        (self.slot, self.generation)
+    }
 }
 
 impl Supervisor {
@@ -61,7 +71,8 @@ impl Supervisor {
             let stopping = Stopping { slot, generation, how, since, hung_up: None };
             self.stopping.insert(id, stopping);
         }
-        let Some(mut processes) = self.processes(&runs) else { return };
+        let processes = self.few_of_many(&runs).or_else(|| self.processes(&runs));
+        let Some(mut processes) = processes else { return };
         let connections = self.hang_up(processes.clone(), &killed, stops);
         processes.retain(|(_, slot, _)| killed.contains_key(slot));
         self.signal(&processes);
@@ -93,12 +104,17 @@ impl Supervisor {
     pub(super) fn next_pass(&self) -> Option<Instant> {
         let now = Instant::now();
         let killed = self.stopping.values().filter(|stopping| stopping.how == OnEnd::Kill);
-        let pause = killed.filter_map(|stopping| pause(now - stopping.since)).min();
-        pause.map(|pause| now + pause)
+        // From the last one on: the loop turns more often than that.
+        let next = killed.filter_map(|stopping| {
+            let pause = pause(now - stopping.since)?;
+            Some(stopping.since.max(self.passed) + pause)
+        });
+        next.min()
     }
 
     /// One look at every stopping run: tasks that a fork brought in since the last one are stopped too.
     pub(super) fn pass(&mut self) {
+        self.passed = Instant::now();
         let (mut left, mut outlasting) = (Runs::new(), Vec::new());
         for (id, Stopping { slot, generation, how, since, .. }) in self.stopping.clone() {
             let live = self.activity(slot).map(|activity| activity.live);
@@ -124,7 +140,6 @@ impl Supervisor {
             self.input(Input::Outlasting(outlasting));
         }
         self.give_up_waiting();
-        self.end_orphans();
     }
 
     /// Finds runs whose last task has gone without a record, because the ring was full.
@@ -184,6 +199,24 @@ impl Supervisor {
                 None
             }
         }
+    }
+
+    /// Those of small runs on a host with many, as their first processes tell. Whom that leaves out the next pass finds.
+    fn few_of_many(&self, runs: &Runs) -> Option<Processes> {
+        if runs.len() > FEW || self.state.registry.live_count() < MANY {
+            return None;
+        }
+        let mut found = Processes::new();
+        for (&slot, &generation) in runs {
+            let run = self.state.registry.holder(slot, generation)?;
+            let tasks = self.activity(slot)?.live;
+            if tasks > SMALL {
+                return None;
+            }
+            let family = family_of(run.tgid, tasks)?;
+            found.extend(family.into_iter().map(|tgid| (tgid, slot, generation)));
+        }
+        Some(found)
     }
 
     /// The processes of runs that are over; none where there are no runs.

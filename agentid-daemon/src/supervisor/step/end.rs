@@ -55,7 +55,13 @@ impl State {
         let below = over.iter().flat_map(|id| self.registry.all_below(*id));
         let all: BTreeSet<Uuid> = over.iter().copied().chain(below).collect();
         let left = all.into_iter().filter(|id| self.registry.is_to_be_killed(*id));
-        left.flat_map(|id| [Effect::Stop { id, how: OnEnd::Kill }, Effect::Save(id)]).collect()
+        let left: Vec<Uuid> = left.collect();
+        if left.is_empty() {
+            return Vec::new();
+        }
+        let attach = Effect::Attach(Demand::of(&self.registry));
+        let stops = left.iter().map(|id| Effect::Stop { id: *id, how: OnEnd::Kill });
+        [attach].into_iter().chain(stops).chain(left.iter().copied().map(Effect::Save)).collect()
     }
 
     /// What could not be killed at once can do less with what it has open from here on.

@@ -469,7 +469,7 @@ fn what_stands_still_at_the_end_is_killed_only_on_demand() {
     assert!(matches!(step(&mut state, revoke(1), now(2)), Err(Refusal::Ended { .. })));
     let kill = || Input::Revoke { ids: vec![id(1)], kill: true, by: by("enough") };
     let effects = step(&mut state, kill(), now(3)).unwrap();
-    assert_eq!(names(&effects), ["stop 1 kill", "save 1"]);
+    assert_eq!(names(&effects), ["attach descriptors kill", "stop 1 kill", "save 1"]);
     assert_eq!(state.registry.get(id(1)).unwrap().on_end, OnEnd::Kill, "for the next daemon too");
     let empty = Input::Empty { slot: 1, generation: 2, totals: Totals::default() };
     step(&mut state, empty, now(4)).unwrap();
@@ -487,7 +487,9 @@ fn what_stands_still_below_is_killed_with_the_run_above() {
     assert_eq!(state.registry.trees(&[id(1)], true), [(id(1), vec![id(2), id(3)])]);
     let kill = Input::Revoke { ids: vec![id(1)], kill: true, by: by("enough") };
     let effects = step(&mut state, kill, now(3)).unwrap();
-    let expected = ["stop 1 kill", "save 1", "stop 2 kill", "save 2", "stop 3 kill", "save 3"];
+    let stops = ["stop 1 kill", "stop 2 kill", "stop 3 kill"];
+    let saves = ["save 1", "save 2", "save 3"];
+    let expected = [&["attach descriptors kill"][..], &stops, &saves].concat();
     assert_eq!(names(&effects), expected);
 }
 
@@ -505,6 +507,23 @@ fn what_is_over_below_and_goes_on_is_killed_with_the_run_above() {
     let stops: Vec<String> =
         names(&effects).into_iter().filter(|name| name.starts_with("stop")).collect();
     assert_eq!(stops, ["stop 1 kill", "stop 2 kill", "stop 3 kill"]);
+}
+
+#[test]
+fn what_goes_on_below_a_run_that_is_gone_is_killed_with_the_one_above() {
+    let mut state = state();
+    launched(&mut state, launch(1));
+    for mut run in [child(2, 1), child(3, 2)] {
+        run.run.on_end = OnEnd::Deny;
+        launched(&mut state, run);
+    }
+    step(&mut state, revoke(2), now(1)).unwrap();
+    let place = state.registry.get(id(2)).unwrap().place;
+    let (slot, generation) = (place.slot, place.generation);
+    step(&mut state, Input::Empty { slot, generation, totals: Totals::default() }, now(2)).unwrap();
+    let kill = Input::Revoke { ids: vec![id(1)], kill: true, by: by("enough") };
+    let effects = step(&mut state, kill, now(3)).unwrap();
+    assert!(names(&effects).contains(&"stop 3 kill".to_owned()), "{:?}", names(&effects));
 }
 
 #[test]

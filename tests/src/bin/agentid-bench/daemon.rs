@@ -17,7 +17,7 @@ const NOTIFY_SOCKET: &str = "/run/agentid-bench-notify";
 pub const SETTINGS: &str = "/run/agentid-bench.toml";
 const MESSAGES: &str = "/run/agentid-bench-daemon.log";
 /// As `Nice=` in dist/agentid.service.
-pub const PRIORITY: i32 = -20;
+const PRIORITY: i32 = -20;
 const METRICS_PORT: u16 = 9187;
 /// Loading all programs takes about ten seconds in a slow emulator.
 const DEADLINE: Duration = Duration::from_secs(90);
@@ -31,8 +31,13 @@ pub struct Daemon {
 impl Daemon {
     /// Starts the daemon with our policies and waits until it says that it is ready.
     pub fn start() -> Result<Self> {
+        Self::start_with("")
+    }
+
+    /// The same with more settings.
+    pub fn start_with(settings: &str) -> Result<Self> {
         rules::write_policies()?;
-        let settings = format!("name_servers = [\"{}\"]\n", names::SERVER);
+        let settings = format!("name_servers = [\"{}\"]\n{settings}", names::SERVER);
         fs::write(SETTINGS, settings).context("failed to write the settings")?;
         let socket = UnixDatagram::bind(NOTIFY_SOCKET).context("failed to bind a socket")?;
         socket.set_read_timeout(Some(LOOK))?;
@@ -129,8 +134,18 @@ fn no_record_was_lost() -> Result<()> {
     Ok(())
 }
 
-/// Of a process, or of the calling thread, which is 0.
-pub fn set_priority(task: u32, priority: i32) -> Result<()> {
+/// Has the calling thread come before all that is not of real time, as root's `agentid revoke` does, or be as others are.
+pub fn come_first(comes: bool) -> Result<()> {
+    let param = libc::sched_param { sched_priority: comes.into() };
+    let policy = if comes { libc::SCHED_RR } else { libc::SCHED_OTHER };
+    // SAFETY: it changes nothing but how this thread is scheduled.
+    if unsafe { libc::sched_setscheduler(0, policy, &raw const param) } != 0 {
+        return Err(std::io::Error::last_os_error()).context("failed to come first");
+    }
+    Ok(())
+}
+
+fn set_priority(task: u32, priority: i32) -> Result<()> {
     // SAFETY: it changes nothing but the priority of that task.
     if unsafe { libc::setpriority(libc::PRIO_PROCESS, task, priority) } != 0 {
         return Err(std::io::Error::last_os_error()).context("failed to set a priority");

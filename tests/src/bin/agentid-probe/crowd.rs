@@ -28,7 +28,7 @@ use serde_json::Value;
 use crate::inherit;
 
 /// Most members.
-const MOST: usize = 8192;
+const MOST: usize = 16_384;
 const PATIENCE: Duration = Duration::from_secs(3600);
 /// How long members may take to open a file, on a slow emulator.
 const OPENS: Duration = Duration::from_secs(300);

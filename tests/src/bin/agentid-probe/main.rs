@@ -133,6 +133,7 @@ fn perform(step: &Step, holds: &mut Holds) -> Result<Outcome> {
         Step::WriteKept => Outcome::Errno(alter::write(kept.as_ref())?),
         Step::List(path) => Outcome::Errno(alter::list(path)),
         Step::Watch(path) => Outcome::Errno(watch::begin(path, watch)),
+        Step::Follow(path) => Outcome::Errno(watch::follow(path)),
         Step::ReadWatched => Outcome::Errno(watch::read(watch.as_ref())?),
         Step::AlterLent(path) => ring::set_attribute(path),
         Step::Map(mapping) => Outcome::Errno(mapping::map(mapping)),

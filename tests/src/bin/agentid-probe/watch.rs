@@ -19,6 +19,20 @@ pub fn begin(folder: &Path, watch: &mut Option<File>) -> i32 {
     errno(mark(folder).map(|made| *watch = Some(made)))
 }
 
+/// Asks to be told of everything, and ends that.
+pub fn follow(path: &Path) -> i32 {
+    errno((|| {
+        // SAFETY: plain integers.
+        let watch = unsafe { libc::inotify_init1(libc::IN_CLOEXEC) };
+        done(watch)?;
+        // SAFETY: it was opened just now, and nobody else has it.
+        let _closes = unsafe { OwnedFd::from_raw_fd(watch) };
+        let path = text(path)?;
+        // SAFETY: the path ends with a zero.
+        done(unsafe { libc::inotify_add_watch(watch, path.as_ptr(), libc::IN_ALL_EVENTS) })
+    })())
+}
+
 /// Reads what was opened; the file comes as a descriptor with it.
 pub fn read(watch: Option<&File>) -> Result<i32> {
     let mut watch = watch.context("nothing is watched")?;

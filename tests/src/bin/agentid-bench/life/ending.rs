@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use super::middle;
 use super::start::{self, Launched, Started};
 use super::tree::{self, Kind};
-use crate::daemon::{Daemon, PRIORITY, SETTINGS, set_priority};
+use crate::daemon::{Daemon, SETTINGS, come_first};
 use crate::settle;
 
 /// How often each is done.
@@ -130,11 +130,11 @@ fn times(once: impl FnMut() -> Result<Duration>) -> Result<Duration> {
     middle(std::iter::repeat_with(once).take(TIMES).collect::<Result<Vec<_>>>()?)
 }
 
-/// Does something with the daemon's priority, which `agentid revoke` has as well: a task that computes is not waited for.
+/// Does something before all others, as root's `agentid revoke` does: a task that computes is not waited for.
 fn first<T>(act: impl FnOnce() -> Result<T>) -> Result<T> {
-    set_priority(0, PRIORITY)?;
+    come_first(true)?;
     let done = act();
-    set_priority(0, 0)?;
+    come_first(false)?;
     done
 }
 

@@ -32,22 +32,31 @@ enum Way {
     BubblewrapShared,
     /// With all that it can unshare.
     Bubblewrap,
-    /// As a run, when no other lives: what runs need is attached for it, and detached after it.
+    /// As a run, when none has lived for long: what runs need is attached for it, and detached after it.
     FirstRun,
+    /// As a run, when no other lives and one has lived a moment ago.
+    OnlyRun,
     /// As a run beside another one.
     Run,
 }
 
 impl Way {
-    const ALL: [Self; 5] =
-        [Self::Alone, Self::BubblewrapShared, Self::Bubblewrap, Self::FirstRun, Self::Run];
+    const ALL: [Self; 6] = [
+        Self::Alone,
+        Self::BubblewrapShared,
+        Self::Bubblewrap,
+        Self::FirstRun,
+        Self::OnlyRun,
+        Self::Run,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::Alone => "alone",
             Self::BubblewrapShared => "bwrap --ro-bind / / --dev /dev --proc /proc",
             Self::Bubblewrap => "the same, --unshare-all --die-with-parent",
-            Self::FirstRun => "agentid run, the only run",
+            Self::FirstRun => "agentid run, the first in a while",
+            Self::OnlyRun => "agentid run, the only run",
             Self::Run => "agentid run, beside another run",
         }
     }
@@ -62,7 +71,7 @@ impl Way {
             Self::Alone => Command::new(TRUE),
             Self::BubblewrapShared => bubblewrap(&["/proc", "--"]),
             Self::Bubblewrap => bubblewrap(&UNSHARED),
-            Self::FirstRun | Self::Run => {
+            Self::FirstRun | Self::OnlyRun | Self::Run => {
                 let mut command = Command::new("/usr/bin/agentid");
                 command.args(["run", "--policy", &rules::policy(1), "--agent", "bench"]);
                 command.args(["--owner", "bench", "--task", "bench", "--", TRUE]);
@@ -83,7 +92,14 @@ pub fn measure() -> Result<String> {
     let (mut alone, mut compared) = (0, 0);
     let mut daemon = None;
     for way in Way::ALL {
-        if daemon.is_none() && matches!(way, Way::FirstRun | Way::Run) {
+        if way == Way::FirstRun {
+            let daemon = Daemon::start_with("detach_after = \"0s\"\n")?;
+            let work = middle(from_process(way)?)?;
+            daemon.unload()?;
+            row(&mut table, way, work, alone, compared)?;
+            continue;
+        }
+        if daemon.is_none() && matches!(way, Way::OnlyRun | Way::Run) {
             daemon = Some(Daemon::start()?);
         }
         let neighbour = if way == Way::Run { Some(Run::start(Neighbour::Kill)?) } else { None };
@@ -92,17 +108,22 @@ pub fn measure() -> Result<String> {
         match way {
             Way::Alone => alone = work,
             Way::Bubblewrap => compared = work - alone,
-            Way::BubblewrapShared | Way::FirstRun | Way::Run => {}
+            Way::BubblewrapShared | Way::FirstRun | Way::OnlyRun | Way::Run => {}
         }
-        let added = work - alone;
-        write!(table, "| {} | {} | ", way.name(), Grouped(work))?;
-        match compared {
-            0 => writeln!(table, "{} | |", Grouped(added))?,
-            _ => writeln!(table, "{} | {:.3} |", Grouped(added), added as f64 / compared as f64)?,
-        }
+        row(&mut table, way, work, alone, compared)?;
     }
     daemon.map_or(Ok(()), Daemon::unload)?;
     Ok(table)
+}
+
+fn row(table: &mut String, way: Way, work: u64, alone: u64, compared: u64) -> Result<()> {
+    let added = work - alone;
+    write!(table, "| {} | {} | ", way.name(), Grouped(work))?;
+    match compared {
+        0 => writeln!(table, "{} | |", Grouped(added))?,
+        _ => writeln!(table, "{} | {:.3} |", Grouped(added), added as f64 / compared as f64)?,
+    }
+    Ok(())
 }
 
 /// Each in a process of its own: the root of one must be another.
