@@ -8,6 +8,7 @@ pub mod client;
 mod document;
 pub mod feed;
 mod mappings;
+mod places;
 pub mod plain;
 mod rate;
 mod route;

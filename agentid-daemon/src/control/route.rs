@@ -23,10 +23,11 @@ use super::{
     body::{DOCUMENT, RawBody, failure, success},
     document::{self, Document, Operation},
     feed::{EventBody, last_event},
+    places::Visitor,
 };
 use crate::{
     event::event::Event,
-    supervisor::command::{Answer, Caller, Command, Envelope, EventsQuery, Feed, Listed, Reply},
+    supervisor::command::{Answer, Command, Envelope, EventsQuery, Feed, Listed, Reply},
 };
 
 /// What every request needs.
@@ -36,7 +37,7 @@ pub struct Desk {
     document: Bytes,
 }
 
-type Peer = Extension<Arc<Caller>>;
+type Peer = Extension<Arc<Visitor>>;
 type Asked<Q> = Result<Query<Q>, QueryRejection>;
 type Named = Result<Segment<String>, PathRejection>;
 
@@ -279,7 +280,7 @@ impl Routes {
 /// Hands a command over and waits for its answer.
 async fn ask<T>(
     desk: &Desk,
-    Extension(caller): Peer,
+    Extension(visitor): Peer,
     command: impl FnOnce(Reply<T>) -> Command,
 ) -> Answer<T> {
     let stopping = || {
@@ -287,6 +288,8 @@ async fn ask<T>(
         ErrorReply::new(Code::Stopping, "the daemon is stopping", remedy)
     };
     let (reply, answer) = oneshot::channel();
+    visitor.asks();
+    let caller = Arc::clone(&visitor.caller);
     let envelope = Envelope { caller, arrived: Instant::now(), command: command(reply) };
     desk.commands.send(envelope).await.map_err(|_| stopping())?;
     answer.await.map_err(|_| stopping())?

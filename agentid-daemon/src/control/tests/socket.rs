@@ -1,9 +1,10 @@
 //! Both ends of a real socket, with somebody else in the supervisor's place.
 
 use std::{
+    fs::{self, Permissions},
     io::{ErrorKind, Read as _, Write as _},
     ops::ControlFlow,
-    os::unix::net::UnixStream,
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
     path::{Path, PathBuf},
     thread::{self, JoinHandle},
     time::Duration,
@@ -35,8 +36,10 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    pub(super) fn start(answer: impl Fn(Envelope) + Send + 'static) -> Self {
+    pub(super) fn start(mut answer: impl FnMut(Envelope) + Send + 'static) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        // Others than root are to come to the socket as well.
+        fs::set_permissions(&folder, Permissions::from_mode(0o711)).unwrap();
         let socket = folder.path().join("control.sock");
         let (stop, stopped) = oneshot::channel();
         let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
