@@ -22,7 +22,7 @@ use super::{
     api::{Code, ErrorReply, LAST_EVENT, MAX_BODY},
     body::{DOCUMENT, RawBody, failure, success},
     document::{self, Document, Operation},
-    feed::{EventBody, last_event},
+    feed::{EventBody, STREAM, last_event},
     places::Visitor,
 };
 use crate::{
@@ -232,7 +232,7 @@ impl Routes {
                 match feed {
                     Ok(feed) => {
                         let body = Body::new(EventBody::from(feed));
-                        ([(CONTENT_TYPE, "text/event-stream")], body).into_response()
+                        ([(CONTENT_TYPE, STREAM)], body).into_response()
                     }
                     Err(error) => failure(error),
                 }

@@ -3,6 +3,7 @@
 //! Nothing is decided here. [`routes`] say what was asked, the kernel says by whom, and the supervisor answers.
 
 use std::{
+    convert::Infallible,
     fs, io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -11,7 +12,10 @@ use std::{
 };
 
 use axum::{Extension, Router};
-use hyper::server::conn::http1;
+use hyper::{
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -20,14 +24,14 @@ use nix::unistd::{Gid, chown};
 use thiserror::Error;
 use tokio::{
     net::{UnixListener, UnixStream},
-    sync::mpsc,
+    sync::{Notify, mpsc},
     task::JoinSet,
 };
 use tracing::{debug, warn};
 
 use super::{
     body::PATIENCE,
-    caller,
+    caller, feed,
     places::{Places, Visitor},
     rate::{self, Rates},
     routes,
@@ -37,6 +41,8 @@ use crate::supervisor::command::Envelope;
 /// Most bytes of a request's head, and most headers in it; hyper answers what has more with 431.
 pub(super) const HEAD: usize = 16 * 1024;
 pub(super) const HEADERS: usize = 64;
+/// How long a caller may take to read an answer, which is in memory until then.
+const TAKEN: Duration = Duration::from_secs(30);
 
 /// The socket could not be set up.
 #[derive(Debug, Error)]
@@ -101,7 +107,7 @@ impl Server {
                                     Err(wait) => rate::refusing(wait, &app),
                                 };
                                 let app = app.layer(Extension(Arc::clone(&visitor)));
-                                places.take(&visitor, talks.spawn(converse(stream, app)));
+                                places.take(&visitor, talks.spawn(converse(stream, app, TAKEN)));
                             }
                             // Who has come is heard before the next one, for whom it may have to go.
                             tokio::task::yield_now().await;
@@ -145,17 +151,36 @@ impl Drop for Server {
     }
 }
 
-/// One request on one connection.
-pub(super) async fn converse(stream: UnixStream, app: Router) {
+/// One request on one connection. An answer that ends is to be taken in this time; a stream of events waits for its reader,
+/// and what it waits with is bounded.
+pub(super) async fn converse(stream: UnixStream, app: Router, patience: Duration) {
+    let app = TowerToHyperService::new(app);
+    let answered = Notify::new();
+    let service = service_fn(|request| {
+        let (answer, answered) = (app.call(request), &answered);
+        async move {
+            let answer = answer.await?;
+            if !feed::is_stream(answer.headers()) {
+                answered.notify_one();
+            }
+            Ok::<_, Infallible>(answer)
+        }
+    });
     let served = http1::Builder::new()
         .keep_alive(false)
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
         .max_buf_size(HEAD)
         .max_headers(HEADERS)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
-        .await;
-    if let Err(error) = served {
-        debug!(%error, "a connection ended early");
+        .serve_connection(TokioIo::new(stream), service);
+    let overdue = async {
+        answered.notified().await;
+        tokio::time::sleep(patience).await;
+    };
+    tokio::select! {
+        served = served => if let Err(error) = served {
+            debug!(%error, "a connection ended early");
+        },
+        () = overdue => debug!("an answer was not taken in time"),
     }
 }

@@ -6,14 +6,21 @@ use std::{
     io::{Read as _, Write as _},
     os::unix::net::UnixStream,
     thread,
+    time::Duration,
 };
 
-use tokio::sync::mpsc;
+use axum::{http::header::CONTENT_TYPE, response::IntoResponse as _};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    sync::mpsc,
+    time::error::Elapsed,
+};
 
 use super::{
     super::{
         api::{Code, ErrorReply, WhoAmI},
         places::PER_USER,
+        server::converse,
     },
     socket::{Daemon, exchange},
 };
@@ -21,6 +28,8 @@ use crate::supervisor::command::{Command, Envelope, Feed};
 
 /// Somebody who is no operator.
 const USER: u32 = 4711;
+/// More than a socket holds.
+const LONG: usize = 8 * 1024 * 1024;
 const WHOAMI: &str = "GET /v1/whoami HTTP/1.1\r\nHost: agentid\r\n\r\n";
 
 /// Does this as a user who is no operator, whoever runs the tests.
@@ -109,4 +118,28 @@ fn what_has_been_asked_makes_no_room() {
         assert!(answer.is_empty());
         drop(streams);
     });
+}
+
+/// What comes of a long answer that is not read until its sender has given up, if it does.
+async fn unread(kind: &'static str) -> Result<Vec<u8>, Elapsed> {
+    let (near, far) = UnixStream::pair().unwrap();
+    near.set_nonblocking(true).unwrap();
+    far.set_nonblocking(true).unwrap();
+    let mut near = tokio::net::UnixStream::from_std(near).unwrap();
+    let far = tokio::net::UnixStream::from_std(far).unwrap();
+    near.write_all(WHOAMI.as_bytes()).await.unwrap();
+    let app = axum::Router::new()
+        .fallback(async move || ([(CONTENT_TYPE, kind)], vec![b'x'; LONG]).into_response());
+    let talk = converse(far, app, Duration::from_millis(20));
+    tokio::time::timeout(Duration::from_millis(500), talk).await?;
+    let mut taken = Vec::new();
+    near.read_to_end(&mut taken).await.unwrap();
+    Ok(taken)
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_takes_is_not_kept() {
+    let taken = unread("application/json").await.unwrap();
+    assert!(taken.starts_with(b"HTTP/1.1 200 ") && taken.len() < LONG);
+    assert!(unread("text/event-stream").await.is_err(), "a stream waits for its reader");
 }

@@ -322,7 +322,8 @@ fn asked_too_often(request: &str) -> (String, serde_json::Value) {
             let app = axum::Router::new().fallback(async || {
                 failure(ErrorReply::new(Code::UnknownRun, "the routes were asked", "look"))
             });
-            converse(stream, rate::refusing(Duration::from_millis(1500), &app)).await;
+            let app = rate::refusing(Duration::from_millis(1500), &app);
+            converse(stream, app, Duration::from_secs(30)).await;
         });
     });
     let answer = exchange(near, request);
