@@ -7,6 +7,7 @@ pub mod caller;
 pub mod client;
 mod document;
 pub mod feed;
+mod long;
 mod mappings;
 mod places;
 pub mod plain;

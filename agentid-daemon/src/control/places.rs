@@ -8,13 +8,14 @@ use std::{
     cmp::Reverse,
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use tokio::task::{AbortHandle, Id};
 
+use super::long::LongAnswer;
 use crate::supervisor::command::Caller;
 
 /// Most connections at once; of those most that others than operators have; and of those most that one user has.
@@ -22,11 +23,12 @@ const CONNECTIONS: usize = 320;
 const COMMON: usize = 256;
 pub const PER_USER: usize = 64;
 
-/// Whom a connection is with, and whether it has asked.
+/// Whom a connection is with, for as long as it lasts.
 #[derive(Debug)]
 pub struct Visitor {
     pub caller: Arc<Caller>,
     asked: Asked,
+    answer: OnceLock<LongAnswer>,
 }
 
 /// Whether a whole question has come.
@@ -34,7 +36,12 @@ type Asked = Arc<AtomicBool>;
 
 impl Visitor {
     pub fn new(caller: Caller) -> Self {
-        Self { caller: Arc::new(caller), asked: Asked::default() }
+        Self { caller: Arc::new(caller), asked: Asked::default(), answer: OnceLock::new() }
+    }
+
+    /// What is answered counts as long as this is here: a connection ends when all of its answer has been taken.
+    pub fn keep(&self, answer: LongAnswer) {
+        self.answer.get_or_init(|| answer);
     }
 
     /// Its head and its body were read. All of this is done by one thread, which closes no connection meanwhile.
@@ -81,7 +88,7 @@ impl Places {
     }
 
     pub fn take(&mut self, visitor: &Visitor, talk: AbortHandle) {
-        let Visitor { caller, asked } = visitor;
+        let Visitor { caller, asked, .. } = visitor;
         let (uid, operator, asked) = (caller.uid, caller.operator, Arc::clone(asked));
         self.held.push(Place { uid, operator, asked, talk });
     }

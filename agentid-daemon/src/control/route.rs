@@ -23,6 +23,7 @@ use super::{
     body::{DOCUMENT, RawBody, failure, success},
     document::{self, Document, Operation},
     feed::{EventBody, STREAM, last_event},
+    long::LongAnswers,
     places::Visitor,
 };
 use crate::{
@@ -34,6 +35,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Desk {
     commands: mpsc::Sender<Envelope>,
+    long: LongAnswers,
     document: Bytes,
 }
 
@@ -273,7 +275,7 @@ impl Routes {
                 failure(ErrorReply::new(Code::BadMethod, message, remedy))
             })
             .layer(DefaultBodyLimit::max(MAX_BODY))
-            .with_state(Desk { commands, document })
+            .with_state(Desk { commands, long: LongAnswers::default(), document })
     }
 }
 
@@ -288,9 +290,13 @@ async fn ask<T>(
         ErrorReply::new(Code::Stopping, "the daemon is stopping", remedy)
     };
     let (reply, answer) = oneshot::channel();
+    let command = command(reply);
+    if let Some(long) = desk.long.begin(&visitor.caller, &command)? {
+        visitor.keep(long);
+    }
     visitor.asks();
     let caller = Arc::clone(&visitor.caller);
-    let envelope = Envelope { caller, arrived: Instant::now(), command: command(reply) };
+    let envelope = Envelope { caller, arrived: Instant::now(), command };
     desk.commands.send(envelope).await.map_err(|_| stopping())?;
     answer.await.map_err(|_| stopping())?
 }

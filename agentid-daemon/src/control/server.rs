@@ -107,7 +107,8 @@ impl Server {
                                     Err(wait) => rate::refusing(wait, &app),
                                 };
                                 let app = app.layer(Extension(Arc::clone(&visitor)));
-                                places.take(&visitor, talks.spawn(converse(stream, app, TAKEN)));
+                                let talk = talks.spawn(converse(stream, app, TAKEN));
+                                places.take(&visitor, talk);
                             }
                             // Who has come is heard before the next one, for whom it may have to go.
                             tokio::task::yield_now().await;

@@ -3,13 +3,19 @@
 #![allow(unsafe_code, reason = "the numbers of one thread alone have no safe wrapper")]
 
 use std::{
+    convert::Infallible,
     io::{Read as _, Write as _},
     os::unix::net::UnixStream,
     thread,
     time::Duration,
 };
 
-use axum::{http::header::CONTENT_TYPE, response::IntoResponse as _};
+use axum::{
+    body::{Body, Bytes},
+    extract::Request,
+    http::header::CONTENT_TYPE,
+    response::IntoResponse as _,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     sync::mpsc,
@@ -18,13 +24,15 @@ use tokio::{
 
 use super::{
     super::{
-        api::{Code, ErrorReply, WhoAmI},
+        api::{Code, ErrorReply, RevokeRequest, RunView, WhoAmI},
+        body::RawBody,
         places::PER_USER,
+        rate::BURST,
         server::converse,
     },
-    socket::{Daemon, exchange},
+    socket::{Daemon, exchange, says_all},
 };
-use crate::supervisor::command::{Command, Envelope, Feed};
+use crate::supervisor::command::{Command, Envelope, Feed, Listed};
 
 /// Somebody who is no operator.
 const USER: u32 = 4711;
@@ -56,6 +64,10 @@ fn daemon() -> Daemon {
             let who = WhoAmI { uid: caller.uid, operator: false, run: None };
             reply.send(Ok(who)).unwrap();
         }
+        // More than a socket holds.
+        Command::List { reply, .. } | Command::Select { reply, .. } => {
+            reply.send(Ok(Listed { seq: 0, value: vec![view(); 2000] })).unwrap();
+        }
         Command::Events { reply, .. } => {
             let (stream, live) = mpsc::channel(1);
             streams.push(stream);
@@ -63,6 +75,17 @@ fn daemon() -> Daemon {
         }
         other => other.refuse(ErrorReply::new(Code::UnknownRun, "no such run", "look")),
     })
+}
+
+fn view() -> RunView {
+    let id = uuid::Uuid::nil();
+    let run = serde_json::json!({
+        "id": id, "agent": "a", "owner": "o", "task": "t", "labels": {}, "policy": "p", "params": {},
+        "mode": "enforce", "on_end": "kill", "above": [], "command": ["sh"], "uid": 0, "tgid": 1,
+        "phase": "ended", "launched_ms": 0, "deadline_ms": 0, "tasks": 0, "changes": [],
+        "purpose": "x".repeat(400)
+    });
+    serde_json::from_value(run).unwrap()
 }
 
 /// A connection on which this was said.
@@ -142,4 +165,69 @@ async fn an_answer_that_nobody_takes_is_not_kept() {
     let taken = unread("application/json").await.unwrap();
     assert!(taken.starts_with(b"HTTP/1.1 200 ") && taken.len() < LONG);
     assert!(unread("text/event-stream").await.is_err(), "a stream waits for its reader");
+}
+
+#[test]
+fn long_answers_are_few_at_once() {
+    let daemon = daemon();
+    as_user(|| {
+        let body = |ended: &str| {
+            format!(
+                "POST /v1/select HTTP/1.1\r\nHost: agentid\r\nContent-Length: {}\r\n\r\n{ended}",
+                ended.len()
+            )
+        };
+        let ended = body(r#"{"select":{"all":true},"ended":true}"#);
+        let all = "GET /v1/runs?all=true HTTP/1.1\r\nHost: agentid\r\n\r\n".to_owned();
+        let begin = |ask: &str| {
+            let mut stream = say(&daemon, ask);
+            let mut head = [0; 12];
+            stream.read_exact(&mut head).unwrap();
+            (stream, String::from_utf8(head[9..].to_vec()).unwrap())
+        };
+        let mut held: Vec<(UnixStream, String)> =
+            [&all, &ended].map(|ask| begin(ask)).into_iter().collect();
+        assert!(held.iter().all(|(_, status)| status == "200"));
+        for ask in [&all, &ended, &body(r#"{"select":{"all":true},"whole":true}"#)] {
+            let (head, problem) = exchange(say(&daemon, ""), ask);
+            assert!(head.starts_with("http/1.1 429 "), "{head}");
+            assert!(head.contains("\r\nretry-after: 1"), "{head}");
+            assert_eq!(problem["code"], "too_many");
+            says_all(&problem);
+        }
+        // What lives is not counted, and who has read makes room.
+        assert_eq!(begin(&body(r#"{"select":{"all":true}}"#)).1, "200");
+        let (mut read, _) = held.pop().unwrap();
+        read.read_to_end(&mut Vec::new()).unwrap();
+        assert_eq!(begin(&all).1, "200");
+    });
+}
+
+#[test]
+fn who_asks_too_often_is_refused_and_ends_runs_meanwhile() {
+    let daemon = daemon();
+    as_user(|| {
+        let asked = (0..100 * BURST).find(|_| {
+            let (head, problem) = exchange(say(&daemon, ""), WHOAMI);
+            let refused = head.starts_with("http/1.1 429 ");
+            assert_eq!(refused, problem["code"] == "too_often", "{head}");
+            refused
+        });
+        assert!(asked.is_some_and(|asked| asked >= BURST), "{asked:?}");
+        let revoke = "POST /v1/runs/0192f0c1/revoke HTTP/1.1\r\nHost: agentid\r\n\
+                      Content-Length: 2\r\n\r\n{}";
+        let (_, problem) = exchange(say(&daemon, ""), revoke);
+        assert_eq!(problem["code"], "unknown_run", "the supervisor is asked");
+    });
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_in_time_is_not_waited_for() {
+    let never = futures_util::stream::pending::<Result<Bytes, Infallible>>();
+    let request = Request::new(Body::from_stream(never));
+    let read = RawBody::within(Duration::from_millis(20), request, &());
+    let body = tokio::time::timeout(Duration::from_secs(5), read).await.unwrap();
+    let error = body.parse::<RevokeRequest>().unwrap_err();
+    assert_eq!(error.code, Code::BadRequest);
+    assert_eq!(error.message, "the body did not come in time");
 }

@@ -256,7 +256,7 @@ fn an_absent_daemon_is_said_to_be_absent() {
 
 /// What happened, to what, and what to do.
 #[track_caller]
-fn says_all(problem: &serde_json::Value) {
+pub(super) fn says_all(problem: &serde_json::Value) {
     for text in ["title", "detail", "remedy"] {
         assert!(!problem[text].as_str().unwrap_or_default().is_empty(), "no {text}: {problem}");
     }
