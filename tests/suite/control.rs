@@ -32,7 +32,12 @@ use nix::{
 const OPERATORS: u32 = 4242;
 
 /// The status of what a daemon answers to a request with a body.
-pub fn status(attacker: &mut Attacker, socket: &Path, line: &str, body: &str) -> Result<(u16, String)> {
+pub fn status(
+    attacker: &mut Attacker,
+    socket: &Path,
+    line: &str,
+    body: &str,
+) -> Result<(u16, String)> {
     let answer = attacker.say(socket, request(line, body))?;
     let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
     Ok((status.with_context(|| format!("{line}: the answer is {answer:?}"))?, answer))

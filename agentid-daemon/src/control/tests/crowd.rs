@@ -1,12 +1,9 @@
 //! A user of which there is too much.
 
-#![allow(unsafe_code, reason = "the numbers of one thread alone have no safe wrapper")]
-
 use std::{
     convert::Infallible,
     io::{ErrorKind, Read as _, Write as _},
     os::unix::net::UnixStream,
-    thread,
     time::Duration,
 };
 
@@ -26,6 +23,7 @@ use super::{
     super::{
         api::{Code, ErrorReply, RevokeRequest, RunView, WhoAmI},
         body::RawBody,
+        caller::as_user,
         places::PER_USER,
         rate::BURST,
         server::converse,
@@ -34,26 +32,9 @@ use super::{
 };
 use crate::supervisor::command::{Command, Envelope, Feed, Listed};
 
-/// Somebody who is no operator.
-const USER: u32 = 4711;
 /// More than a socket holds.
 const LONG: usize = 8 * 1024 * 1024;
 const WHOAMI: &str = "GET /v1/whoami HTTP/1.1\r\nHost: agentid\r\n\r\n";
-
-/// Does this as a user who is no operator, whoever runs the tests.
-fn as_user<T: Send>(what: impl FnOnce() -> T + Send) -> T {
-    thread::scope(|threads| {
-        let user = threads.spawn(|| {
-            if nix::unistd::geteuid().is_root() {
-                // SAFETY: takes three numbers, and changes this thread alone.
-                let done = unsafe { libc::syscall(libc::SYS_setresuid, USER, USER, USER) };
-                assert_eq!(done, 0);
-            }
-            what()
-        });
-        user.join().unwrap()
-    })
-}
 
 /// Says who asks; streams of events go on for as long as the daemon lives.
 fn daemon() -> Daemon {
