@@ -175,7 +175,13 @@ impl Answers {
                 json!({ "owner": "dana@example.org", "denied": false, "live": 2 })
             }
             route if route == format!("GET /v1/runs/{run}") => self.run(),
-            route if route == format!("POST /v1/runs/{run}/revoke") => revoked(ID, 4),
+            route if route == format!("POST /v1/runs/{run}/revoke") => {
+                let mut revoked = revoked(ID, 4);
+                if body.contains("stuck") {
+                    (revoked["remaining"], revoked["stopped_after_ms"]) = (4.into(), Value::Null);
+                }
+                revoked
+            }
             route if route == format!("POST /v1/runs/{run}/why") => json!({
                 "verdict": "deny", "reason": "deny_rule", "fault": null, "rule": 3,
                 "rule_text": "deny read, write, create, delete, exec, connect on **/.env",

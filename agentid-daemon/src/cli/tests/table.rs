@@ -3,7 +3,7 @@
 use super::{verb, view};
 use crate::{
     cli::{render, table::wrapped},
-    control::api::RunView,
+    control::api::{MapView, PolicyInForce, PolicyView, RunView, StatusReply},
 };
 
 #[test]
@@ -40,6 +40,53 @@ ID            AGENT         OWNER         TASK         STATE      DENIED  LEFT
 123456789abc  nightly-dep…  dana.scully…  TICKET-202…  suspended  2       28m30s
 ";
     assert_eq!(text(Some(80)), expected);
+}
+
+/// Names, and descriptions, may be as long as policies may have them.
+#[test]
+fn tables_of_policies_fit_a_terminal() {
+    let policy = |name: &str| PolicyInForce {
+        name: name.to_owned(),
+        digest: "7435a611b2e39c2a".to_owned(),
+        description: Some("what the reference shows ".repeat(4)),
+        params: vec!["workspace".to_owned(), "cache".to_owned()],
+        offered: true,
+        runs: 12,
+    };
+    let policies = [policy(&"n".repeat(64)), policy("review")];
+    let view = |it: &PolicyInForce| PolicyView {
+        name: it.name.clone(),
+        digest: it.digest.clone(),
+        description: it.description.clone(),
+        params: it.params.clone(),
+    };
+    let maps = vec![MapView { name: "PEERS".to_owned(), entries: 12, capacity: 65536 }];
+    let status = StatusReply {
+        version: "1".to_owned(),
+        abi: 9,
+        posture: "enforcing".to_owned(),
+        why: None,
+        started_ms: 0,
+        active: 0,
+        suspended: 0,
+        stopping: 0,
+        slots: 1,
+        hooks: Vec::new(),
+        policies: policies.iter().map(view).collect(),
+        policy_mistakes: Vec::new(),
+        denied_owners: Vec::new(),
+        maps,
+    };
+    for room in [60, 80, 100] {
+        let list = verb::policies::text(&policies, Some(room));
+        for text in [&list, &verb::status::text(&status, Some(room))] {
+            let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
+            assert!(widest <= room, "{room}: {widest}:\n{text}");
+            assert!(text.contains("nnnn…") || text.contains(&"n".repeat(20)), "{text}");
+        }
+    }
+    let whole = verb::policies::text(&policies, None);
+    assert!(whole.contains(&"n".repeat(64)) && whole.contains("7435a611b2e39c2a"), "{whole}");
 }
 
 #[test]
