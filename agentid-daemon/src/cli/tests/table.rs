@@ -1,8 +1,10 @@
 //! How much of an answer is shown where there is little room.
 
+use uuid::Uuid;
+
 use super::{verb, view};
 use crate::{
-    cli::{render, table::wrapped},
+    cli::{render, select, table::wrapped},
     control::api::{MapView, PolicyInForce, PolicyView, RunView, StatusReply},
 };
 
@@ -87,6 +89,32 @@ fn tables_of_policies_fit_a_terminal() {
     }
     let whole = verb::policies::text(&policies, None);
     assert!(whole.contains(&"n".repeat(64)) && whole.contains("7435a611b2e39c2a"), "{whole}");
+}
+
+#[test]
+fn what_is_below_is_counted_once() {
+    let id = Uuid::from_u128;
+    let run = |own, above: &[u128], below| RunView {
+        id: id(own),
+        above: above.iter().copied().map(id).collect(),
+        below,
+        ..view()
+    };
+    let (top, middle, leaf) =
+        (run(1, &[], Some(2)), run(2, &[1], Some(1)), run(3, &[2, 1], Some(0)));
+    let other = run(7, &[], Some(4));
+    let hit = |runs: &[&RunView]| {
+        let runs: Vec<RunView> = runs.iter().copied().cloned().collect();
+        select::hit("revoke", &runs)
+    };
+    assert_eq!(hit(&[&top]), "1 run, and 2 below it");
+    assert_eq!(hit(&[&top, &leaf]), "2 runs, and 1 below them");
+    assert_eq!(hit(&[&middle, &top, &leaf]), "3 runs");
+    assert_eq!(hit(&[&middle, &other]), "2 runs, and 5 below them");
+    assert_eq!(hit(&[&leaf]), "1 run");
+    // Without a daemon it is not known.
+    assert_eq!(hit(&[&run(1, &[], None)]), "1 run");
+    assert_eq!(select::hit("extend", &[top]), "1 run", "who is below has a time of its own");
 }
 
 #[test]
