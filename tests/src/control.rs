@@ -25,6 +25,27 @@ pub fn ask(socket: &Path, line: &str, body: &Value) -> Result<Value> {
     serde_json::from_str(body).with_context(|| format!("failed to read {body}"))
 }
 
+/// What can be asked, by the document that the daemon serves.
+pub struct Operation {
+    pub id: String,
+    /// Such as `GET /v1/runs/{id}`.
+    pub line: String,
+}
+
+pub fn operations(socket: &Path) -> Result<Vec<Operation>> {
+    let document = ask(socket, "GET /v1/openapi.json", &Value::Null)?;
+    let paths = document["paths"].as_object().context("the document has no paths")?;
+    let mut operations = Vec::new();
+    for (path, methods) in paths {
+        for (method, operation) in methods.as_object().into_iter().flatten() {
+            let id = operation["operationId"].as_str().context("an operation has no ID")?;
+            let line = format!("{} {path}", method.to_uppercase());
+            operations.push(Operation { id: id.to_owned(), line });
+        }
+    }
+    Ok(operations)
+}
+
 /// Closes all but the standard streams: whoever asks to become a run may have nothing else open.
 pub fn close_others() {
     // SAFETY: whatever is open there is not used any more.

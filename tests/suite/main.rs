@@ -48,6 +48,7 @@ mod netlink;
 mod off;
 mod offline;
 mod open;
+mod operations;
 mod oracle;
 mod owner;
 mod packets;

@@ -31,7 +31,7 @@ fn a_selection_ends_what_it_names_and_nothing_beside() -> Result<()> {
         let mut meant = [with(Some("team=core"))?, with(Some("team=core"))?];
         let mut others = [with(Some("team=other"))?, with(None)?];
         let refused = daemon.complaint(uid, 2, &["revoke", "--label", "team=core"])?;
-        assert!(refused.contains("2 runs") && refused.contains("--yes"), "{refused}");
+        assert!(refused.contains("2 runs:") && refused.contains("--yes"), "{refused}");
         for run in meant.iter_mut().chain(&mut others) {
             assert_eq!(run.errno(&step)?, 0, "nothing was done without being asked");
         }
@@ -129,6 +129,8 @@ fn show_tree_and_events_take_a_selection() -> Result<()> {
     let select = ["--label", "kind=seen", "--owner", "suite"];
     let shown: Vec<RunView> = daemon.ask(&[&["show"][..], &select].concat())?;
     assert_eq!(ids(&shown), BTreeSet::from([one.id(), two.id()]));
+    let hit: Vec<Option<u64>> = shown.iter().map(|run| run.below).collect();
+    assert_eq!(hit, [Some(1), Some(0)], "what is below one of them");
     let tree: Vec<Value> = daemon.ask(&[&["tree"][..], &select].concat())?;
     let in_tree: BTreeSet<&str> = tree.iter().filter_map(|it| it["run"]["id"].as_str()).collect();
     assert_eq!(in_tree, BTreeSet::from([one.id(), two.id(), below.id()]));

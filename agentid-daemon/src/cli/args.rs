@@ -145,8 +145,11 @@ pub struct Adopt {
     /// A label
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = pair)]
     pub labels: Vec<(String, String)>,
+    /// Nothing but the run's whole ID
+    #[arg(long, short)]
+    pub quiet: bool,
     /// For programs
-    #[arg(long)]
+    #[arg(long, conflicts_with = "quiet")]
     pub json: bool,
 }
 
@@ -479,9 +482,8 @@ pub enum PolicyVerb {
         /// End with status 6 when they differ
         #[arg(long)]
         exit_code: bool,
-        /// For programs
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        output: Output,
     },
 }
 

@@ -100,8 +100,8 @@ fn policy(
         PolicyVerb::Explain(explain) => verb::policy_explain::run(client, *explain),
         PolicyVerb::Check { file, output } => verb::policy::check(&file, output),
         PolicyVerb::Test { file, output } => verb::policy::test(&file, output),
-        PolicyVerb::Diff { before, after, exit_code, json } => {
-            verb::policy_diff::run(&before, &after, exit_code, json)
+        PolicyVerb::Diff { before, after, exit_code, output } => {
+            verb::policy_diff::run(&before, &after, exit_code, output)
         }
     }
 }

@@ -1,9 +1,12 @@
 //! Which runs a command line means, and whether its author means it.
 
 use std::{
+    collections::BTreeSet,
     io::{self, IsTerminal as _, Write as _},
     time::Duration,
 };
+
+use uuid::Uuid;
 
 use super::{
     args::{Filters, Selected, Selection},
@@ -86,12 +89,12 @@ pub fn confirmed_of(
         return Ok(false);
     }
     eprint!("{}", verb::ps::text(&runs, render::now_ms(), room(&io::stderr())));
-    let count = runs.len();
+    let hit = hit(what, &runs);
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
-        let message = format!("{what} {}: nobody can be asked here", number(count));
+        let message = format!("{what} {hit}: nobody can be asked here");
         return Err(Failure::new(message, exit::USAGE, "--yes goes on without asking"));
     }
-    eprint!("{what} {}? [y/N] ", number(count));
+    eprint!("{what} {hit}? [y/N] ");
     let failed = |error| Failure::new(error, exit::FAILURE, "--yes goes on without asking");
     io::stderr().flush().map_err(failed)?;
     let mut line = String::new();
@@ -105,6 +108,31 @@ pub fn confirmed_of(
         eprintln!("agentid: nothing was done");
     }
     Ok(yes)
+}
+
+/// Verbs that hit what is below those that are meant as well.
+const DOWNWARDS: [&str; 2] = ["revoke", "suspend"];
+
+/// All that is hit, in words.
+pub fn hit(what: &str, runs: &[RunView]) -> String {
+    let count = runs.len();
+    match below(runs) {
+        below @ 1.. if DOWNWARDS.contains(&what) => {
+            let them = if count == 1 { "it" } else { "them" };
+            format!("{}, and {below} below {them}", number(count))
+        }
+        _ => number(count),
+    }
+}
+
+/// How many live below these and are none of them. Of a run below another one, the other one counts what is below it.
+fn below(runs: &[RunView]) -> u64 {
+    let ids: BTreeSet<Uuid> = runs.iter().map(|run| run.id).collect();
+    let is_top = |run: &&RunView| run.above.iter().all(|id| !ids.contains(id));
+    let (tops, others): (Vec<&RunView>, Vec<&RunView>) = runs.iter().partition(is_top);
+    let all: u64 = tops.iter().filter_map(|run| run.below).sum();
+    let live = others.iter().filter(|run| matches!(run.phase.as_str(), "active" | "suspended"));
+    live.fold(all, |all, _| all.saturating_sub(1))
 }
 
 /// So many runs, in words.

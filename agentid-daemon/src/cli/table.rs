@@ -99,10 +99,11 @@ fn fit(columns: &[Column], natural: &[usize], room: Option<usize>) -> Vec<Option
             .zip(&mut shown)
             .filter(|(column, _)| column.names)
             .filter_map(|(column, width)| Some((column, width.as_mut()?)))
+            .filter(|(column, width)| **width > LEAST.max(length(column.title)))
             .max_by_key(|(_, width)| **width);
         match widest {
-            Some((column, width)) if *width > LEAST.max(length(column.title)) => *width -= 1,
-            _ => break,
+            Some((_, width)) => *width -= 1,
+            None => break,
         }
     }
     shown

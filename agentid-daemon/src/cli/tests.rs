@@ -188,6 +188,7 @@ fn view() -> RunView {
         on_end: "kill".to_owned(),
         parent: None,
         above: Vec::new(),
+        below: None,
         command: vec!["python3".to_owned(), "agent.py".to_owned()],
         uid: 1000,
         tgid: 4711,

@@ -4,13 +4,19 @@ use std::{convert::Infallible, time::Duration};
 
 use axum::{
     extract::{FromRequest, Request},
-    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
+    http::{
+        HeaderMap, StatusCode,
+        header::{CONTENT_TYPE, RETRY_AFTER},
+    },
     response::{IntoResponse, Response},
 };
 use hyper::body::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::api::{Code, ErrorReply, PROBLEM, parse};
+use super::{
+    api::{Code, ErrorReply, PROBLEM, parse},
+    long::WAIT,
+};
 
 /// How long a caller may take to say what it wants.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,13 +31,23 @@ impl<S: Send + Sync> FromRequest<S> for RawBody {
     type Rejection = Infallible;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Infallible> {
+        Ok(Self::within(PATIENCE, request, state).await)
+    }
+}
+
+impl RawBody {
+    pub(super) async fn within<S: Send + Sync>(
+        patience: Duration,
+        request: Request,
+        state: &S,
+    ) -> Self {
         if !is_json(request.headers()) {
             let (message, remedy) =
                 ("the body is said to be no JSON", "send it as application/json");
-            return Ok(Self(Err(ErrorReply::new(Code::BadMediaType, message, remedy))));
+            return Self(Err(ErrorReply::new(Code::BadMediaType, message, remedy)));
         }
-        let bytes = tokio::time::timeout(PATIENCE, Bytes::from_request(request, state)).await;
-        Ok(Self(match bytes {
+        let bytes = tokio::time::timeout(patience, Bytes::from_request(request, state)).await;
+        Self(match bytes {
             Ok(Ok(bytes)) => Ok(bytes),
             Ok(Err(rejection)) => {
                 let (code, remedy) = match rejection.status() {
@@ -45,11 +61,9 @@ impl<S: Send + Sync> FromRequest<S> for RawBody {
                 let remedy = "send all of it within five seconds of the head";
                 Err(ErrorReply::new(Code::BadRequest, message, remedy))
             }
-        }))
+        })
     }
-}
 
-impl RawBody {
     pub fn parse<T: DeserializeOwned + Serialize>(self) -> Result<T, ErrorReply> {
         let bytes = self.0?;
         parse(&bytes).map_err(|error| {
@@ -74,5 +88,6 @@ pub fn success<T: Serialize>(value: T) -> Response {
 pub fn failure(error: ErrorReply) -> Response {
     let status = StatusCode::from_u16(error.code.status());
     let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, [(CONTENT_TYPE, PROBLEM)], axum::Json(error)).into_response()
+    let wait = (error.code == Code::TooMany).then(|| [(RETRY_AFTER, WAIT.to_string())]);
+    (status, [(CONTENT_TYPE, PROBLEM)], wait, axum::Json(error)).into_response()
 }

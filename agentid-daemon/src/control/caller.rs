@@ -6,7 +6,10 @@
 //! was taken; should the process have died by then and its number be in use again, the request is judged as that process's,
 //! which gains its user nothing that it could not do itself.
 
-#![allow(unsafe_code, reason = "SO_PEERGROUPS has no safe wrapper")]
+#![allow(
+    unsafe_code,
+    reason = "SO_PEERGROUPS has no safe wrapper, and neither has a user of one thread alone"
+)]
 
 use std::{
     fs, io,
@@ -207,4 +210,22 @@ fn groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
     }
     groups.truncate(usize::try_from(bytes).unwrap_or(0) / size_of::<u32>());
     Ok(groups)
+}
+
+/// Does this as a user who is no operator, whoever runs the tests.
+#[cfg(test)]
+pub(super) fn as_user<T: Send>(what: impl FnOnce() -> T + Send) -> T {
+    /// Somebody, but not root.
+    const USER: u32 = 4711;
+    std::thread::scope(|threads| {
+        let user = threads.spawn(|| {
+            if nix::unistd::geteuid().is_root() {
+                // SAFETY: takes three numbers, and changes this thread alone.
+                let done = unsafe { libc::syscall(libc::SYS_setresuid, USER, USER, USER) };
+                assert_eq!(done, 0);
+            }
+            what()
+        });
+        user.join().unwrap()
+    })
 }

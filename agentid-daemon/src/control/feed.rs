@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, header::CONTENT_TYPE};
 use hyper::body::{Body, Bytes, Frame};
 use tokio::{
     sync::mpsc,
@@ -25,6 +25,8 @@ use crate::{event::event::Event, supervisor::command::Feed};
 /// Starts of the lines that carry a number and an event.
 pub const ID: &str = "id: ";
 pub const DATA: &str = "data: ";
+/// What the body is said to be.
+pub const STREAM: &str = "text/event-stream";
 /// After how long without an event a stream that goes on has a line for nobody.
 const QUIET: Duration = Duration::from_secs(15);
 /// After how long a reader that has lost the stream is to ask for it again, in milliseconds.
@@ -94,6 +96,11 @@ fn frame(event: &Event) -> Frame<Bytes> {
     let json = serde_json::to_string(event).unwrap_or_default();
     let seq = event.seq;
     Frame::data(Bytes::from(format!("{ID}{seq}\n{DATA}{json}\n\n")))
+}
+
+/// Whether an answer with these headers is one.
+pub fn is_stream(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| kind == STREAM)
 }
 
 /// The number of the last event that the asking reader has, if it says one.

@@ -22,23 +22,24 @@ use super::{
     api::{Code, ErrorReply, LAST_EVENT, MAX_BODY},
     body::{DOCUMENT, RawBody, failure, success},
     document::{self, Document, Operation},
-    feed::{EventBody, last_event},
+    feed::{EventBody, STREAM, last_event},
+    long::LongAnswers,
+    places::Visitor,
 };
 use crate::{
     event::event::Event,
-    supervisor::command::{
-        Answer, Caller, Command, Commands, Envelope, EventsQuery, Feed, Listed, Reply,
-    },
+    supervisor::command::{Answer, Command, Commands, Envelope, EventsQuery, Feed, Listed, Reply},
 };
 
 /// What every request needs.
 #[derive(Clone)]
 pub struct Desk {
     commands: Commands,
+    long: LongAnswers,
     document: Bytes,
 }
 
-type Peer = Extension<Arc<Caller>>;
+type Peer = Extension<Arc<Visitor>>;
 type Asked<Q> = Result<Query<Q>, QueryRejection>;
 type Named = Result<Segment<String>, PathRejection>;
 
@@ -233,7 +234,7 @@ impl Routes {
                 match feed {
                     Ok(feed) => {
                         let body = Body::new(EventBody::from(feed));
-                        ([(CONTENT_TYPE, "text/event-stream")], body).into_response()
+                        ([(CONTENT_TYPE, STREAM)], body).into_response()
                     }
                     Err(error) => failure(error),
                 }
@@ -274,14 +275,14 @@ impl Routes {
                 failure(ErrorReply::new(Code::BadMethod, message, remedy))
             })
             .layer(DefaultBodyLimit::max(MAX_BODY))
-            .with_state(Desk { commands, document })
+            .with_state(Desk { commands, long: LongAnswers::default(), document })
     }
 }
 
 /// Hands a command over and waits for its answer.
 async fn ask<T>(
     desk: &Desk,
-    Extension(caller): Peer,
+    Extension(visitor): Peer,
     command: impl FnOnce(Reply<T>) -> Command,
 ) -> Answer<T> {
     let stopping = || {
@@ -289,7 +290,13 @@ async fn ask<T>(
         ErrorReply::new(Code::Stopping, "the daemon is stopping", remedy)
     };
     let (reply, answer) = oneshot::channel();
-    let envelope = Envelope { caller, arrived: Instant::now(), command: command(reply) };
+    let command = command(reply);
+    if let Some(long) = desk.long.begin(&visitor.caller, &command)? {
+        visitor.keep(long);
+    }
+    visitor.asks();
+    let caller = Arc::clone(&visitor.caller);
+    let envelope = Envelope { caller, arrived: Instant::now(), command };
     if !desk.commands.hand_in(envelope).await {
         return Err(stopping());
     }

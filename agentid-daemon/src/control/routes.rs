@@ -158,7 +158,11 @@ fn runs(routes: Routes) -> Routes {
         )
         .get_list(
             "/v1/runs",
-            Says { id: "list", summary: "All runs that the caller may see", codes: &[Code::Tagged] },
+            Says {
+                id: "list",
+                summary: "All runs that the caller may see",
+                codes: &[Code::Tagged, Code::TooMany],
+            },
             |ListQuery { all }, reply| Command::List { all, reply },
         )
         .get_named(
@@ -174,7 +178,11 @@ fn runs(routes: Routes) -> Routes {
         )
         .post_list(
             "/v1/select",
-            Says { id: "select", summary: "The runs that are meant, the oldest first", codes: RUN },
+            Says {
+                id: "select",
+                summary: "The runs that are meant, the oldest first",
+                codes: &[Code::Tagged, Code::UnknownRun, Code::TooMany],
+            },
             |request, reply| Command::Select { request, reply },
         )
         .get_asked(

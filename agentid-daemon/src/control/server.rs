@@ -3,7 +3,7 @@
 //! Nothing is decided here. [`routes`] say what was asked, the kernel says by whom, and the supervisor answers.
 
 use std::{
-    collections::HashMap,
+    convert::Infallible,
     fs, io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -12,7 +12,10 @@ use std::{
 };
 
 use axum::{Extension, Router};
-use hyper::server::conn::http1;
+use hyper::{
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -21,25 +24,25 @@ use nix::unistd::{Gid, chown};
 use thiserror::Error;
 use tokio::{
     net::{UnixListener, UnixStream},
+    sync::Notify,
     task::JoinSet,
 };
 use tracing::{debug, warn};
 
 use super::{
     body::PATIENCE,
-    caller,
+    caller, feed,
+    places::{Places, Visitor},
     rate::{self, Rates},
     routes,
 };
-use crate::supervisor::command::{Caller, Commands};
+use crate::supervisor::command::Commands;
 
 /// Most bytes of a request's head, and most headers in it; hyper answers what has more with 431.
 pub(super) const HEAD: usize = 16 * 1024;
 pub(super) const HEADERS: usize = 64;
-/// Most connections at once; of those most that others than operators have; and of those most that one user has.
-const CONNECTIONS: usize = 320;
-const COMMON: usize = 256;
-const PER_USER: usize = 64;
+/// How long a caller may take to read an answer, which is in memory until then.
+const TAKEN: Duration = Duration::from_secs(30);
 
 /// The socket could not be set up.
 #[derive(Debug, Error)]
@@ -91,24 +94,24 @@ impl Server {
     pub async fn serve(self) {
         let app = routes::of_the_api().serve(self.commands.clone());
         let mut rates = Rates::default();
-        let mut connections: JoinSet<u32> = JoinSet::new();
-        let mut users: HashMap<u32, usize> = HashMap::new();
+        let mut places = Places::default();
+        let mut talks = JoinSet::new();
         loop {
             tokio::select! {
-                accepted = self.listener.accept(), if connections.len() < CONNECTIONS => {
+                accepted = self.listener.accept(), if places.are_to_be_had() => {
                     match accepted {
                         Ok((stream, _)) => {
-                            let common = connections.len() < COMMON;
-                            if let Some(caller) = self.admit(&stream, common, &mut users) {
-                                let uid = caller.uid;
-                                let now = Instant::now();
-                                let app = match rates.take(&caller, now) {
+                            if let Some(visitor) = self.admit(&stream, &mut places) {
+                                let app = match rates.take(&visitor.caller, Instant::now()) {
                                     Ok(()) => app.clone(),
                                     Err(wait) => rate::refusing(wait, &app),
                                 };
-                                let app = app.layer(Extension(Arc::new(caller)));
-                                connections.spawn(async move { converse(stream, app).await; uid });
+                                let app = app.layer(Extension(Arc::clone(&visitor)));
+                                let talk = talks.spawn(converse(stream, app, TAKEN));
+                                places.take(&visitor, talk);
                             }
+                            // Who has come is heard before the next one, for whom it may have to go.
+                            tokio::task::yield_now().await;
                         }
                         Err(error) => {
                             warn!(%error, "failed to accept a connection");
@@ -117,25 +120,15 @@ impl Server {
                         }
                     }
                 }
-                Some(ended) = connections.join_next() => {
-                    if let Ok(uid) = ended && let Some(count) = users.get_mut(&uid) {
-                        *count -= 1;
-                        if *count == 0 {
-                            users.remove(&uid);
-                        }
-                    }
+                Some(ended) = talks.join_next_with_id() => {
+                    places.leave(ended.map_or_else(|error| error.id(), |(talk, ())| talk));
                 }
             }
         }
     }
 
-    /// Whom to talk to; counts the connection.
-    fn admit(
-        &self,
-        stream: &UnixStream,
-        room: bool,
-        users: &mut HashMap<u32, usize>,
-    ) -> Option<Caller> {
+    /// Whom to talk to, once there is room.
+    fn admit(&self, stream: &UnixStream, places: &mut Places) -> Option<Arc<Visitor>> {
         let caller = match caller::identify(stream, self.operators) {
             Ok(caller) => caller,
             Err(error) => {
@@ -143,13 +136,11 @@ impl Server {
                 return None;
             }
         };
-        let count = users.entry(caller.uid).or_default();
-        if !caller.operator && (!room || *count >= PER_USER) {
+        if !places.make_room(&caller) {
             warn!(uid = caller.uid, "too many connections");
             return None;
         }
-        *count += 1;
-        Some(caller)
+        Some(Arc::new(Visitor::new(caller)))
     }
 }
 
@@ -161,17 +152,36 @@ impl Drop for Server {
     }
 }
 
-/// One request on one connection.
-pub(super) async fn converse(stream: UnixStream, app: Router) {
+/// One request on one connection. An answer that ends is to be taken in this time; a stream of events waits for its reader,
+/// and what it waits with is bounded.
+pub(super) async fn converse(stream: UnixStream, app: Router, patience: Duration) {
+    let app = TowerToHyperService::new(app);
+    let answered = Notify::new();
+    let service = service_fn(|request| {
+        let (answer, answered) = (app.call(request), &answered);
+        async move {
+            let answer = answer.await?;
+            if !feed::is_stream(answer.headers()) {
+                answered.notify_one();
+            }
+            Ok::<_, Infallible>(answer)
+        }
+    });
     let served = http1::Builder::new()
         .keep_alive(false)
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
         .max_buf_size(HEAD)
         .max_headers(HEADERS)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
-        .await;
-    if let Err(error) = served {
-        debug!(%error, "a connection ended early");
+        .serve_connection(TokioIo::new(stream), service);
+    let overdue = async {
+        answered.notified().await;
+        tokio::time::sleep(patience).await;
+    };
+    tokio::select! {
+        served = served => if let Err(error) = served {
+            debug!(%error, "a connection ended early");
+        },
+        () = overdue => debug!("an answer was not taken in time"),
     }
 }

@@ -26,6 +26,7 @@ pub fn run(run: &Run, tasks: u64, live: Option<Totals>, now: Now) -> RunView {
         on_end: run.on_end.name().to_owned(),
         parent: run.parent,
         above: run.above.clone(),
+        below: None,
         command: run.command.clone(),
         uid: run.uid,
         tgid: run.tgid,

@@ -100,7 +100,11 @@ impl Answers {
         let run = "123456789abc";
         Ok(match request.split('?').next().unwrap_or_default() {
             "POST /v1/select" if body.contains("\"none\"") => json!([]),
-            "POST /v1/select" => json!([self.run(), self.child(body.contains("\"ended\":true"))]),
+            "POST /v1/select" => {
+                let mut all = [self.run(), self.child(body.contains("\"ended\":true"))];
+                (all[0]["below"], all[1]["below"]) = (3.into(), 0.into());
+                json!(all)
+            }
             "GET /v1/tree" if request.contains("%22none%22") => json!([]),
             "GET /v1/tree" => json!([
                 { "run": self.run(), "processes": [
@@ -175,7 +179,13 @@ impl Answers {
                 json!({ "owner": "dana@example.org", "denied": false, "live": 2 })
             }
             route if route == format!("GET /v1/runs/{run}") => self.run(),
-            route if route == format!("POST /v1/runs/{run}/revoke") => revoked(ID, 4),
+            route if route == format!("POST /v1/runs/{run}/revoke") => {
+                let mut revoked = revoked(ID, 4);
+                if body.contains("stuck") {
+                    (revoked["remaining"], revoked["stopped_after_ms"]) = (4.into(), Value::Null);
+                }
+                revoked
+            }
             route if route == format!("POST /v1/runs/{run}/why") => json!({
                 "verdict": "deny", "reason": "deny_rule", "fault": null, "rule": 3,
                 "rule_text": "deny read, write, create, delete, exec, connect on **/.env",

@@ -180,6 +180,8 @@ mod transcripts {
                 "agentid revoke 123456789abc --reason enough",
                 "agentid revoke 123456789abc --quiet",
                 "agentid revoke 123456789abc --json",
+                "agentid revoke 123456789abc --reason stuck",
+                "agentid revoke 123456789abc --reason stuck --quiet",
                 "agentid revoke --all --yes",
                 "agentid revoke --all --yes --quiet",
                 "agentid revoke --all --yes --json",
@@ -253,6 +255,7 @@ mod transcripts {
             &[
                 &format!("agentid adopt --pid 4711 {rest}"),
                 &format!("agentid adopt --cgroup /sys/fs/cgroup/builder.service {rest} --json"),
+                &format!("agentid adopt --pid 4711 {rest} --quiet"),
                 &format!("agentid adopt --pid 4712 {rest}"),
                 &format!("agentid adopt --pid 4711 --unit builder {rest}"),
                 &format!("agentid adopt {rest}"),
@@ -350,6 +353,7 @@ mod transcripts {
                 "agentid policy test tested.toml --json",
                 "agentid policy diff tested.toml next.toml",
                 "agentid policy diff tested.toml next.toml --exit-code --json",
+                "agentid policy diff tested.toml next.toml --exit-code --quiet",
                 "agentid policy show none.toml",
             ],
         );

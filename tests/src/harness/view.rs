@@ -16,6 +16,9 @@ pub struct RunView {
     /// The runs above it, the one right above first.
     #[serde(default)]
     pub above: Vec<String>,
+    /// How many live below it; only where runs are selected.
+    #[serde(default)]
+    pub below: Option<u64>,
     /// Who has asked for it.
     #[serde(default)]
     pub issued_by: Option<Issuer>,

@@ -62,10 +62,21 @@ pub fn names(suite: &Path) -> Result<Vec<String>> {
 }
 
 impl Boot {
+    /// What asks for its tests.
+    pub fn filter(&self) -> &'static str {
+        self.modules.first().copied().unwrap_or(self.name)
+    }
+
     /// Whether it is for this kernel, by the name of its series or the path of its image.
     pub fn is_for(&self, kernel: &str) -> bool {
         self.only.is_none_or(|only| only == kernel)
     }
+}
+
+/// Boots that these kernels could have and that only a filter asks for.
+pub fn left_out(kernels: &[&str], filter: &[String]) -> Vec<&'static Boot> {
+    let left_out = |boot: &&Boot| boot.fuzzer && kernels.iter().any(|name| boot.is_for(name));
+    if filter.is_empty() { BOOTS.iter().filter(left_out).collect() } else { Vec::new() }
 }
 
 /// Which tests run in which boot. Boots without tests are left out.

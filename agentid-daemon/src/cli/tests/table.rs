@@ -1,9 +1,11 @@
 //! How much of an answer is shown where there is little room.
 
+use uuid::Uuid;
+
 use super::{verb, view};
 use crate::{
-    cli::{render, table::wrapped},
-    control::api::RunView,
+    cli::{render, select, table::wrapped},
+    control::api::{MapView, PolicyInForce, PolicyView, RunView, StatusReply},
 };
 
 #[test]
@@ -40,6 +42,79 @@ ID            AGENT         OWNER         TASK         STATE      DENIED  LEFT
 123456789abc  nightly-dep…  dana.scully…  TICKET-202…  suspended  2       28m30s
 ";
     assert_eq!(text(Some(80)), expected);
+}
+
+/// Names, and descriptions, may be as long as policies may have them.
+#[test]
+fn tables_of_policies_fit_a_terminal() {
+    let policy = |name: &str| PolicyInForce {
+        name: name.to_owned(),
+        digest: "7435a611b2e39c2a".to_owned(),
+        description: Some("what the reference shows ".repeat(4)),
+        params: vec!["workspace".to_owned(), "cache".to_owned()],
+        offered: true,
+        runs: 12,
+    };
+    let policies = [policy(&"n".repeat(64)), policy("review")];
+    let view = |it: &PolicyInForce| PolicyView {
+        name: it.name.clone(),
+        digest: it.digest.clone(),
+        description: it.description.clone(),
+        params: it.params.clone(),
+    };
+    let maps = vec![MapView { name: "PEERS".to_owned(), entries: 12, capacity: 65536 }];
+    let status = StatusReply {
+        version: "1".to_owned(),
+        abi: 9,
+        posture: "enforcing".to_owned(),
+        why: None,
+        started_ms: 0,
+        active: 0,
+        suspended: 0,
+        stopping: 0,
+        slots: 1,
+        hooks: Vec::new(),
+        policies: policies.iter().map(view).collect(),
+        policy_mistakes: Vec::new(),
+        denied_owners: Vec::new(),
+        maps,
+    };
+    for room in [60, 80, 100] {
+        let list = verb::policies::text(&policies, Some(room));
+        for text in [&list, &verb::status::text(&status, Some(room))] {
+            let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
+            assert!(widest <= room, "{room}: {widest}:\n{text}");
+            assert!(text.contains("nnnn…") || text.contains(&"n".repeat(20)), "{text}");
+        }
+    }
+    let whole = verb::policies::text(&policies, None);
+    assert!(whole.contains(&"n".repeat(64)) && whole.contains("7435a611b2e39c2a"), "{whole}");
+}
+
+#[test]
+fn what_is_below_is_counted_once() {
+    let id = Uuid::from_u128;
+    let run = |own, above: &[u128], below| RunView {
+        id: id(own),
+        above: above.iter().copied().map(id).collect(),
+        below,
+        ..view()
+    };
+    let (top, middle, leaf) =
+        (run(1, &[], Some(2)), run(2, &[1], Some(1)), run(3, &[2, 1], Some(0)));
+    let other = run(7, &[], Some(4));
+    let hit = |runs: &[&RunView]| {
+        let runs: Vec<RunView> = runs.iter().copied().cloned().collect();
+        select::hit("revoke", &runs)
+    };
+    assert_eq!(hit(&[&top]), "1 run, and 2 below it");
+    assert_eq!(hit(&[&top, &leaf]), "2 runs, and 1 below them");
+    assert_eq!(hit(&[&middle, &top, &leaf]), "3 runs");
+    assert_eq!(hit(&[&middle, &other]), "2 runs, and 5 below them");
+    assert_eq!(hit(&[&leaf]), "1 run");
+    // Without a daemon it is not known.
+    assert_eq!(hit(&[&run(1, &[], None)]), "1 run");
+    assert_eq!(select::hit("extend", &[top]), "1 run", "who is below has a time of its own");
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub fn run(client: &Client, arguments: &Adopt) -> Result<u8, Failure> {
     let reply: AdoptReply = client.post("/v1/adopt", &request(arguments)?)?;
     if arguments.json {
         render::json(&reply)?;
+    } else if arguments.quiet {
+        render::print(&format!("{}\n", reply.run.id))?;
     } else {
         render::print(&text(&reply))?;
     }

@@ -57,7 +57,7 @@ pub fn text(policies: &[PolicyInForce], room: Option<usize>) -> String {
 }
 
 const COLUMNS: [Column; 6] = [
-    Column::new("POLICY"),
+    Column::names("POLICY"),
     Column::new("VERSION").spare(2),
     Column::new("STATE").spare(3),
     Column::new("RUNS"),

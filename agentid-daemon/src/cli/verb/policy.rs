@@ -137,7 +137,7 @@ pub fn mistakes(errors: Vec<FolderError>) -> Failure {
                 continue;
             }
             FolderError::Io { .. } => {
-                let remedy = "name the file of a policy; agentid policy show has those in force";
+                let remedy = "name the file of a policy; agentid policy list has those in force";
                 last = Some(Failure::new(error, exit::FAILURE, remedy));
                 continue;
             }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::policy::mistakes;
 use crate::{
-    cli::{exit, failure::Failure, render},
+    cli::{args::Output, exit, failure::Failure, render},
     policy::Policy,
     supervisor::{
         diff::{self, Diff, Row},
@@ -12,18 +12,14 @@ use crate::{
     },
 };
 
-pub fn run(before: &Path, after: &Path, exit_code: bool, json: bool) -> Result<u8, Failure> {
+pub fn run(before: &Path, after: &Path, exit_code: bool, output: Output) -> Result<u8, Failure> {
     // Whether they do what they expect of themselves is another question.
     let read = |file: &Path| folder::parse(file).map(|(policy, _): (Policy, _)| policy);
     let (before, after) = (read(before).map_err(mistakes)?, read(after).map_err(mistakes)?);
     let diff = diff::diff(&before, &after).map_err(|error| {
         Failure::new(error, exit::FAILURE, "agentid policy check says what is wrong with each")
     })?;
-    if json {
-        render::json(&diff)?;
-    } else {
-        render::print(&text(&diff))?;
-    }
+    render::answer(output, &diff, || text(&diff))?;
     Ok(if exit_code && !diff.is_empty() { exit::DIFFERENT } else { exit::SUCCESS })
 }
 

@@ -1,5 +1,9 @@
 //! `agentid revoke`
 
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+
 use crate::{
     cli::{
         args::{Output, Revoke},
@@ -9,7 +13,10 @@ use crate::{
         table::{self, Column},
     },
     control::{
-        api::{EndRequest, RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest, RunView},
+        api::{
+            EndRequest, RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest, RunView,
+            SelectRequest, Selector,
+        },
         client::{Client, segment},
     },
 };
@@ -39,7 +46,7 @@ fn one(client: &Client, id: &str, arguments: &Revoke) -> Result<u8, Failure> {
     let request = RevokeRequest { reason: arguments.reason.clone(), kill: arguments.kill };
     let reply: RevokeReply = client.post(&route, &request)?;
     print_one(&reply, arguments.output)?;
-    Ok(exit::SUCCESS)
+    all_gone(client, std::slice::from_ref(&reply), arguments.kill)
 }
 
 fn all(client: &Client, arguments: &Revoke) -> Result<u8, Failure> {
@@ -56,7 +63,37 @@ fn all(client: &Client, arguments: &Revoke) -> Result<u8, Failure> {
     };
     let reply: RevokeAllReply = client.post("/v1/revoke", &request)?;
     print_all(&reply, arguments.output)?;
-    Ok(exit::SUCCESS)
+    all_gone(client, &reply.runs, arguments.kill)
+}
+
+/// Whether all tasks are gone that are to be killed. Where the policy lets them go on they may be left.
+fn all_gone(client: &Client, runs: &[RevokeReply], kill: bool) -> Result<u8, Failure> {
+    let not_gone = runs.iter().filter(|run| run.remaining > 0 && run.stopped_after_ms.is_none());
+    let ids: BTreeSet<Uuid> =
+        not_gone.flat_map(|run| run.also.iter().chain([&run.id])).copied().collect();
+    if ids.is_empty() {
+        return Ok(exit::SUCCESS);
+    }
+    let select = Selector { all: true, ..Selector::default() };
+    let request = SelectRequest { select, ..SelectRequest::default() };
+    let left: Vec<RunView> = client.post("/v1/select", &request)?;
+    let killed = left.iter().filter(|run| ids.contains(&run.id) && (kill || run.on_end == "kill"));
+    let (runs, tasks) = killed.fold((0, 0), |(runs, tasks), run| (runs + 1, tasks + run.tasks));
+    match tasks {
+        0 => Ok(exit::SUCCESS),
+        tasks => Err(outlasted(runs, tasks)),
+    }
+}
+
+fn outlasted(runs: usize, tasks: u64) -> Failure {
+    let what = if tasks == 1 { "task does" } else { "tasks do" };
+    let message = format!(
+        "{tasks} {what} not go, of {}: killed, and denied everything",
+        select::number(runs)
+    );
+    let remedy = "they go when the kernel lets them, such as after a disk has answered: agentid tree shows them, and \
+                  agentid revoke --kill waits for them again";
+    Failure::new(message, exit::FAILURE, remedy)
 }
 
 pub fn print_one(reply: &RevokeReply, output: Output) -> Result<(), Failure> {

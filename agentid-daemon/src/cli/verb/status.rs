@@ -24,7 +24,7 @@ pub fn run(client: &Client, arguments: &Json) -> Result<u8, Failure> {
 }
 
 const POLICIES: [Column; 4] = [
-    Column::new("POLICY"),
+    Column::names("POLICY"),
     Column::new("VERSION").spare(2),
     Column::names("PARAMETERS"),
     Column::names("DESCRIPTION").spare(1),

@@ -81,6 +81,8 @@ codes! {
     BadMediaType = 415, "bad_media_type";
     /// The user asks too often
     TooOften = 429, "too_often";
+    /// The user is given as many long answers already as there may be at once, or all users together are
+    TooMany = 429, "too_many";
     /// The caller may not ask this
     Forbidden = 403, "forbidden";
     /// The caller belongs to a run, which may not ask this

@@ -24,6 +24,9 @@ pub struct RunView {
     pub parent: Option<Uuid>,
     /// All runs above it, the one right above first.
     pub above: Vec<Uuid>,
+    /// How many runs live below it, which end and are held with it; only where runs are selected.
+    #[serde(default)]
+    pub below: Option<u64>,
     pub command: Vec<String>,
     pub uid: u32,
     pub tgid: u32,

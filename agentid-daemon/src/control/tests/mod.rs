@@ -1,4 +1,6 @@
+mod crowd;
 mod document;
+mod places;
 mod rate;
 mod resume;
 mod socket;

@@ -1,9 +1,10 @@
 //! Both ends of a real socket, with somebody else in the supervisor's place.
 
 use std::{
+    fs::{self, Permissions},
     io::{ErrorKind, Read as _, Write as _},
     ops::ControlFlow,
-    os::unix::net::UnixStream,
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
     path::{Path, PathBuf},
     thread::{self, JoinHandle},
     time::Duration,
@@ -35,8 +36,10 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    pub(super) fn start(answer: impl Fn(Envelope) + Send + 'static) -> Self {
+    pub(super) fn start(mut answer: impl FnMut(Envelope) + Send + 'static) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        // Others than root are to come to the socket as well.
+        fs::set_permissions(&folder, Permissions::from_mode(0o711)).unwrap();
         let socket = folder.path().join("control.sock");
         let (stop, stopped) = oneshot::channel();
         let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
@@ -253,7 +256,7 @@ fn an_absent_daemon_is_said_to_be_absent() {
 
 /// What happened, to what, and what to do.
 #[track_caller]
-fn says_all(problem: &serde_json::Value) {
+pub(super) fn says_all(problem: &serde_json::Value) {
     for text in ["title", "detail", "remedy"] {
         assert!(!problem[text].as_str().unwrap_or_default().is_empty(), "no {text}: {problem}");
     }
@@ -319,7 +322,8 @@ fn asked_too_often(request: &str) -> (String, serde_json::Value) {
             let app = axum::Router::new().fallback(async || {
                 failure(ErrorReply::new(Code::UnknownRun, "the routes were asked", "look"))
             });
-            converse(stream, rate::refusing(Duration::from_millis(1500), &app)).await;
+            let app = rate::refusing(Duration::from_millis(1500), &app);
+            converse(stream, app, Duration::from_secs(30)).await;
         });
     });
     let answer = exchange(near, request);

@@ -45,10 +45,14 @@ impl Supervisor {
             let remedy = format!("select at most {MOST_WHOLE}; agentid ps lists them all");
             return Err(ErrorReply::new(Code::BadRequest, message, remedy));
         }
-        Ok(if *whole {
+        let mut views = if *whole {
             self.show_all(&found)
         } else {
             found.into_iter().map(|run| self.view(run)).collect()
-        })
+        };
+        for view in &mut views {
+            view.below = u64::try_from(registry.descendants(view.id).len()).ok();
+        }
+        Ok(views)
     }
 }
