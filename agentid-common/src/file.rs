@@ -114,6 +114,8 @@ pub struct AnchorKey {
     pub inode: u64,
     /// Inode generation; 0 for a type.
     pub generation: u32,
+    /// [`ANCHOR_FOLDER`], [`ANCHOR_TYPE`], or on [`BTRFS`] the number of the tree that the folder is in: each of its
+    /// subvolumes and snapshots numbers its inodes for itself. Such a tree's number is never one of the others.
     pub kind: u32,
 }
 
@@ -123,7 +125,18 @@ pub const ANCHOR_FOLDER: u32 = 0;
 /// the host's.
 pub const ANCHOR_TYPE: u32 = 1;
 
+/// The magic number of btrfs (include/uapi/linux/magic.h).
+pub const BTRFS: u64 = 0x9123_683e;
+/// The lowest number of a tree of files on btrfs (include/uapi/linux/btrfs_tree.h: `BTRFS_FS_TREE_OBJECTID`).
+pub const FIRST_TREE: u32 = 5;
+
 impl AnchorKey {
+    /// Whether it is a folder, of whatever filesystem.
+    #[inline(always)]
+    pub const fn is_folder(&self) -> bool {
+        self.kind != ANCHOR_TYPE
+    }
+
     /// The root of every filesystem whose type has this magic number.
     #[inline(always)]
     pub const fn filesystem_type(magic: u64) -> Self {
@@ -247,9 +260,12 @@ pub struct Identity {
     /// The filesystem type's magic number.
     pub magic: u64,
     pub generation: u32,
-    /// The superblock's flags.
+    /// [`FOLDS`], or 0.
     pub flags: u32,
 }
+
+/// The folder's filesystem may take names for equal that are not the same bytes, such as those that differ in case.
+pub const FOLDS: u32 = 1;
 
 /// Whether a filesystem type is judged by its type: what its files mean does not depend on which instance they are in.
 ///

@@ -106,6 +106,18 @@ pub const RENAME_LOCK: &str = "RENAME_LOCK";
 /// The kernel's name for it.
 pub const RENAME_LOCK_SYMBOL: &str = "rename_lock";
 
+/// The programs' global that takes how far behind an inode of btrfs the address of its tree lies (fs/btrfs: both are
+/// members of `struct btrfs_inode`); the distance may be negative.
+pub const TREE_OF_INODE: &str = "TREE_OF_INODE";
+/// The one that takes where a tree has its number. 0 while the kernel does not tell, and then btrfs is a filesystem that is
+/// not known.
+pub const NUMBER_OF_TREE: &str = "NUMBER_OF_TREE";
+/// Where its types tell the distance: from the first to the second.
+pub const TREE_FIELDS: [(&str, &[&str]); 2] =
+    [("btrfs_inode", &["vfs_inode"]), ("btrfs_inode", &["root"])];
+/// Where they tell the place of the number.
+pub const TREE_NUMBER_FIELD: (&str, &[&str]) = ("btrfs_root", &["root_key", "objectid"]);
+
 /// What is copied of a dentry at once, from its beginning, in bytes.
 pub const DENTRY_HEAD: u32 = 64;
 /// The member that tells of a change of the others, which is copied before them.

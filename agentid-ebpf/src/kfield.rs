@@ -7,7 +7,7 @@ mod signal;
 
 pub use signal::{own_number, owner};
 
-use agentid_common::{device, params::DENTRY_HEAD, verdict::Fault};
+use agentid_common::{device, file::FIRST_TREE, params::DENTRY_HEAD, verdict::Fault};
 use aya_ebpf::{
     EbpfContext as _, Global,
     bindings::task_struct,
@@ -15,6 +15,8 @@ use aya_ebpf::{
     programs::LsmContext,
 };
 
+/// include/linux/dcache.h: names below are compared by the filesystem's own idea of equality.
+pub const DCACHE_OP_COMPARE: u32 = 1 << 1;
 /// fs/mount.h, `MNT_NS_INTERNAL`: what stands in the place of a mount's namespace when it is in none.
 const NO_NAMESPACE: i64 = -22;
 /// include/linux/sched.h
@@ -48,6 +50,10 @@ offsets! {
 
 #[unsafe(no_mangle)]
 static RENAME_LOCK: Global<u64> = Global::new(0);
+#[unsafe(no_mangle)]
+static TREE_OF_INODE: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static NUMBER_OF_TREE: Global<u32> = Global::new(0);
 
 /// Loads a member through a pointer that the verifier knows the type of.
 #[inline(always)]
@@ -95,6 +101,7 @@ structures! {
         parent: Dentry = DENTRY_PARENT;
         inode: Inode = DENTRY_INODE;
         superblock: SuperBlock = DENTRY_SB;
+        flags: u32 = DENTRY_FLAGS;
         name_length: u32 = DENTRY_NAME_LEN;
     }
     /// `struct inode`
@@ -241,6 +248,12 @@ impl Sock {
 }
 
 impl Dentry {
+    /// Whether names in this folder may be equal that are not the same bytes.
+    #[inline(always)]
+    pub fn folds(self) -> bool {
+        self.flags() & DCACHE_OP_COMPARE != 0
+    }
+
     /// Copies the first `length` bytes of the name; false when they cannot be read.
     #[inline(always)]
     pub fn read_name(self, buffer: *mut u8, length: u32) -> bool {
@@ -351,6 +364,23 @@ pub fn number_and_generation_at(inode: u64) -> Option<(u64, u32)> {
     let whole = read((&raw mut number).cast(), size_of::<u64>() as u32, at(&INODE_NUMBER))
         && read((&raw mut generation).cast(), size_of::<u32>() as u32, at(&INODE_GENERATION));
     if whole { Some((number, generation)) } else { None }
+}
+
+/// Whether the trees of btrfs can be told apart.
+#[inline(always)]
+pub fn knows_trees() -> bool {
+    NUMBER_OF_TREE.load() != 0
+}
+
+/// The number of the tree of btrfs that an inode is in; `None` when it cannot be read, or is none that a key has room for.
+#[inline(always)]
+pub fn tree_at(inode: u64) -> Option<u32> {
+    let (mut tree, mut number) = (0_u64, 0_u64);
+    let distance = i64::from(TREE_OF_INODE.load().cast_signed());
+    let whole = read_into(&mut tree, inode.wrapping_add(distance.cast_unsigned()))
+        && read_into(&mut number, tree.wrapping_add(u64::from(NUMBER_OF_TREE.load())));
+    let fits = number >= u64::from(FIRST_TREE) && number <= u64::from(u32::MAX);
+    if whole && fits { Some(number as u32) } else { None }
 }
 
 /// Copies kernel memory, whatever lies there now; false when it cannot be read.

@@ -5,6 +5,7 @@ pub mod attack;
 pub mod channel;
 pub mod control;
 pub mod crowd;
+pub mod handle;
 pub mod harness;
 pub mod power;
 pub mod step;

@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::power::Power;
+use crate::{handle::Handle, power::Power};
 
 /// One thing that the probe does, inside its run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,18 @@ pub enum Step {
     Keep {
         path: PathBuf,
         how: Open,
+    },
+    /// Opens the kept file once more, by its link in procfs.
+    OpenKept(Open),
+    /// Opens a file by a path that begins in the kept folder.
+    OpenBelowKept {
+        path: PathBuf,
+        how: Open,
+    },
+    /// Opens a file for reading by its handle, on the filesystem of this folder.
+    OpenByHandle {
+        folder: PathBuf,
+        handle: Handle,
     },
     /// Changes a file without opening it.
     Alter {

@@ -6,6 +6,7 @@ mod ancestors;
 mod bad_input;
 mod boot_api;
 mod boot_debian;
+mod boot_filesystems;
 mod boot_nobpf;
 mod boot_nocx16;
 mod boot_overlay;

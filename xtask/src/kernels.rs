@@ -78,13 +78,37 @@ impl Kernel {
         Ok(Self { name: name.to_owned(), image, cpu: series.cpu, modules })
     }
 
-    /// The content of a module, uncompressed. What it depends on is the caller's to know.
-    pub fn module(&self, name: &str) -> Result<Vec<u8>> {
+    /// Whether it has this as a module; what is built in is none.
+    pub fn has_module(&self, name: &str) -> Result<bool> {
+        Ok(self.find_module(name)?.is_some())
+    }
+
+    /// Adds a module to those that are to be loaded, behind all that it needs.
+    pub fn load_order(&self, name: &str, ordered: &mut Vec<String>) -> Result<()> {
+        if ordered.iter().any(|known| known == name) {
+            return Ok(());
+        }
+        for needed in needs(&self.module(name)?) {
+            self.load_order(&needed, ordered)?;
+        }
+        ordered.push(name.to_owned());
+        Ok(())
+    }
+
+    fn find_module(&self, name: &str) -> Result<Option<PathBuf>> {
         let tree = self.modules.as_ref().with_context(|| {
             format!("kernel {} came without modules: use one of the named kernels", self.name)
         })?;
-        let wanted = [format!("{name}.ko"), format!("{name}.ko.xz")];
-        let path = find_file(tree, &wanted)?
+        // Names that modules give each other have no hyphens, those of files may.
+        let hyphens = name.replace('_', "-");
+        let wanted = [name, &hyphens].map(|name| [format!("{name}.ko"), format!("{name}.ko.xz")]);
+        find_file(tree, &wanted.concat())
+    }
+
+    /// The content of a module, uncompressed.
+    pub fn module(&self, name: &str) -> Result<Vec<u8>> {
+        let path = self
+            .find_module(name)?
             .with_context(|| format!("kernel {} has no module {name}", self.name))?;
         if path.extension().is_some_and(|kind| kind == "ko") {
             return fs::read(&path).with_context(|| format!("failed to read {}", path.display()));
@@ -96,6 +120,16 @@ impl Kernel {
         }
         Ok(output.stdout)
     }
+}
+
+/// The modules that a module says it needs, among its strings that end with a zero (include/linux/moduleparam.h).
+fn needs(module: &[u8]) -> Vec<String> {
+    const DEPENDS: &[u8] = b"\0depends=";
+    let found = module.windows(DEPENDS.len()).position(|bytes| bytes == DEPENDS);
+    let list = found.and_then(|at| module.get(at + DEPENDS.len()..)).unwrap_or_default();
+    let list = list.split(|byte| *byte == 0).next().unwrap_or_default();
+    let names = String::from_utf8_lossy(list);
+    names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 fn download(cache: &Cache, series: &Series, folder: &Path) -> Result<()> {
@@ -165,7 +199,15 @@ fn find_file(folder: &Path, names: &[String]) -> Result<Option<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
-    use super::newest;
+    use super::{needs, newest};
+
+    #[test]
+    fn a_module_says_what_it_needs() {
+        let module = b"ELF\0license=GPL\0depends=zstd_compress,xor\0intree=Y\0";
+        assert_eq!(needs(module), ["zstd_compress", "xor"]);
+        assert!(needs(b"ELF\0depends=\0intree=Y\0").is_empty());
+        assert!(needs(b"ELF\0license=GPL\0").is_empty());
+    }
 
     #[test]
     fn picks_the_newest_cloud_kernel() {

@@ -17,6 +17,7 @@ mod guest;
 mod hooks;
 mod image;
 mod kernels;
+mod makers;
 mod native;
 mod qemu;
 mod setup;

@@ -97,6 +97,7 @@ impl Assumed {
         HostPlace {
             levels: path.ancestors().map(level).collect(),
             magic: DISK,
+            folds: false,
             foreign_device: false,
         }
     }

@@ -14,10 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use agentid_common::{
-    file::{ANCHOR_FOLDER, AnchorKey},
-    glob::fits,
-};
+use agentid_common::{file::AnchorKey, glob::fits};
 
 use super::{
     compile::CompileError,
@@ -128,7 +125,7 @@ impl Space {
 
     fn anchor(&mut self, folder: &Folder, terrain: &Terrain) {
         for (path, key) in &folder.anchors {
-            if key.kind == ANCHOR_FOLDER
+            if key.is_folder()
                 && let Some(mount) = terrain.mount_of(path)
                 && let Some(filesystem @ Filesystem::Numbered(_)) = terrain.filesystem(mount)
             {

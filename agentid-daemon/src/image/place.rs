@@ -6,7 +6,7 @@ use agentid_common::{
         lifecycle::{OnStack, Scopes},
     },
     facts::{Facts, Location},
-    file::{ANCHOR_FOLDER, AnchorKey, MAX_DEPTH, is_pseudo},
+    file::{AnchorKey, MAX_DEPTH, is_pseudo},
     glob::Spelling,
     name::{self, NameKey},
     verdict::{Answer, Fault, Reason, Refusal},
@@ -35,6 +35,8 @@ pub struct HostPlace {
     pub levels: Vec<Level>,
     /// Magic number of the filesystem's type.
     pub magic: u64,
+    /// Whether names there may be equal that are not the same bytes.
+    pub folds: bool,
     /// Whether there is a device node that somebody has put there.
     pub foreign_device: bool,
 }
@@ -82,6 +84,9 @@ impl HostPlace {
                 Err(Refusal::denied(Reason::UnknownFilesystem))
             };
         };
+        if top != 0 && self.folds && !pseudo {
+            return Err(Refusal::denied(Reason::CaseFolding));
+        }
         for number in (0..top).rev() {
             let level = &self.levels[number as usize];
             let mut name = Spelling::of(&level.name).ok_or(Fault::WalkRead)?;
@@ -94,8 +99,7 @@ impl HostPlace {
 impl HostPlace {
     /// Whether the kernel programs have a number for the filesystem.
     fn is_known(&self) -> bool {
-        let folder =
-            |level: &Level| level.anchor.kind == ANCHOR_FOLDER && level.anchor.filesystem != 0;
+        let folder = |level: &Level| level.anchor.is_folder() && level.anchor.filesystem != 0;
         self.levels.last().is_some_and(folder)
     }
 }

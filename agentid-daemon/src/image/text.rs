@@ -7,7 +7,9 @@ use std::{
 };
 
 use agentid_common::{
-    file::{ANCHOR_TYPE, AnchorKey, EDGE_GLOBS, EdgeKey, MAX_GLOBS, Node, RIGHTS, Rights},
+    file::{
+        ANCHOR_FOLDER, ANCHOR_TYPE, AnchorKey, EDGE_GLOBS, EdgeKey, MAX_GLOBS, Node, RIGHTS, Rights,
+    },
     net::{ICMP, PEER_SCOPE_BITS, PORT_CLASS_BITS, TCP, UDP, Verb},
     verdict::{MAX_RULE, TRIPWIRE},
 };
@@ -136,8 +138,9 @@ fn anchor(key: &AnchorKey) -> String {
     if key.kind == ANCHOR_TYPE {
         return format!("filesystems of type {:#x}", key.filesystem);
     }
-    let AnchorKey { filesystem, inode, generation, .. } = key;
-    format!("filesystem {filesystem} inode {inode} generation {generation}")
+    let AnchorKey { filesystem, inode, generation, kind } = key;
+    let tree = if *kind == ANCHOR_FOLDER { String::new() } else { format!(" tree {kind}") };
+    format!("filesystem {filesystem}{tree} inode {inode} generation {generation}")
 }
 
 fn verb(number: u8) -> String {

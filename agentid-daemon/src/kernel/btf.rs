@@ -5,8 +5,10 @@
 
 /// The kernel's types, or those of an object.
 pub struct Btf<'a> {
+    /// What these types and strings are numbered on from: those of the kernel, where they are a module's.
+    base: Option<&'a Btf<'a>>,
     strings: &'a [u8],
-    /// Type 0 is void.
+    /// Without a base type 0 is void.
     types: Vec<Type<'a>>,
     /// Structures and functions: place of the name, number of the type. Few are ever asked for, so that to look through
     /// all of them costs less than an index.
@@ -68,6 +70,15 @@ const MAX_NESTING: u32 = 32;
 
 impl<'a> Btf<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        Self::parse_on(None, bytes)
+    }
+
+    /// The types of a module, which refer to those of the kernel.
+    pub fn of_module(kernel: &'a Self, bytes: &'a [u8]) -> Result<Self, Malformed> {
+        Self::parse_on(Some(kernel), bytes)
+    }
+
+    fn parse_on(base: Option<&'a Self>, bytes: &'a [u8]) -> Result<Self, Malformed> {
         let word = |at: usize| read_u32(bytes, at).ok_or(Malformed(at));
         if bytes.get(..2) != Some(&MAGIC.to_ne_bytes()) {
             return Err(Malformed(0));
@@ -80,11 +91,9 @@ impl<'a> Btf<'a> {
         };
         let types = section(8, 12)?;
         let strings = section(16, 20)?;
-        let mut btf = Self {
-            strings,
-            types: vec![Type { info: 0, size_or_type: 0, body: &[] }],
-            named: Vec::new(),
-        };
+        let void = Type { info: 0, size_or_type: 0, body: &[] };
+        let types_of_void = if base.is_some() { Vec::new() } else { vec![void] };
+        let mut btf = Self { base, strings, types: types_of_void, named: Vec::new() };
         let mut at = 0;
         while at < types.len() {
             at = btf.take(types, at)?;
@@ -107,7 +116,7 @@ impl<'a> Btf<'a> {
         };
         let body = types.get(at + 12..at + 12 + size).ok_or(Malformed(at))?;
         let found = Type { info, size_or_type, body };
-        let index = self.types.len();
+        let index = self.first_type() + self.types.len();
         let by_kind = match found.kind() {
             kind::STRUCT => Some(Kind::Structure),
             kind::FUNC => Some(Kind::Function),
@@ -127,8 +136,8 @@ impl<'a> Btf<'a> {
 
     /// The position of an argument among a function's arguments, from 0.
     pub fn argument(&self, function: &str, argument: &str) -> Option<u32> {
-        let found = self.types.get(self.index(Kind::Function, function)?)?;
-        let prototype = self.types.get(found.size_or_type as usize)?;
+        let found = self.at(self.index(Kind::Function, function)?)?;
+        let prototype = self.at(found.size_or_type as usize)?;
         if prototype.kind() != kind::FUNC_PROTO {
             return None;
         }
@@ -142,13 +151,38 @@ impl<'a> Btf<'a> {
     /// The size of a structure, in bytes.
     pub fn size_of(&self, structure: &str) -> Option<u32> {
         let index = self.index(Kind::Structure, structure)?;
-        self.types.get(index).map(|found| found.size_or_type)
+        self.at(index).map(|found| found.size_or_type)
+    }
+
+    /// The number of the first type that is not the base's.
+    fn first_type(&self) -> usize {
+        self.base.map_or(0, |base| base.first_type() + base.types.len())
+    }
+
+    /// The place of the first string that is not the base's.
+    fn first_string(&self) -> usize {
+        self.base.map_or(0, |base| base.first_string() + base.strings.len())
+    }
+
+    fn at(&self, index: usize) -> Option<&Type<'a>> {
+        match index.checked_sub(self.first_type()) {
+            Some(own) => self.types.get(own),
+            None => self.base?.at(index),
+        }
+    }
+
+    /// The strings from a place on.
+    fn strings_from(&self, at: usize) -> Option<&'a [u8]> {
+        match at.checked_sub(self.first_string()) {
+            Some(own) => self.strings.get(own..),
+            None => self.base?.strings_from(at),
+        }
     }
 
     /// The first type of this kind and name.
     fn index(&self, kind: Kind, name: &str) -> Option<usize> {
         let is_it = |at: u32| {
-            let rest = self.strings.get(at as usize..).unwrap_or_default();
+            let rest = self.strings_from(at as usize).unwrap_or_default();
             rest.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
         };
         let found = |&&(of, at, _): &&(Kind, u32, usize)| of == kind && is_it(at);
@@ -171,7 +205,7 @@ impl<'a> Btf<'a> {
 
     /// A member by name, in this structure or in its anonymous ones: its offset in bits, and its type.
     fn find(&self, structure: u32, wanted: &[u8], nesting: u32) -> Option<(u32, u32)> {
-        let found = self.types.get(structure as usize)?;
+        let found = self.at(structure as usize)?;
         if nesting > MAX_NESTING || !matches!(found.kind(), kind::STRUCT | kind::UNION) {
             return None;
         }
@@ -195,7 +229,7 @@ impl<'a> Btf<'a> {
     /// The type behind typedefs and qualifiers.
     fn resolve(&self, mut index: u32) -> Option<u32> {
         for _ in 0..MAX_NESTING {
-            let found = self.types.get(index as usize)?;
+            let found = self.at(index as usize)?;
             match found.kind() {
                 kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
                     index = found.size_or_type;
@@ -207,7 +241,7 @@ impl<'a> Btf<'a> {
     }
 
     fn bytes(&self, index: u32) -> Option<u32> {
-        let found = self.types.get(self.resolve(index)? as usize)?;
+        let found = self.at(self.resolve(index)? as usize)?;
         match found.kind() {
             kind::INT | kind::STRUCT | kind::UNION | kind::ENUM | kind::ENUM64 | kind::FLOAT => {
                 Some(found.size_or_type)
@@ -222,7 +256,7 @@ impl<'a> Btf<'a> {
     }
 
     fn name(&self, offset: u32) -> &'a [u8] {
-        let rest = self.strings.get(offset as usize..).unwrap_or_default();
+        let rest = self.strings_from(offset as usize).unwrap_or_default();
         rest.split(|&byte| byte == 0).next().unwrap_or_default()
     }
 }

@@ -2,7 +2,8 @@
 
 use agentid_common::params::{
     BACKING_FILE_STRUCTURE, BACKING_FILES, DENTRY_HEAD, DENTRY_HEAD_FIRST, DENTRY_HEAD_LATER,
-    FIELDS, Field, OWNER, OWNER_APART, RENAME_LOCK_SYMBOL, SETATTR, SETATTR_DENTRY,
+    FIELDS, Field, NUMBER_OF_TREE, OWNER, OWNER_APART, RENAME_LOCK_SYMBOL, SETATTR, SETATTR_DENTRY,
+    TREE_FIELDS, TREE_NUMBER_FIELD, TREE_OF_INODE,
 };
 
 use super::{
@@ -12,6 +13,8 @@ use super::{
 
 /// The kernel's own description of its types.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+/// That of btrfs where it is a module, once that is loaded.
+const BTRFS_BTF: &str = "/sys/kernel/btf/btrfs";
 
 #[derive(Debug, thiserror::Error)]
 pub enum FieldError {
@@ -34,7 +37,8 @@ pub struct Globals {
 /// All globals, or the names of all fields that are missing. `told`: the lock's address, as an earlier start in this
 /// boot found it.
 pub fn globals(btf: &Btf<'_>, told: Option<u64>) -> Result<Globals, FieldError> {
-    let offsets = offsets(btf)?;
+    let mut offsets = offsets(btf)?;
+    offsets.extend(trees(btf));
     let rename_lock = told.unwrap_or_else(rename_lock);
     Ok(Globals { offsets, rename_lock })
 }
@@ -77,6 +81,33 @@ fn offsets(btf: &Btf<'_>) -> Result<Vec<(&'static str, u32)>, FieldError> {
         None => missing.push(format!("{function}({argument})")),
     }
     if missing.is_empty() { Ok(found) } else { Err(FieldError::Missing(missing)) }
+}
+
+/// Where btrfs keeps which tree an inode is in. Nothing where its types do not tell: then nothing on btrfs is granted.
+fn trees(kernel: &Btf<'_>) -> Vec<(&'static str, u32)> {
+    if let Some(found) = trees_of(kernel) {
+        return found.to_vec();
+    }
+    let bytes = match std::fs::read(BTRFS_BTF) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) => {
+            tracing::warn!(%error, "nothing on btrfs is granted: {BTRFS_BTF} cannot be read");
+            return Vec::new();
+        }
+    };
+    let found = Btf::of_module(kernel, &bytes).ok().and_then(|btrfs| trees_of(&btrfs));
+    if found.is_none() {
+        tracing::warn!("nothing on btrfs is granted: {BTRFS_BTF} does not tell its trees");
+    }
+    found.into_iter().flatten().collect()
+}
+
+fn trees_of(btf: &Btf<'_>) -> Option<[(&'static str, u32); 2]> {
+    let offset = |(structure, path): (&str, &[&str])| Some(btf.member(structure, path)?.offset);
+    let [from, to] = TREE_FIELDS.map(offset);
+    let distance = to?.wrapping_sub(from?);
+    Some([(TREE_OF_INODE, distance), (NUMBER_OF_TREE, offset(TREE_NUMBER_FIELD)?)])
 }
 
 /// Whether it is one of those that are read from the copy of a dentry's beginning, and does not lie there.

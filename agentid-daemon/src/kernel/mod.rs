@@ -33,6 +33,7 @@ mod survey;
 mod symbols;
 mod sys;
 mod tasks;
+mod tree;
 mod unload;
 mod verify;
 

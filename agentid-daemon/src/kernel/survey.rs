@@ -15,7 +15,7 @@ use std::{
 
 use agentid_common::{
     device,
-    file::{ANCHOR_FOLDER, AnchorKey, Identity},
+    file::{ANCHOR_FOLDER, AnchorKey, BTRFS, FOLDS, Identity},
     name::NameKey,
 };
 use aya::maps::MapError;
@@ -24,6 +24,7 @@ use rustix::fs::{AtFlags, CWD, StatxFlags, statfs, statx};
 use super::{
     maps::Maps,
     mounts::{self, MountLine},
+    tree,
 };
 use crate::image::{Folder, HostPlace, Level, Mount, Terrain};
 
@@ -109,7 +110,7 @@ fn mount(maps: &Maps, line: MountLine) -> Result<Option<Mount>, SurveyError> {
         device: line.device,
         // The type is signed in the C library and not in the kernel.
         magic: found.f_type as u64 & 0xffff_ffff,
-        anchor: anchor.map(|identity| key(&identity)),
+        anchor,
     }))
 }
 
@@ -119,7 +120,7 @@ fn folder(maps: &Maps, asked: &Path, foreign: &BTreeSet<PathBuf>) -> Result<Fold
     let mut deepest = resolved.as_path();
     let anchor = loop {
         match (identify(maps, deepest)?, deepest.parent()) {
-            (Some(identity), _) => break Some((deepest.to_owned(), key(&identity))),
+            (Some(anchor), _) => break Some((deepest.to_owned(), anchor)),
             (None, Some(parent)) => deepest = parent,
             (None, None) => break None,
         }
@@ -129,12 +130,19 @@ fn folder(maps: &Maps, asked: &Path, foreign: &BTreeSet<PathBuf>) -> Result<Fold
 }
 
 /// How the kernel programs know a folder; `None` when it is not a folder or cannot be opened.
-fn identify(maps: &Maps, path: &Path) -> Result<Option<Identity>, SurveyError> {
+fn identify(maps: &Maps, path: &Path) -> Result<Option<AnchorKey>, SurveyError> {
+    Ok(look(maps, path)?.map(|(key, _)| key))
+}
+
+/// The same, and whether names on the filesystem may be equal that are not the same bytes.
+fn look(maps: &Maps, path: &Path) -> Result<Option<(AnchorKey, bool)>, SurveyError> {
     let Ok(folder) = open_folder(path) else {
         return Ok(None);
     };
     match maps.identities.get(&folder, 0) {
-        Ok(identity) => Ok(Some(identity)),
+        Ok(identity) => key(&identity, &folder)
+            .map(|key| Some((key, identity.flags & FOLDS != 0)))
+            .map_err(|source| SurveyError::Look { path: path.to_owned(), source }),
         Err(MapError::KeyNotFound) => Err(SurveyError::Unidentified(path.to_owned())),
         Err(source) => Err(SurveyError::Map { path: path.to_owned(), source }),
     }
@@ -147,13 +155,10 @@ fn open_folder(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-fn key(identity: &Identity) -> AnchorKey {
-    AnchorKey {
-        filesystem: identity.filesystem,
-        inode: identity.inode,
-        generation: identity.generation,
-        kind: ANCHOR_FOLDER,
-    }
+fn key(identity: &Identity, folder: &File) -> io::Result<AnchorKey> {
+    let Identity { filesystem, inode, generation, magic, .. } = *identity;
+    let kind = if magic == BTRFS { tree::of(folder)? } else { ANCHOR_FOLDER };
+    Ok(AnchorKey { filesystem, inode, generation, kind })
 }
 
 /// The canonical path of as much as exists and can be looked at, and the names that do not.
@@ -255,20 +260,23 @@ pub fn locate(maps: &Maps, keys: &NameKey, path: &Path) -> Result<HostPlace, Loc
 
     let inside = existing.strip_prefix(&line.point).unwrap_or(Path::new(""));
     let inside = line.root.join(inside);
-    let mut levels = Vec::new();
+    let (mut levels, mut folds) = (Vec::new(), false);
     for name in below.iter().rev() {
         levels.push(Level::new(AnchorKey::default(), bytes(name), keys));
     }
     for place in inside.ancestors() {
-        let anchor = match reach(&lines, &line.device, place) {
-            Some(path) => identify(maps, &path)?.map(|identity| key(&identity)),
+        let found = match reach(&lines, &line.device, place) {
+            Some(path) => look(maps, &path)?,
             None => None,
         };
+        let (anchor, folding) = found.unzip();
+        folds |= folding.unwrap_or_default();
         let name = place.file_name().map(bytes).unwrap_or_default();
         levels.push(Level::new(anchor.unwrap_or_default(), name, keys));
     }
     let foreign_device = below.is_empty() && is_foreign_device(&existing, &line.kind);
-    Ok(HostPlace { levels, magic: magic.f_type as u64 & 0xffff_ffff, foreign_device })
+    let magic = magic.f_type as u64 & 0xffff_ffff;
+    Ok(HostPlace { levels, magic, folds, foreign_device })
 }
 
 /// As the kernel programs see it (`agentid-ebpf/src/object/place.rs`). What is gone meanwhile is judged as a file.

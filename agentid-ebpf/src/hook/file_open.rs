@@ -8,7 +8,10 @@
 //!
 //! For the daemon it notes how the kernel knows a folder that it opens, which is what rules are anchored on.
 
-use agentid_common::{file::Identity, verdict::Hook};
+use agentid_common::{
+    file::{FOLDS, Identity},
+    verdict::Hook,
+};
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use super::name::may_have;
@@ -73,7 +76,7 @@ fn identify(file: File) {
                 inode: inode.number(),
                 magic: superblock.magic(),
                 generation: inode.generation(),
-                flags: superblock.flags() as u32,
+                flags: if file.dentry().folds() { FOLDS } else { 0 },
             };
         }
     }

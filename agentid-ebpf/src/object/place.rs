@@ -9,6 +9,7 @@ use agentid_common::{
     },
     device,
     facts::{Facts, Location},
+    file::BTRFS,
     verdict::{Answer, Fault, Refusal},
 };
 
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     facts,
-    kfield::{Dentry, File, Inode, SuperBlock},
+    kfield::{Dentry, File, Inode, SuperBlock, knows_trees},
     maps::{FILESYSTEMS, Work, of_inode},
     subject,
 };
@@ -177,8 +178,10 @@ impl Place {
         let root = self.superblock.root();
         work.file = self.dentry.0 as u64;
         work.root = root.0 as u64;
-        work.filesystem = number_of(root);
         work.magic = self.superblock.magic();
+        // Where folders of different trees cannot be told apart, nothing is known.
+        let is_told = work.magic != BTRFS || knows_trees();
+        work.filesystem = if is_told { number_of(root) } else { 0 };
         walk::search(work)
     }
 }

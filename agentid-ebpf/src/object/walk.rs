@@ -16,7 +16,7 @@ use core::marker::PhantomData;
 use agentid_common::{
     decide::file::Search,
     facts::{Facts, Flow, Turn},
-    file::{ANCHOR_FOLDER, AnchorKey, MAX_DEPTH, MAX_NAME, is_pseudo},
+    file::{ANCHOR_FOLDER, AnchorKey, BTRFS, MAX_DEPTH, MAX_NAME, is_pseudo},
     glob::Spelling,
     name::NameHash,
     verdict::{Fault, Reason, Refusal},
@@ -25,12 +25,9 @@ use agentid_common::{
 use super::known;
 use crate::{
     facts::Live,
-    kfield::{number_and_generation_at, read, renames, sequence_at},
+    kfield::{DCACHE_OP_COMPARE, number_and_generation_at, read, renames, sequence_at, tree_at},
     maps::{HOST, Work},
 };
-
-/// include/linux/dcache.h: names below are compared by the filesystem's own idea of equality.
-const DCACHE_OP_COMPARE: u32 = 1 << 1;
 
 /// What comes of one walk.
 mod outcome {
@@ -262,12 +259,12 @@ impl Stride for Climb {
                 work.failed = Fault::WalkRead as u32;
                 return Flow::Stop;
             };
-            let key = AnchorKey {
-                filesystem: work.filesystem,
-                inode: number,
-                generation,
-                kind: ANCHOR_FOLDER,
+            let kind = if work.magic == BTRFS { tree_at(inode) } else { Some(ANCHOR_FOLDER) };
+            let Some(kind) = kind else {
+                work.failed = Fault::WalkRead as u32;
+                return Flow::Stop;
             };
+            let key = AnchorKey { filesystem: work.filesystem, inode: number, generation, kind };
             work.search.visit(&Live, &key, level);
         }
         if parent == dentry {

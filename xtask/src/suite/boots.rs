@@ -18,6 +18,7 @@ use crate::fuzzer;
 use crate::guest::Guest;
 use crate::image::{self, Added};
 use crate::kernels::Kernel;
+use crate::makers;
 use crate::setup::Cache;
 use crate::shell;
 use crate::tally::Tally;
@@ -106,10 +107,13 @@ fn run_boot(common: &Common<'_>, job: &Job) -> Result<(Tally, String)> {
             guest.append += &format!(" {argument}={number}");
         }
     }
-    guest.modules = job.boot.load.iter().map(|&name| name.to_owned()).collect();
+    guest.modules = modules(job)?;
     guest.added.push(Added::new(common.suite, IN_GUEST));
     if job.boot.fuzzer {
         guest.added.push(fuzzer::packages(common.cache)?);
+    }
+    if job.boot.makers {
+        guest.added.push(makers::programs(common.cache)?);
     }
     let fingerprint = guest.fingerprint(common.cache, common.artifacts)?;
     if let Some(before) = passed::recall(&fingerprint).filter(|_| !common.again) {
@@ -128,6 +132,21 @@ fn run_boot(common: &Common<'_>, job: &Job) -> Result<(Tally, String)> {
     let tally = count(&output, job.tests.len(), end);
     passed::keep(&fingerprint, tally)?;
     Ok((tally, output))
+}
+
+/// The modules that a boot wants, and those that they need, in load order.
+fn modules(job: &Job) -> Result<Vec<String>> {
+    let Job { kernel, boot, .. } = job;
+    let mut ordered = Vec::new();
+    for name in boot.load {
+        kernel.load_order(name, &mut ordered)?;
+    }
+    for name in boot.load_if_apart {
+        if kernel.has_module(name)? {
+            kernel.load_order(name, &mut ordered)?;
+        }
+    }
+    Ok(ordered)
 }
 
 /// Passes a guest's output on by whole lines, each with the name of its job, for several jobs are at it at once, and with

@@ -15,17 +15,21 @@ pub struct Boot {
     modules: &'static [&'static str],
     /// Further kernel arguments.
     pub append: &'static str,
-    /// Kernel modules to load first, in load order.
+    /// Kernel modules to load first; what they need is loaded before them.
     pub load: &'static [&'static str],
+    /// The same of those that some kernels have built in.
+    pub load_if_apart: &'static [&'static str],
     pub root: Root,
     /// With the schema fuzzer in it. It takes ten minutes on an emulator, and is run when a filter asks for it.
     pub fuzzer: bool,
+    /// With the programs that make filesystems in it.
+    pub makers: bool,
     /// On this kernel alone, where what is tested is the same on all.
     pub only: Option<&'static str>,
 }
 
 /// A test runs in the first boot that has one of its modules; all others share [`DEFAULT`]. Long ones are a boot of their own, for boots run side by side.
-static BOOTS: [Boot; 9] = [
+static BOOTS: [Boot; 10] = [
     Boot { name: "long", modules: LONG, ..PLAIN },
     Boot { name: "nobpf", modules: &["boot_nobpf"], append: "lsm=landlock,yama", ..PLAIN },
     Boot { name: "nocx16", modules: &["boot_nocx16"], append: "clearcpuid=cx16", ..PLAIN },
@@ -35,6 +39,14 @@ static BOOTS: [Boot; 9] = [
     Boot { name: "debian", modules: &["boot_debian"], ..DEBIAN },
     Boot { name: "api", modules: &["boot_api"], fuzzer: true, only: Some("6.12"), ..DEBIAN },
     Boot { name: "overlay", modules: &["boot_overlay"], load: &["overlay"], ..PLAIN },
+    Boot {
+        name: "filesystems",
+        modules: &["boot_filesystems"],
+        load: &["loop", "btrfs", "vfat", "nls_cp437", "nls_ascii"],
+        load_if_apart: &["fuse"],
+        makers: true,
+        ..PLAIN
+    },
     Boot { name: "suspend", modules: &["boot_suspend"], ..PLAIN },
 ];
 const LONG: &[&str] =
@@ -46,8 +58,10 @@ const PLAIN: Boot = Boot {
     modules: &[],
     append: "",
     load: &[],
+    load_if_apart: &[],
     root: Root::Mini,
     fuzzer: false,
+    makers: false,
     only: None,
 };
 /// The second resets connections that are closed, and is loaded by the kernel itself where it finds its modules.

@@ -136,7 +136,7 @@ impl Host {
                 break;
             }
         }
-        HostPlace { levels, magic: self.mount_of(path).3, foreign_device: false }
+        HostPlace { levels, magic: self.mount_of(path).3, folds: false, foreign_device: false }
     }
 
     /// Where the mount lies on which a path is.

@@ -97,6 +97,7 @@ fn place(path: &str) -> HostPlace {
     HostPlace {
         levels: Path::new(path).ancestors().map(level).collect(),
         magic: EXT4,
+        folds: false,
         foreign_device: false,
     }
 }

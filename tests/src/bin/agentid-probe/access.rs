@@ -10,6 +10,11 @@ use std::{
 };
 
 use agentid_tests::step::{Family, Open, Protocol};
+use anyhow::{Context as _, Result};
+use nix::{
+    fcntl::{OFlag, openat},
+    sys::stat::Mode,
+};
 
 /// Loopback answers at once; what takes so long will not.
 const PATIENCE: Duration = Duration::from_secs(100);
@@ -22,6 +27,24 @@ pub fn open(path: &Path, how: Open) -> i32 {
         Open::Create => options.write(true).create_new(true),
     };
     errno(options.open(path))
+}
+
+/// Opens what is open once more.
+pub fn open_again(kept: Option<&File>, how: Open) -> Result<i32> {
+    let number = kept.context("no file is kept")?.as_raw_fd();
+    Ok(open(Path::new(&format!("/proc/self/fd/{number}")), how))
+}
+
+/// Opens a file by a path from an open folder on.
+pub fn open_below(kept: Option<&File>, path: &Path, how: Open) -> Result<i32> {
+    let folder = kept.context("no folder is kept")?;
+    let flags = match how {
+        Open::Read => OFlag::O_RDONLY,
+        Open::Write => OFlag::O_WRONLY,
+        Open::Create => OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL,
+    };
+    let opened = openat(folder, path, flags | OFlag::O_CLOEXEC, Mode::from_bits_truncate(0o666));
+    Ok(errno(opened.map_err(io::Error::from)))
 }
 
 pub fn read(path: &Path) -> i32 {

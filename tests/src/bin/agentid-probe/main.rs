@@ -129,6 +129,11 @@ fn perform(step: &Step, holds: &mut Holds) -> Result<Outcome> {
         Step::Exercise(power) => Outcome::Errno(power.exercise()),
         Step::Change(it) => Outcome::Errno(change::change(it)?),
         Step::Keep { path, how } => Outcome::Errno(alter::keep(path, *how, kept)),
+        Step::OpenKept(how) => Outcome::Errno(access::open_again(kept.as_ref(), *how)?),
+        Step::OpenBelowKept { path, how } => {
+            Outcome::Errno(access::open_below(kept.as_ref(), path, *how)?)
+        }
+        Step::OpenByHandle { folder, handle } => Outcome::Errno(access::errno(handle.open(folder))),
         Step::Alter { what, file } => Outcome::Errno(alter::alter(what, file, kept.as_ref())?),
         Step::WriteKept => Outcome::Errno(alter::write(kept.as_ref())?),
         Step::List(path) => Outcome::Errno(alter::list(path)),
