@@ -31,10 +31,12 @@ pub fn wanted(file: File) -> Rights {
     let open = select(read | neither, Rights::READ)
         | select(write | neither | is(flags, bit::O_TRUNC), Rights::WRITE)
         | select(create, Rights::CREATE);
-    // An open for execution reads as well, but that is not what is asked. It never writes: mq_open(2) takes the flag from
+    // An open for execution reads as well, but that is not what is asked. It never writes; mq_open(2) takes the flag from
     // whoever calls it (ipc/mqueue.c: `do_mq_open`).
-    let exec = is(flags, bit::FMODE_EXEC) & (write ^ 1);
-    Rights(select(exec ^ 1, Rights(open)) | select(exec, Rights::EXEC))
+    let exec = is(flags, bit::FMODE_EXEC);
+    Rights(
+        select(exec ^ 1, Rights(open)) | select(exec, Rights::EXEC) | select(write, Rights::WRITE),
+    )
 }
 
 /// The rights that a file is open with; none for a descriptor that is only a path (`O_PATH`), through which nothing can
