@@ -154,7 +154,7 @@ fn no_run_is_answered_for_another() -> Result<()> {
     fs::write(PORTS, usual)?;
     for (code, addresses, _) in asked? {
         assert_ne!(code, 0);
-        assert_eq!(addresses, [ip(""); 0]);
+        assert!(addresses.is_empty(), "{addresses:?}");
     }
     Ok(())
 }
