@@ -101,6 +101,7 @@ fn a_run_gets_to_the_control_socket_alone() -> Result<()> {
         let mut run = Attacker::inside(&daemon, uid)?;
         let (whoami, answer) = status(&mut run, &socket, "GET /v1/whoami", "")?;
         assert_eq!(whoami, 200, "uid {uid}: {answer}");
+        assert!(answer.contains(r#""about":{"agent":"#), "uid {uid}: {answer}");
         let attempt =
             |socket: &Path| Attempt::Say { socket: socket.to_owned(), bytes: String::new() };
         assert_eq!(run.errno(&attempt(&other))?, libc::EACCES, "uid {uid}");

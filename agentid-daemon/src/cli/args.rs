@@ -83,6 +83,9 @@ pub struct Run {
     /// The person or team who answers for the run
     #[arg(long)]
     pub owner: String,
+    /// Whom the work is done for, where that is not the owner
+    #[arg(long, value_name = "NAME")]
+    pub on_behalf_of: Option<String>,
     /// What the run works on: a ticket, a branch, a pipeline step
     #[arg(long)]
     pub task: String,
@@ -127,6 +130,9 @@ pub struct Adopt {
     /// The person or team who answers for the run
     #[arg(long)]
     pub owner: String,
+    /// Whom the work is done for, where that is not the owner
+    #[arg(long, value_name = "NAME")]
+    pub on_behalf_of: Option<String>,
     /// What the run works on: a ticket, a branch, a pipeline step
     #[arg(long)]
     pub task: String,

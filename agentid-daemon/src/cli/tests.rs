@@ -17,7 +17,7 @@ use super::{
 use crate::{
     control::{
         api::{
-            ChangeReply, ChangedRun, Code, ErrorReply, IssuerView, LaunchReply, OwnerReply,
+            ChangeReply, ChangedRun, Code, ErrorReply, IssuerView, LaunchReply, OwnRun, OwnerReply,
             ProcessView, RevokeAllReply, RevokeReply, RunView, Selector, TotalsView, TreeRun,
             WhoAmI, WhyReply,
         },
@@ -181,6 +181,7 @@ fn view() -> RunView {
         owner: "alice".to_owned(),
         task: "T-1".to_owned(),
         purpose: None,
+        on_behalf_of: None,
         labels: [("team".to_owned(), "core".to_owned())].into(),
         policy: "coding-agent@00ff".to_owned(),
         params: [("workspace".to_owned(), "/work".into())].into(),
@@ -372,8 +373,25 @@ fn a_tree_has_processes_and_then_the_runs_below() {
 
 #[test]
 fn whoami_and_owners_are_said_in_words() {
-    let who = WhoAmI { uid: 1000, operator: false, run: None };
+    let who = WhoAmI { uid: 1000, operator: false, run: None, about: None };
     assert_eq!(verb::whoami::text(&who), "user      1000\noperator  no\nrun       none\n");
+    let about = OwnRun {
+        agent: "reviewer".to_owned(),
+        owner: "dana".to_owned(),
+        on_behalf_of: Some("customer 7".to_owned()),
+        task: "T-1".to_owned(),
+        purpose: None,
+        policy: "p@00".to_owned(),
+        above: vec![Uuid::from_u128(1)],
+        phase: "active".to_owned(),
+        deadline_ms: 0,
+    };
+    let text =
+        verb::whoami::text(&WhoAmI { run: Some(Uuid::from_u128(2)), about: Some(about), ..who });
+    for part in ["on behalf of  customer 7\n", "task          T-1\n", "0000001\n"] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert!(!text.contains("purpose"), "{text}");
     let reply = |denied, live| OwnerReply { owner: "bob".to_owned(), denied, live };
     let expected = "\
 nothing is launched for bob any more

@@ -177,6 +177,8 @@ pub struct Launched {
     pub uid: u32,
     pub tgid: u32,
     pub command: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<String>,
     pub purpose: Option<String>,
     #[serde(default)]
     pub labels: BTreeMap<String, String>,

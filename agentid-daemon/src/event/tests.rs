@@ -213,6 +213,7 @@ fn run() -> Run {
         owner: "alice".to_owned(),
         task: "T-1".to_owned(),
         purpose: None,
+        on_behalf_of: None,
         labels: BTreeMap::new(),
         policy: PolicyVersion { name: "p".to_owned(), digest: "d".to_owned() },
         params: BTreeMap::new(),

@@ -21,6 +21,9 @@ pub struct Run {
     pub id: Uuid,
     pub agent: String,
     pub owner: String,
+    /// Whom the work is done for, where that is not the owner.
+    #[serde(default)]
+    pub on_behalf_of: Option<String>,
     pub task: String,
     pub purpose: Option<String>,
     pub labels: BTreeMap<String, String>,

@@ -15,6 +15,7 @@ fn run(number: u128, slot: u32) -> Run {
         owner: "alice".to_owned(),
         task: "T-1".to_owned(),
         purpose: None,
+        on_behalf_of: None,
         labels: BTreeMap::new(),
         policy: PolicyVersion { name: "p".to_owned(), digest: "0".to_owned() },
         params: BTreeMap::new(),

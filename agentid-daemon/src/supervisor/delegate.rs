@@ -14,6 +14,7 @@ pub fn request(parent: &Run, asked: DelegateRequest) -> LaunchRequest {
         policy,
         agent: agent.unwrap_or_else(|| parent.agent.clone()),
         owner: parent.owner.clone(),
+        on_behalf_of: parent.on_behalf_of.clone(),
         task: task.unwrap_or_else(|| parent.task.clone()),
         purpose: purpose.or_else(|| parent.purpose.clone()),
         params,

@@ -20,6 +20,12 @@ pub fn check(request: &LaunchRequest) -> Result<(), Refusal> {
         }
         text(field, value, MAX_NAME)?;
     }
+    if let Some(whom) = &request.on_behalf_of {
+        if whom.trim().is_empty() {
+            return Err(Refusal::Missing { field: "on_behalf_of" });
+        }
+        text("on_behalf_of", whom, MAX_NAME)?;
+    }
     if let Some(purpose) = &request.purpose {
         text("purpose", purpose, MAX_PURPOSE)?;
     }

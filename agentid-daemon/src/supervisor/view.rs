@@ -2,13 +2,28 @@
 
 use super::step::Now;
 use crate::{
-    control::api::{ChangeView, EndView, IssuerView, LimitsView, RunView, TotalsView},
+    control::api::{ChangeView, EndView, IssuerView, LimitsView, OwnRun, RunView, TotalsView},
     event::event::{LaunchIssuer, LaunchLimits},
     instance::{
         Bounds, Run,
         run::{Change, Changed, End, Issuer, Totals},
     },
 };
+
+/// What a run is told of itself.
+pub fn own(run: &Run, now: Now) -> OwnRun {
+    OwnRun {
+        agent: run.agent.clone(),
+        owner: run.owner.clone(),
+        on_behalf_of: run.on_behalf_of.clone(),
+        task: run.task.clone(),
+        purpose: run.purpose.clone(),
+        policy: run.policy.to_string(),
+        above: run.above.clone(),
+        phase: run.phase.name().to_owned(),
+        deadline_ms: wall_of(run.place.deadline, now),
+    }
+}
 
 /// The run with what the kernel has counted of it so far.
 pub fn run(run: &Run, tasks: u64, live: Option<Totals>, now: Now) -> RunView {
@@ -18,6 +33,7 @@ pub fn run(run: &Run, tasks: u64, live: Option<Totals>, now: Now) -> RunView {
         agent: run.agent.clone(),
         owner: run.owner.clone(),
         task: run.task.clone(),
+        on_behalf_of: run.on_behalf_of.clone(),
         purpose: run.purpose.clone(),
         labels: run.labels.clone(),
         policy: run.policy.to_string(),

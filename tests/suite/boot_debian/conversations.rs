@@ -11,6 +11,7 @@ use std::{
 
 use agentid_tests::harness::{
     Daemon, Scene,
+    cli::output,
     scene::{USER, USERS},
     wait,
 };
@@ -178,7 +179,8 @@ fn conversations_end_with_the_run() -> Result<()> {
             ensure!(TcpStream::connect("127.1.0.1:20448").is_err(), "{what}: it listens still");
             ensure!(peers.mark("after")? == 0, "{what}: datagrams came after the answer");
             if policy == "deny" {
-                daemon.ask::<serde_json::Value>(&["revoke", "--kill", &id])?;
+                // Denied everything, its tasks may have ended by themselves.
+                output(daemon.agentid().args(["revoke", "--kill", &id]), &[0, 1])?;
             }
             run.wait()?;
         }

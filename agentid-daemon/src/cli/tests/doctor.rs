@@ -54,7 +54,7 @@ fn read(digest: &str) -> Folder {
 }
 
 fn answer(operator: bool, status: StatusReply) -> Heard {
-    let who = Box::new(WhoAmI { uid: 0, operator, run: None });
+    let who = Box::new(WhoAmI { uid: 0, operator, run: None, about: None });
     Heard::Answer { socket: "/run/x".to_owned(), who, status: Box::new(status) }
 }
 

@@ -39,6 +39,7 @@ fn request(arguments: &Adopt) -> Result<AdoptRequest, Failure> {
         policy: arguments.policy.clone(),
         agent: arguments.agent.clone(),
         owner: arguments.owner.clone(),
+        on_behalf_of: arguments.on_behalf_of.clone(),
         task: arguments.task.clone(),
         purpose: arguments.purpose.clone(),
         params: unique("--param", &arguments.params, folder)?,

@@ -87,6 +87,7 @@ pub fn text(run: &RunView) -> String {
         ),
         ("agent", run.agent.clone()),
         ("owner", run.owner.clone()),
+        ("on behalf of", run.on_behalf_of.clone().unwrap_or_default()),
         ("task", run.task.clone()),
         ("purpose", run.purpose.clone().unwrap_or_default()),
         ("labels", pairs(labels)),

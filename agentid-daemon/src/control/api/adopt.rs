@@ -23,6 +23,10 @@ pub struct AdoptRequest {
     pub agent: String,
     #[schemars(length(min = 1, max = MAX_NAME), regex(pattern = NAME))]
     pub owner: String,
+    /// Whom the work is done for, where that is not the owner.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = MAX_NAME), regex(pattern = NAME))]
+    pub on_behalf_of: Option<String>,
     #[schemars(length(min = 1, max = MAX_NAME), regex(pattern = NAME))]
     pub task: String,
     #[serde(default)]

@@ -20,6 +20,10 @@ pub struct LaunchRequest {
     pub agent: String,
     #[schemars(length(min = 1, max = MAX_NAME), regex(pattern = NAME))]
     pub owner: String,
+    /// Whom the work is done for, where that is not the owner.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = MAX_NAME), regex(pattern = NAME))]
+    pub on_behalf_of: Option<String>,
     #[schemars(length(min = 1, max = MAX_NAME), regex(pattern = NAME))]
     pub task: String,
     #[serde(default)]
@@ -44,7 +48,7 @@ pub struct LaunchRequest {
 
 /// Asks, from within a run, that the peer of this connection becomes the first process of a run below it.
 ///
-/// Its policy must be among those that the run's own policy delegates to. The owner is the run's. It is held to the rules
+/// Its policy must be among those that the run's own policy delegates to. The owner is the run's, and so is whom it works for. It is held to the rules
 /// and the life of the run above, and of all above that, as well as to its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -12,6 +12,9 @@ pub struct RunView {
     pub id: Uuid,
     pub agent: String,
     pub owner: String,
+    /// Whom the work is done for, where that is not the owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<String>,
     pub task: String,
     pub purpose: Option<String>,
     pub labels: BTreeMap<String, String>,
@@ -25,7 +28,7 @@ pub struct RunView {
     /// All runs above it, the one right above first.
     pub above: Vec<Uuid>,
     /// How many runs live below it, which end and are held with it; only where runs are selected.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub below: Option<u64>,
     pub command: Vec<String>,
     pub uid: u32,

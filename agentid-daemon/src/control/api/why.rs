@@ -104,4 +104,24 @@ pub struct WhoAmI {
     pub operator: bool,
     /// The run that the asking task belongs to.
     pub run: Option<Uuid>,
+    /// What is known of it.
+    #[serde(default)]
+    pub about: Option<OwnRun>,
+}
+
+/// What a run is told of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OwnRun {
+    pub agent: String,
+    pub owner: String,
+    pub on_behalf_of: Option<String>,
+    pub task: String,
+    pub purpose: Option<String>,
+    /// `NAME@DIGEST`.
+    pub policy: String,
+    /// All runs above it, the one right above first.
+    pub above: Vec<Uuid>,
+    /// `active`, `suspended`, `stopping` or `ended`.
+    pub phase: String,
+    pub deadline_ms: u64,
 }

@@ -42,7 +42,7 @@ fn daemon() -> Daemon {
     Daemon::start(move |Envelope { caller, command, .. }| match command {
         Command::WhoAmI(reply) => {
             assert!(!caller.operator);
-            let who = WhoAmI { uid: caller.uid, operator: false, run: None };
+            let who = WhoAmI { uid: caller.uid, operator: false, run: None, about: None };
             reply.send(Ok(who)).unwrap();
         }
         // More than a socket holds.

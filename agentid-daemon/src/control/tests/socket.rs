@@ -110,7 +110,7 @@ fn the_kernel_says_who_asks() {
         assert!(threads > 1);
         assert_eq!(tracer, 0);
         let Command::WhoAmI(reply) = command else { panic!("{command:?}") };
-        let who = WhoAmI { uid: caller.uid, operator: caller.operator, run: None };
+        let who = WhoAmI { uid: caller.uid, operator: caller.operator, run: None, about: None };
         reply.send(Ok(who)).unwrap();
     });
     let who: WhoAmI = daemon.client().get("/v1/whoami").unwrap();

@@ -165,6 +165,7 @@ fn stranger(slot: u32, instance: &Instance, at_ms: u64) -> Run {
         owner: unknown(),
         task: unknown(),
         purpose: None,
+        on_behalf_of: None,
         labels: Default::default(),
         policy: PolicyVersion { name: unknown(), digest: String::new() },
         params: Default::default(),

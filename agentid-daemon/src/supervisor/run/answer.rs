@@ -49,7 +49,9 @@ impl Supervisor {
         match command {
             Command::WhoAmI(reply) => {
                 let run = tag.map(|tag| Uuid::from_bytes(tag.invocation.0));
-                let answer = WhoAmI { uid: caller.uid, operator: caller.operator, run };
+                let about = run.and_then(|id| self.state.registry.get(id));
+                let about = about.map(|run| view::own(run, self.now()));
+                let answer = WhoAmI { uid: caller.uid, operator: caller.operator, run, about };
                 self.reply(verb, reply, Ok(answer));
             }
             Command::OwnDenials(reply) => {

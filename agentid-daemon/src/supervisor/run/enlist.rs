@@ -7,8 +7,19 @@ use crate::{
 
 /// Where they come from, and what is asked of the run, as of one that is launched.
 pub fn parts(asked: AdoptRequest) -> (Source, LaunchRequest) {
-    let AdoptRequest { from, policy, agent, owner, task, purpose, params, ttl_ms, parent, labels } =
-        asked;
+    let AdoptRequest {
+        from,
+        policy,
+        agent,
+        owner,
+        on_behalf_of,
+        task,
+        purpose,
+        params,
+        ttl_ms,
+        parent,
+        labels,
+    } = asked;
     let from = match from {
         AdoptFrom::Process(tgid) => Source::Process(tgid),
         AdoptFrom::Cgroup(path) => Source::Group(kernel::group_place(&path)),
@@ -17,6 +28,7 @@ pub fn parts(asked: AdoptRequest) -> (Source, LaunchRequest) {
         policy,
         agent,
         owner,
+        on_behalf_of,
         task,
         purpose,
         params,

@@ -248,6 +248,7 @@ impl Supervisor {
             agent: request.agent,
             owner: request.owner,
             task: request.task,
+            on_behalf_of: request.on_behalf_of,
             purpose: request.purpose,
             labels: request.labels,
             policy: terms.version,

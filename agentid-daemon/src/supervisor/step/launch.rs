@@ -98,6 +98,7 @@ fn launched(run: &Run, now: Now) -> Launched {
         uid: run.uid,
         tgid: run.tgid,
         command: run.command.clone(),
+        on_behalf_of: run.on_behalf_of.clone(),
         purpose: run.purpose.clone(),
         labels: run.labels.clone(),
         params: run.params.clone(),
