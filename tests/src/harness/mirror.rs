@@ -9,9 +9,18 @@ use serde_json::{Map, Value, json};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Mirror(pub BTreeMap<String, Value>);
 
-/// What a list says of a run and no event does: what the kernel counts while it lives, and what comes of that.
-const COUNTED: [&str; 8] =
-    ["tasks", "names", "sockets", "more_sockets", "sockets_unknown", "changes", "totals", "usage"];
+/// What a list says of a run and no event does: what is counted while it lives, and what comes of that.
+const COUNTED: [&str; 9] = [
+    "tasks",
+    "below",
+    "names",
+    "sockets",
+    "more_sockets",
+    "sockets_unknown",
+    "changes",
+    "totals",
+    "usage",
+];
 
 impl Mirror {
     pub fn of(list: Vec<Value>) -> Result<Self> {
