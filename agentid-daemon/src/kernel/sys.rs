@@ -56,7 +56,7 @@ pub fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     owned(bpf(BPF_OBJ_GET, &mut attributes)?)
 }
 
-/// All `length` values of a pinned array that can be mapped into memory, which takes a thirtieth of asking for them.
+/// All `length` values of a pinned array that can be mapped into memory, where the kernel is not asked for each.
 pub fn mapped_array<V: aya::Pod>(path: &Path, length: u32) -> io::Result<Vec<V>> {
     let map = open_pin(path)?;
     let elements = usize::try_from(length).map_err(io::Error::other)?;

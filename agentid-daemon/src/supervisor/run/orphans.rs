@@ -112,7 +112,7 @@ impl Supervisor {
         self.farewell = self.farewell.saturating_sub(begun.elapsed());
     }
 
-    /// Answers that are not given yet tell of them.
+    /// For the answer to whoever ends a run now; what is found after that answer nobody is told.
     fn note_ended(&mut self, ended: &BTreeMap<u32, EndedConnections>) {
         for stopping in self.stopping.values_mut() {
             if let Some(more) = ended.get(&stopping.slot) {

@@ -493,8 +493,8 @@ fn what_stands_still_below_is_killed_with_the_run_above() {
     assert_eq!(names(&effects), expected);
 }
 
-#[test]
-fn what_is_over_below_and_goes_on_is_killed_with_the_run_above() {
+/// A run, and below it two, one below the other, that are over and have tasks, as their policies leave them.
+fn one_above_two_that_go_on() -> State {
     let mut state = state();
     launched(&mut state, launch(1));
     for mut run in [child(2, 1), child(3, 2)] {
@@ -502,6 +502,12 @@ fn what_is_over_below_and_goes_on_is_killed_with_the_run_above() {
         launched(&mut state, run);
     }
     step(&mut state, revoke(2), now(1)).unwrap();
+    state
+}
+
+#[test]
+fn what_is_over_below_and_goes_on_is_killed_with_the_run_above() {
+    let mut state = one_above_two_that_go_on();
     let above = |kill| Input::Revoke { ids: vec![id(1)], kill, by: by("enough") };
     let effects = step(&mut state, above(true), now(2)).unwrap();
     let stops: Vec<String> =
@@ -511,13 +517,7 @@ fn what_is_over_below_and_goes_on_is_killed_with_the_run_above() {
 
 #[test]
 fn what_goes_on_below_a_run_that_is_gone_is_killed_with_the_one_above() {
-    let mut state = state();
-    launched(&mut state, launch(1));
-    for mut run in [child(2, 1), child(3, 2)] {
-        run.run.on_end = OnEnd::Deny;
-        launched(&mut state, run);
-    }
-    step(&mut state, revoke(2), now(1)).unwrap();
+    let mut state = one_above_two_that_go_on();
     let place = state.registry.get(id(2)).unwrap().place;
     let (slot, generation) = (place.slot, place.generation);
     step(&mut state, Input::Empty { slot, generation, totals: Totals::default() }, now(2)).unwrap();
