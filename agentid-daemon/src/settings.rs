@@ -20,6 +20,9 @@ const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Longest time for which the record of an ended run can be kept: ten years.
 const LONGEST_KEPT: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
 
+/// Most records of ended runs that can be kept.
+const MOST_KEPT: usize = 1_000_000;
+
 /// Settings of `agentidd`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -50,6 +53,9 @@ pub struct Settings {
     /// How long the record of a run is kept after its end.
     #[serde(deserialize_with = "long_duration")]
     pub keep_ended: Duration,
+    /// The most that are kept, from 1 to a million. They are in the daemon's memory, too.
+    #[serde(deserialize_with = "records")]
+    pub keep_ended_at_most: usize,
     /// How long the programs stay attached that only runs need, after the last one that has needed them.
     #[serde(deserialize_with = "pause")]
     pub detach_after: Duration,
@@ -87,6 +93,7 @@ impl Default for Settings {
             on_enforcement_lost: OnEnforcementLost::default(),
             name_servers: Vec::new(),
             keep_ended: Duration::from_secs(30 * 24 * 60 * 60),
+            keep_ended_at_most: 10_000,
             detach_after: Duration::from_secs(10),
             limited_runs: "/agentid".into(),
             pin_at_least: Duration::from_secs(5 * 60),
@@ -179,6 +186,14 @@ fn duration<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
 
 fn long_duration<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
     duration_within(input, A_SECOND..=LONGEST_KEPT, "1s and 10y")
+}
+
+fn records<'de, D: Deserializer<'de>>(input: D) -> Result<usize, D::Error> {
+    let most = usize::deserialize(input)?;
+    if !(1..=MOST_KEPT).contains(&most) {
+        return Err(D::Error::custom(format!("{most} is not between 1 and {MOST_KEPT}")));
+    }
+    Ok(most)
 }
 
 fn pause<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {

@@ -85,6 +85,8 @@ pub enum Step {
     Use(Use),
     /// Starts a process that never gives the processor back by itself, and makes no system call.
     Spin,
+    /// Starts a process that starts another one and ends, which does the same, until there is such a file.
+    Hop(PathBuf),
     /// Starts a process that waits for a byte from a fifo, which somebody has open for writing.
     Block(PathBuf),
     /// Starts a process that reads a byte from such a fifo, and ends if it cannot read another one.

@@ -182,6 +182,41 @@ fn a_cgroup_becomes_a_run_in_the_middle_of_a_storm() -> Result<()> {
     Ok(())
 }
 
+/// P1: where processes lose their parents in the very moment, so that nobody can tell whether they have come from one that is to
+/// become a run, it does not become one.
+#[test]
+fn no_process_becomes_a_run_among_some_that_lose_their_parents() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let workspace = workspace(&daemon);
+    let uid = USER;
+    let (mut run, mut beside) = (Run::outside(&daemon, uid)?, Run::outside(&daemon, uid)?);
+    let group = Group::of("hopping", run.tgid())?;
+    fs::write(group.0.join("cgroup.procs"), beside.tgid().to_string())?;
+    let enough = daemon.scene().workspace().join("enough");
+    let pid = run.tgid().to_string();
+    assert!(matches!(beside.ask(&Step::Hop(enough.clone()))?, Outcome::Process(_)));
+    let before = cgroup(run.tgid())?;
+    let said = daemon.complaint(0, 1, &terms(["--pid", &pid], &workspace))?;
+    let reasons = ["may have come from one of them", "do not come to rest"];
+    assert!(reasons.iter().any(|reason| said.contains(reason)), "{said}");
+    assert_eq!(cgroup(run.tgid())?, before);
+    assert_eq!(run.errno(&opens(daemon.scene().denied()))?, 0);
+    fs::write(&enough, "")?;
+    wait::until("they have ended", wait::SOON, || {
+        let left = fs::read_to_string(group.0.join("cgroup.procs"))?;
+        Ok((left.lines().count() == 2).then_some(()))
+    })?;
+    let adopted = adopt(&daemon, &mut run, ["--pid", &pid])?;
+    assert_eq!(adopted.processes, [run.tgid()]);
+    assert_eq!(run.errno(&opens(daemon.scene().denied()))?, EACCES);
+    daemon.revoke_and_kill(run.id())?;
+    assert!(!run.await_end()?.success());
+    drop(beside);
+    wait::until("the cgroup is empty", wait::SOON, || Ok((!group.is_populated()?).then_some(())))?;
+    fs::remove_file(enough)?;
+    Ok(())
+}
+
 /// P2, P10: who cannot become a run goes on as before, where it was, and the reason is told.
 #[test]
 fn what_cannot_become_a_run_is_left_alone() -> Result<()> {

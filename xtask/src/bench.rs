@@ -25,7 +25,7 @@ pub struct Options {
     /// Take what was built last as it is
     #[arg(long)]
     no_build: bool,
-    /// For the program that measures: a part of the name of an operation, or `launch`, `ending` or `many`
+    /// For the program that measures: a part of the name of an operation, or `launch`, `ending` (and a kind of tree) or `many`
     #[arg(last = true)]
     arguments: Vec<String>,
 }

@@ -23,7 +23,8 @@ use aya::maps::{Array, MapData, MapError};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::{
-    freezer::{self, FreezeError, enter, living_thread, make, place_of, whole, within, write},
+    freezer::{self, FreezeError, enter, make, place_of, whole, within, write},
+    kin::Kin,
     list::{self, ListError},
     maps::{TagError, Tags},
     object::{CGROUPS, ObjectError},
@@ -31,6 +32,8 @@ use super::{
 
 /// So often processes are looked for that are not in the group yet.
 const LOOKS: usize = 64;
+/// So often it is looked who else there is, if somebody starts in between.
+const LOOKS_AROUND: usize = 16;
 /// How long they may take until all of them stand still, and until all of them are tagged.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -77,6 +80,10 @@ pub enum GatherError {
     )]
     Lost(usize),
     #[error(
+        "process {0} has started or has lost its parent meanwhile, and may have come from one of them"
+    )]
+    Stray(u32),
+    #[error(
         "the processes do not come to rest: a task waits for a device, or others start them anew all the time"
     )]
     Restless,
@@ -88,6 +95,8 @@ pub enum GatherError {
     Group(Box<FreezeError>),
     #[error("look at process {tgid}")]
     Look { tgid: u32, source: io::Error },
+    #[error("look at all processes")]
+    LookAll(#[source] io::Error),
     #[error(transparent)]
     Tag(Box<TagError>),
     #[error("say which tasks become those of the run")]
@@ -155,6 +164,7 @@ pub fn gather(
 impl Gathered {
     fn fill(&mut self, source: &Source, base: &Path, caller: u32) -> Result<(), GatherError> {
         write(&self.group, "cgroup.freeze", "1")?;
+        let earlier = Kin::look().map_err(GatherError::LookAll)?;
         let mut seen = BTreeSet::new();
         for look in 0.. {
             if look == LOOKS {
@@ -162,7 +172,7 @@ impl Gathered {
             }
             let own = members(&self.group)?;
             let all = match source {
-                Source::Process(first) => descendants(*first)?,
+                Source::Process(first) => Kin::look().map_err(GatherError::LookAll)?.tree(*first),
                 Source::Group(group) => all_members(group)?,
             };
             if all.iter().any(|tgid| is_our_own(*tgid, caller)) {
@@ -196,10 +206,16 @@ impl Gathered {
         }
         // A number that was given to another process meanwhile has moved that one.
         let now = match source {
-            Source::Process(first) => descendants(*first)?,
+            Source::Process(first) => {
+                let (kin, outside) = self.look_around(base)?;
+                if let Some(stray) = kin.stray(&earlier, *first, &outside) {
+                    return Err(GatherError::Stray(stray));
+                }
+                kin.tree(*first)
+            }
             Source::Group(group) => all_members(group)?,
         };
-        if !self.processes.is_subset(&now) {
+        if self.processes != now {
             return Err(GatherError::Restless);
         }
         if self.first == 0 {
@@ -217,6 +233,20 @@ impl Gathered {
         let events = read(&self.group, "cgroup.events")?;
         let rests = events.lines().any(|line| line == "frozen 1");
         if rests { Ok(()) } else { Err(GatherError::Restless) }
+    }
+
+    /// All processes, and those of `base` that are not in the group; whatever comes from the gathered ones is in `base`.
+    fn look_around(&self, base: &Path) -> Result<(Kin, BTreeSet<u32>), GatherError> {
+        for _ in 0..LOOKS_AROUND {
+            let kin = Kin::look().map_err(GatherError::LookAll)?;
+            let mut outside = all_members(base)?;
+            outside.retain(|tgid| !self.processes.contains(tgid));
+            // Else one has started since, and whoever has started it may be gone.
+            if outside.iter().all(|tgid| kin.knows(*tgid)) {
+                return Ok((kin, outside));
+            }
+        }
+        Err(GatherError::Restless)
     }
 
     /// Refuses what nobody may bring along: a tag, and somebody outside who steers. Notes whose they are: the user of all of
@@ -379,35 +409,6 @@ fn all_members(group: &Path) -> Result<BTreeSet<u32>, FreezeError> {
             match all_members(&group.join(entry.file_name())) {
                 Err(FreezeError::Group { source, .. }) if freezer::is_gone(&source) => {}
                 below => found.append(&mut below?),
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// A process and all that have come from it.
-fn descendants(first: u32) -> Result<BTreeSet<u32>, GatherError> {
-    let look = |source| GatherError::Look { tgid: first, source };
-    let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-    for entry in fs::read_dir("/proc").map_err(look)? {
-        let name = entry.map_err(look)?.file_name();
-        let Some(tgid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        // One that has ended meanwhile has no line.
-        let Ok(stat) = fs::read(format!("/proc/{tgid}/stat")) else { continue };
-        let stat = String::from_utf8_lossy(&stat);
-        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1));
-        if let Some(parent) = parent.and_then(|parent| parent.parse().ok())
-            && living_thread(tgid).is_some()
-        {
-            children.entry(parent).or_default().push(tgid);
-        }
-    }
-    let mut found = BTreeSet::from([first]);
-    let mut open = vec![first];
-    while let Some(parent) = open.pop() {
-        for &child in children.get(&parent).into_iter().flatten() {
-            if found.insert(child) {
-                open.push(child);
             }
         }
     }

@@ -15,6 +15,7 @@ mod family;
 mod fields;
 mod freezer;
 mod gather;
+mod kin;
 mod left;
 mod list;
 mod live;
@@ -79,7 +80,7 @@ pub use self::{
     maps::{Counters, TagError},
     orphans::OrphanError,
     preflight::{Found, PreflightError, Sight},
-    priority::come_first,
+    priority::{Precedence, come_first},
     ring::Ring,
     sockets::{EndedConnections, HangUpError, HangingUp, HungUp},
     start::{Held, StartError},

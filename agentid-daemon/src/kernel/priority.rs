@@ -1,20 +1,106 @@
 //! Coming before other processes.
+//!
+//! A niceness counts among the tasks of one cgroup only (kernel/sched/fair.c: each group has a weight of its own), and a run
+//! that computes is in another one. So whoever ends runs is scheduled before all that is not of real time, as long as that
+//! takes little.
 
-use std::io;
+use std::{io, time::Duration};
 
-use rustix::process::setpriority_process;
+use rustix::{
+    process::setpriority_process,
+    time::{ClockId, clock_gettime},
+};
+use tracing::{debug, warn};
 
 /// The highest priority that is none of real time.
 const FIRST: i32 = -20;
+/// Most of a processor that the daemon takes before others, in parts of 100: with more it is no longer a matter of a moment.
+const MOST: u32 = 25;
 
-/// Has this thread, and those that it starts, run before all that is not of real time. A priority alone counts among the processes of one cgroup, and
-/// among them not at once.
+/// Has this thread run before all that is not of real time, and if a host has no time for that in the group of the process,
+/// before others of its cgroup. What it starts does not.
 pub fn come_first() -> io::Result<()> {
-    let least = libc::sched_param { sched_priority: 1 };
-    // SAFETY: it takes plain integers, and changes nothing but how this thread is scheduled.
-    if unsafe { libc::sched_setscheduler(0, libc::SCHED_RR, &raw const least) } == 0 {
-        return Ok(());
+    match schedule(libc::SCHED_RR, 1) {
+        Ok(()) => Ok(()),
+        Err(_) => Ok(setpriority_process(None, FIRST)?),
     }
-    // A host may have no time for that in the group of the process.
-    Ok(setpriority_process(None, FIRST)?)
+}
+
+fn schedule(policy: i32, priority: i32) -> io::Result<()> {
+    let param = libc::sched_param { sched_priority: priority };
+    let policy = policy | libc::SCHED_RESET_ON_FORK;
+    // SAFETY: it takes plain integers, and changes nothing but how this thread is scheduled.
+    if unsafe { libc::sched_setscheduler(0, policy, &raw const param) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Whether the calling thread comes first, which it does unless it has taken much time of late.
+#[derive(Debug, Default)]
+pub struct Precedence {
+    first: bool,
+    refused: bool,
+    /// Time that the thread had taken by the last look, and when that was.
+    taken: Duration,
+    at: Duration,
+}
+
+impl Precedence {
+    /// Decides by what has been taken since the last time. To be called about once a second, by one thread.
+    pub fn renew(&mut self) {
+        let (taken, at) = (clock(ClockId::ThreadCPUTime), clock(ClockId::Monotonic));
+        let wanted = is_little(taken.saturating_sub(self.taken), at.saturating_sub(self.at));
+        (self.taken, self.at) = (taken, at);
+        if wanted == self.first || self.refused {
+            return;
+        }
+        let (policy, priority) = if wanted { (libc::SCHED_RR, 1) } else { (libc::SCHED_OTHER, 0) };
+        match schedule(policy, priority) {
+            Ok(()) => {
+                self.first = wanted;
+                debug!(first = wanted, "how the daemon is scheduled has changed");
+            }
+            Err(error) => {
+                self.refused = true;
+                warn!(
+                    %error,
+                    "the daemon cannot come before what runs compute (LimitRTPRIO=1): ending them takes longer"
+                );
+            }
+        }
+    }
+}
+
+fn clock(id: ClockId) -> Duration {
+    Duration::try_from(clock_gettime(id)).unwrap_or_default()
+}
+
+fn is_little(taken: Duration, of: Duration) -> bool {
+    taken.saturating_mul(100) <= of.saturating_mul(MOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comes_first_with_a_quarter_of_a_processor_at_most() {
+        let second = Duration::from_secs(1);
+        assert!(is_little(Duration::ZERO, second));
+        assert!(is_little(second / 4, second));
+        assert!(!is_little(second / 4 + Duration::from_millis(1), second));
+        assert!(is_little(Duration::ZERO, Duration::ZERO));
+    }
+
+    #[test]
+    fn counts_what_this_thread_takes() {
+        let mut precedence = Precedence::default();
+        let begun = clock(ClockId::ThreadCPUTime);
+        while clock(ClockId::ThreadCPUTime) < begun + Duration::from_millis(20) {}
+        precedence.renew();
+        assert!(precedence.taken >= begun + Duration::from_millis(20));
+        assert!(precedence.at > Duration::ZERO);
+    }
 }

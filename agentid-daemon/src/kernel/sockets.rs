@@ -26,12 +26,14 @@ use std::{
 use agentid_common::{record::SocketLine, tag::Tag};
 use aya::maps::{Map, MapData, MapError, SkStorage};
 use rustix::process::{ForeignRawFd, PidfdGetfdFlags, pidfd_getfd};
+use tracing::debug;
 
 use super::{
     freezer::Runs,
     list::{self, ListError},
     maps::{MapsError, Tags},
     pins::Pins,
+    priority::come_first,
     tasks::{self, Processes, StopError},
 };
 
@@ -157,6 +159,10 @@ pub fn hang_up(
     let begun = thread::Builder::new()
         .name("hang up".to_owned())
         .spawn(move || {
+            // As the thread does that waits for it.
+            if let Err(error) = come_first() {
+                debug!(%error, "connections are ended in turn with all else");
+            }
             ending.take_all(&killed, most_held);
             // Nobody waits any more: it was late, and that has been said.
             has_taken.send(()).unwrap_or(());

@@ -28,6 +28,7 @@ operators_group = "wheel"
 on_enforcement_lost = "deny"
 name_servers = ["192.0.2.53", "[2001:db8::53]:5353", "2001:db8::54"]
 keep_ended = "2y"
+keep_ended_at_most = 250000
 detach_after = "0s"
 limited_runs = "/work.slice/agents"
 pin_at_least = "90s"
@@ -41,6 +42,7 @@ pin_at_most = "1h 30m"
     let servers: Vec<String> = settings.name_servers.iter().map(ToString::to_string).collect();
     assert_eq!(servers, ["192.0.2.53:53", "[2001:db8::53]:5353", "[2001:db8::54]:53"]);
     assert_eq!(settings.keep_ended.as_secs() / 86_400, 730);
+    assert_eq!(settings.keep_ended_at_most, 250_000);
     assert_eq!(settings.detach_after.as_secs(), 0);
     assert_eq!(settings.limited_runs, PathBuf::from("/work.slice/agents"));
     assert_eq!((settings.pin_at_least.as_secs(), settings.pin_at_most.as_secs()), (90, 5400));
@@ -60,6 +62,8 @@ fn names_the_place_of_a_mistake() {
     refused("\nstate = \"var\"\n", "2:9", "var is not an absolute path");
     refused("metrics = \"everywhere\"", "1:11", "neither an address with a port");
     refused("name_servers = [\"dns.example\"]", "1:16", "is not an address of a server");
+    refused("keep_ended_at_most = 0", "1:22", "is not between 1 and 1000000");
+    refused("keep_ended_at_most = 1000001", "1:22", "is not between 1 and 1000000");
     refused("keep_ended = \"11y\"", "1:14", "is not between 1s and 10y");
     refused("pin_at_least = \"0s\"", "1:16", "is not between 1s and 7d");
     refused("pin_at_most = \"8d\"", "1:15", "is not between 1s and 7d");

@@ -58,6 +58,9 @@ pub fn refused(error: &GatherError) -> ErrorReply {
         GatherError::Stuck(_) => {
             (Code::Internal, "kill them: nothing gives them back what they had")
         }
+        GatherError::Stray(_) => {
+            (Code::BadProcess, "try again, or name the cgroup that all of them are in")
+        }
         GatherError::Restless | GatherError::Untagged(_) => (Code::BadProcess, "try again later"),
         _ => (Code::Internal, "the daemon's log has more"),
     };

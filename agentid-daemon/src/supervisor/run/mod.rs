@@ -69,7 +69,9 @@ use crate::{
         sight::Sight,
     },
     instance::{Demand, Ending, Phase, Posture, Registry, run::PolicyVersion},
-    kernel::{self, ApplyError, Kernel, Options, ReadError, ResolverError, Ring, StartError},
+    kernel::{
+        self, ApplyError, Kernel, Options, Precedence, ReadError, ResolverError, Ring, StartError,
+    },
     metrics::series::{Labels, Metrics},
     names::{Request, Requests},
     settings::{OnEnforcementLost, Settings},
@@ -77,8 +79,6 @@ use crate::{
 
 /// Events that are kept for those who ask later.
 const HISTORY: usize = 10_000;
-/// Ended runs that are kept for `show`.
-const ENDED: usize = 10_000;
 /// How often the canary is asked and the clock is looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// After how many ticks the counts of tasks are compared with the tasks; while a run is stopping, after each.
@@ -156,6 +156,7 @@ pub struct Supervisor {
     needed: Option<Instant>,
     detach_after: Duration,
     ticks: u64,
+    precedence: Precedence,
     keep_ended: Duration,
     /// When this host was started, in milliseconds since 1970, as the clocks said at the last look for old records.
     booted_ms: u64,
@@ -221,7 +222,7 @@ impl Supervisor {
         let next = used.fold(store.mark(), u64::max);
         let (rules, leftover) = Rules::new(kernel.names(), image, next);
         let state = State {
-            registry: Registry::new(map::SLOTS, ENDED),
+            registry: Registry::new(map::SLOTS, settings.keep_ended_at_most),
             denied,
             // Until the canary has spoken nothing is launched.
             posture: Posture::Off("the canary has not reported yet".to_owned()),
@@ -263,6 +264,7 @@ impl Supervisor {
             needed: None,
             detach_after: settings.detach_after,
             ticks: 0,
+            precedence: Precedence::default(),
             keep_ended: settings.keep_ended,
             booted_ms: clock::wall_ms().saturating_sub(started_ns / 1_000_000),
             garbage: Vec::new(),
@@ -376,6 +378,7 @@ impl Supervisor {
 
     /// What time alone brings about.
     fn tick(&mut self) {
+        self.precedence.renew();
         let posture = self.kernel.prove();
         if posture != self.state.posture {
             warn!(%posture, was = %self.state.posture, "the posture has changed");

@@ -16,7 +16,6 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::{
-    ENDED,
     adopt::{TakenUp, pair},
     clock,
     launch::chain,
@@ -120,7 +119,7 @@ impl Offline {
             left,
             store,
             state: State {
-                registry: Registry::new(map::SLOTS, ENDED),
+                registry: Registry::new(map::SLOTS, settings.keep_ended_at_most),
                 denied: DeniedOwners::new(),
                 posture: Posture::Off("there is no daemon".to_owned()),
                 on_lost: OnLost::Keep,

@@ -7,7 +7,8 @@
 //!
 //! Parts of the life of a run are measured when they are asked for by name: see [`life`].
 //!
-//! Prints a Markdown table; ends with 1 when an untagged process pays more than [`report::UNTAGGED_LIMIT`], and with 2
+//! Prints a Markdown table; ends with 1 when an untagged process pays more than [`report::UNTAGGED_LIMIT`] or an end takes
+//! longer beside a kill than it may, and with 2
 //! when something could not be measured or was not denied as it must be.
 
 mod clock;
@@ -30,6 +31,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use crate::daemon::Daemon;
+use crate::life::Table;
 use crate::report::Report;
 
 /// Deferred work of boot, load and unload goes on for a while and would be counted. The method's own constant: there is
@@ -47,13 +49,13 @@ fn main() -> ExitCode {
         ["wait"] => worker::wait().map(|()| PASSED),
         ["launches", way] => life::work(way).map(|()| PASSED),
         [] => measure(""),
-        [part] if !part.starts_with('-') => match life::part(part) {
-            Some(of_life) => measure_life(of_life),
-            None => measure(part),
+        words => match (life::part(words), words) {
+            (Some(of_life), _) => measure_life(of_life),
+            (None, [part]) if !part.starts_with('-') => measure(part),
+            _ => Err(anyhow::anyhow!(
+                "usage: agentid-bench [PART OF AN OPERATION'S NAME | launch | ending [KIND] | many]"
+            )),
         },
-        _ => Err(anyhow::anyhow!(
-            "usage: agentid-bench [PART OF AN OPERATION'S NAME | launch | ending | many]"
-        )),
     };
     match outcome {
         Ok(status) => ExitCode::from(status),
@@ -65,13 +67,14 @@ fn main() -> ExitCode {
 }
 
 /// Measures a part of the life of runs.
-fn measure_life(part: fn() -> Result<String>) -> Result<u8> {
+fn measure_life(part: impl FnOnce() -> Result<Table>) -> Result<u8> {
     prepare()?;
     let table = part()?;
     let kernel = nix::sys::utsname::uname()?;
     let kernel = kernel.release().to_string_lossy();
-    write!(std::io::stdout(), "### Linux {kernel}\n\n{table}").context("failed to print it")?;
-    Ok(PASSED)
+    let text = &table.text;
+    write!(std::io::stdout(), "### Linux {kernel}\n\n{text}").context("failed to print it")?;
+    Ok(status(&table.over))
 }
 
 fn prepare() -> Result<()> {
@@ -107,11 +110,14 @@ fn measure(part: &str) -> Result<u8> {
         report.add(situation, samples)?;
     }
     write!(std::io::stdout(), "{report}").context("failed to print the report")?;
-    let over = report.untagged_over_limit();
-    for line in &over {
+    Ok(status(&report.untagged_over_limit()))
+}
+
+fn status(over: &[String]) -> u8 {
+    for line in over {
         eprintln!("agentid-bench: {line}");
     }
-    Ok(if over.is_empty() { PASSED } else { OVER_LIMIT })
+    if over.is_empty() { PASSED } else { OVER_LIMIT }
 }
 
 /// Until its generator is seeded the kernel computes each random number anew, which forks and connects pay for.

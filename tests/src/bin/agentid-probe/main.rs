@@ -149,6 +149,7 @@ fn perform(step: &Step, holds: &mut Holds) -> Result<Outcome> {
         }
         Step::Use(it) => Outcome::Errno(held.as_ref().context("nothing is held")?.do_with(*it)),
         Step::Spin => idle::spin(),
+        Step::Hop(until) => idle::hop(until)?,
         Step::Block(fifo) => idle::block(fifo)?,
         Step::ReadTwice(fifo) => idle::read_twice(fifo)?,
         Step::MapShared(path) => {

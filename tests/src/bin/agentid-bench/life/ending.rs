@@ -1,6 +1,6 @@
 //! The clock of a revocation: from the request until no task of a tree is left, beside a kill of the same tree.
 
-use std::fmt::Write as _;
+use std::fmt;
 use std::io::Read as _;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -10,14 +10,17 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
-use super::middle;
 use super::start::{self, Launched, Started};
 use super::tree::{self, Kind};
+use super::{Table, middle};
 use crate::daemon::{Daemon, SETTINGS, come_first};
 use crate::settle;
 
-/// How often each is done.
+/// How often each is done, and the one that is compared with the others' limit.
 const TIMES: usize = 3;
+const TIMES_REVOKED: usize = 9;
+/// Most that an end of a run takes, of what the same tree's takes that is killed by the same means.
+const LIMIT: f64 = 3.0;
 const TTL: Duration = Duration::from_secs(3600);
 /// Of a run whose deadline comes while the daemon is dead.
 const SHORT: Duration = Duration::from_secs(4);
@@ -62,26 +65,50 @@ impl Tree {
     }
 }
 
-pub fn measure() -> Result<String> {
-    let mut table = format!(
-        "From the request until the last of {} tasks is gone, the usual one of {TIMES}, in millions of instructions; \
-         and its ratio to kill(2) for each process of the same tree, of a program to busybox's kill.\n\n\
-         | the tasks | kill(2) | revoked | denied, stopped by the daemon's clock | kill | agentid revoke | without \
-         daemon | deadline without daemon, ms late |\n|---|---:|---:|---:|---:|---:|---:|---:|\n",
+pub fn measure(only: Option<&str>) -> Result<Table> {
+    let mut table = Table::of(format!(
+        "From the request until the last of {} tasks is gone, the usual one of {TIMES} (of {TIMES_REVOKED} the usual and \
+         the longest), in millions of instructions; and its ratio to kill(2) for each process of the same tree, of a \
+         program to busybox's kill.\n\n\
+         | the tasks | kill(2) | revoked | longest | denied, stopped by the daemon's clock | kill | agentid revoke | \
+         without daemon | deadline without daemon, ms late |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
         tree::TASKS
-    );
+    ));
     let mut daemon = Daemon::start()?;
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.into_iter().filter(|kind| only.is_none_or(|only| kind.name() == only)) {
         settle();
+        let (row, still_running) = Row::measure(kind, daemon)?;
+        daemon = still_running;
+        eprintln!("agentid-bench: {row}");
+        table.add(&row);
+    }
+    daemon.unload()?;
+    Ok(table)
+}
+
+/// What one kind of tree takes.
+struct Row {
+    kind: Kind,
+    killed: Duration,
+    revoked: Duration,
+    longest: Duration,
+    /// By the daemon's clock, in microseconds.
+    denied: u64,
+    stopped: u64,
+    by_program: Duration,
+    by_command: Duration,
+    alone: Duration,
+    /// In milliseconds.
+    late: Option<u128>,
+}
+
+impl Row {
+    fn measure(kind: Kind, mut daemon: Daemon) -> Result<(Self, Daemon)> {
         let killed = times(|| Ok(killed(kind)?.after))?;
-        let mut says = Vec::new();
-        let revoked = times(|| {
-            let (gone, said) = revoked(kind)?;
-            says.push(said);
-            Ok(gone.after)
-        })?;
-        let denied = middle(says.iter().map(|said| said.0))?;
-        let stopped = middle(says.iter().map(|said| said.1))?;
+        let mut revocations = Vec::new();
+        for _ in 0..TIMES_REVOKED {
+            revocations.push(revoked(kind)?);
+        }
         let by_program = times(|| Ok(killed_by_program(kind)?.after))?;
         let by_command = times(|| Ok(by_command(kind, &["revoke"])?.after))?;
         let mut alone = Vec::new();
@@ -92,38 +119,76 @@ pub fn measure() -> Result<String> {
             alone.push(tree.end(|tree| agentid(tree, &offline))?.0.after);
             daemon = Daemon::start()?;
         }
-        let alone = middle(alone)?;
-        write!(
-            table,
-            "| {} | {} | {} {:.2} | {} {} | {} | {} {:.2} | {} {:.2} | ",
-            kind.name(),
-            millis(killed),
-            millis(revoked),
-            ratio(revoked, killed),
-            denied as f64 / 1000.0,
-            stopped as f64 / 1000.0,
-            millis(by_program),
-            millis(by_command),
-            ratio(by_command, by_program),
-            millis(alone),
-            ratio(alone, by_program),
-        )?;
+        let mut late = None;
         if kind.goes_on() {
             let tree = Tree::grow(kind, Some(SHORT))?;
             let deadline = tree.run()?.deadline_ms;
             daemon.die()?;
             let (gone, ()) = tree.end(|_| Ok(()))?;
             let at = gone.at.duration_since(SystemTime::UNIX_EPOCH)?.as_millis();
-            let late = at.saturating_sub(u128::from(deadline));
-            writeln!(table, "{late} |")?;
+            late = Some(at.saturating_sub(u128::from(deadline)));
             daemon = Daemon::start()?;
-        } else {
-            writeln!(table, "|")?;
         }
-        eprintln!("agentid-bench: {}", table.lines().last().unwrap_or_default());
+        let row = Self {
+            kind,
+            killed,
+            revoked: middle(revocations.iter().map(|(gone, _)| gone.after))?,
+            longest: revocations.iter().map(|(gone, _)| gone.after).max().unwrap_or_default(),
+            denied: middle(revocations.iter().map(|(_, said)| said.0))?,
+            stopped: middle(revocations.iter().map(|(_, said)| said.1))?,
+            by_program,
+            by_command,
+            alone: middle(alone)?,
+            late,
+        };
+        Ok((row, daemon))
     }
-    daemon.unload()?;
-    Ok(table)
+
+    /// What is asked for with a name, and how much longer it takes than a kill.
+    fn ratios(&self) -> [(&'static str, f64); 3] {
+        [
+            ("revoked", ratio(self.revoked, self.killed)),
+            ("agentid revoke", ratio(self.by_command, self.by_program)),
+            ("without daemon", ratio(self.alone, self.by_program)),
+        ]
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [(_, revoked), (_, by_command), (_, alone)] = self.ratios();
+        write!(
+            f,
+            "| {} | {} | {} {revoked:.2} | {} | {} {} | {} | {} {by_command:.2} | {} {alone:.2} | ",
+            self.kind.name(),
+            millis(self.killed),
+            millis(self.revoked),
+            millis(self.longest),
+            self.denied as f64 / 1000.0,
+            self.stopped as f64 / 1000.0,
+            millis(self.by_program),
+            millis(self.by_command),
+            millis(self.alone),
+        )?;
+        match self.late {
+            Some(late) => write!(f, "{late} |"),
+            None => write!(f, "|"),
+        }
+    }
+}
+
+impl Table {
+    fn add(&mut self, row: &Row) {
+        self.text += &format!("{row}\n");
+        for (what, ratio) in row.ratios() {
+            if ratio > LIMIT {
+                let kind = row.kind.name();
+                self.over.push(format!(
+                    "{kind}: {what}: {ratio:.2} of a kill, which is more than {LIMIT}"
+                ));
+            }
+        }
+    }
 }
 
 fn times(once: impl FnMut() -> Result<Duration>) -> Result<Duration> {

@@ -13,12 +13,31 @@ use anyhow::{Context as _, Result};
 
 pub use launch::work;
 
+/// What a part has measured.
+#[derive(Debug)]
+pub struct Table {
+    /// In Markdown.
+    pub text: String,
+    /// Figures that are over their limits, and what the limits are.
+    pub over: Vec<String>,
+}
+
+impl Table {
+    const fn of(text: String) -> Self {
+        Self { text, over: Vec::new() }
+    }
+}
+
+/// A part that is still to be measured.
+type Part<'a> = Box<dyn FnOnce() -> Result<Table> + 'a>;
+
 /// The parts that can be asked for.
-pub fn part(name: &str) -> Option<fn() -> Result<String>> {
-    match name {
-        "launch" => Some(launch::measure),
-        "ending" => Some(ending::measure),
-        "many" => Some(many::measure),
+pub fn part<'a>(words: &[&'a str]) -> Option<Part<'a>> {
+    match *words {
+        ["launch"] => Some(Box::new(|| launch::measure().map(Table::of))),
+        ["ending"] => Some(Box::new(|| ending::measure(None))),
+        ["ending", kind] => Some(Box::new(|| ending::measure(Some(kind)))),
+        ["many"] => Some(Box::new(|| many::measure().map(Table::of))),
         _ => None,
     }
 }

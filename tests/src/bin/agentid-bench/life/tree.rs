@@ -4,9 +4,13 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::hint::black_box;
 use std::io::{Read, Write as _};
+use std::num::NonZeroUsize;
+use std::os::unix::net::UnixStream;
 use std::thread;
 
 use anyhow::{Context as _, Result};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use nix::sys::sendfile::sendfile;
 use nix::unistd::{ForkResult, Pid, fork, pause, pipe, read, write};
 
 use crate::terrain::GRANTED_FILE;
@@ -25,6 +29,12 @@ pub enum Kind {
     Read,
     Open,
     Write,
+    /// A byte to itself, over a socket.
+    Send,
+    /// A page of a file, mapped and looked at.
+    Map,
+    /// A file into a pipe.
+    Sendfile,
     /// Ten processes, each with ten threads that sleep.
     Threads,
     /// Each of the first five in turn.
@@ -32,12 +42,15 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Sleep,
         Self::Compute,
         Self::Read,
         Self::Open,
         Self::Write,
+        Self::Send,
+        Self::Map,
+        Self::Sendfile,
         Self::Threads,
         Self::Mixed,
     ];
@@ -49,6 +62,9 @@ impl Kind {
             Self::Read => "wait in a read",
             Self::Open => "open and close",
             Self::Write => "write and read a pipe",
+            Self::Send => "send and receive",
+            Self::Map => "map a file",
+            Self::Sendfile => "sendfile",
             Self::Threads => "sleep, ten threads in each",
             Self::Mixed => "each one of the first five",
         }
@@ -56,7 +72,7 @@ impl Kind {
 
     /// Whether the tasks meet the kernel without being woken.
     pub const fn goes_on(self) -> bool {
-        matches!(self, Self::Compute | Self::Open | Self::Write)
+        !matches!(self, Self::Sleep | Self::Read | Self::Threads | Self::Mixed)
     }
 }
 
@@ -97,6 +113,8 @@ pub fn grow(kind: Kind, out: File) -> Result<()> {
 fn live(kind: Kind, mut out: File) -> Result<()> {
     out.write_all(&std::process::id().to_ne_bytes())?;
     let (from, to) = pipe()?;
+    let (mut near, mut far) = UnixStream::pair()?;
+    let file = File::open(GRANTED_FILE)?;
     loop {
         match kind {
             Kind::Compute => black_box(()),
@@ -107,9 +125,30 @@ fn live(kind: Kind, mut out: File) -> Result<()> {
                 write(&to, b"x")?;
                 read(&from, &mut [0])?;
             }
+            Kind::Send => {
+                near.write_all(b"x")?;
+                far.read_exact(&mut [0])?;
+            }
+            Kind::Map => look(&file)?,
+            Kind::Sendfile => {
+                sendfile(&to, &file, Some(&mut 0), 1)?;
+                read(&from, &mut [0])?;
+            }
             Kind::Sleep | Kind::Threads | Kind::Mixed => pause(),
         }
     }
+}
+
+/// Maps a page of a file, reads of it, and lets go of it.
+fn look(file: &File) -> Result<()> {
+    let page = NonZeroUsize::MIN;
+    // SAFETY: the mapping is nobody else's, is read within its file, and is gone before anything could refer to it.
+    unsafe {
+        let at = mmap(None, page, ProtFlags::PROT_READ, MapFlags::MAP_PRIVATE, file, 0)?;
+        black_box(at.cast::<u8>().read_volatile());
+        munmap(at, page.get())?;
+    }
+    Ok(())
 }
 
 /// The processes of a tree, once all its tasks are there.
