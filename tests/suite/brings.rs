@@ -2,13 +2,20 @@
 
 use std::{
     fs,
-    os::{fd::AsRawFd as _, unix::process::CommandExt as _},
+    os::{
+        fd::AsRawFd as _,
+        unix::{
+            fs::{PermissionsExt as _, chown},
+            process::CommandExt as _,
+        },
+    },
     process::{Command, Stdio},
 };
 
 use agentid_tests::harness::{
     Daemon, Run,
-    scene::{PROBE, USERS},
+    cli::AGENTID,
+    scene::{PROBE, USER, USERS},
     view::RunView,
     wait,
 };
@@ -89,6 +96,59 @@ fn what_the_first_process_brings_is_refused() -> Result<()> {
             wait::until("it has ended", wait::SOON, gone)?;
         }
     }
+    Ok(())
+}
+
+/// P1: no file gives a run another user's rights: who could still be given them is refused, unless he is root.
+#[test]
+fn no_run_begins_that_files_could_give_more() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    for uid in USERS {
+        let Told { answer, opened } = bring(&daemon, uid, "gains")?;
+        if uid == 0 {
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+            let gone = || Ok(daemon.ps()?.is_empty().then_some(()));
+            wait::until("it has ended", wait::SOON, gone)?;
+            continue;
+        }
+        let expected = "files of other users could give the asking process";
+        assert!(answer.contains(expected) && answer.contains("PR_SET_NO_NEW_PRIVS"), "{answer}");
+        assert_eq!(opened, Some(0), "it is no run");
+    }
+    Ok(())
+}
+
+/// P1: a program that sets its user runs as whoever starts it, also where the policy grants everything about it.
+#[test]
+fn a_program_that_sets_its_user_does_not_in_a_run() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let folder = daemon.scene().workspace().join("bin");
+    fs::create_dir_all(&folder)?;
+    let program = folder.join("sets-user");
+    fs::copy(AGENTID, &program)?;
+    chown(&program, Some(0), Some(0))?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o4755))?;
+    let text = program.to_str().context("a path that is no text")?;
+    let socket = daemon.scene().socket();
+    let socket = socket.to_str().context("a path that is no text")?;
+    let ask = [text, "--socket", socket, "whoami", "--json"];
+    // As which user it talks to the daemon, which is what the kernel says.
+    let user = |words: &[&str]| -> Result<u64> {
+        let (program, arguments) = words.split_first().context("no words")?;
+        let mut command = Command::new(program);
+        let done = command.args(arguments).uid(USER).gid(USER).stdin(Stdio::null()).output()?;
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        anyhow::ensure!(done.status.success(), "{}: {said}", done.status);
+        let who: serde_json::Value = serde_json::from_slice(&done.stdout)?;
+        who["uid"].as_u64().with_context(|| format!("{who}"))
+    };
+    assert_eq!(user(&ask)?, 0, "outside of a run it does");
+    let workspace = format!("workspace={}", daemon.scene().workspace().display());
+    let terms = ["run", "--policy", "named", "--agent", "probe", "--owner", "suite"];
+    let rest = ["--task", "test", "--param", &workspace, "--"];
+    let run = [&[AGENTID, "--socket", socket], &terms[..], &rest, &ask].concat();
+    assert_eq!(user(&run)?, u64::from(USER));
+    fs::remove_file(&program)?;
     Ok(())
 }
 

@@ -25,7 +25,7 @@ fn launch(daemon: &Daemon) -> Result<Output> {
 }
 
 /// P9: pins that root outside of any run has moved away still hold; the posture says that they are not where they
-/// should be, and says it no more when they are back. When the programs are gone the posture is off, nothing is launched,
+/// should be, nothing is launched meanwhile, and it says so no more when they are back. When the programs are gone the posture is off, nothing is launched,
 /// and what runs is killed although its policy would let it go on denied.
 #[test]
 fn moved_pins_are_shown_and_lost_enforcement_ends_the_runs() -> Result<()> {
@@ -44,6 +44,7 @@ fn moved_pins_are_shown_and_lost_enforcement_ends_the_runs() -> Result<()> {
     assert_eq!(outside.errno(&away)?, 0);
     await_posture(&daemon, "degraded")?;
     assert_eq!(run.errno(&denied)?, libc::EACCES);
+    assert_eq!(launch(&daemon)?.status.code(), Some(125), "something is missing");
     let back = Attempt::Move { from: elsewhere, onto: frail.bpffs() };
     assert_eq!(outside.errno(&back)?, 0);
     await_posture(&daemon, "enforcing")?;

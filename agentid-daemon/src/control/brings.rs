@@ -4,18 +4,13 @@
 //! it by whoever started it, and stays: so it is looked at here, before the tag and once more after it.
 
 use std::{
-    collections::BTreeMap,
     fs::{self, File},
     io::{self, Read as _},
     os::fd::{AsFd, AsRawFd as _, OwnedFd},
     path::Path,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    },
+    sync::mpsc,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::sys::socket::{UnixAddr, getpeername, getsockname, getsockopt, sockopt};
@@ -25,7 +20,10 @@ use rustix::{
     process::{PidfdGetfdFlags, pidfd_getfd},
 };
 
-use super::mappings;
+use super::{
+    looks::{self, Look},
+    mappings,
+};
 use crate::supervisor::command::Caller;
 
 /// The kernel's name for a ring, as a descriptor and in memory.
@@ -47,14 +45,8 @@ const LAST_STANDARD: i32 = 2;
 const MOST: u64 = 4 << 20;
 /// Most tables of pages, in KiB, that the kernel walks for that: two million entries, a tenth of a second.
 const MOST_TABLES: u64 = 16 << 10;
-/// How long a process may keep the kernel from answering, which it can by a filesystem of its own that answers nobody, and
-/// by how many processes at once.
+/// How long a process may keep the kernel from answering, which it can by a filesystem of its own that answers nobody.
 const PATIENCE: Duration = Duration::from_secs(2);
-const MOST_WAITING: usize = 8;
-/// After two such no other process of the same user is looked at for so long.
-const RESPITE: Duration = Duration::from_secs(60);
-/// Users who have had one that was stuck: how many, and when the last was.
-static STUCK: Mutex<BTreeMap<u32, (u32, Instant)>> = Mutex::new(BTreeMap::new());
 
 /// Something that a run does not begin with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,45 +68,22 @@ pub enum Brought {
 
 /// The first thing that is found, if there is any. Only a process that lives afterwards was looked at.
 pub fn brought(caller: &Caller) -> io::Result<Option<Brought>> {
-    static WAITING: AtomicUsize = AtomicUsize::new(0);
-    if has_been_stuck(caller) {
-        return Err(io::Error::other(
-            "two processes of this user have kept the kernel from telling about them within a minute",
-        ));
-    }
+    let user = (!caller.operator).then_some(caller.uid);
+    let look = Look::begin(user).map_err(io::Error::other)?;
     let process = Process::of(caller)?;
-    if WAITING.fetch_add(1, Ordering::Relaxed) >= MOST_WAITING {
-        WAITING.fetch_sub(1, Ordering::Relaxed);
-        return Err(io::Error::other("too many processes keep the kernel from telling about them"));
-    }
     let (answer, answers) = mpsc::sync_channel(1);
     // Beside the daemon's own thread, which goes on when nothing comes.
-    let looks = thread::Builder::new().name("brought".to_owned()).spawn(move || {
+    thread::Builder::new().name("brought".to_owned()).spawn(move || {
+        let found = process.brings();
+        // Before the next one may begin.
+        drop(look);
         // Nobody waits for an answer that comes too late.
-        answer.send(process.brings()).unwrap_or_default();
-        WAITING.fetch_sub(1, Ordering::Relaxed);
-    });
-    if let Err(error) = looks {
-        WAITING.fetch_sub(1, Ordering::Relaxed);
-        return Err(error);
-    }
+        answer.send(found).unwrap_or_default();
+    })?;
     answers.recv_timeout(PATIENCE).map_err(|_| {
-        note_stuck(caller.uid);
+        looks::is_late(user);
         io::Error::new(io::ErrorKind::TimedOut, "it keeps the kernel from telling about it")
     })?
-}
-
-/// All who ask the daemon wait for such a look, so that no user may have one that is stuck after the other. One may be slow.
-fn has_been_stuck(caller: &Caller) -> bool {
-    let mut stuck = STUCK.lock().unwrap_or_else(PoisonError::into_inner);
-    stuck.retain(|_, (_, since)| since.elapsed() < RESPITE);
-    !caller.operator && stuck.get(&caller.uid).is_some_and(|(times, _)| *times > 1)
-}
-
-fn note_stuck(uid: u32) {
-    let mut stuck = STUCK.lock().unwrap_or_else(PoisonError::into_inner);
-    let (times, since) = stuck.entry(uid).or_insert((0, Instant::now()));
-    (*times, *since) = (*times + 1, Instant::now());
 }
 
 /// Whose descriptors and memory are looked at.

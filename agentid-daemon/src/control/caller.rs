@@ -160,19 +160,32 @@ pub fn identify(stream: &impl AsFd, operators: Option<u32>) -> Result<Caller, Ca
     })
 }
 
-/// The caller's number of threads and its tracer (0: none); `None` when it is gone.
-pub fn threads(caller: &Caller) -> Option<(usize, u32)> {
+/// What the kernel says of a caller's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Condition {
+    pub threads: usize,
+    /// 0: none.
+    pub tracer: u32,
+    /// Whether a file can give it, or what it starts, more than it has (`PR_SET_NO_NEW_PRIVS`).
+    pub may_gain: bool,
+}
+
+/// How a caller is; `None` when it is gone.
+pub fn condition(caller: &Caller) -> Option<Condition> {
     let status = fs::read_to_string(format!("/proc/{}/status", caller.tgid)).ok()?;
     let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
     let threads = field("Threads:")?.trim().parse().ok()?;
     let tracer = field("TracerPid:")?.trim().parse().ok()?;
+    let may_gain = field("NoNewPrivs:")?.trim() != "1";
     // Only a process that still lives has kept its number, and only then was the file its own.
-    kernel::lives(caller.process()).then_some((threads, tracer))
+    kernel::lives(caller.process()).then_some(Condition { threads, tracer, may_gain })
 }
 
 /// What a caller executes; `None` when it is gone.
 pub fn executable(caller: &Caller) -> Option<PathBuf> {
     let path = fs::read_link(format!("/proc/{}/exe", caller.tgid)).ok()?;
+    // For people: it is kept and shown as text.
+    let path = PathBuf::from(path.to_string_lossy().into_owned());
     // As above.
     kernel::lives(caller.process()).then_some(path)
 }

@@ -8,6 +8,7 @@ pub mod client;
 mod document;
 pub mod feed;
 mod long;
+mod looks;
 mod mappings;
 mod places;
 pub mod plain;

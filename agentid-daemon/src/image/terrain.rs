@@ -111,6 +111,14 @@ impl Terrain {
         self.mounts.iter().filter_map(sight).collect()
     }
 
+    /// Whether the survey found a folder at this path.
+    pub fn has_folder(&self, asked: &Path) -> bool {
+        self.folder(asked).is_some_and(|folder| {
+            let deepest = folder.anchors.last();
+            folder.missing.is_empty() && deepest.is_some_and(|(at, _)| *at == folder.resolved)
+        })
+    }
+
     /// What the survey found of this path.
     pub(super) fn folder(&self, asked: &Path) -> Option<&Folder> {
         self.folders.iter().find(|folder| folder.asked == asked)

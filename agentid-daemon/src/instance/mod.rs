@@ -5,6 +5,7 @@
 pub mod bounds;
 pub mod demand;
 pub mod owner;
+pub mod paths;
 pub mod posture;
 pub mod registry;
 pub mod run;

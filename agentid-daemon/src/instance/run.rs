@@ -22,7 +22,7 @@ pub struct Run {
     pub agent: String,
     pub owner: String,
     /// Whom the work is done for, where that is not the owner.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<String>,
     pub task: String,
     pub purpose: Option<String>,
@@ -62,7 +62,7 @@ pub struct Run {
     #[serde(skip)]
     pub outlasts: bool,
     /// The cgroups that were made for it, below the root of the hierarchy.
-    #[serde(default)]
+    #[serde(default, with = "super::paths")]
     pub groups: BTreeSet<PathBuf>,
     /// The one of them that limits what it uses of the host.
     #[serde(default)]
@@ -143,6 +143,12 @@ impl Run {
     pub fn kill(&mut self) {
         self.outlasts |= self.on_end != OnEnd::Kill;
         self.on_end = OnEnd::Kill;
+    }
+
+    /// Who has suspended it last.
+    pub fn suspended_by(&self) -> Option<u32> {
+        let mut last = self.changes.iter().rev();
+        last.find(|change| change.what == Changed::Suspended).map(|change| change.by_uid)
     }
 }
 

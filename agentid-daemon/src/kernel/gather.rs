@@ -23,7 +23,7 @@ use aya::maps::{Array, MapData, MapError};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::{
-    freezer::{self, FreezeError, enter, make, place_of, whole, within, write},
+    freezer::{self, FreezeError, enter, living_thread, make, place_of, whole, within, write},
     kin::Kin,
     list::{self, ListError},
     maps::{TagError, Tags},
@@ -300,7 +300,10 @@ impl Gathered {
             adoption.set(0, take, 0)?;
             let tagged = tagged(list()?, &tag)?;
             let all = numbers(&read(&self.group, "cgroup.threads")?);
-            let missing = all.difference(&tagged).count();
+            let missing = all.difference(&tagged.tasks).count();
+            // Whoever may write where they are can move one out, which goes on there. The kernel tags who is in the group.
+            let untagged = self.processes.difference(&tagged.processes);
+            let missing = missing + untagged.filter(|tgid| living_thread(**tgid).is_some()).count();
             Ok((missing > 0 || all.is_empty()).then_some(missing))
         };
         let outcome = loop {
@@ -357,7 +360,7 @@ fn let_go_of(
     adoption.set(0, undo, 0)?;
     let begun = Instant::now();
     loop {
-        let left = tagged(list()?, &undo.tag)?.len();
+        let left = tagged(list()?, &undo.tag)?.tasks.len();
         if left == 0 {
             return Ok(());
         }
@@ -368,11 +371,23 @@ fn let_go_of(
     }
 }
 
-/// The number of each task in the list that is of this run.
-fn tagged(list: File, tag: &Tag) -> Result<BTreeSet<u32>, ListError> {
-    let lines = list::all::<TaskLine>(list)?.into_iter();
-    let own = lines.filter(|line| line.slot == tag.slot && line.generation == tag.generation);
-    Ok(own.map(|line| line.tid).collect())
+/// The numbers of what has a tag.
+#[derive(Default)]
+struct Tagged {
+    tasks: BTreeSet<u32>,
+    processes: BTreeSet<u32>,
+}
+
+/// What is of this run in the list.
+fn tagged(list: File, tag: &Tag) -> Result<Tagged, ListError> {
+    let mut found = Tagged::default();
+    for line in list::all::<TaskLine>(list)? {
+        if line.slot == tag.slot && line.generation == tag.generation {
+            found.tasks.insert(line.tid);
+            found.processes.insert(line.tgid);
+        }
+    }
+    Ok(found)
 }
 
 /// Whether there is such a group, and it is not the root, which everything is in.

@@ -13,11 +13,13 @@ impl Ring {
         Self(ring)
     }
 
-    /// Hands each waiting frame to `each`, and frees its room.
-    pub fn read(&mut self, each: &mut dyn FnMut(&[u8])) {
-        while let Some(frame) = self.0.next() {
+    /// Hands each waiting frame to `each`, up to so many, and frees its room; whether there may be more.
+    pub fn read(&mut self, most: usize, each: &mut dyn FnMut(&[u8])) -> bool {
+        for _ in 0..most {
+            let Some(frame) = self.0.next() else { return false };
             each(&frame);
         }
+        true
     }
 }
 

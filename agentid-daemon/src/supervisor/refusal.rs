@@ -43,6 +43,10 @@ pub enum Refusal {
     Threads(usize),
     #[error("the asking process is traced by process {0}")]
     Traced(u32),
+    #[error("run {id} was suspended by user {by_uid}, who alone may resume it, or an operator")]
+    HeldByOther { id: Uuid, by_uid: u32 },
+    #[error("files of other users could give the asking process, and what it starts, their rights")]
+    MayGain,
     #[error("the asking process has a ring of io_uring {0}")]
     Ring(String),
     #[error("descriptor {0} of the asking process is a socket that listens")]
@@ -133,9 +137,10 @@ impl Refusal {
             Self::Ring(_) | Self::Listens(_) | Self::Folder(_) | Self::Open { .. } => {
                 Code::BadProcess
             }
-            Self::Shares(_) | Self::Mapped(_) | Self::Changing => Code::BadProcess,
+            Self::Shares(_) | Self::Mapped(_) | Self::Changing | Self::MayGain => Code::BadProcess,
             Self::Unseen(_) => Code::NotEnforcing,
             Self::Tagged(_) => Code::Tagged,
+            Self::HeldByOther { .. } => Code::Forbidden,
             Self::NoSlot(_) | Self::NoRoom(_) => Code::Full,
             Self::NotEnforcing(_) => Code::NotEnforcing,
             Self::ParentEnded(_) | Self::ParentSuspended(_) | Self::Deep { .. } => Code::BadParent,
@@ -170,6 +175,12 @@ impl Refusal {
                 "ask before any thread is started, as `agentid run` does".to_owned()
             }
             Self::Traced(_) => "detach the tracer (strace, gdb) and try again".to_owned(),
+            Self::HeldByOther { by_uid, .. } => {
+                format!("ask user {by_uid}, or one of those who may do what root may here")
+            }
+            Self::MayGain => {
+                "ask with PR_SET_NO_NEW_PRIVS set, as `agentid run` of this version does".to_owned()
+            }
             Self::Ring(_) => "close it and unmap it before, or execute something anew".to_owned(),
             Self::Listens(_) | Self::Folder(_) => {
                 "close it before, as well as its copies".to_owned()

@@ -22,6 +22,7 @@ use std::{
 
 use agentid_common::name::{self, NameKey};
 use nix::fcntl::{Flock, FlockArg};
+use rustix::fs::syncfs;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
@@ -33,6 +34,8 @@ use crate::{
 
 /// Version of the files' format.
 const FORMAT: u32 = 1;
+/// So few runs are saved one by one; more with one wait for all that the filesystem has to write.
+const FEW: usize = 8;
 /// How far ahead of use the mark is set, so that not every launch writes it.
 const AHEAD: u64 = 4096;
 /// The same for numbers of events, which are microseconds: an hour, or a minute when the disk has refused.
@@ -49,6 +52,8 @@ pub enum StoreError {
         path.display()
     )]
     Run { path: PathBuf, source: serde_json::Error },
+    #[error("write state file {}", path.display())]
+    Write { path: PathBuf, source: serde_json::Error },
     #[error("read state file {}: its name and its content disagree", path.display())]
     Name { path: PathBuf },
     #[error("read state file {}: format {format} is not ours, {FORMAT}", path.display())]
@@ -181,10 +186,38 @@ impl Store {
 
     pub fn save(&self, run: &Run) -> Result<(), StoreError> {
         let path = self.run_path(run.id);
-        let mut text = serde_json::to_vec_pretty(&Kept { format: FORMAT, run })
-            .map_err(|source| StoreError::Run { path: path.clone(), source })?;
-        text.push(b'\n');
-        self.replace(&path, &text)
+        self.replace(&path, &text(&path, run)?)
+    }
+
+    /// The same for any number of runs, with as many waits for the disk as for a few. One that cannot be saved keeps no
+    /// other from it.
+    pub fn save_all<'a>(&self, runs: impl Iterator<Item = &'a Run>) -> Vec<StoreError> {
+        let runs: Vec<&Run> = runs.collect();
+        if runs.len() <= FEW {
+            return runs.into_iter().filter_map(|run| self.save(run).err()).collect();
+        }
+        let (mut written, mut errors) = (Vec::new(), Vec::new());
+        for run in runs {
+            let path = self.run_path(run.id);
+            let beside = text(&path, run).and_then(|text| write_beside(&path, &text, false));
+            match beside {
+                Ok(beside) => written.push((beside, path)),
+                Err(error) => errors.push(error),
+            }
+        }
+        let folder = self.root.join("invocations");
+        let sync = || File::open(&folder).and_then(|folder| Ok(syncfs(folder)?));
+        if let Err(error) = sync() {
+            errors.push(failed("write", &folder)(error));
+            return errors;
+        }
+        let renamed = written
+            .iter()
+            .map(|(beside, path)| fs::rename(beside, path).map_err(failed("write", path)));
+        errors.extend(renamed.filter_map(Result::err));
+        let synced = File::open(&folder).and_then(|folder| folder.sync_all());
+        errors.extend(synced.map_err(failed("write", &folder)).err());
+        errors
     }
 
     pub fn forget(&self, id: Uuid) -> Result<(), StoreError> {
@@ -247,22 +280,39 @@ impl Store {
     }
 
     fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(".new");
-        let beside = PathBuf::from(beside);
-        let write = || -> io::Result<()> {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&beside)?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            fs::rename(&beside, path)?;
-            File::open(path.parent().unwrap_or(&self.root))?.sync_all()
-        };
-        write().map_err(failed("write", path))
+        let beside = write_beside(path, bytes, true)?;
+        fs::rename(&beside, path)
+            .and_then(|()| File::open(path.parent().unwrap_or(&self.root))?.sync_all())
+            .map_err(failed("write", path))
+    }
+}
+
+/// What the file of a run is.
+fn text(path: &Path, run: &Run) -> Result<Vec<u8>, StoreError> {
+    let mut text = serde_json::to_vec_pretty(&Kept { format: FORMAT, run })
+        .map_err(|source| StoreError::Write { path: path.to_owned(), source })?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// Writes a file that is to take the place of another one. Where there is no room for it nothing is left of it.
+fn write_beside(path: &Path, bytes: &[u8], sync: bool) -> Result<PathBuf, StoreError> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    let write = || -> io::Result<()> {
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        file.write_all(bytes)?;
+        if sync { file.sync_all() } else { Ok(()) }
+    };
+    match write() {
+        Ok(()) => Ok(beside),
+        Err(error) => {
+            // The next one writes over what cannot be removed.
+            fs::remove_file(&beside).unwrap_or_default();
+            Err(failed("write", path)(error))
+        }
     }
 }
 

@@ -17,7 +17,6 @@ use tokio::sync::{mpsc, oneshot};
 use super::super::{
     api::{Code, ErrorReply, LaunchRequest, MAX_BODY, RunView, WhoAmI},
     body::failure,
-    caller,
     client::{Client, ClientError, refusal, segment},
     plain, rate,
     server::{HEAD, HEADERS, Server, converse},
@@ -106,7 +105,8 @@ fn the_kernel_says_who_asks() {
         let Envelope { caller, command, .. } = envelope;
         assert_eq!(caller.tgid, std::process::id());
         // The test harness has threads, and nobody traces it.
-        let (threads, tracer) = caller::threads(&caller).unwrap();
+        let super::super::caller::Condition { threads, tracer, .. } =
+            super::super::caller::condition(&caller).unwrap();
         assert!(threads > 1);
         assert_eq!(tracer, 0);
         let Command::WhoAmI(reply) = command else { panic!("{command:?}") };

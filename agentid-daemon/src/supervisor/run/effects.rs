@@ -77,6 +77,20 @@ impl Supervisor {
                 self.stop(&stops);
                 continue;
             }
+            if let Effect::Save(id) = effect {
+                let (mut ids, mut told) = (vec![id], Vec::new());
+                while let Some(next) =
+                    effects.next_if(|it| matches!(it, Effect::Save(_) | Effect::Publish { .. }))
+                {
+                    match next {
+                        Effect::Save(id) => ids.push(id),
+                        publish => told.push(publish),
+                    }
+                }
+                self.save(&ids);
+                self.perform(told);
+                continue;
+            }
             let rebound = match &effect {
                 Effect::Rebind(id) | Effect::Bind { id, .. } => Some(*id),
                 _ => None,
@@ -153,6 +167,14 @@ impl Supervisor {
                 self.publish(id, what);
                 Ok(())
             }
+        }
+    }
+
+    /// What is told of them comes after that.
+    fn save(&self, ids: &[Uuid]) {
+        let runs = ids.iter().filter_map(|id| self.state.registry.get(*id));
+        for failure in self.store.save_all(runs) {
+            error!(message = %chain(&failure), "a run could not be saved");
         }
     }
 

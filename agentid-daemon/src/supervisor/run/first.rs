@@ -8,7 +8,7 @@ use super::launch::chain;
 use crate::{
     control::{
         brings::{self, Brought},
-        caller,
+        caller::{self, Condition},
     },
     kernel::{self, Gathered, Kernel},
     supervisor::{command::Caller, refusal::Refusal},
@@ -52,11 +52,13 @@ impl First<'_> {
 }
 
 fn alone(caller: &Caller) -> Result<(), Refusal> {
-    match caller::threads(caller) {
-        None => Err(Refusal::Gone),
-        Some((1, 0)) => Ok(()),
-        Some((1, tracer)) => Err(Refusal::Traced(tracer)),
-        Some((threads, _)) => Err(Refusal::Threads(threads)),
+    let Condition { threads, tracer, may_gain } = caller::condition(caller).ok_or(Refusal::Gone)?;
+    match (threads, tracer) {
+        // Root has what a file could give.
+        (1, 0) if may_gain && caller.uid != 0 => Err(Refusal::MayGain),
+        (1, 0) => Ok(()),
+        (1, tracer) => Err(Refusal::Traced(tracer)),
+        (threads, _) => Err(Refusal::Threads(threads)),
     }
 }
 

@@ -38,13 +38,30 @@ impl Supervisor {
         let freeze = request.freeze.unwrap_or(true);
         let mut runs = Vec::new();
         for id in ids {
-            let done = self.change_one(id, kind, (by_ms, freeze), by.clone());
+            let may = if kind == Kind::Resume { self.may_resume(standing, id) } else { Ok(()) };
+            let done = match may {
+                Ok(()) => self.change_one(id, kind, (by_ms, freeze), by.clone()),
+                Err(refusal) => Err(refusal.into()),
+            };
             match done {
                 Err(refused) if request.select.id.is_some() => return Err(refused),
                 done => runs.extend(self.changed(id, done.err())),
             }
         }
         Ok(ChangeReply { runs })
+    }
+
+    /// What an operator has suspended is not his whose run it is.
+    fn may_resume(&self, standing: &Standing, id: Uuid) -> Result<(), Refusal> {
+        let Some(run) = self.state.registry.get(id).filter(|_| !standing.operator) else {
+            return Ok(());
+        };
+        match run.suspended_by() {
+            Some(by_uid) if by_uid != standing.uid && by_uid != run.uid => {
+                Err(Refusal::HeldByOther { id, by_uid })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn change_one(

@@ -152,7 +152,7 @@ impl Supervisor {
         if let Some(policy) = limiting {
             return Err(Refusal::LimitsAtLaunch { policy }.into());
         }
-        folders_exist(&request.params)?;
+        self.folders_exist(&request.params)?;
         let id = Uuid::now_v7();
         let gathered = self
             .kernel
@@ -180,6 +180,22 @@ impl Supervisor {
         launched.map(|run| AdoptReply { run, processes })
     }
 
+    /// Asks nobody else about it, who might not answer: what lies on such a filesystem is no folder.
+    fn folders_exist(&mut self, params: &BTreeMap<String, PathBuf>) -> Answer<()> {
+        let paths: Vec<PathBuf> = params.values().cloned().collect();
+        let terrain = self.survey(&paths).map_err(|failure| {
+            ErrorReply::new(
+                Code::Internal,
+                format!("look at the folders: {}", chain(&failure)),
+                LOG,
+            )
+        })?;
+        match params.iter().find(|(_, path)| !terrain.has_folder(path)) {
+            Some((param, path)) => Err(no_folder(param, path).into()),
+            None => Ok(()),
+        }
+    }
+
     fn may_read(&self, run: &Run, path: &Path) -> bool {
         let Ok(place) = self.kernel.locate(path) else { return false };
         let facts = self.rules.at(self.kernel.boot_ns());
@@ -194,11 +210,18 @@ impl Supervisor {
         origin: Origin<'_>,
         request: LaunchRequest,
     ) -> Answer<LaunchReply> {
+        let params = request.params.clone();
+        let of = |folder: &Path| params.iter().find(|(_, path)| *path == folder);
         self.try_launch(first, origin, request).map_err(|failure| match failure {
             LaunchError::Refused(refusal) => refusal.into(),
             LaunchError::Binding(BindingError::Rules(RulesError::Bind { source, .. })) => {
                 match source {
                     BindError::Full(full) => Refusal::NoRoom(full.to_string()).into(),
+                    BindError::NotThere(folder) | BindError::NotAFolder(folder)
+                        if let Some((param, path)) = of(&folder) =>
+                    {
+                        no_folder(param, path).into()
+                    }
                     other => {
                         let remedy =
                             "give other folders with --param, or try again where that is said";
@@ -224,7 +247,6 @@ impl Supervisor {
         let Origin { id, uid, caller, parent, way } = origin;
         launch::check(&request)?;
         let terms = self.terms(&request)?;
-        folders_exist(&request.params)?;
         // Before the kernel programs are asked about it.
         self.state.enforces()?;
         first.inspect(&self.kernel)?;
@@ -333,11 +355,8 @@ impl Supervisor {
     }
 }
 
-fn folders_exist(params: &BTreeMap<String, PathBuf>) -> Result<(), Refusal> {
-    match params.iter().find(|(_, path)| !path.is_dir()) {
-        Some((param, path)) => Err(Refusal::NoFolder { param: param.clone(), path: path.clone() }),
-        None => Ok(()),
-    }
+fn no_folder(param: &str, path: &Path) -> Refusal {
+    Refusal::NoFolder { param: param.to_owned(), path: path.to_owned() }
 }
 
 /// An error with its causes, on one line.

@@ -139,6 +139,7 @@ pub struct Supervisor {
     stopping: BTreeMap<Uuid, Stopping>,
     /// When tasks of ended runs were last looked at, and what they have left of connections.
     passed: Instant,
+    pass_took: Duration,
     orphans_seen: Instant,
     orphans: orphans::Left,
     /// What is left of [`orphans::COURTESY`] until the next tick.
@@ -253,6 +254,7 @@ impl Supervisor {
             tripped: BTreeSet::new(),
             stopping: BTreeMap::new(),
             passed: Instant::now(),
+            pass_took: Duration::ZERO,
             orphans_seen: Instant::now(),
             orphans: orphans::Left::new(),
             farewell: orphans::COURTESY,
@@ -287,7 +289,12 @@ impl Supervisor {
         supervisor.know_orphans();
         // What the kernel has told while nobody was there comes first.
         let mut ring = supervisor.kernel.ring().map_err(RunError::Ring)?;
-        supervisor.take(records::read(&mut ring));
+        let mut more = true;
+        while more {
+            let records;
+            (records, more) = records::read(&mut ring);
+            supervisor.take(records);
+        }
         supervisor.tick();
         Ok(supervisor)
     }
@@ -319,7 +326,7 @@ impl Supervisor {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::pin!(stop);
-        let mut turn = 0_u32;
+        let (mut turn, mut more) = (0_u32, false);
         loop {
             let (pass, orphans) = (self.next_pass(), self.next_orphans());
             let holds = self.state.registry.live().next().is_some();
@@ -338,6 +345,7 @@ impl Supervisor {
                         Woken::Records
                     }
                     () = tokio::time::sleep(LOOK), if holds => Woken::Records,
+                    () = std::future::ready(()), if more => Woken::Records,
                 })
             };
             // Not always first: many of them are not to keep time from passing.
@@ -358,7 +366,8 @@ impl Supervisor {
                 }
             };
             // Whatever it is, what the kernel has told before comes first.
-            let records = records::read(ring.get_mut());
+            let records;
+            (records, more) = records::read(ring.get_mut());
             self.take(records);
             match woken {
                 Woken::Command(envelope) => self.answer(*envelope),

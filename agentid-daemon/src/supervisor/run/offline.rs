@@ -20,7 +20,7 @@ use super::{
     clock,
     launch::chain,
     revoke::{PATIENCE, millis},
-    stopping::{COURTESY, OUTLASTED, PROMPT, pause},
+    stopping::{COURTESY, LATEST, OUTLASTED, PROMPT, SOONEST, pause},
 };
 use crate::{
     control::api::{RevokeAllReply, RevokeReply, RunView, Selector},
@@ -375,9 +375,11 @@ impl Offline {
         }
     }
 
-    /// Kills until no task is left, or for as long as an answer waits. Each pass is over all tasks of the host.
+    /// Kills until no task is left, or for as long as an answer waits. Each pass is over all tasks of the host, while the counts
+    /// of the runs are looked at all the time.
     fn kill(&mut self, programs: &mut LeftPrograms, killed: &mut [Killed], begun: Instant) {
         let since = Instant::now();
+        let mut pass = since;
         loop {
             for one in killed.iter_mut().filter(|one| one.stopped_after.is_none()) {
                 match self.left.live(one.slot) {
@@ -391,16 +393,19 @@ impl Offline {
             if runs.is_empty() {
                 return;
             }
-            if let Err(error) = programs.stop(&runs) {
-                self.note(&error);
+            if pass <= Instant::now() {
+                if let Err(error) = programs.stop(&runs) {
+                    self.note(&error);
+                }
+                pass = Instant::now() + pause(since.elapsed()).unwrap_or(LATEST);
             }
             if since.elapsed() > OUTLASTED {
                 self.hold(programs, left().map(|one| one.id).collect());
             }
-            match pause(since.elapsed()) {
-                Some(pause) if since.elapsed() < PATIENCE => thread::sleep(pause),
-                _ => return,
+            if since.elapsed() >= PATIENCE {
+                return;
             }
+            thread::sleep(SOONEST);
         }
     }
 

@@ -15,11 +15,14 @@ use crate::{
     supervisor::tripwire,
 };
 
-/// Everything that is in the ring now.
-pub(super) fn read(ring: &mut Ring) -> Vec<Result<Record, DecodeError>> {
+/// So many at once: a run that is denied as fast as it can must not keep the loop from anything else.
+const MOST: usize = 512;
+
+/// What is in the ring now, the oldest first, and whether there may be more.
+pub(super) fn read(ring: &mut Ring) -> (Vec<Result<Record, DecodeError>>, bool) {
     let mut records = Vec::new();
-    ring.read(&mut |bytes| records.push(decode(bytes)));
-    records
+    let more = ring.read(MOST, &mut |bytes| records.push(decode(bytes)));
+    (records, more)
 }
 
 impl Supervisor {

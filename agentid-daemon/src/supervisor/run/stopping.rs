@@ -20,9 +20,14 @@ use crate::{
     supervisor::step::Input,
 };
 
-/// A task that is asleep where no signal reaches it must not keep the loop busy: passes come soon at first.
-const EAGER: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(200));
-const STEADY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
+/// Passes come soon at first, and the later the longer it takes: who looks takes the processor from those who are to end on
+/// it, and a task that is asleep where no signal reaches it must not keep the loop busy.
+pub(super) const SOONEST: Duration = Duration::from_millis(2);
+pub(super) const LATEST: Duration = Duration::from_millis(50);
+/// Until so long after the end; then it is left to the tick.
+const EAGER: Duration = Duration::from_secs(10);
+/// Between two passes there is at least so many times what the last one took.
+const REST: u32 = 3;
 
 /// How long the loop waits in a second until connections are ended and tasks stand still, of all runs together. It takes a few microseconds for
 /// each socket, unless a run keeps one busy; what is late goes on beside.
@@ -106,7 +111,7 @@ impl Supervisor {
         let killed = self.stopping.values().filter(|stopping| stopping.how == OnEnd::Kill);
         // From the last one on: the loop turns more often than that.
         let next = killed.filter_map(|stopping| {
-            let pause = pause(now - stopping.since)?;
+            let pause = pause(now - stopping.since)?.max(self.pass_took * REST);
             Some(stopping.since.max(self.passed) + pause)
         });
         next.min()
@@ -114,7 +119,7 @@ impl Supervisor {
 
     /// One look at every stopping run: tasks that a fork brought in since the last one are stopped too.
     pub(super) fn pass(&mut self) {
-        self.passed = Instant::now();
+        let begun = Instant::now();
         let (mut left, mut outlasting) = (Runs::new(), Vec::new());
         for (id, Stopping { slot, generation, how, since, .. }) in self.stopping.clone() {
             let live = self.activity(slot).map(|activity| activity.live);
@@ -140,6 +145,8 @@ impl Supervisor {
             self.input(Input::Outlasting(outlasting));
         }
         self.give_up_waiting();
+        self.passed = Instant::now();
+        self.pass_took = self.passed - begun;
     }
 
     /// Finds runs whose last task has gone without a record, because the ring was full.
@@ -309,7 +316,21 @@ pub(super) fn totals(activity: &Activity) -> Totals {
     Totals { started, allowed, denied, faults, records: sequence, lost }
 }
 
-/// Time to the next pass; `None` leaves it to the tick.
+/// Time to the next pass so long after an end; `None` leaves it to the tick.
 pub(super) fn pause(since: Duration) -> Option<Duration> {
-    [EAGER, STEADY].into_iter().find(|(_, until)| since < *until).map(|(pause, _)| pause)
+    (since < EAGER).then(|| (since / 2).clamp(SOONEST, LATEST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passes_come_the_later_the_longer_it_takes() {
+        let ms = Duration::from_millis;
+        let pauses = [0, 4, 20, 99, 100, 9_999, 10_000].map(|since| pause(ms(since)));
+        let expected =
+            [ms(2), ms(2), ms(10), ms(49) + ms(1) / 2, ms(50), ms(50)].map(Some).into_iter();
+        assert_eq!(pauses.to_vec(), expected.chain([None]).collect::<Vec<_>>());
+    }
 }

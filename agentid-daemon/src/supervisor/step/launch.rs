@@ -14,11 +14,11 @@ use crate::{
 };
 
 impl State {
-    /// Where nothing holds a run, none is launched.
+    /// Where something is missing that holds runs, none is launched.
     pub fn enforces(&self) -> Result<(), Refusal> {
         match &self.posture {
-            Posture::Off(why) => Err(Refusal::NotEnforcing(why.clone())),
-            _ => Ok(()),
+            Posture::Enforcing => Ok(()),
+            Posture::Degraded(why) | Posture::Off(why) => Err(Refusal::NotEnforcing(why.clone())),
         }
     }
 

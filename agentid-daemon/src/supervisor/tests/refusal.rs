@@ -37,6 +37,8 @@ fn all() -> Vec<Refusal> {
         Refusal::Threads(3),
         Refusal::Traced(4711),
         Refusal::Mapped(text("a file")),
+        Refusal::MayGain,
+        Refusal::HeldByOther { id, by_uid: 0 },
         Refusal::Gone,
         Refusal::Tagged(id),
         Refusal::NoSlot(16_383),
@@ -131,6 +133,8 @@ const fn kind(refusal: &Refusal) -> usize {
         Refusal::Shares(_) => 44,
         Refusal::Mapped(_) => 46,
         Refusal::Changing => 45,
+        Refusal::MayGain => 47,
+        Refusal::HeldByOther { .. } => 48,
     }
 }
 

@@ -85,11 +85,13 @@ fn a_launch_is_on_disk_before_the_kernel_knows_it_and_in_the_kernel_before_the_t
 
 #[test]
 fn a_launch_is_refused_while_the_host_does_not_enforce() {
-    let mut state = state();
-    state.posture = Posture::Off("no bpf".to_owned());
-    let refusal = step(&mut state, Input::Launch(launch(1)), now(0)).unwrap_err();
-    assert_eq!(refusal, Refusal::NotEnforcing("no bpf".to_owned()));
-    assert_eq!(state.registry.all().count(), 0);
+    for posture in [Posture::Off, Posture::Degraded] {
+        let mut state = state();
+        state.posture = posture("no bpf".to_owned());
+        let refusal = step(&mut state, Input::Launch(launch(1)), now(0)).unwrap_err();
+        assert_eq!(refusal, Refusal::NotEnforcing("no bpf".to_owned()));
+        assert_eq!(state.registry.all().count(), 0);
+    }
 }
 
 #[test]

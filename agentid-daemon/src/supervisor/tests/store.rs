@@ -1,11 +1,11 @@
-use std::{fs, path::Path};
+use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, path::Path};
 
 use tempfile::TempDir;
 
 use super::{id, launch};
 use crate::{
     event::number::Numbers,
-    instance::{DeniedOwners, OwnerDenial, run::PolicyVersion},
+    instance::{DeniedOwners, OwnerDenial, Run, run::PolicyVersion},
     supervisor::store::{Store, StoreError, digest},
 };
 
@@ -30,6 +30,36 @@ fn a_run_survives_the_daemon() {
     open(&folder).forget(id(1)).unwrap();
     open(&folder).forget(id(1)).unwrap();
     assert!(open(&folder).runs().unwrap().is_empty());
+}
+
+#[test]
+fn many_runs_are_saved_together_and_one_that_cannot_be_keeps_none_from_it() {
+    let folder = folder();
+    let runs: Vec<_> = (1..20).map(|number| launch(number).run).collect();
+    let store = open(&folder);
+    assert!(store.save_all(runs.iter()).is_empty());
+    // In the place of one file there is something that no file can take the place of.
+    let blocked = folder.path().join("invocations").join(format!("{}.json", id(7)));
+    fs::remove_file(&blocked).unwrap();
+    fs::create_dir_all(blocked.join("full")).unwrap();
+    let changed = |run: &Run| Run { agent: "other".to_owned(), ..run.clone() };
+    let changed: Vec<Run> = runs.iter().map(changed).collect();
+    let failures = store.save_all(changed.iter());
+    assert!(matches!(failures.as_slice(), [StoreError::Io { .. }]), "{failures:?}");
+    drop(store);
+    fs::remove_dir_all(&blocked).unwrap();
+    let others: Vec<Run> = changed.into_iter().filter(|run| run.id != id(7)).collect();
+    assert_eq!(open(&folder).runs().unwrap(), others);
+}
+
+#[test]
+fn a_cgroup_whose_name_is_no_text_is_kept() {
+    let folder = folder();
+    let store = open(&folder);
+    let mut run = launch(1).run;
+    run.groups = [OsStr::from_bytes(b"user.slice/\xff").into()].into();
+    store.save(&run).unwrap();
+    assert_eq!(store.runs().unwrap(), [run]);
 }
 
 #[test]

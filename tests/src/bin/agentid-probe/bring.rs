@@ -18,6 +18,7 @@ use std::{
 
 use agentid_tests::control;
 use anyhow::{Context as _, Result, bail, ensure};
+use nix::sys::prctl::set_no_new_privs;
 use serde_json::{Value, json};
 
 use crate::{access, ring};
@@ -78,7 +79,7 @@ fn make(what: &str) -> Result<Option<OwnedFd>> {
         "socket" => Some(UnixStream::pair()?.0.into()),
         "backed" | "reading" => Some(tempfile::tempfile()?.into()),
         "anonymous" | "nothing" | "thread" | "tracer" | "blink" | "memory" | "descriptors"
-        | "folders" => None,
+        | "folders" | "gains" => None,
         other => bail!("{other} is nothing to bring"),
     })
 }
@@ -112,6 +113,9 @@ impl Load {
             ("thread", None) => drop(std::thread::spawn(|| std::thread::sleep(LONG))),
             ("tracer", None) => be_traced()?,
             (_, None) => {}
+        }
+        if what != "gains" {
+            set_no_new_privs()?;
         }
         let mut stream = UnixStream::connect(socket)?;
         stream.write_all(control::request("POST /v1/runs", &launch).as_bytes())?;

@@ -23,6 +23,7 @@ use agentid_tests::{
     crowd::{Cycle, Launched, Order, Report},
 };
 use anyhow::{Context as _, Result, bail, ensure};
+use nix::sys::prctl::set_no_new_privs;
 use serde_json::Value;
 
 use crate::inherit;
@@ -159,7 +160,9 @@ impl Crowd {
     }
 
     fn be_member(&self, socket: &Path, launch: &Value, mut write: File) -> ! {
-        let answer = control::ask(socket, "POST /v1/runs", launch);
+        let answer = set_no_new_privs()
+            .context("PR_SET_NO_NEW_PRIVS")
+            .and_then(|()| control::ask(socket, "POST /v1/runs", launch));
         let mapped = map(self.board.as_ptr().cast(), 0);
         let word = match answer.as_ref().map(|answer| answer["id"].as_str()) {
             _ if mapped.is_err() => "!the board cannot be mapped".to_owned(),

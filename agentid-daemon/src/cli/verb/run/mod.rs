@@ -16,6 +16,8 @@ use std::{
     process::Command,
 };
 
+use nix::sys::prctl::set_no_new_privs;
+
 use self::command::Program;
 use crate::{
     cli::{
@@ -53,6 +55,14 @@ fn become_run(
         .map_err(|error| Failure::new(error, exit::NOT_LAUNCHED, "`agentid run` needs /proc"))?;
     descriptors::leave_folder();
     let program = Program::find(command)?;
+    // No file is to give the run, or what it starts, what its user has not.
+    set_no_new_privs().map_err(|error| {
+        Failure::new(
+            error,
+            exit::NOT_LAUNCHED,
+            "`agentid run` needs a kernel that has PR_SET_NO_NEW_PRIVS",
+        )
+    })?;
     let reply = ask().map_err(|failure| failure.or_away(exit::NOT_LAUNCHED))?;
     // From here on this process is held to the policy.
     let mut command = Command::new(&program.path);
