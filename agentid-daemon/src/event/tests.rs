@@ -217,6 +217,7 @@ fn run() -> Run {
         labels: BTreeMap::new(),
         policy: PolicyVersion { name: "p".to_owned(), digest: "d".to_owned() },
         params: BTreeMap::new(),
+        given: BTreeMap::new(),
         mode: RunMode::Enforce,
         on_end: OnEnd::Kill,
         names: false,

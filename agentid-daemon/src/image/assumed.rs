@@ -62,7 +62,7 @@ impl Assumed {
             self.image.apply_all(&rest);
         }
         let terrain = terrain(params.values().cloned(), true);
-        let binding = self.compiled.bind(params, &terrain, &mut self.numbers)?;
+        let binding = self.compiled.bind(params, &BTreeMap::new(), &terrain, &mut self.numbers)?;
         self.image.apply_all(&binding.ops);
         let instance = Instance {
             generation: GENERATION,

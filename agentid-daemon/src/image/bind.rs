@@ -51,7 +51,8 @@ pub struct Binding {
     /// Takes it back, once no instance refers to it. [`Numbers::release`] of `held` comes after.
     pub removal: Vec<MapOp>,
     pub held: Held,
-    /// The folders that were given.
+    /// The folders that were given, by parameter.
+    pub given: BTreeMap<String, AnchorKey>,
     pub ground: Ground,
 }
 
@@ -64,27 +65,36 @@ struct Begin {
 }
 
 impl CompiledPolicy {
-    /// Binds; `numbers` is changed only on success. The terrain must hold a survey of the given folders.
+    /// Binds; `numbers` is changed only on success. The terrain must hold a survey of the given folders. A path at which
+    /// there `was` another folder when it was given grants nothing: whoever could move that one away would choose what
+    /// the rules are of.
     pub fn bind(
         &self,
         params: &BTreeMap<String, PathBuf>,
+        was: &BTreeMap<String, AnchorKey>,
         terrain: &Terrain,
         numbers: &mut Numbers,
     ) -> Result<Binding, BindError> {
         if let Some(name) = params.keys().find(|name| self.params.iter().all(|(p, _)| p != *name)) {
             return Err(BindError::Unknown(name.clone()));
         }
-        let mut begins = BTreeMap::new();
+        let (mut begins, mut given) = (BTreeMap::new(), BTreeMap::new());
         for (head, (name, start)) in (1..).zip(&self.params) {
             let path = params.get(name).ok_or_else(|| BindError::Missing(name.clone()))?;
-            self.begin(&mut begins, head, *start, path, terrain)?;
+            let folder =
+                terrain.folder(path).ok_or_else(|| BindError::NotSurveyed(path.clone()))?;
+            let (key, mount) = usable(folder, terrain)?;
+            given.insert(name.clone(), key);
+            if was.get(name).is_none_or(|was| *was == key) {
+                self.begin(&mut begins, head, *start, (folder, key, mount), terrain)?;
+            }
         }
         for begin in begins.values_mut() {
             begin.states[0] = self.policy_state(begin)?;
         }
         self.agree(&begins)?;
         let ground = Ground::of(params.values().filter_map(|path| terrain.folder(path)));
-        self.emit(&begins, ground, numbers)
+        self.emit(&begins, (given, ground), numbers)
     }
 
     /// Where one parameter begins: at its folder, and at each mount below.
@@ -93,12 +103,9 @@ impl CompiledPolicy {
         begins: &mut BTreeMap<AnchorKey, Begin>,
         head: usize,
         start: State,
-        path: &Path,
+        (folder, key, mount): (&Folder, AnchorKey, &Mount),
         terrain: &Terrain,
     ) -> Result<(), BindError> {
-        let folder =
-            terrain.folder(path).ok_or_else(|| BindError::NotSurveyed(path.to_path_buf()))?;
-        let (key, mount) = usable(folder, terrain)?;
         let resolved = names(&folder.resolved);
         let here = (folder.resolved.as_path(), mount.inside(&folder.resolved));
         self.put(begins, head, key, (mount, here), start, terrain)?;
@@ -185,7 +192,7 @@ impl CompiledPolicy {
     fn emit(
         &self,
         begins: &BTreeMap<AnchorKey, Begin>,
-        ground: Ground,
+        (given, ground): (BTreeMap<String, AnchorKey>, Ground),
         numbers: &mut Numbers,
     ) -> Result<Binding, BindError> {
         let need = Need {
@@ -207,7 +214,7 @@ impl CompiledPolicy {
             ops.push(MapOp::SetEntry(key, entry));
             removal.roots.push(MapOp::RemoveEntry(key));
         }
-        Ok(Binding { scope, ops, removal: removal.into_ops(), held, ground })
+        Ok(Binding { scope, ops, removal: removal.into_ops(), held, given, ground })
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
 };
 
-use agentid_common::{instance::Ladder, verdict::Mode};
+use agentid_common::{file::AnchorKey, instance::Ladder, verdict::Mode};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -29,6 +29,9 @@ pub struct Run {
     pub labels: BTreeMap<String, String>,
     pub policy: PolicyVersion,
     pub params: BTreeMap<String, PathBuf>,
+    /// The folders that these were when they were given; without one in records of earlier versions.
+    #[serde(default)]
+    pub given: BTreeMap<String, FolderId>,
     pub mode: RunMode,
     pub on_end: OnEnd,
     /// Whether the policy grants host names.
@@ -71,6 +74,30 @@ pub struct Run {
     #[serde(default)]
     pub changes: Vec<Change>,
     pub end: Option<End>,
+}
+
+/// What identifies a folder for as long as the host is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FolderId {
+    filesystem: u64,
+    inode: u64,
+    generation: u32,
+    kind: u32,
+}
+
+impl From<AnchorKey> for FolderId {
+    fn from(key: AnchorKey) -> Self {
+        let AnchorKey { filesystem, inode, generation, kind } = key;
+        Self { filesystem, inode, generation, kind }
+    }
+}
+
+impl From<FolderId> for AnchorKey {
+    fn from(id: FolderId) -> Self {
+        let FolderId { filesystem, inode, generation, kind } = id;
+        Self { filesystem, inode, generation, kind }
+    }
 }
 
 /// A process that has asked for a run, at the moment of the asking.
@@ -143,6 +170,11 @@ impl Run {
     pub fn kill(&mut self) {
         self.outlasts |= self.on_end != OnEnd::Kill;
         self.on_end = OnEnd::Kill;
+    }
+
+    /// The folders of its parameters, as rules name them.
+    pub fn folders(&self) -> BTreeMap<String, AnchorKey> {
+        self.given.iter().map(|(param, id)| (param.clone(), (*id).into())).collect()
     }
 
     /// Who has suspended it last.

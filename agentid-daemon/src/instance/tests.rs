@@ -19,6 +19,7 @@ fn run(number: u128, slot: u32) -> Run {
         labels: BTreeMap::new(),
         policy: PolicyVersion { name: "p".to_owned(), digest: "0".to_owned() },
         params: BTreeMap::new(),
+        given: Default::default(),
         mode: RunMode::Enforce,
         on_end: OnEnd::Kill,
         names: false,

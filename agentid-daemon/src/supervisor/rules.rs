@@ -10,6 +10,7 @@ use std::{
 
 use agentid_common::{
     capability::Capabilities,
+    file::AnchorKey,
     name::NameKey,
     net::PeerKey,
     verdict::{Hook, Rule},
@@ -41,6 +42,7 @@ pub struct Document {
 #[derive(Debug)]
 pub struct Bound {
     scope: u64,
+    given: BTreeMap<String, AnchorKey>,
     policy_scope: u64,
     ground: Ground,
     removal: Vec<MapOp>,
@@ -258,6 +260,7 @@ impl Rules {
         &mut self,
         version: &PolicyVersion,
         params: &BTreeMap<String, PathBuf>,
+        was: &BTreeMap<String, AnchorKey>,
         terrain: &Terrain,
     ) -> Result<(Bond, Vec<MapOp>, Bound), RulesError> {
         let document = self.documents.get(version);
@@ -265,7 +268,7 @@ impl Rules {
         let (policy, compiled) = found.ok_or_else(|| RulesError::NotLoaded(version.clone()))?;
         let (capabilities, names) = (policy.capabilities(), policy.grants_names());
         let binding = compiled
-            .bind(params, terrain, &mut self.numbers)
+            .bind(params, was, terrain, &mut self.numbers)
             .map_err(|source| RulesError::Bind { version: version.clone(), source })?;
         let (policy_scope, params_scope) = (compiled.scope, binding.scope);
         let bond = Bond { policy_scope, params_scope, capabilities, names };
@@ -275,6 +278,7 @@ impl Rules {
             Bound {
                 scope: params_scope,
                 policy_scope,
+                given: binding.given,
                 ground: binding.ground,
                 removal: binding.removal,
                 held: binding.held,
@@ -288,6 +292,11 @@ impl Rules {
         let Document { compiled, superseded, .. } = self.documents.get(version)?;
         let form = compiled.iter().chain(superseded).find(|form| form.scope == scope)?;
         Some(&form.hosts)
+    }
+
+    /// The folders that a run's parameters stand for now.
+    pub fn given(&self, id: Uuid) -> Option<&BTreeMap<String, AnchorKey>> {
+        self.bound.get(&id).map(|bound| &bound.given)
     }
 
     /// The scope of a run's parameters, which is its own.

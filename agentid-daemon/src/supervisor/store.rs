@@ -32,8 +32,9 @@ use crate::{
     instance::{DeniedOwners, Run, run::PolicyVersion},
 };
 
-/// Version of the files' format.
-const FORMAT: u32 = 1;
+/// Version of the files' format, and the oldest that is still read.
+const FORMAT: u32 = 2;
+const OLDEST: u32 = 1;
 /// So few runs are saved one by one; more with one wait for all that the filesystem has to write.
 const FEW: usize = 8;
 /// How far ahead of use the mark is set, so that not every launch writes it.
@@ -98,8 +99,14 @@ struct Kept<'a> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Read {
-    format: u32,
+    #[serde(rename = "format")]
+    _format: u32,
     run: Run,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -239,7 +246,7 @@ impl Store {
             Err(error) => return Err(failed("read", &path)(error)),
         };
         match serde_json::from_slice::<Owners>(&bytes) {
-            Ok(owners) if owners.format == FORMAT => Ok(owners.denied),
+            Ok(owners) if is_read(owners.format) => Ok(owners.denied),
             Ok(owners) => Err(StoreError::Format { path, format: owners.format }),
             Err(source) => Err(StoreError::Owners { path, source }),
         }
@@ -331,15 +338,24 @@ fn read_number(path: &Path) -> Result<Option<u64>, StoreError> {
     }
 }
 
+fn is_read(format: u32) -> bool {
+    (OLDEST..=FORMAT).contains(&format)
+}
+
 fn read_run(path: PathBuf) -> Result<Run, StoreError> {
     let bytes = fs::read(&path).map_err(failed("read", &path))?;
+    // Another format may have what this one does not know.
+    match serde_json::from_slice::<Version>(&bytes) {
+        Ok(Version { format }) if !is_read(format) => {
+            return Err(StoreError::Format { path, format });
+        }
+        Ok(_) => {}
+        Err(source) => return Err(StoreError::Run { path, source }),
+    }
     let read: Read = match serde_json::from_slice(&bytes) {
         Ok(read) => read,
         Err(source) => return Err(StoreError::Run { path, source }),
     };
-    if read.format != FORMAT {
-        return Err(StoreError::Format { path, format: read.format });
-    }
     if path.file_stem().is_none_or(|stem| stem != read.run.id.to_string().as_str()) {
         return Err(StoreError::Name { path });
     }

@@ -1,4 +1,6 @@
-use agentid_common::file::Rights;
+use std::collections::BTreeMap;
+
+use agentid_common::file::{AnchorKey, Rights};
 
 use super::{
     super::BindError,
@@ -27,6 +29,22 @@ fn grants_the_folder_and_nothing_beside_it() {
     assert!(run.reads("/home/u/work/deep/er"));
     assert!(!run.reads("/home/u"));
     assert!(!run.reads("/home/u/worker"));
+}
+
+/// Whoever can move a folder away could put a link to another one in its place, or that folder itself.
+#[test]
+fn a_folder_in_the_place_of_the_one_that_was_given_grants_nothing() {
+    let mut run = run(Host::usual(), WORK);
+    let given = run.bind(&[("w", "/home/u/work")]).given;
+    assert!(run.rebind(&[("w", "/home/u/work")], &given));
+    assert!(run.reads("/home/u/work/a"));
+    let other = given.iter().map(|(param, key)| {
+        let inode = key.inode + 1000;
+        (param.clone(), AnchorKey { inode, ..*key })
+    });
+    assert!(!run.rebind(&[("w", "/home/u/work")], &other.collect()));
+    assert!(!run.reads("/home/u/work/a"));
+    assert!(!run.reads("/home/u/work"));
 }
 
 #[test]
@@ -79,7 +97,7 @@ fn a_number_of_a_device_is_no_identity() {
     }
     terrain.folders[0].anchors[0].1.filesystem = 999;
     let params = [("w".to_owned(), "/run/w".into())].into();
-    let binding = run.policy.bind(&params, &terrain, &mut run.numbers).unwrap();
+    let binding = run.policy.bind(&params, &BTreeMap::new(), &terrain, &mut run.numbers).unwrap();
     let mut image = run.image.clone();
     image.apply_all(&binding.ops);
     let entry = image.entries.iter().find(|(key, _)| key.scope == binding.scope).unwrap().1;

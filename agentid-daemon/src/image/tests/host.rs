@@ -162,6 +162,7 @@ pub(super) struct Run {
     pub(super) image: Image,
     pub(super) numbers: Numbers,
     pub(super) policy: CompiledPolicy,
+    was: BTreeMap<String, AnchorKey>,
     capabilities: Capabilities,
 }
 
@@ -180,7 +181,8 @@ impl Run {
         let compiled = compile(policy, &terrain, &KEY, &mut numbers).unwrap();
         let capabilities = policy.capabilities();
         let image = Image::default();
-        let mut run = Self { host, image, numbers, policy: compiled, capabilities };
+        let was = BTreeMap::new();
+        let mut run = Self { host, image, numbers, policy: compiled, was, capabilities };
         run.image.apply_all(&run.policy.ops);
         run.start(0);
         run
@@ -204,7 +206,18 @@ impl Run {
         let terrain = self.host.terrain(&folders);
         let params: BTreeMap<String, PathBuf> =
             params.iter().map(|(name, path)| ((*name).to_owned(), path.into())).collect();
-        self.policy.bind(&params, &terrain, &mut self.numbers)
+        self.policy.bind(&params, &self.was, &terrain, &mut self.numbers)
+    }
+
+    /// Binds again what stood for these folders before; whether all of them still do.
+    pub(super) fn rebind(
+        &mut self,
+        params: &[(&str, &str)],
+        was: &BTreeMap<String, AnchorKey>,
+    ) -> bool {
+        self.was = was.clone();
+        let given = self.bind(params).given;
+        given == *was
     }
 
     pub(super) fn bind(&mut self, params: &[(&str, &str)]) -> Binding {

@@ -169,6 +169,7 @@ fn stranger(slot: u32, instance: &Instance, at_ms: u64) -> Run {
         labels: Default::default(),
         policy: PolicyVersion { name: unknown(), digest: String::new() },
         params: Default::default(),
+        given: Default::default(),
         mode: RunMode::Enforce,
         on_end: OnEnd::Kill,
         names: false,

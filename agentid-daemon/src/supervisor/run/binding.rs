@@ -3,12 +3,13 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use thiserror::Error;
+use tracing::warn;
 use uuid::Uuid;
 
 use super::Supervisor;
 use crate::{
     image::{MapOp, Terrain},
-    instance::run::PolicyVersion,
+    instance::{Run, run::PolicyVersion},
     kernel::{ApplyError, SurveyError},
     supervisor::{
         rules::{Bond, RulesError},
@@ -77,12 +78,18 @@ impl Supervisor {
         version: &PolicyVersion,
         params: &BTreeMap<String, PathBuf>,
     ) -> Result<Bond, BindingError> {
-        let (bond, ops, bound) = self.rules.bind(version, params, terrain)?;
+        let was = self.state.registry.get(id).map(Run::folders).unwrap_or_default();
+        let (bond, ops, bound) = self.rules.bind(version, params, &was, terrain)?;
         if let Err(failure) = self.write(&ops) {
             self.garbage.push(bound.into());
             return Err(failure);
         }
         self.garbage.extend(self.rules.keep(id, bound));
+        let given = self.rules.given(id).into_iter().flatten();
+        for (param, _) in given.filter(|(param, key)| was.get(*param).is_some_and(|it| it != *key))
+        {
+            warn!(%id, param, "another folder is where the one was that was given: nothing is granted there");
+        }
         Ok(bond)
     }
 

@@ -24,7 +24,7 @@ use crate::{
     image::BindError,
     instance::{
         Bounds, Phase, Place, Run,
-        run::{self, OnEnd, PolicyVersion, RunMode},
+        run::{self, FolderId, OnEnd, PolicyVersion, RunMode},
     },
     policy::{Excess, Policy},
     supervisor::{
@@ -180,6 +180,11 @@ impl Supervisor {
         launched.map(|run| AdoptReply { run, processes })
     }
 
+    fn given(&self, id: Uuid) -> BTreeMap<String, FolderId> {
+        let given = self.rules.given(id).into_iter().flatten();
+        given.map(|(param, key)| (param.clone(), (*key).into())).collect()
+    }
+
     /// Asks nobody else about it, who might not answer: what lies on such a filesystem is no folder.
     fn folders_exist(&mut self, params: &BTreeMap<String, PathBuf>) -> Answer<()> {
         let paths: Vec<PathBuf> = params.values().cloned().collect();
@@ -275,6 +280,7 @@ impl Supervisor {
             labels: request.labels,
             policy: terms.version,
             params: request.params,
+            given: self.given(id),
             mode: terms.mode,
             on_end: terms.on_end,
             names: bond.names,

@@ -57,6 +57,7 @@ fn launch(number: u64) -> Box<Launch> {
         labels: BTreeMap::new(),
         policy: PolicyVersion { name: "p".to_owned(), digest: "0".to_owned() },
         params: BTreeMap::new(),
+        given: BTreeMap::new(),
         mode: RunMode::Enforce,
         on_end: OnEnd::Kill,
         names: false,

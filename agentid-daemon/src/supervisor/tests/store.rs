@@ -123,9 +123,9 @@ fn a_file_of_another_format_or_under_another_name_is_refused() {
     let store = open(&folder);
     store.save(&launch(1).run).unwrap();
     let path = folder.path().join(format!("invocations/{}.json", id(1)));
-    corrupt(&path, |text| text.replace("\"format\": 1", "\"format\": 2"));
-    assert!(matches!(store.runs().unwrap_err(), StoreError::Format { format: 2, .. }));
-    corrupt(&path, |text| text.replace("\"format\": 2", "\"format\": 1"));
+    corrupt(&path, |text| text.replace("\"format\": 2", "\"format\": 3"));
+    assert!(matches!(store.runs().unwrap_err(), StoreError::Format { format: 3, .. }));
+    corrupt(&path, |text| text.replace("\"format\": 3", "\"format\": 1"));
     fs::rename(&path, folder.path().join(format!("invocations/{}.json", id(2)))).unwrap();
     assert!(matches!(store.runs().unwrap_err(), StoreError::Name { .. }));
 }

@@ -121,7 +121,8 @@ fn host() -> Host {
     let ops = rules.compile(&version, &terrain).unwrap();
     rules.applied(&ops);
     assert!(rules.compile(&version, &terrain).unwrap().is_empty());
-    let (bond, ops, bound) = rules.bind(&version, &run.params, &terrain).unwrap();
+    let (bond, ops, bound) =
+        rules.bind(&version, &run.params, &Default::default(), &terrain).unwrap();
     assert!(rules.keep(run.id, bound).is_none());
     rules.applied(&ops);
     let instance = Instance {

@@ -113,8 +113,10 @@ pub fn grow(kind: Kind, out: File) -> Result<()> {
 fn live(kind: Kind, mut out: File) -> Result<()> {
     out.write_all(&std::process::id().to_ne_bytes())?;
     let (from, to) = pipe()?;
-    let (mut near, mut far) = UnixStream::pair()?;
-    let file = File::open(GRANTED_FILE)?;
+    // A tree has what its kind needs: an end looks for what has to be ended.
+    let mut pair = (kind == Kind::Send).then(UnixStream::pair).transpose()?;
+    let file = matches!(kind, Kind::Map | Kind::Sendfile).then(|| File::open(GRANTED_FILE));
+    let file = file.transpose()?;
     loop {
         match kind {
             Kind::Compute => black_box(()),
@@ -126,12 +128,14 @@ fn live(kind: Kind, mut out: File) -> Result<()> {
                 read(&from, &mut [0])?;
             }
             Kind::Send => {
+                let (near, far) = pair.as_mut().context("there is no socket")?;
                 near.write_all(b"x")?;
                 far.read_exact(&mut [0])?;
             }
-            Kind::Map => look(&file)?,
+            Kind::Map => look(file.as_ref().context("there is no file")?)?,
             Kind::Sendfile => {
-                sendfile(&to, &file, Some(&mut 0), 1)?;
+                let file = file.as_ref().context("there is no file")?;
+                sendfile(&to, file, Some(&mut 0), 1)?;
                 read(&from, &mut [0])?;
             }
             Kind::Sleep | Kind::Threads | Kind::Mixed => pause(),
