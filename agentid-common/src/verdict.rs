@@ -97,6 +97,9 @@ closed! {
         TaskMovememory = 57 => "task_movememory",
         TaskSetrlimit = 58 => "task_setrlimit",
         PathNotify = 59 => "path_notify",
+        PtraceTraceme = 60 => "ptrace_traceme",
+        SbPivotroot = 61 => "sb_pivotroot",
+        SbRemount = 62 => "sb_remount",
     }
 }
 

@@ -483,7 +483,7 @@ pub fn is_exiting(task: *const task_struct) -> bool {
 #[inline(always)]
 pub fn nullable_file(ctx: &LsmContext) -> Result<Option<File>, Fault> {
     let mut number = 0_u64;
-    if !read_first(ctx, &mut number) {
+    if !read_argument(ctx, 0, &mut number) {
         return Err(Fault::WalkRead);
     }
     if number == 0 {
@@ -493,17 +493,19 @@ pub fn nullable_file(ctx: &LsmContext) -> Result<Option<File>, Fault> {
     Ok(if file.is_null() { None } else { Some(file) })
 }
 
-/// The hook's first argument as a number that can be calculated with; 0 when it cannot be read.
+/// A hook's argument as a number that can be calculated with, the first one with 0; 0 when it cannot be read.
 #[inline(always)]
-pub fn first_as_number(ctx: &LsmContext) -> u64 {
+pub fn argument_as_number(ctx: &LsmContext, argument: u64) -> u64 {
     let mut number = 0;
-    if read_first(ctx, &mut number) { number } else { 0 }
+    if read_argument(ctx, argument, &mut number) { number } else { 0 }
 }
 
 #[inline(always)]
-fn read_first(ctx: &LsmContext, number: &mut u64) -> bool {
+fn read_argument(ctx: &LsmContext, argument: u64, number: &mut u64) -> bool {
+    const SIZE: u64 = size_of::<u64>() as u64;
     // A hook's context begins with its arguments, eight bytes each.
-    read(core::ptr::from_mut(number).cast(), size_of::<u64>() as u32, ctx.as_ptr() as u64)
+    let at = ctx.as_ptr() as u64 + argument * SIZE;
+    read(core::ptr::from_mut(number).cast(), SIZE as u32, at)
 }
 
 /// Number of a task's process in the initial namespace.

@@ -30,8 +30,8 @@
 //! | `names_*` | where does a run's question for a name go? |
 //! | `sched_switch`, `cpu_clock` | does a task outlive its run? |
 //! | `capable`, `userns_create` | may this run use this capability, or make a user namespace? |
-//! | `bpf`, `task_kill`, `file_fcntl`, `ptrace_access_check`, `task_set…`, `task_movememory` | does a run reach for agentid itself, or for others? |
-//! | `sb_umount`, `sb_mount`, `move_mount`, `inode_unlink`, `inode_rmdir`, `inode_rename` | does anyone but the daemon take the pins away? |
+//! | `bpf`, `task_kill`, `file_fcntl`, `ptrace_access_check`, `ptrace_traceme`, `task_set…`, `task_movememory` | does a run reach for agentid itself, or for others? |
+//! | `sb_umount`, `sb_mount`, `move_mount`, `sb_pivotroot`, `sb_remount`, `inode_unlink`, `inode_rmdir`, `inode_rename` | does anyone but the daemon take the pins away? |
 //! | `sysctl` | does anyone switch the trampolines off? |
 //! | `list_tasks`, `list_sockets` | which tasks, and which sockets, carry a tag? |
 //! | `list_shares` | what does this task share with others? |

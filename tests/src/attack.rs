@@ -39,6 +39,10 @@ pub enum Attempt {
         from: PathBuf,
         onto: PathBuf,
     },
+    /// Gives the filesystem at a mount the options that it has.
+    Reconfigure(PathBuf),
+    /// Makes the root of the mounts what it is.
+    PivotRoot,
     Unlink(PathBuf),
     Rmdir(PathBuf),
     Rename {
@@ -79,6 +83,12 @@ pub enum Attempt {
     SignalOwner(Means),
     /// Becomes the tracer of a process.
     Trace(u32),
+    /// Has its parent trace it.
+    BeTraced,
+    /// Has a child be traced by it, lets it go, and waits for its end.
+    TraceChild,
+    /// Starts a task that is its parent's child, and ends at once.
+    StartSibling,
     /// Reads a process's memory with `process_vm_readv`.
     ReadMemory(u32),
     /// Takes descriptor 0 of a process.

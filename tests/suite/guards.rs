@@ -149,6 +149,23 @@ fn a_run_manages_no_other_process() -> Result<()> {
     Ok(())
 }
 
+/// P3, P10: who has started a run is not made the parent of what he has not started, nor the tracer of the run, who would
+/// take each stop for an end; within the run both is as usual, and outside of any run too.
+#[test]
+fn a_run_makes_nobody_outside_its_parent_or_its_tracer() -> Result<()> {
+    let mut stage = Stage::new()?;
+    for uid in USERS {
+        let attacker = if uid == USER { &mut stage.user } else { &mut stage.root };
+        assert_eq!(attacker.errno(&Attempt::BeTraced)?, libc::EPERM, "uid {uid}");
+        assert_eq!(attacker.errno(&Attempt::StartSibling)?, libc::EPERM, "uid {uid}");
+        assert_eq!(attacker.errno(&Attempt::TraceChild)?, 0, "uid {uid}: its own");
+        let mut outside = Attacker::outside(uid)?;
+        assert_eq!(outside.errno(&Attempt::TraceChild)?, 0, "uid {uid}: outside");
+        assert_eq!(outside.errno(&Attempt::StartSibling)?, 0, "uid {uid}: outside");
+    }
+    Ok(())
+}
+
 fn upon_process(tgid: u32) -> Vec<Attempt> {
     vec![
         Attempt::Kill { tgid, signal: libc::SIGSTOP },

@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket},
-    os::fd::OwnedFd,
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     process::Stdio,
 };
 
@@ -11,10 +11,15 @@ use agentid_tests::{
     harness::{Daemon, Peer, Run, calls::Socket, run::Terms, scene::USERS},
     step::{By, Carry, Protocol, SockAddr},
 };
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use libc::{
     AF_INET, AF_INET6, AF_UNSPEC, EACCES, ECONNRESET, EDESTADDRREQ, EINPROGRESS, EINVAL, EPERM,
     EPIPE, SOCK_DGRAM, SOCK_STREAM,
+};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, connect, socket},
 };
 
 const SOCKET: Socket = Socket(0);
@@ -225,6 +230,36 @@ fn a_passed_socket_is_judged_by_its_peer() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// P2: and whatever peer a message names: where another call has begun to connect, TCP sends to that one.
+#[test]
+fn fast_open_is_judged_by_the_peer_that_the_socket_has() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let (granted, denied) = (Peer::granted()?, Peer::denied()?);
+    for uid in USERS {
+        for (peer, errno) in [(&granted, 0), (&denied, EACCES)] {
+            for (to, other) in [(peer.v4(), granted.v4()), (peer.v6(), granted.v6())] {
+                let terms = Terms { policy: "network", uid, ..Terms::default() };
+                let stdin = Stdio::from(connected_meanwhile(to)?);
+                let mut run = Run::launch_with(&daemon, &terms, stdin)?;
+                let calls = vec![SOCKET.adopt(), SOCKET.open_fast(other, By::Call)];
+                assert_eq!(run.last_call(calls)?, errno, "uid {uid}: {to}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Connected by a call that has not waited for it, and has not been repeated.
+fn connected_meanwhile(to: SocketAddr) -> Result<OwnedFd> {
+    let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let socket = socket(family, SockType::Stream, SockFlag::SOCK_NONBLOCK, None)?;
+    let begun = connect(socket.as_raw_fd(), &SockaddrStorage::from(to));
+    ensure!(begun == Err(Errno::EINPROGRESS), "{to}: {begun:?}");
+    let mut asked = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
+    ensure!(poll(&mut asked, PollTimeout::from(10_000_u16))? == 1, "{to}: not connected");
+    Ok(socket)
 }
 
 /// P2: a socket of datagrams that somebody else has made gets no peer that the rules do not grant: its packets are not judged

@@ -110,6 +110,8 @@ fn a_run_does_not_take_the_bpffs_away_with_what_carries_it() -> Result<()> {
             Attempt::Move { from: carrier.clone(), onto: onto.clone() },
             Attempt::MoveTree { from: carrier.clone(), onto: onto.clone() },
             Attempt::MountOver(carrier.clone()),
+            Attempt::Reconfigure(carrier.clone()),
+            Attempt::PivotRoot,
         ] {
             let errno = stage.root.errno(&attempt)?;
             assert_eq!(errno, libc::EPERM, "{attempt:?}, daemon {life:?}");
@@ -117,6 +119,9 @@ fn a_run_does_not_take_the_bpffs_away_with_what_carries_it() -> Result<()> {
         }
         Ok(())
     })?;
+    // Which is not because nobody may.
+    assert_eq!(stage.outside.errno(&Attempt::Reconfigure(carrier.clone()))?, 0);
+    assert_eq!(stage.outside.errno(&Attempt::PivotRoot)?, libc::EINVAL);
     // Its pins are removed before what they lie in.
     drop(stage);
     drop(frail);

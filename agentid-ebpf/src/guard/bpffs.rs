@@ -4,10 +4,12 @@
 //! `int sb_mount(const char *dev_name, const struct path *path, const char *type, unsigned long flags, void *data)`:
 //! fs/namespace.c, `path_mount`.
 //! `int move_mount(const struct path *from_path, const struct path *to_path)`: fs/namespace.c.
+//! `int sb_pivotroot(const struct path *old_path, const struct path *new_path)`: fs/namespace.c, `pivot_root`.
+//! `int sb_remount(struct super_block *sb, void *mnt_opts)`: fs/namespace.c, `do_remount`; fs/fsopen.c, `vfs_fsconfig_locked`.
 //! `int inode_unlink(struct inode *dir, struct dentry *dentry)`, `int inode_rmdir(struct inode *dir, struct dentry
 //! *dentry)`, `int inode_rename(struct inode *old_dir, struct dentry *old_dentry, struct inode *new_dir, struct dentry
 //! *new_dentry)`: fs/namei.c, `vfs_*`.
-//! All alike from 6.1 to 7.3. Cannot see: a mount over a folder above the bpffs, which hides the pins and keeps them.
+//! All alike from 6.1 to 7.3. Cannot see: a mount over a folder above the bpffs, which hides the pins and keeps them; mount_setattr(2).
 //!
 //! Only a bpffs that carries the daemon's marks is guarded; other programs' pins are theirs.
 //!
@@ -44,6 +46,16 @@ pub fn move_mount(ctx: LsmContext) -> i32 {
     let from = holds_pins(Path(ctx.arg(0)).dentry().superblock());
     let onto = holds_pins(Path(ctx.arg(1)).dentry().superblock());
     guard_from_runs(Hook::MoveMount, from || onto)
+}
+
+#[lsm(hook = "sb_pivotroot")]
+pub fn sb_pivotroot(_: LsmContext) -> i32 {
+    guard_from_runs(Hook::SbPivotroot, false)
+}
+
+#[lsm(hook = "sb_remount")]
+pub fn sb_remount(_: LsmContext) -> i32 {
+    guard_from_runs(Hook::SbRemount, false)
 }
 
 #[lsm(hook = "inode_unlink")]

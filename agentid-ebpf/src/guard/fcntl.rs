@@ -17,7 +17,7 @@ use agentid_common::{
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
-    kfield::{File, first_as_number},
+    kfield::{File, argument_as_number},
     object::{Object, owner},
     settle::{Allowed, conclude},
     subject,
@@ -45,7 +45,7 @@ fn ask(ctx: &LsmContext, need: Need, argument: u64) -> Answer {
     let stays_inside = match need {
         Need::Nothing => true,
         Need::OwnProcess => owner::is_own_process(file, argument as u32)?,
-        Need::OwnFile => owner::is_own_file(file, first_as_number(ctx))?,
+        Need::OwnFile => owner::is_own_file(file, argument_as_number(ctx, 0))?,
         Need::Never => false,
     };
     if stays_inside { Ok(0) } else { Err(Refusal::denied(Reason::OutsideRun)) }

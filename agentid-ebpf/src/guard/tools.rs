@@ -7,6 +7,8 @@
 //! those that a file has sent, which `file_fcntl` prevents.
 //! `int ptrace_access_check(struct task_struct *child, unsigned int mode)`, from 6.1 to 7.3: kernel/ptrace.c,
 //! `__ptrace_may_access`, which also guards `/proc/PID/mem` and its like.
+//! `int ptrace_traceme(struct task_struct *parent)`, from 6.1 to 7.3: kernel/ptrace.c, `ptrace_traceme`. Who waits for a
+//! process that he traces is told of each stop as if it were an end.
 //! `int task_setnice(struct task_struct *p, int nice)`, `int task_setioprio(struct task_struct *p, int ioprio)`,
 //! `int task_setscheduler(struct task_struct *p)` and `int task_movememory(struct task_struct *p)`, from 6.1 to 7.3:
 //! kernel/sys.c, `set_one_prio`; block/blk-ioc.c, `set_task_ioprio`; kernel/sched/syscalls.c, `sched_setscheduler` and
@@ -23,10 +25,16 @@ use agentid_common::{
 use aya_ebpf::{bindings::task_struct, macros::lsm, programs::LsmContext};
 
 use crate::{
+    kfield::argument_as_number,
     object::Object,
-    settle::{Allowed, conclude},
+    settle::{Allowed, conclude, conclude_probe},
     subject::{self, Subject},
 };
+
+/// include/linux/ptrace.h
+const PTRACE_MODE_NOAUDIT: u32 = 4;
+/// Which argument of `task_kill` says with whose credentials; none where they are the current task's.
+const SENDER: u64 = 3;
 
 #[lsm(hook = "bpf")]
 pub fn bpf(_: LsmContext) -> i32 {
@@ -38,12 +46,34 @@ pub fn bpf(_: LsmContext) -> i32 {
 
 #[lsm(hook = "task_kill")]
 pub fn task_kill(ctx: LsmContext) -> i32 {
+    // With the credentials of whoever sends it: a device does for him what he has asked for, and the current task is any
+    // (kernel/signal.c: `kill_pid_usb_asyncio`).
+    if argument_as_number(&ctx, SENDER) != 0 {
+        return 0;
+    }
     reach(Hook::TaskKill, ctx.arg(0))
 }
 
 #[lsm(hook = "ptrace_access_check")]
 pub fn ptrace_access_check(ctx: LsmContext) -> i32 {
+    let mode: u32 = ctx.arg(1);
+    if mode & PTRACE_MODE_NOAUDIT != 0 {
+        // Some of what can be read of any process is left out for who may not look into it: nothing was tried.
+        return match grip(ctx.arg(0)) {
+            None => 0,
+            Some((tag, reason)) => {
+                // SAFETY: a value of task storage lives as long as its task.
+                let tag = unsafe { &*tag };
+                conclude_probe(Hook::PtraceAccessCheck, tag, Err(Refusal::denied(reason)))
+            }
+        };
+    }
     reach(Hook::PtraceAccessCheck, ctx.arg(0))
+}
+
+#[lsm(hook = "ptrace_traceme")]
+pub fn ptrace_traceme(ctx: LsmContext) -> i32 {
+    reach(Hook::PtraceTraceme, ctx.arg(0))
 }
 
 #[lsm(hook = "task_setnice")]
@@ -74,16 +104,25 @@ pub fn task_setrlimit(ctx: LsmContext) -> i32 {
 /// Keeps a run to its own processes. A look at another one would be a look out of the run, and a grip on it a way out.
 #[inline(always)]
 fn reach(hook: Hook, target: *const task_struct) -> i32 {
+    match grip(target) {
+        None => 0,
+        Some((tag, reason)) => refuse(hook, tag, reason),
+    }
+}
+
+/// Whose grip on a task is to be refused, and why.
+#[inline(always)]
+fn grip(target: *const task_struct) -> Option<(*const Tag, Reason)> {
     let Subject::Agent(tag) = subject::current() else {
-        return 0;
+        return None;
     };
     match subject::of(target) {
-        Subject::Untagged => refuse(hook, tag, Reason::OutsideRun),
-        Subject::Keeper => refuse(hook, tag, Reason::Guarded),
+        Subject::Untagged => Some((tag, Reason::OutsideRun)),
+        Subject::Keeper => Some((tag, Reason::Guarded)),
         // SAFETY: values of task storage live as long as their tasks.
         Subject::Agent(other) => unsafe {
             let same = (*other).generation == (*tag).generation && (*other).slot == (*tag).slot;
-            if same { 0 } else { refuse(hook, tag, Reason::OutsideRun) }
+            if same { None } else { Some((tag, Reason::OutsideRun)) }
         },
     }
 }

@@ -7,7 +7,7 @@
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
-    kfield::{Inode, first_as_number},
+    kfield::{Inode, argument_as_number},
     object::known,
 };
 
@@ -19,7 +19,7 @@ const S_IFDIR: u16 = 0o040_000;
 pub fn inode_free_security(ctx: LsmContext) -> i32 {
     let inode = Inode(ctx.arg(0));
     if inode.mode() & S_IFMT == S_IFDIR {
-        known::forget(first_as_number(&ctx));
+        known::forget(argument_as_number(&ctx, 0));
     }
     0
 }

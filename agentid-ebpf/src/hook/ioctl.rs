@@ -21,7 +21,7 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 use super::name::may_use;
 use crate::{
     facts::Live,
-    kfield::{File, first_as_number},
+    kfield::{File, argument_as_number},
     object::{
         Asked, Object, owner,
         place::{Place, forgotten},
@@ -60,7 +60,7 @@ fn may_ask(ctx: &LsmContext, tag: &Tag, file: File) -> Answer {
         return may_use(tag, &Place::of_file(file), Rights::WRITE);
     }
     may_go_on(&Live, tag)?;
-    if has_signals_sent(command as u32) && !owner::is_own_file(file, first_as_number(ctx))? {
+    if has_signals_sent(command as u32) && !owner::is_own_file(file, argument_as_number(ctx, 0))? {
         return Err(Refusal::denied(Reason::OutsideRun));
     }
     if need == Need::Nothing as u32 { Ok(0) } else { Err(Refusal::denied(Reason::Ioctl)) }

@@ -46,7 +46,7 @@ pub fn socket_sendmsg(ctx: LsmContext) -> i32 {
     let answer = ask(socket.sock(), tag, &sight);
     let object = Object::Peer(sight.body);
     let errno = conclude(Hook::SocketSendmsg, Allowed::Counted, &object, tag, answer);
-    if errno == 0 && peer::connects(message) {
+    if errno == 0 && peer::connects(socket.sock(), message) {
         socket::calls(socket.sock());
     }
     errno

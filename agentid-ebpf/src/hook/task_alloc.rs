@@ -24,6 +24,7 @@ use crate::{
 const CLONE_THREAD: u64 = 0x0001_0000;
 /// The same: clone3(2) alone has room for it.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+const CLONE_PARENT: u64 = 0x8000;
 
 #[lsm(hook = "task_alloc")]
 pub fn task_alloc(ctx: LsmContext) -> i32 {
@@ -49,10 +50,16 @@ pub fn task_alloc(ctx: LsmContext) -> i32 {
 }
 
 /// A run stays in the cgroup that it was put into: no file of another one has to be opened to start a task there, so that no
-/// rule is asked.
+/// rule is asked. And it gives no children to whoever has started it, who would have to wait for them.
 #[inline(always)]
 fn stays(clone_flags: u64) -> Answer {
-    if clone_flags & CLONE_INTO_CGROUP == 0 { Ok(0) } else { Err(Refusal::denied(Reason::Cgroup)) }
+    if clone_flags & CLONE_INTO_CGROUP != 0 {
+        Err(Refusal::denied(Reason::Cgroup))
+    } else if clone_flags & (CLONE_PARENT | CLONE_THREAD) == CLONE_PARENT {
+        Err(Refusal::denied(Reason::OutsideRun))
+    } else {
+        Ok(0)
+    }
 }
 
 /// Gives the tag to a task that cannot run yet, and counts it.

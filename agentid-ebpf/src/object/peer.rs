@@ -244,8 +244,9 @@ pub fn of_message(socket: Socket, message: Message, tag: &Tag) -> Sight {
         Transport::Tcp | Transport::Udp | Transport::Icmp => {}
     }
     let (flags, name) = (message.flags(), message.name());
-    // TCP looks at an address only when it is to connect by the message.
-    let named = name != 0 && (protocol != Transport::Tcp || flags & MSG_FASTOPEN != 0);
+    // TCP looks at an address only when it is to connect by the message, which it does without a peer alone: where another
+    // call has connected, the kernel sends to that one, whatever the address (net/ipv4/af_inet.c: `__inet_stream_connect`).
+    let named = name != 0 && (protocol != Transport::Tcp || connects(sock, message));
     if named && protocol != Transport::Tcp {
         sight.verb = Verb::Send;
     }
@@ -270,8 +271,11 @@ pub fn of_message(socket: Socket, message: Message, tag: &Tag) -> Sight {
 
 /// Whether a socket of TCP is connected by this message.
 #[inline(always)]
-pub fn connects(message: Message) -> bool {
-    message.name() != 0 && message.flags() & MSG_FASTOPEN != 0
+pub fn connects(sock: Sock, message: Message) -> bool {
+    message.name() != 0
+        && message.flags() & MSG_FASTOPEN != 0
+        && !sock.is_null()
+        && sock.state() == TCP_CLOSE
 }
 
 #[inline(always)]

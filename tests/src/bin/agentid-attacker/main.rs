@@ -43,6 +43,8 @@ fn perform(attempt: Attempt) -> Found {
         Attempt::MountOver(path) => mounts::mount_over(&path),
         Attempt::Move { from, onto } => mounts::move_old(&from, &onto),
         Attempt::MoveTree { from, onto } => mounts::move_tree(&from, &onto),
+        Attempt::Reconfigure(path) => mounts::reconfigure(&path),
+        Attempt::PivotRoot => mounts::pivot_root(),
         Attempt::Unlink(path) => std::fs::remove_file(path),
         Attempt::Rmdir(path) => std::fs::remove_dir(path),
         Attempt::Rename { from, to } => std::fs::rename(from, to),
@@ -56,6 +58,9 @@ fn perform(attempt: Attempt) -> Found {
         Attempt::SignalOneself => owners::signal_oneself(),
         Attempt::SignalOwner(means) => owners::signal_owner(means),
         Attempt::Trace(tgid) => processes::trace(tgid),
+        Attempt::BeTraced => processes::be_traced(),
+        Attempt::TraceChild => processes::trace_child(),
+        Attempt::StartSibling => processes::start_sibling(),
         Attempt::ReadMemory(tgid) => processes::read_memory(tgid),
         Attempt::TakeDescriptor(tgid) => processes::take_descriptor(tgid),
         Attempt::Say { socket, bytes } => {

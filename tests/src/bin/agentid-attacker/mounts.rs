@@ -49,6 +49,28 @@ pub fn move_tree(from: &Path, onto: &Path) -> io::Result<()> {
     })
 }
 
+/// include/uapi/linux/mount.h
+const FSCONFIG_CMD_RECONFIGURE: libc::c_int = 7;
+
+pub fn reconfigure(path: &Path) -> io::Result<()> {
+    let path = text(path)?;
+    // SAFETY: a system call with a string that ends with zero.
+    let context = unsafe { libc::syscall(libc::SYS_fspick, libc::AT_FDCWD, path.as_ptr(), 0) };
+    let context = descriptor(context)?;
+    let nothing = std::ptr::null::<libc::c_char>();
+    // SAFETY: this command has neither a key nor a value.
+    done(unsafe {
+        let (context, command) = (context.as_raw_fd(), FSCONFIG_CMD_RECONFIGURE);
+        libc::syscall(libc::SYS_fsconfig, context, command, nothing, nothing, 0)
+    })
+}
+
+/// Nothing changes where it is not refused: the kernel does not take the root for what is to hold it (`EINVAL`, or `EBUSY`).
+pub fn pivot_root() -> io::Result<()> {
+    // SAFETY: a system call with strings that end with zero.
+    done(unsafe { libc::syscall(libc::SYS_pivot_root, c"/".as_ptr(), c"/".as_ptr()) })
+}
+
 /// In a child, so that the attacker itself stays where it is.
 pub fn write_in_own_proc(path: &Path, words: &str) -> io::Result<()> {
     // SAFETY: the attacker has one thread whenever it performs this attempt.

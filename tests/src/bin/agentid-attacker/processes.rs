@@ -108,6 +108,47 @@ pub fn trace(tgid: u32) -> io::Result<()> {
     done(unsafe { libc::ptrace(libc::PTRACE_DETACH, tgid.cast_signed(), 0, 0) })
 }
 
+pub fn be_traced() -> io::Result<()> {
+    // SAFETY: this request takes no pointers.
+    done(unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) })
+}
+
+/// The child stops itself once it is traced, so that its tracer can let it go.
+pub fn trace_child() -> io::Result<()> {
+    // SAFETY: plain system calls; the child does nothing else.
+    unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            let traced = be_traced().and_then(|()| done(libc::raise(libc::SIGSTOP).into()));
+            libc::_exit(traced.err().and_then(|error| error.raw_os_error()).unwrap_or(0));
+        }
+        done(child.into())?;
+        let mut status = 0;
+        done(libc::waitpid(child, &raw mut status, 0).into())?;
+        if libc::WIFSTOPPED(status) {
+            done(libc::ptrace(libc::PTRACE_DETACH, child, 0, 0))?;
+            done(libc::kill(child, libc::SIGCONT).into())?;
+            done(libc::waitpid(child, &raw mut status, 0).into())?;
+        }
+        match libc::WEXITSTATUS(status) {
+            0 => Ok(()),
+            errno => Err(io::Error::from_raw_os_error(errno)),
+        }
+    }
+}
+
+pub fn start_sibling() -> io::Result<()> {
+    let flags = libc::CLONE_PARENT | libc::SIGCHLD;
+    // SAFETY: without a stack the child goes on as after fork(2), and ends at once.
+    unsafe {
+        let child = libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0);
+        if child == 0 {
+            libc::_exit(0);
+        }
+        done(child)
+    }
+}
+
 pub fn read_memory(tgid: u32) -> io::Result<()> {
     let mut byte = 0_u8;
     let here = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
