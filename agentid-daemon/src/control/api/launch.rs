@@ -10,7 +10,8 @@ use super::bounds::{MAX_NAME, MAX_PURPOSE, NAME, TEXT, labels};
 
 /// Asks that the peer of this connection becomes the first process of a run.
 ///
-/// It must have one thread and no tracer. From the answer on, everything that its policy does not grant is denied to it
+/// It must have one thread and no tracer, share neither memory nor descriptors, have nothing open but the standard streams and
+/// this connection, and, unless it is root's, have set `PR_SET_NO_NEW_PRIVS`. From the answer on, everything that its policy does not grant is denied to it
 /// and to all that it starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
