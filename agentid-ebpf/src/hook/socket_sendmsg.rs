@@ -6,7 +6,8 @@
 //!
 //! A message that names its peer is judged by that: UDP, ICMP, and TCP that connects by it (Fast Open). Any other is
 //! judged by the peer that the socket has now, so that a socket that came from elsewhere, and one whose rules have
-//! changed, is judged at its next message. Who has come to where the run listens is answered: the accept was judged.
+//! changed, is judged at its next message. Who has come to where the run listened is answered as long as the run may take
+//! connections there.
 //!
 //! Sockets that the kernel has made for itself pass: NFS and its like send on them while a task waits, to where a mount
 //! said. No descriptor leads to them. What is not INET passes.
