@@ -13,8 +13,7 @@
 //! said. No descriptor leads to them. What is not INET passes.
 //!
 //! Cannot see: of sendmmsg(2) the messages after the first that go to the same address, and what travels with them
-//! (net/socket.c: `____sys_sendmsg`). On a socket of the run's own their packets are judged, and none with options, or with
-//! another header before its own, leaves; on any other such a batch is denied. Before 6.5 what sendfile(2) and splice(2)
+//! (net/socket.c: `____sys_sendmsg`), so that a batch whose messages name their peer is denied. Before 6.5 what sendfile(2) and splice(2)
 //! write to a connected socket; what becomes of the packet.
 
 use agentid_common::{

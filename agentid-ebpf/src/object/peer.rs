@@ -262,8 +262,9 @@ pub fn of_message(socket: Socket, message: Message, tag: &Tag) -> Sight {
         read_accepted(sock, came, &mut sight.body)
     } else if !named {
         read_current(sock, protocol, &mut sight.body)
-    } else if flags & MSG_BATCH != 0 && !socket::is_own(sock, tag) {
-        // More come with this one, of which the kernel may not ask, and whose packets nobody judges.
+    } else if flags & MSG_BATCH != 0 {
+        // More come with this one, of which the kernel does not ask when they name the same address, whatever travels with
+        // them: what their packets look like does not tell that they were sent by a device of the run's choice.
         Asked::Denied
     } else {
         read_named(sock, message, protocol, &mut sight.body)
@@ -273,7 +274,6 @@ pub fn of_message(socket: Socket, message: Message, tag: &Tag) -> Sight {
     sight.asking(asked)
 }
 
-/// Whether a socket of TCP is connected by this message.
 /// The place where a socket was accepted, as it was asked for at the accept.
 #[inline(always)]
 fn read_accepted(sock: Sock, came: Came, body: &mut PeerBody) -> Asked {
@@ -291,6 +291,7 @@ fn read_accepted(sock: Sock, came: Came, body: &mut PeerBody) -> Asked {
     Asked::Peer
 }
 
+/// Whether a socket of TCP is connected by this message.
 #[inline(always)]
 pub fn connects(message: Message) -> bool {
     message.name() != 0 && message.flags() & MSG_FASTOPEN != 0
