@@ -463,6 +463,10 @@ pub enum Act {
     /// Two messages of a byte in one sendmmsg(2); the second carries something.
     SendTwo {
         to: Option<SockAddr>,
+    /// A whole echo request, and the wait for its answer.
+    Echo {
+        to: Option<SockAddr>,
+    },
         carry: Vec<Carry>,
     },
     Set {

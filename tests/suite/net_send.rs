@@ -1,20 +1,21 @@
 //! A packet goes only where the rules say, by whichever call it is sent. The policy is `network`.
 
 use std::{
-    fs,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket},
     os::fd::OwnedFd,
     process::Stdio,
 };
 
 use agentid_tests::{
-    harness::{Daemon, Peer, Run, calls::Socket, run::Terms, scene::USERS},
+    harness::{
+        Daemon, Peer, Run, calls::Socket, kernel::open_echoes_to_everyone, run::Terms, scene::USERS,
+    },
     step::{By, Carry, Protocol, SockAddr},
 };
 use anyhow::{Context as _, Result};
 use libc::{
-    AF_INET, AF_INET6, AF_UNSPEC, EACCES, ECONNRESET, EDESTADDRREQ, EINPROGRESS, EINVAL, EPERM,
-    EPIPE, SOCK_DGRAM, SOCK_STREAM,
+    AF_INET, AF_INET6, AF_UNSPEC, EACCES, ECONNRESET, EDESTADDRREQ, EINPROGRESS, EPERM, EPIPE,
+    SOCK_DGRAM, SOCK_STREAM,
 };
 
 const SOCKET: Socket = Socket(0);
@@ -311,7 +312,6 @@ fn a_batch_hides_nothing() -> Result<()> {
     Ok(())
 }
 
-/// A routing header (type 4) with one segment, as a message carries it.
 /// The number of a device to send by.
 fn device_v4() -> Carry {
     let data = [&1_i32.to_ne_bytes()[..], &[0; 8]].concat();
@@ -323,6 +323,7 @@ fn device_v6() -> Carry {
     Carry { level: libc::IPPROTO_IPV6, kind: libc::IPV6_PKTINFO, data }
 }
 
+/// A routing header (type 4) with one segment, as a message carries it.
 pub fn routing_header() -> Carry {
     let mut data = vec![0, 2, 4, 0, 0, 0, 0, 0];
     data.extend(Ipv6Addr::LOCALHOST.octets());
@@ -337,32 +338,26 @@ pub fn source_route() -> Carry {
     Carry { level: libc::IPPROTO_IP, kind: libc::IP_RETOPTS, data }
 }
 
-/// P2: echo requests go only where a rule for `icmp` says.
+/// P2: echo requests go only where a rule for `icmp` says, and are answered then.
 #[test]
 fn echo_requests_have_rules_of_their_own() -> Result<()> {
-    fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647")
-        .context("failed to open ICMP to everyone")?;
+    open_echoes_to_everyone()?;
     let daemon = Daemon::shared()?;
     for uid in USERS {
-        for (policy, errno) in [("network", EINVAL), ("fixture", EACCES)] {
+        for (policy, errno) in [("network", 0), ("fixture", EACCES)] {
             let mut run = Run::launch(&daemon, &Terms { policy, uid, ..Terms::default() })?;
-            for (to, protocol) in [
-                (SocketAddr::from((Ipv4Addr::LOCALHOST, 20_000)), libc::IPPROTO_ICMP),
-                ((Ipv6Addr::LOCALHOST, 20_000).into(), libc::IPPROTO_ICMPV6),
-            ] {
-                let family = if to.is_ipv4() { AF_INET } else { AF_INET6 };
-                let make = SOCKET.make(family, SOCK_DGRAM, protocol);
-                // A byte is no echo request, which the kernel finds after us.
-                let found = run.last_call(vec![make.clone(), SOCKET.send_to(to)])?;
+            for to in [(Ipv4Addr::LOCALHOST, 20_000).into(), (Ipv6Addr::LOCALHOST, 20_000).into()] {
+                let make = SOCKET.for_echoes(to);
+                let found = run.last_call(vec![make.clone(), SOCKET.echo(Some(to))])?;
                 assert_eq!(found, errno, "uid {uid}, {policy}: {to}");
-                let calls = vec![make.clone(), SOCKET.connect(to), SOCKET.send()];
+                let calls = vec![make.clone(), SOCKET.connect(to), SOCKET.echo(None)];
                 assert_eq!(run.calls(calls)?, [0, 0, errno], "uid {uid}, {policy}: {to}");
                 let mut other = to;
                 other.set_ip(match to {
                     SocketAddr::V4(_) => Ipv4Addr::new(127, 0, 0, 9).into(),
                     SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
                 });
-                let found = run.last_call(vec![make, SOCKET.send_to(other)])?;
+                let found = run.last_call(vec![make, SOCKET.echo(Some(other))])?;
                 assert_eq!(found, EACCES, "uid {uid}, {policy}: {other}");
             }
         }
