@@ -38,6 +38,7 @@ use std::{
 };
 
 use agentid_common::{ABI_VERSION, instance::Instance, map};
+use prometheus::IntCounter;
 use thiserror::Error;
 use tokio::{
     io::{Interest, unix::AsyncFd},
@@ -69,7 +70,9 @@ use crate::{
         sight::Sight,
     },
     instance::{Demand, Ending, Phase, Posture, Registry, run::PolicyVersion},
-    kernel::{self, ApplyError, Kernel, Options, ReadError, ResolverError, Ring, StartError},
+    kernel::{
+        self, ApplyError, Askers, Kernel, Options, ReadError, ResolverError, Ring, StartError,
+    },
     metrics::series::{Labels, Metrics},
     names::{Request, Requests},
     settings::{OnEnforcementLost, Settings},
@@ -103,7 +106,7 @@ pub enum RunError {
     Image(#[source] ReadError),
     #[error("replace what an earlier daemon has left in the kernel")]
     Adopt(#[source] ApplyError),
-    #[error("find out where the resolver was")]
+    #[error("find out where the resolver was, or who asks it")]
     Resolver(#[source] ReadError),
     #[error("tell the kernel programs where the resolver is")]
     SetResolver(#[from] ResolverError),
@@ -298,6 +301,12 @@ impl Supervisor {
     /// Says where the resolver is from now on.
     pub fn set_resolver(&mut self, port: u16) -> Result<(), RunError> {
         Ok(self.kernel.set_resolver(port)?)
+    }
+
+    /// What the resolver needs to give each run its share: who has asked, and where it is counted who asks too much.
+    pub fn asking(&self) -> Result<(Askers, IntCounter), RunError> {
+        let askers = self.kernel.open_askers().map_err(RunError::Resolver)?;
+        Ok((askers, self.metrics.names.with_label_values(&["crowded"])))
     }
 
     /// Serves until `stop` is ready. Enforcement goes on after that.
