@@ -102,6 +102,21 @@ impl Address {
         Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d])
     }
 
+    /// Whether this stands for every address, of IPv4 or of all.
+    #[inline(always)]
+    pub fn is_any(&self) -> bool {
+        *self == Self::ANY_V4 || *self == Self::ANY_V6
+    }
+
+    /// What stands for every address of the same kind as this one.
+    #[inline(always)]
+    pub fn any(&self) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, ..] = self.0;
+        let is_v4 =
+            [a, b, c, d, e, f, g, h, i, j, k, l] == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+        if is_v4 { Self::ANY_V4 } else { Self::ANY_V6 }
+    }
+
     /// 127.0.0.1
     pub const LOOPBACK_V4: Self = Self::v4([127, 0, 0, 1]);
     /// `::1`

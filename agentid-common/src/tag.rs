@@ -14,7 +14,8 @@ pub struct InvocationId(pub [u8; 16]);
 pub struct Tag {
     pub generation: u64,
     pub slot: u32,
-    /// [`COUNTED`] for tasks; [`LISTENS`], [`CALLED`], [`ASKS`], [`ASKED`] and [`CALLS`] for sockets.
+    /// [`COUNTED`] for tasks; [`LISTENS`], [`ANYWHERE`], [`CALLED`], [`ASKS`],
+    /// [`ASKED`] and [`CALLS`] for sockets.
     pub mark: u32,
     pub invocation: InvocationId,
 }
@@ -47,6 +48,10 @@ pub const ASKED: u32 = 8;
 /// Bit of [`Tag::mark`] for a socket that listens, and for one that was accepted: who is at the other end has come by
 /// himself.
 pub const LISTENS: u32 = 2;
+
+/// Bit of [`Tag::mark`] beside [`LISTENS`] for a socket that listens at every address, and for one that was accepted there: it
+/// has one of them, but it was for all that the rules were asked.
+pub const ANYWHERE: u32 = 64;
 
 /// Bit of [`Tag::mark`] for a socket of TCP that has gone to a peer by itself, and for one that was accepted where such a one
 /// listened. It stays, whatever another thread does meanwhile: then [`LISTENS`] says nothing.

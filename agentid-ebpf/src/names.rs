@@ -11,6 +11,7 @@
 //! Cannot see: sockets of another network namespace than the daemon's, which lack the mark and whose questions are denied.
 
 use agentid_common::{
+    map::SLOTS,
     net::{Address, Asker, DNS_PORT, Peer, TCP, UDP},
     tag::{ASKED as ASKED_NAMES, ASKS, Tag},
 };
@@ -20,6 +21,7 @@ use aya_ebpf::{
 };
 
 use crate::{
+    count,
     kfield::Sock,
     maps::{ASKED, ASKERS, Asked, INSTANCES, RESOLVER},
     socket,
@@ -85,6 +87,33 @@ pub fn are_asked(sock: Sock, tag: &Tag, peer: &Peer) -> bool {
 #[inline(always)]
 pub fn may_ask(tag: &Tag) -> bool {
     tag.mark & ASKS != 0 && is_granted_names(tag)
+}
+
+/// Packets that a run may send to the resolver in a second: no more than the daemon takes in from many runs in that time, and
+/// more than one may ask. A question over TCP is several.
+const DATAGRAMS: u64 = 512;
+const SEGMENTS: u64 = 4096;
+
+/// By slot and protocol which second it is, and in the lower half how many packets were sent in it. It is these programs' own,
+/// and begins anew with them.
+static mut SENT: [u64; 2 * SLOTS as usize] = [0; 2 * SLOTS as usize];
+
+/// Whether a run that sends the resolver one more packet leaves it some time for others. When a second begins on two processors
+/// at once, a few are not counted.
+#[inline(always)]
+pub fn leaves_room(slot: u32, protocol: u8) -> bool {
+    const HALF: u64 = 1 << 32;
+    let (half, most) = if protocol == TCP { (1, SEGMENTS) } else { (0, DATAGRAMS) };
+    let index = (slot as usize & (SLOTS as usize - 1)) * 2 + half;
+    // SAFETY: the index is within the array, of which nothing but these words is read or written, each at once.
+    unsafe {
+        let sent = (&raw mut SENT).cast::<u64>().add(index);
+        let second = bpf_ktime_get_boot_ns() / 1_000_000_000 % HALF;
+        if sent.read_volatile() / HALF != second {
+            sent.write_volatile(second * HALF);
+        }
+        count::add(sent, 1) % HALF < most
+    }
 }
 
 /// Remembers who sends something to the resolver, for the daemon.

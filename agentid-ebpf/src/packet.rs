@@ -187,6 +187,9 @@ fn going_to(
                 // Also for whoever may not ask and gets there by a rule: else it would be taken for the last one with that port.
                 let port = u16::from_be_bytes([ports[0], ports[1]]);
                 *asks = Asks { port, protocol: peer.protocol, from };
+                if !names::leaves_room(tag.slot, peer.protocol) {
+                    return Way::Crowds;
+                }
                 if names::may_ask(tag) {
                     return Way::Resolver;
                 }

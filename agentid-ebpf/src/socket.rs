@@ -2,11 +2,11 @@
 
 use core::{
     ffi::c_void,
-    intrinsics::{AtomicOrdering, atomic_or},
+    intrinsics::{AtomicOrdering, atomic_and, atomic_or},
 };
 
 use agentid_common::{
-    tag::{ASKS, CALLED, CALLS, KEEPER_SLOT, LISTENS, Tag},
+    tag::{ANYWHERE, ASKS, CALLED, CALLS, KEEPER_SLOT, LISTENS, Tag},
     verdict::Fault,
 };
 
@@ -86,9 +86,17 @@ pub fn set(own: *mut Tag, bit: u32) {
     unsafe { atomic_or::<u32, u32, { AtomicOrdering::SeqCst }>(&raw mut (*own).mark, bit) };
 }
 
-/// Says that those at the other end come to this socket of a run, and to what is accepted from it.
+/// Takes a bit of a socket's mark away.
 #[inline(always)]
-pub fn listens(sock: Sock, tag: &Tag) {
+fn unset(own: *mut Tag, bit: u32) {
+    // SAFETY: as above.
+    unsafe { atomic_and::<u32, u32, { AtomicOrdering::SeqCst }>(&raw mut (*own).mark, !bit) };
+}
+
+/// Says that those at the other end come to this socket of a run, and to what is accepted from it: at its own address, or at
+/// every one.
+#[inline(always)]
+pub fn listens(sock: Sock, tag: &Tag, anywhere: bool) {
     if !sock.is_null()
         && let Some(own) = self::tag(sock.0.cast())
     {
@@ -97,6 +105,11 @@ pub fn listens(sock: Sock, tag: &Tag) {
             // The peers of what another run has made are judged.
             if (*own).is_of_the_run_of(tag) {
                 set(own, LISTENS);
+                if anywhere {
+                    set(own, ANYWHERE);
+                } else {
+                    unset(own, ANYWHERE);
+                }
             }
         }
     }
@@ -122,13 +135,30 @@ pub fn is_own(sock: Sock, tag: &Tag) -> bool {
     self::tag(sock.0.cast()).is_some_and(|own| unsafe { (*own).is_of_the_run_of(tag) })
 }
 
+/// Where a run has accepted a socket.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Came {
+    /// Nowhere: it goes to its peer, or is another's.
+    Not,
+    /// Where it listened at the address that the socket has.
+    Here,
+    /// Where it listened at every address.
+    Anywhere,
+}
+
 /// Whether a run has accepted this socket where it listened.
 #[inline(always)]
-pub fn was_called(sock: Sock, tag: &Tag) -> bool {
+pub fn came(sock: Sock, tag: &Tag) -> Came {
+    let Some(own) = self::tag(sock.0.cast()) else {
+        return Came::Not;
+    };
     // SAFETY: a value of socket storage lives as long as its socket.
-    self::tag(sock.0.cast()).is_some_and(|own| unsafe {
-        (*own).mark & (LISTENS | CALLED) == LISTENS && (*own).is_of_the_run_of(tag)
-    })
+    let (mark, is_own) = unsafe { ((*own).mark, (*own).is_of_the_run_of(tag)) };
+    if mark & (LISTENS | CALLED) != LISTENS || !is_own {
+        return Came::Not;
+    }
+    if mark & ANYWHERE == 0 { Came::Here } else { Came::Anywhere }
 }
 
 /// The mark of what the daemon makes.

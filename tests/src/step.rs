@@ -134,6 +134,9 @@ pub enum Step {
         question: Question,
         times: usize,
     },
+    /// Asks without an end, and without waiting for an answer: over UDP as fast as it can, and over TCP in as many connections
+    /// as it can hold, none of which asks a whole question.
+    AskMuch(Question),
     /// Connects, and keeps the socket in place of the one that was kept before.
     Call {
         to: SocketAddr,
@@ -461,6 +464,10 @@ pub enum Act {
         flags: i32,
         carry: Vec<Carry>,
         by: By,
+    },
+    /// A whole echo request, and the wait for its answer.
+    Echo {
+        to: Option<SockAddr>,
     },
     /// Two messages of a byte in one sendmmsg(2); the second carries something.
     SendTwo {

@@ -6,7 +6,9 @@ use std::{
 };
 
 use agentid_tests::{
-    harness::{Daemon, Peer, Run, calls::Socket, run::Terms, scene::USERS},
+    harness::{
+        Daemon, Peer, Run, calls::Socket, kernel::open_echoes_to_everyone, run::Terms, scene::USERS,
+    },
     step::{By, Call, Protocol},
 };
 use anyhow::{Result, ensure};
@@ -16,6 +18,8 @@ const SOCKET: Socket = Socket(0);
 
 /// What is asked of `why`: the option, the end, the protocol.
 type Question = (&'static str, SocketAddr, &'static str);
+
+const ICMP: &str = "icmp";
 
 /// Calls of which the last is judged as the question is.
 struct Try {
@@ -49,6 +53,16 @@ fn to_peer(to: SocketAddr) -> Vec<Try> {
     tries
 }
 
+/// By ICMP, which has no ports. What passes is answered by the kernel.
+fn to_host(to: SocketAddr) -> Vec<Try> {
+    let make = SOCKET.for_echoes(to);
+    let sent = Try { question: ("--send", to, ICMP), calls: vec![make.clone(), SOCKET.echo(Some(to))] };
+    let calls = vec![make, SOCKET.connect(to), SOCKET.echo(None)];
+    // The peer of a socket that connects to every address is this host.
+    let connected = Try { question: ("--connect", to, ICMP), calls };
+    if to.ip().is_unspecified() { vec![sent] } else { vec![sent, connected] }
+}
+
 fn at_own(at: SocketAddr) -> Vec<Try> {
     let bind = |protocol| {
         let calls = vec![SOCKET.like(at, protocol), SOCKET.bind(at)];
@@ -74,6 +88,14 @@ fn the_kernel_does_what_the_daemon_says_about_the_network() -> Result<()> {
     for port in [25_003, 26_003, 26_203, 41_003] {
         tries.extend(own.into_iter().flat_map(|address| at_own((address, port).into())));
     }
+    open_echoes_to_everyone()?;
+    let hosts: [std::net::IpAddr; 4] = [
+        Ipv4Addr::LOCALHOST.into(),
+        Ipv4Addr::new(127, 0, 0, 9).into(),
+        Ipv6Addr::LOCALHOST.into(),
+        Ipv6Addr::UNSPECIFIED.into(),
+    ];
+    tries.extend(hosts.into_iter().flat_map(|address| to_host((address, 20_003).into())));
     // Rules know no users: what is said of one run holds for another.
     let mut said: BTreeMap<Question, bool> = BTreeMap::new();
     let (mut allowed, mut refused) = (0, 0);
@@ -91,7 +113,9 @@ fn the_kernel_does_what_the_daemon_says_about_the_network() -> Result<()> {
             };
             let errno = run.last_call(calls.clone())?;
             let held = matches!(errno, EACCES | EPERM);
-            ensure!(held != passes, "uid {uid}: {question:?}, {calls:?}: {errno}");
+            // Of an echo request only its answer says that it has got there.
+            let as_said = if proto == ICMP && passes { errno == 0 } else { held != passes };
+            ensure!(as_said, "uid {uid}: {question:?}, {calls:?}: {errno}");
             *(if passes { &mut allowed } else { &mut refused }) += 1;
         }
     }

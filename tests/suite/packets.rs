@@ -96,13 +96,30 @@ fn calling(run: &mut Run, family: usize) -> Result<TcpStream> {
     bail!("no port is free")
 }
 
-/// Has every packet of a socket carry an option that means nothing, or none any more.
-fn set_options(socket: &impl AsRawFd, family: usize, some: bool) -> Result<()> {
-    let (level, name, bytes): (_, _, &[u8]) = if family == 0 {
-        (libc::IPPROTO_IP, libc::IP_OPTIONS, &[1, 1, 1, 0])
-    } else {
-        (libc::IPPROTO_IPV6, libc::IPV6_DSTOPTS, &[0, 0, 1, 4, 0, 0, 0, 0])
-    };
+/// What every packet of a socket can be made to carry, by the family: a level, an option and its value.
+type Options = [(libc::c_int, libc::c_int, &'static [u8]); 2];
+
+/// What means nothing.
+const EMPTY: Options = [
+    (libc::IPPROTO_IP, libc::IP_OPTIONS, &[1, 1, 1, 0]),
+    (libc::IPPROTO_IPV6, libc::IPV6_DSTOPTS, &[0, 0, 1, 4, 0, 0, 0, 0]),
+];
+/// A loose source route by 127.0.0.1, and a routing header (type 4) with ::1 as its one segment.
+const ROUTES: Options = [
+    (libc::IPPROTO_IP, libc::IP_OPTIONS, &[131, 7, 4, 127, 0, 0, 1, 0]),
+    (
+        libc::IPPROTO_IPV6,
+        libc::IPV6_RTHDR,
+        &[0, 2, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+    ),
+];
+
+/// Has every packet of a socket carry this, or nothing any more.
+fn set_options(
+    socket: &impl AsRawFd,
+    (level, name, bytes): (libc::c_int, libc::c_int, &[u8]),
+    some: bool,
+) -> Result<()> {
     let length = if some { bytes.len() as libc::socklen_t } else { 0 };
     let (socket, bytes) = (socket.as_raw_fd(), bytes.as_ptr().cast());
     // SAFETY: the bytes are of the given length.
@@ -261,19 +278,45 @@ fn no_packet_takes_a_detour() -> Result<()> {
             let call = Step::Call { to: peer.local_addr()?, protocol: Protocol::Udp };
             assert_eq!(run.errno(&call)?, 0, "{what}");
             let socket = socket_of(&run)?;
-            set_options(&socket, family, true)?;
+            set_options(&socket, EMPTY[family], true)?;
             assert_eq!(run.errno(&Step::Say)?, libc::EPERM, "{what}");
             nothing_came(&peer).with_context(|| what.clone())?;
-            set_options(&socket, family, false)?;
+            set_options(&socket, EMPTY[family], false)?;
             assert_eq!(run.errno(&Step::Say)?, 0, "{what}");
             comes(&peer).with_context(|| what.clone())?;
         }
     }
     for family in [0, 1] {
         let (own, peer) = (receiver(family)?, receiver(family)?);
-        set_options(&own, family, true)?;
+        set_options(&own, EMPTY[family], true)?;
         own.send_to(b"x", peer.local_addr()?)?;
         comes(&peer)?;
+    }
+    Ok(())
+}
+
+/// P2: nor is a segment of TCP, whose peer no packet is asked about.
+#[test]
+fn no_segment_takes_a_detour() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    for uid in USERS {
+        for family in [0, 1] {
+            for options in [EMPTY, ROUTES] {
+                let what = format!("uid {uid}: {:?}", options[family]);
+                let mut run = Run::of(&daemon, uid)?;
+                let mut stream = called(&mut run, &listener(family)?)?;
+                let socket = socket_of(&run)?;
+                set_options(&socket, options[family], true).with_context(|| what.clone())?;
+                let denied = run.totals(&daemon)?.denied;
+                assert_eq!(run.errno(&Step::Say)?, 0, "{what}");
+                assert!(run.totals(&daemon)?.denied > denied, "{what}: no packet was denied");
+                settle()?;
+                assert_eq!(arrived(&stream)?, 0, "{what}");
+                set_options(&socket, options[family], false)?;
+                // It is sent again.
+                stream.read_exact(&mut [0]).with_context(|| what.clone())?;
+            }
+        }
     }
     Ok(())
 }

@@ -1,12 +1,22 @@
 //! Policies are read again while runs live.
 
-use std::fs;
+use std::{
+    fs,
+    io::{ErrorKind, Read as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream},
+};
 
 use agentid_tests::{
-    harness::{Daemon, Peer, Run, Scene, run::Terms, scene::USERS, wait},
+    harness::{
+        Daemon, Peer, Run, Scene,
+        run::Terms,
+        scene::{USER, USERS},
+        settle::settle,
+        wait,
+    },
     step::{Open, Outcome, Protocol, Step},
 };
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail, ensure};
 use libc::EACCES;
 
 fn digest(daemon: &Daemon) -> Result<String> {
@@ -114,6 +124,79 @@ fn conversations_are_held_to_the_new_version() -> Result<()> {
                 }
             }
         }
+    }
+    Ok(())
+}
+
+/// Where `fixture` lets its runs listen.
+const ON: &str = "on = [\"127.0.0.1:20000-29999\", \"[::1]:20000-29999\"]";
+/// The same for listeners at every address.
+const ON_ANY: &str = "on = [\"0.0.0.0:20000-29999\", \"[::]:20000-29999\"]";
+const ON_BOTH: &str = "on = [\"127.0.0.1:20000-29999\", \"[::1]:20000-29999\", \
+                       \"0.0.0.0:20000-29999\", \"[::]:20000-29999\"]";
+const ON_NONE: &str = "on = [\"127.0.0.1:29999\"]";
+
+/// A connection to a run that listens at one of its addresses.
+fn calling(run: &mut Run, at: IpAddr, by: IpAddr) -> Result<TcpStream> {
+    for port in 20_000..29_999 {
+        match run.errno(&Step::Answer((at, port).into()))? {
+            0 => {}
+            libc::EADDRINUSE => continue,
+            errno => bail!("listening at {at} failed with {errno}"),
+        }
+        let stream = TcpStream::connect((by, port))?;
+        ensure!(run.errno(&Step::PickUp)? == 0, "nobody was there");
+        stream.set_read_timeout(Some(wait::SOON))?;
+        return Ok(stream);
+    }
+    bail!("no port is free")
+}
+
+/// P2, P9: so is one that was accepted: as an accept where it was accepted is, also where that was at every address. What is
+/// denied does not arrive.
+#[test]
+fn accepted_conversations_are_held_to_the_new_version() -> Result<()> {
+    let daemon = Daemon::start()?;
+    let version = |on: &str| Scene::POLICY.replace(ON, on);
+    assert_ne!(version(ON_NONE), Scene::POLICY);
+    write(&daemon, &version(ON_BOTH))?;
+    let (v4, v6) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST));
+    let (any_v4, any_v6) = (Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into());
+    let mut calls = Vec::new();
+    for (at, by) in [(v4, v4), (v6, v6), (any_v4, v4), (any_v6, v4), (any_v6, v6)] {
+        let mut run = Run::of(&daemon, USER)?;
+        let stream = calling(&mut run, at, by)?;
+        calls.push((at, run, stream));
+    }
+    let mut said = 0;
+    for (on, here, anywhere) in [
+        (ON_BOTH, 0, 0),
+        (ON, 0, EACCES),
+        (ON_ANY, EACCES, 0),
+        (ON_NONE, EACCES, EACCES),
+        (ON_BOTH, 0, 0),
+    ] {
+        // The first is in force already.
+        if version(on) != fs::read_to_string(daemon.scene().path().join("policies/fixture.toml"))? {
+            write(&daemon, &version(on))?;
+        }
+        for (at, run, stream) in &mut calls {
+            let errno = if at.is_unspecified() { anywhere } else { here };
+            for _ in 0..2 {
+                assert_eq!(run.errno(&Step::Say)?, errno, "{at}: {on}");
+            }
+            if errno == 0 {
+                said += 2;
+                stream.read_exact(&mut [0; 2]).with_context(|| format!("{at}: {on}"))?;
+            }
+        }
+    }
+    assert_eq!(said, 2 * (5 + 2 + 3 + 5));
+    settle()?;
+    for (at, _, stream) in &calls {
+        stream.set_nonblocking(true)?;
+        let left = stream.peek(&mut [0]).map_err(|error| error.kind());
+        assert_eq!(left, Err(ErrorKind::WouldBlock), "{at}: more has come than was said");
     }
     Ok(())
 }

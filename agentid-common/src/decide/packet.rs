@@ -33,6 +33,8 @@ pub enum Way {
     Free,
     /// Nothing: it goes to the daemon's resolver, which knows who asks.
     Resolver,
+    /// The resolver, to which the run has sent enough for now.
+    Crowds,
     /// Nothing: where it goes was found granted, by the rules that hold the run.
     Vouched,
     /// Where it goes, or comes to.
@@ -60,6 +62,7 @@ pub fn may_pass<F: Facts>(
     match facts.ascend(tag, None) {
         Ok(()) => match way(&mut peer) {
             Way::Free | Way::Resolver | Way::Vouched => Ok(0),
+            Way::Crowds => Err(Refusal::denied(Reason::Guarded)),
             Way::Judged => facts.may_reach(tag, &peer),
             Way::Detour => Err(Refusal::denied(Reason::SocketOption)),
             Way::Unread => Err(Refusal::Fault(Fault::AddressRead)),

@@ -156,7 +156,8 @@ fn serve(settings: &Settings, options: &Options) -> Result<(), Failure> {
         let control = Control::bind(&settings.control, operators, commands.clone())?;
         let mut servers = tokio::task::JoinSet::new();
         servers.spawn(control.serve());
-        servers.spawn(resolver.serve(Upstream::new(settings.name_servers.clone()), requests));
+        let upstream = Upstream::new(settings.name_servers.clone());
+        servers.spawn(resolver.serve(upstream, requests, supervisor.asking()?));
         if let Some(metrics) = metrics {
             servers.spawn(metrics.serve());
         }

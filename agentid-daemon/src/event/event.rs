@@ -158,8 +158,8 @@ pub struct Name {
     pub record: String,
     /// `allow`, `audit` or `deny`.
     pub verdict: String,
-    /// `no_rule`, `deny_rule`, `tripwire`, `long_name`, or `special_address` when the name is granted and these addresses
-    /// are not.
+    /// `no_rule`, `deny_rule`, `tripwire`, `long_name`, `crowded` when the run asks more at a time than its share, whatever
+    /// the name, or `special_address` when the name is granted and these addresses are not.
     pub reason: Option<String>,
     pub rule: Option<u32>,
     /// The run above whose policy says so, and has the rule; `None` when it is the run's own.

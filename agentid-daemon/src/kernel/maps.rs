@@ -11,7 +11,7 @@ use agentid_common::{
     file::{AnchorKey, EdgeKey, Entry, EntryKey, Glob, Identity, Node},
     instance::{Activity, Instance},
     map::{Adoption, Host, Resolver},
-    net::{Asker, PeerKey, Pins as Pinned, PortKey, PortRule},
+    net::{PeerKey, Pins as Pinned, PortKey, PortRule},
     tag::{CALLS, KEEPER_SLOT, Tag},
 };
 use aya::maps::{
@@ -19,7 +19,7 @@ use aya::maps::{
 };
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
-use super::{pins::Pins, sockets::SOCKETS};
+use super::{askers::Askers, pins::Pins, sockets::SOCKETS};
 
 #[derive(Debug, thiserror::Error)]
 pub enum MapsError {
@@ -145,7 +145,7 @@ pub struct Maps {
     pub peers: Counted<LpmTrie<MapData, PeerKey, u32>>,
     pub ports: Counted<LpmTrie<MapData, PortKey, PortRule>>,
     pub pins: Counted<HashMap<MapData, PeerKey, Pinned>>,
-    pub askers: Array<MapData, Asker>,
+    pub askers: Askers,
     pub resolver: Array<MapData, Resolver>,
     pub adoption: Array<MapData, Adoption>,
     pub host: Array<MapData, Host>,
@@ -178,7 +178,7 @@ impl Maps {
             peers: counted(pins, "PEERS")?,
             ports: counted(pins, "PORTS")?,
             pins: counted(pins, "PINS")?,
-            askers: typed(pins, "ASKERS")?,
+            askers: Askers::open(pins)?,
             resolver: typed(pins, "RESOLVER")?,
             adoption: typed(pins, "ADOPTION")?,
             host: typed(pins, "HOST")?,
@@ -226,7 +226,7 @@ pub fn ring(pins: &Pins) -> Result<RingBuf<MapData>, MapsError> {
     typed(pins, "EVENTS")
 }
 
-fn typed<M: TryFrom<Map, Error = MapError>>(
+pub(super) fn typed<M: TryFrom<Map, Error = MapError>>(
     pins: &Pins,
     name: &'static str,
 ) -> Result<M, MapsError> {

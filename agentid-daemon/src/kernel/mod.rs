@@ -3,6 +3,7 @@
 //! Synchronous, and to be called by the daemon's main thread: the kernel programs know the daemon by that thread.
 
 mod apply;
+mod askers;
 mod attached;
 mod btf;
 mod canary;
@@ -54,7 +55,6 @@ use agentid_common::{
     instance::Activity,
     map::{ANCHORS, CANARY_SLOT, EDGES, ENTRIES, PEERS, PINS, PORTS, Resolver},
     name::NameKey,
-    net::Asker,
     record::{ShareLine, SocketLine, TaskLine},
     tag::Tag,
 };
@@ -68,6 +68,7 @@ use crate::{
 
 pub use self::{
     apply::ApplyError,
+    askers::{Askers, address},
     canary::main as canary_main,
     clock::is_synchronised,
     demand::{DemandError, HookState},
@@ -320,10 +321,14 @@ impl Kernel {
         Ok(self.maps.resolver.set(0, resolver, 0)?)
     }
 
-    /// Who has sent the resolver something last from a port of this host, if anyone has.
-    pub fn asker(&self, protocol: u8, port: u16) -> Result<Option<Asker>, ReadError> {
-        let asker = self.maps.askers.get(&Asker::index(protocol, port), 0)?;
-        Ok((asker.generation != 0).then_some(asker))
+    /// Who has asked the resolver.
+    pub fn askers(&self) -> &Askers {
+        &self.maps.askers
+    }
+
+    /// The same for the resolver itself.
+    pub fn open_askers(&self) -> Result<Askers, ReadError> {
+        Ok(Askers::open(&self.pins)?)
     }
 
     /// All tagged tasks of the host, the canary included.

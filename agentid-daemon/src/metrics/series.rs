@@ -8,7 +8,7 @@ use prometheus::{
 /// Results of a request or a launch.
 pub const RESULTS: [&str; 3] = ["ok", "refused", "failed"];
 /// What became of a question for a name.
-pub const NAMES: [&str; 5] = ["granted", "denied", "limited", "stranger", "rebound"];
+pub const NAMES: [&str; 6] = ["granted", "denied", "limited", "crowded", "stranger", "rebound"];
 /// Who can lose events.
 pub const SINKS: [&str; 1] = ["follower"];
 

@@ -16,13 +16,15 @@ pub mod answer;
 mod memory;
 mod reply;
 pub mod server;
+mod shares;
 pub mod upstream;
 
 use std::net::{IpAddr, SocketAddr};
 
+use agentid_common::net::Asker;
 use tokio::sync::{mpsc, oneshot};
 
-/// Questions that may wait for the supervisor; whoever asks more is told that the server has failed.
+/// Questions that may wait for the supervisor; others wait until they may.
 pub const QUEUE: usize = 256;
 
 /// What the resolver asks of the supervisor.
@@ -30,6 +32,8 @@ pub const QUEUE: usize = 256;
 pub enum Request {
     Ask(Ask),
     Found(Found),
+    /// This run, with those that stand on the same one, has more of the resolver than its share.
+    Crowds(Asker),
 }
 
 pub type Requests = mpsc::Receiver<Request>;

@@ -1,10 +1,9 @@
 //! What is answered to a question.
 
 use std::{
-    collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use hickory_proto::{
@@ -15,12 +14,13 @@ use hickory_proto::{
     },
     serialize::binary::{BinEncodable as _, BinEncoder},
 };
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error};
 
 use super::{
     Ask, Found, Pinned, Request, Verdict, answer,
     memory::{Memory, Question},
+    shares::Shares,
     upstream::{Asked, Upstream},
 };
 use crate::kernel::boot_time;
@@ -56,45 +56,9 @@ pub(super) fn written(message: &Message, limit: u16) -> Option<Vec<u8>> {
 pub(super) struct Handler {
     upstream: Upstream,
     requests: mpsc::Sender<Request>,
-    /// Room for those that are worked on.
-    pub(super) questions: Arc<Semaphore>,
-    runs: Runs,
+    /// How many questions of each run are under way.
+    runs: Arc<Shares<uuid::Uuid>>,
     memory: Memory,
-}
-
-/// How many questions of each run are under way.
-#[derive(Debug, Default)]
-struct Runs(Mutex<BTreeMap<uuid::Uuid, u32>>);
-
-impl Runs {
-    /// One more, unless there are enough.
-    fn take(&self, run: uuid::Uuid) -> Option<Turn<'_>> {
-        let mut runs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = runs.entry(run).or_default();
-        if *count >= EACH {
-            return None;
-        }
-        *count += 1;
-        Some(Turn { runs: self, run })
-    }
-}
-
-/// One question that is under way.
-struct Turn<'a> {
-    runs: &'a Runs,
-    run: uuid::Uuid,
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let mut runs = self.runs.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = runs.get_mut(&self.run) {
-            *count -= 1;
-            if *count == 0 {
-                runs.remove(&self.run);
-            }
-        }
-    }
 }
 
 /// An answer, before it is a message.
@@ -173,9 +137,8 @@ fn edns(asked: &Edns, why: Option<(u16, &'static str)>) -> Edns {
 }
 
 impl Handler {
-    pub(super) fn new(upstream: Upstream, requests: mpsc::Sender<Request>, at_once: usize) -> Self {
-        let questions = Arc::new(Semaphore::new(at_once));
-        Self { upstream, requests, questions, runs: Runs::default(), memory: Memory::default() }
+    pub(super) fn new(upstream: Upstream, requests: mpsc::Sender<Request>) -> Self {
+        Self { upstream, requests, runs: Shares::new(EACH), memory: Memory::default() }
     }
 
     pub(super) async fn answer(
@@ -219,7 +182,7 @@ impl Handler {
                 let text = "only a run that lives is answered";
                 return Reply::refusing(ResponseCode::Refused, extended::PROHIBITED, text);
             }
-            None => return Reply::failed(extended::OTHER, "the daemon has no time"),
+            None => return Reply::failed(extended::OTHER, "the daemon is going"),
         };
         let asked = Asked {
             query: query.clone(),
@@ -261,7 +224,7 @@ impl Handler {
         let kind = query.query_type().to_string();
         let long = name.len() > MAX_NAME;
         let ask = Ask { protocol, from, name: name.to_owned(), kind, long, reply };
-        self.requests.try_send(Request::Ask(ask)).ok()?;
+        self.requests.send(Request::Ask(ask)).await.ok()?;
         verdict.await.ok()
     }
 

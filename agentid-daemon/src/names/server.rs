@@ -10,20 +10,24 @@ use std::{
 
 use agentid_common::net::{TCP, UDP};
 use hickory_proto::op::{Edns, ResponseCode};
+use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
+use prometheus::IntCounter;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UdpSocket},
-    sync::{Semaphore, mpsc},
+    sync::mpsc,
     task::JoinSet,
     time::timeout,
 };
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 use super::{
     Request,
     reply::{Handler, PAYLOADS, read, written},
+    shares::Gate,
     upstream::Upstream,
 };
+use crate::kernel::Askers;
 
 /// Ports that only root can take, and that nothing is registered for (IANA's registry of ports). An earlier daemon's comes
 /// first: connections of runs may lead there.
@@ -32,14 +36,13 @@ const PORTS: RangeInclusive<u16> = 1002..=1009;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a connection may take to ask its first question.
 const FIRST: Duration = Duration::from_secs(2);
-/// Connections at a time, of all runs; those that come while there are as many are closed.
-const CONNECTIONS: usize = 512;
 /// Questions in one connection; a program that has more makes another.
 const QUESTIONS: usize = 64;
-/// Questions that are worked on at a time; of more nothing is heard.
-const AT_ONCE: usize = 2048;
 /// Longest question over UDP, in bytes.
 const LONGEST: usize = 4096;
+/// Bytes of datagrams that may wait to be read, as the kernel counts them: the questions of a run that is not let in must not
+/// keep those of others out before they are looked at.
+const WAITING: usize = 4 << 20;
 /// How long to wait with a socket that has failed, before it is looked at again.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -69,7 +72,7 @@ impl Server {
             [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()];
         for address in families {
             match UdpSocket::bind(address).await {
-                Ok(socket) => server.datagrams.push(socket),
+                Ok(socket) => server.datagrams.push(roomy(socket)),
                 // The host has no IPv6.
                 Err(error) if address.is_ipv6() && is_absent(&error) => continue,
                 Err(error) => return Err(error),
@@ -84,15 +87,20 @@ impl Server {
     }
 
     /// Answers for as long as the daemon lives.
-    pub async fn serve(self, upstream: Upstream, requests: mpsc::Sender<Request>) {
-        let handler = Arc::new(Handler::new(upstream, requests, AT_ONCE));
-        let connections = Arc::new(Semaphore::new(CONNECTIONS));
+    pub async fn serve(
+        self,
+        upstream: Upstream,
+        requests: mpsc::Sender<Request>,
+        (askers, refused): (Askers, IntCounter),
+    ) {
+        let gate = Arc::new(Gate::new(askers, refused, requests.clone()));
+        let handler = Arc::new(Handler::new(upstream, requests));
         let mut sockets = JoinSet::new();
         for socket in self.datagrams {
-            sockets.spawn(datagrams(Arc::new(socket), Arc::clone(&handler)));
+            sockets.spawn(datagrams(Arc::new(socket), Arc::clone(&handler), Arc::clone(&gate)));
         }
         for socket in self.listeners {
-            sockets.spawn(connected(socket, Arc::clone(&handler), Arc::clone(&connections)));
+            sockets.spawn(connected(socket, Arc::clone(&handler), Arc::clone(&gate)));
         }
         while sockets.join_next().await.is_some() {}
     }
@@ -102,7 +110,14 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }
 
-async fn datagrams(socket: Arc<UdpSocket>, handler: Arc<Handler>) {
+fn roomy(socket: UdpSocket) -> UdpSocket {
+    if let Err(failure) = setsockopt(&socket, RcvBufForce, &WAITING) {
+        warn!(%failure, "questions for names have less room to wait");
+    }
+    socket
+}
+
+async fn datagrams(socket: Arc<UdpSocket>, handler: Arc<Handler>, gate: Arc<Gate>) {
     let mut room = vec![0; LONGEST];
     loop {
         let (length, from) = match socket.recv_from(&mut room).await {
@@ -113,7 +128,7 @@ async fn datagrams(socket: Arc<UdpSocket>, handler: Arc<Handler>) {
                 continue;
             }
         };
-        let Ok(turn) = Arc::clone(&handler.questions).try_acquire_owned() else { continue };
+        let Some(place) = gate.question(UDP, from) else { continue };
         let Some(question) = room.get(..length).and_then(read) else { continue };
         let (socket, handler) = (Arc::clone(&socket), Arc::clone(&handler));
         drop(tokio::spawn(async move {
@@ -125,12 +140,12 @@ async fn datagrams(socket: Arc<UdpSocket>, handler: Arc<Handler>) {
             {
                 debug!(%failure, "an answer was not sent");
             }
-            drop(turn);
+            drop(place);
         }));
     }
 }
 
-async fn connected(listener: TcpListener, handler: Arc<Handler>, connections: Arc<Semaphore>) {
+async fn connected(listener: TcpListener, handler: Arc<Handler>, gate: Arc<Gate>) {
     loop {
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -140,10 +155,10 @@ async fn connected(listener: TcpListener, handler: Arc<Handler>, connections: Ar
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&connections).try_acquire_owned() else { continue };
-        let handler = Arc::clone(&handler);
+        let Some(place) = gate.connection(TCP, from) else { continue };
+        let (handler, gate) = (Arc::clone(&handler), Arc::clone(&gate));
         drop(tokio::spawn(async move {
-            if let Err(failure) = converse(stream, from, &handler).await {
+            if let Err(failure) = converse(stream, from, &handler, &gate).await {
                 debug!(%failure, "a conversation has ended");
             }
             drop(place);
@@ -152,17 +167,21 @@ async fn connected(listener: TcpListener, handler: Arc<Handler>, connections: Ar
 }
 
 /// One question after the other (RFC 7766 section 8: two bytes of length before each message).
-async fn converse(mut stream: TcpStream, from: SocketAddr, handler: &Handler) -> io::Result<()> {
+async fn converse(
+    mut stream: TcpStream,
+    from: SocketAddr,
+    handler: &Handler,
+    gate: &Gate,
+) -> io::Result<()> {
     for number in 0..QUESTIONS {
         let patience = if number == 0 { FIRST } else { PATIENCE };
         let length = timeout(patience, stream.read_u16()).await??;
         let mut bytes = vec![0; usize::from(length)];
         timeout(PATIENCE, stream.read_exact(&mut bytes)).await??;
         let Some(question) = read(&bytes) else { return Ok(()) };
-        let answer = match handler.questions.try_acquire() {
-            Ok(_turn) => handler.answer(&question, TCP, from).await,
-            Err(_) => return Ok(()),
-        };
+        let Some(place) = gate.question(TCP, from) else { return Ok(()) };
+        let answer = handler.answer(&question, TCP, from).await;
+        drop(place);
         let Some(mut bytes) = written(&answer, u16::MAX) else { return Ok(()) };
         let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_be_bytes();
         bytes.splice(..0, length);

@@ -19,10 +19,11 @@ pub fn socket_listen(ctx: LsmContext) -> i32 {
     let Some(tag) = subject::run() else { return 0 };
     let socket = Socket(ctx.arg(0));
     let sight = peer::of_own(socket, Verb::Listen);
+    let anywhere = sight.body.address.is_any();
     let errno = judge(Hook::SocketListen, Allowed::Recorded, tag, sight);
     // Only what can listen: the mark would have another's messages pass without a question.
     if errno == 0 && peer::may_listen(socket) {
-        socket::listens(socket.sock(), tag);
+        socket::listens(socket.sock(), tag, anywhere);
     }
     errno
 }

@@ -6,14 +6,14 @@
 //!
 //! A message that names its peer is judged by that: UDP, ICMP, and TCP that connects by it (Fast Open). Any other is
 //! judged by the peer that the socket has now, so that a socket that came from elsewhere, and one whose rules have
-//! changed, is judged at its next message. Who has come to where the run listens is answered: the accept was judged.
+//! changed, is judged at its next message. Who has come to where the run listened is answered as long as the run may take
+//! connections there.
 //!
 //! Sockets that the kernel has made for itself pass: NFS and its like send on them while a task waits, to where a mount
 //! said. No descriptor leads to them. What is not INET passes.
 //!
 //! Cannot see: of sendmmsg(2) the messages after the first that go to the same address, and what travels with them
-//! (net/socket.c: `____sys_sendmsg`). On a socket of the run's own their packets are judged, and none with options, or with
-//! another header before its own, leaves; on any other such a batch is denied. Before 6.5 what sendfile(2) and splice(2)
+//! (net/socket.c: `____sys_sendmsg`), so that a batch whose messages name their peer is denied. Before 6.5 what sendfile(2) and splice(2)
 //! write to a connected socket; what becomes of the packet.
 
 use agentid_common::{

@@ -1,7 +1,7 @@
 //! Whom a socket is to talk to, and where it is itself.
 
 use agentid_common::{
-    net::{Address, Peer, Verb},
+    net::{Address, Peer, TCP, Verb},
     record::PeerBody,
     socket::{AF_INET, AF_INET6, AF_UNIX, AF_UNSPEC, Transport, transport},
     tag::Tag,
@@ -11,7 +11,8 @@ use agentid_common::{
 use super::ancillary;
 use crate::{
     kfield::{Message, Sock, SockAddr, Socket, read_into},
-    names, socket,
+    names,
+    socket::{self, Came},
 };
 
 /// include/net/tcp_states.h
@@ -48,8 +49,7 @@ struct SockAddrIn6 {
 pub enum Asked {
     /// The peer, or the run's own address, that the body shows.
     Peer,
-    /// Nothing that rules speak of: to forget a peer, to send to none, to answer who has come, to be bound to no port, or
-    /// another kind of socket.
+    /// Nothing that rules speak of: to forget a peer, to send to none, to be bound to no port, or another kind of socket.
     Nobody,
     /// A name: the daemon is asked, and gives no answer that the rules do not grant.
     Name,
@@ -229,7 +229,8 @@ pub fn may_listen(socket: Socket) -> bool {
     state == TCP_CLOSE || state == TCP_LISTEN
 }
 
-/// The peer of a message: the one that it names, or the one that the socket has.
+/// The peer of a message: the one that it names, or the one that the socket has. Who has come to where the run listened is
+/// answered as long as the run may take connections there.
 #[inline(always)]
 pub fn of_message(socket: Socket, message: Message, tag: &Tag) -> Sight {
     let mut sight = Sight::new(Verb::Connect);
@@ -251,15 +252,20 @@ pub fn of_message(socket: Socket, message: Message, tag: &Tag) -> Sight {
         sight.verb = Verb::Send;
     }
     sight.stands = !named && protocol == Transport::Tcp;
+    let came = if named { Came::Not } else { socket::came(sock, tag) };
+    if came != Came::Not {
+        sight.verb = Verb::Accept;
+    }
     let asked = if flags & MSG_DONTROUTE != 0 && protocol != Transport::Tcp {
         // Another way there, as by the socket option, which is denied; TCP does not look at it.
         Asked::Denied
-    } else if !named && socket::was_called(sock, tag) {
-        Asked::Nobody
+    } else if came != Came::Not {
+        read_accepted(sock, came, &mut sight.body)
     } else if !named {
         read_current(sock, protocol, &mut sight.body)
-    } else if flags & MSG_BATCH != 0 && !socket::is_own(sock, tag) {
-        // More come with this one, of which the kernel may not ask, and whose packets nobody judges.
+    } else if flags & MSG_BATCH != 0 {
+        // More come with this one, of which the kernel does not ask when they name the same address, whatever travels with
+        // them: what their packets look like does not tell that they were sent by a device of the run's choice.
         Asked::Denied
     } else {
         read_named(sock, message, protocol, &mut sight.body)
@@ -267,6 +273,23 @@ pub fn of_message(socket: Socket, message: Message, tag: &Tag) -> Sight {
     let sight = sight.asking(asked).with_names(sock, tag);
     let asked = ancillary::with_what_travels(message, sight.asked);
     sight.asking(asked)
+}
+
+/// The place where a socket was accepted, as it was asked for at the accept.
+#[inline(always)]
+fn read_accepted(sock: Sock, came: Came, body: &mut PeerBody) -> Asked {
+    body.protocol = TCP;
+    body.family = sock.family();
+    body.port = sock.own_port();
+    if body.family == AF_INET {
+        body.address = Address::v4(sock.own_v4());
+    } else if !sock.own_v6(&mut body.address.0) {
+        return Asked::Unread;
+    }
+    if came == Came::Anywhere {
+        body.address = body.address.any();
+    }
+    Asked::Peer
 }
 
 /// Whether a socket of TCP is connected by this message.

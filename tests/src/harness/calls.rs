@@ -20,6 +20,19 @@ impl Socket {
         self.call(Act::Make { family, kind, protocol, by })
     }
 
+    /// A socket for echo requests to peers like this one.
+    pub fn for_echoes(&self, to: SocketAddr) -> Call {
+        match to {
+            SocketAddr::V4(_) => self.make(libc::AF_INET, libc::SOCK_DGRAM, libc::IPPROTO_ICMP),
+            SocketAddr::V6(_) => self.make(libc::AF_INET6, libc::SOCK_DGRAM, libc::IPPROTO_ICMPV6),
+        }
+    }
+
+    /// To this peer, or to the one that the socket has.
+    pub fn echo(&self, to: Option<SocketAddr>) -> Call {
+        self.call(Act::Echo { to: to.map(SockAddr::from) })
+    }
+
     /// A socket for peers or addresses like this one.
     pub fn like(&self, at: SocketAddr, protocol: Protocol) -> Call {
         let family = if at.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };

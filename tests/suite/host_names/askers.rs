@@ -6,7 +6,7 @@ use std::{
     net::{SocketAddr, TcpListener, UdpSocket},
     os::unix::process::CommandExt as _,
     process::Stdio,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use agentid_tests::{
@@ -26,6 +26,9 @@ use super::{
     NAME_THAT_IS_NONE, NAMES, SERVER, TOO_MANY, daemon, ip, named, policy, question, reach,
     records, resolve,
 };
+
+/// What a program waits for an answer before it asks again, on no slow host.
+const A_WHILE: Duration = Duration::from_secs(5);
 
 /// P2: no packet of a run with names gets to a server of names, and nobody else's goes anywhere but there.
 #[test]
@@ -227,6 +230,31 @@ fn too_many_questions_are_refused() -> Result<()> {
     let story = daemon.story(run.id())?;
     let told = story.lines().filter(|line| line.contains("other.example")).count();
     assert!((200..=most).contains(&u64::try_from(told)?), "{told} records, at most {most}");
+    Ok(())
+}
+
+/// P10: nor can it keep others from their names: not with datagrams, and not with connections.
+#[test]
+fn one_run_leaves_names_to_the_others() -> Result<()> {
+    let upstream = Upstream::start(records())?;
+    let daemon = daemon(&upstream, "", &[])?;
+    let mut other = named(&daemon, 1000)?;
+    let mut run = named(&daemon, 1000)?;
+    assert_eq!(run.errno(&Step::AskMuch(question("other.example")))?, 0);
+    let refused = || Ok(daemon.story(run.id())?.contains("crowded").then_some(()));
+    wait::until("the run has more than its share", wait::SOON, refused)?;
+    for _ in 0..8 {
+        for transport in Transport::ALL {
+            let begun = Instant::now();
+            let asked = Question { transport, ..question("granted.example") };
+            let (code, addresses, why) = resolve(&mut other, asked)?;
+            assert_eq!(addresses, [ip("127.1.0.1")], "{transport:?}: {code} {why:?}");
+            assert!(begun.elapsed() < A_WHILE, "{transport:?}: {:?}", begun.elapsed());
+        }
+    }
+    let told = daemon.story(run.id())?.lines().filter(|line| line.contains("crowded")).count();
+    assert_eq!(told, 1, "it is recorded once");
+    assert_eq!(daemon.story(other.id())?.lines().filter(|it| it.contains("crowded")).count(), 0);
     Ok(())
 }
 

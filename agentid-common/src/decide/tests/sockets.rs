@@ -64,5 +64,6 @@ fn a_packet_takes_no_detour() {
     let answer = |way| may_pass(&tables(), &TAG, |_| way, Packet::default);
     assert_eq!(answer(Way::Free), Ok(0));
     assert_eq!(answer(Way::Detour), refused(Reason::SocketOption));
+    assert_eq!(answer(Way::Crowds), refused(Reason::Guarded));
     assert_eq!(answer(Way::Unread), fault(Fault::AddressRead));
 }

@@ -19,12 +19,12 @@ async fn answered(question: &Message, verdict: Verdict) -> Message {
         while let Some(request) = asked.recv().await {
             match request {
                 Request::Ask(ask) => ask.reply.send(verdict.clone()).unwrap(),
-                Request::Found(found) => panic!("{found:?}"),
+                other => panic!("{other:?}"),
             }
         }
     });
     let upstream = Upstream::new(vec!["127.0.0.1:1".parse().unwrap()]);
-    let handler = Handler::new(upstream, requests, 1);
+    let handler = Handler::new(upstream, requests);
     let answer = handler.answer(question, UDP, "127.0.0.1:5".parse().unwrap()).await;
     drop(handler);
     supervisor.await.unwrap();
@@ -66,18 +66,6 @@ async fn what_is_no_plain_question_is_not_passed_on() {
         let answer = answered(&message, granted).await;
         assert_eq!(answer.metadata.response_code, code, "{message:?}");
     }
-}
-
-#[test]
-fn one_run_holds_up_no_other() {
-    let runs = Runs::default();
-    let (one, other) = (uuid::Uuid::from_u128(1), uuid::Uuid::from_u128(2));
-    let turns: Vec<_> = (0..EACH).map(|_| runs.take(one).unwrap()).collect();
-    assert!(runs.take(one).is_none());
-    assert!(runs.take(other).is_some());
-    drop(turns);
-    assert!(runs.take(one).is_some());
-    assert!(runs.0.lock().unwrap().is_empty(), "nothing is kept of runs that ask nothing");
 }
 
 #[test]

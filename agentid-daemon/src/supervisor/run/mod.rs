@@ -38,6 +38,7 @@ use std::{
 };
 
 use agentid_common::{ABI_VERSION, instance::Instance, map};
+use prometheus::IntCounter;
 use thiserror::Error;
 use tokio::{
     io::{Interest, unix::AsyncFd},
@@ -70,7 +71,8 @@ use crate::{
     },
     instance::{Demand, Ending, Phase, Posture, Registry, run::PolicyVersion},
     kernel::{
-        self, ApplyError, Kernel, Options, Precedence, ReadError, ResolverError, Ring, StartError,
+        self, ApplyError, Askers, Kernel, Options, Precedence, ReadError, ResolverError, Ring,
+        StartError,
     },
     metrics::series::{Labels, Metrics},
     names::{Request, Requests},
@@ -103,7 +105,7 @@ pub enum RunError {
     Image(#[source] ReadError),
     #[error("replace what an earlier daemon has left in the kernel")]
     Adopt(#[source] ApplyError),
-    #[error("find out where the resolver was")]
+    #[error("find out where the resolver was, or who asks it")]
     Resolver(#[source] ReadError),
     #[error("tell the kernel programs where the resolver is")]
     SetResolver(#[from] ResolverError),
@@ -307,6 +309,12 @@ impl Supervisor {
     /// Says where the resolver is from now on.
     pub fn set_resolver(&mut self, port: u16) -> Result<(), RunError> {
         Ok(self.kernel.set_resolver(port)?)
+    }
+
+    /// What the resolver needs to give each run its share: who has asked, and where it is counted who asks too much.
+    pub fn asking(&self) -> Result<(Askers, IntCounter), RunError> {
+        let askers = self.kernel.open_askers().map_err(RunError::Resolver)?;
+        Ok((askers, self.metrics.names.with_label_values(&["crowded"])))
     }
 
     /// Serves until `stop` is ready. Enforcement goes on after that.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use agentid_common::{
-    net::{Address, PeerKey},
+    net::{Address, Asker, PeerKey},
     verdict::Reason,
 };
 use tracing::{debug, error};
@@ -21,6 +21,7 @@ use crate::{
         Phase, Run,
         run::{PolicyVersion, RunMode},
     },
+    kernel::address,
     names::{Ask, Found, Pinned as Outcome, Request, Verdict},
     supervisor::{
         budget::Budget,
@@ -36,10 +37,12 @@ use crate::{
 const QUESTIONS: (u32, u32) = (300, 20);
 /// Most addresses in one answer; of more the first are told.
 const ADDRESSES: usize = 256;
-/// How long after a question was sent it is taken for that of the run that sent it, in seconds.
-const FRESH: u64 = 5;
 /// Records of one run's names in the same way; what is left out is counted in the next one.
 const RECORDS: (u32, u32) = (200, 5);
+
+/// In a record that is about every question of a run.
+const ANY_NAME: &str = "*";
+const ANY_KIND: &str = "ANY";
 
 /// Why a name is not told that nobody may ask for.
 const TRIPWIRE: &str = Reason::Tripwire.name();
@@ -50,6 +53,8 @@ pub(super) struct Allowance {
     questions: Budget,
     records: Budget,
     unrecorded: u64,
+    /// It was recorded that it has more of the resolver than its share.
+    crowds: bool,
 }
 
 impl Allowance {
@@ -59,6 +64,7 @@ impl Allowance {
             questions: Budget::new(most, each, now),
             records: Budget::new(records, each_record, now),
             unrecorded: 0,
+            crowds: false,
         }
     }
 }
@@ -81,6 +87,28 @@ impl Supervisor {
         match request {
             Request::Ask(ask) => self.asked(ask),
             Request::Found(found) => self.found(found),
+            Request::Crowds(asker) => self.crowds(&asker),
+        }
+    }
+
+    /// Records of a run once that it has more of the resolver than its share.
+    fn crowds(&mut self, asker: &Asker) {
+        let Some(run) = self.state.registry.holder(asker.slot, asker.generation) else { return };
+        let id = run.id;
+        if !std::mem::replace(&mut self.allowance(id, Instant::now()).crowds, true) {
+            // Beside the records that the run may have: its questions have used those up.
+            let event = Name {
+                name: ANY_NAME.to_owned(),
+                record: ANY_KIND.to_owned(),
+                verdict: "deny".to_owned(),
+                reason: Some("crowded".to_owned()),
+                rule: None,
+                by: None,
+                because: None,
+                addresses: Vec::new(),
+                unrecorded: 0,
+            };
+            self.publish(Some(id), What::Name(event));
         }
     }
 
@@ -131,17 +159,13 @@ impl Supervisor {
 
     /// The run that has sent the question, by what the kernel programs saw of it.
     fn asker(&self, ask: &Ask) -> Option<&Run> {
-        let asker = match self.kernel.asker(ask.protocol, ask.from.port()) {
+        let asker = match self.kernel.askers().find(ask.protocol, ask.from) {
             Ok(asker) => asker?,
             Err(failure) => {
                 error!(message = %chain(&failure), "who asks for a name is unknown");
                 return None;
             }
         };
-        let since = (self.kernel.boot_ns() / 1_000_000_000).saturating_sub(asker.at.into());
-        if asker.address != address(ask.from.ip()) || since > FRESH {
-            return None;
-        }
         self.state.registry.holder(asker.slot, asker.generation)
     }
 
@@ -409,14 +433,6 @@ struct Refused {
 impl Refused {
     const fn for_reason(reason: &'static str) -> Self {
         Self { reason, rule: None, by: None }
-    }
-}
-
-/// As the kernel's tables have it.
-pub fn address(ip: IpAddr) -> Address {
-    match ip {
-        IpAddr::V4(address) => Address::v4(address.octets()),
-        IpAddr::V6(address) => Address::v6(address.octets()),
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod access;
 mod alter;
+mod ask_much;
 mod bring;
 mod change;
 mod crowd;
@@ -178,6 +179,7 @@ fn perform(step: &Step, holds: &mut Holds) -> Result<Outcome> {
         Step::Interfaces => Outcome::Errno(netlink::interfaces()),
         Step::Resolve(question) => resolve::resolve(question)?,
         Step::ResolveMany { question, times } => resolve::many(question, *times)?,
+        Step::AskMuch(question) => resolve::begin_to_ask_much(question)?,
         Step::Call { to, protocol } => Outcome::Errno(talk.call(*to, *protocol)),
         Step::Answer(at) => Outcome::Errno(talk.answer(*at)),
         Step::PickUp => Outcome::Errno(talk.pick_up()),

@@ -16,6 +16,8 @@ use hickory_proto::{
     },
 };
 
+use crate::ask_much;
+
 /// The number of every question.
 const ID: u16 = 0x1234;
 const PATIENCE: Duration = Duration::from_secs(100);
@@ -48,6 +50,11 @@ pub fn many(question: &Question, times: usize) -> Result<Outcome> {
         Ok((message.metadata.response_code.low().into(), extended(&message)))
     };
     Ok(Outcome::Answers(answers.into_iter().map(told).collect::<Result<_>>()?))
+}
+
+pub fn begin_to_ask_much(question: &Question) -> Result<Outcome> {
+    ask_much::begin(question.server, message(question)?.to_vec()?)?;
+    Ok(Outcome::Errno(0))
 }
 
 fn all_over_udp(server: SocketAddr, bytes: &[u8], times: usize) -> std::io::Result<Vec<Vec<u8>>> {

@@ -4,12 +4,16 @@ use std::{
     collections::BTreeMap,
     mem::zeroed,
     net::SocketAddr,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+    os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
     ptr::null_mut,
 };
 
 use agentid_tests::step::{Act, By, Call, Carry, SockAddr};
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
+use nix::{
+    poll::{PollFd, PollFlags, poll},
+    sys::socket::{MsgFlags, SockaddrStorage, getsockname, recv},
+};
 
 use crate::{access, ring};
 
@@ -61,6 +65,7 @@ impl Sockets {
             Act::Send { to, flags, carry, by } => {
                 Message::new(*to, carry).send(socket, *flags, *by)?
             }
+            Act::Echo { to } => echo(socket, *to)?,
             Act::SendTwo { to, carry } => send_two(socket, *to, carry),
             Act::Set { level, option, value } => {
                 let (value, length) = (value.as_ptr().cast(), value.len() as u32);
@@ -141,12 +146,12 @@ fn port(socket: RawFd) -> i32 {
     i32::from(u16::from_be(room.sin6_port))
 }
 
-/// A message of one byte, with all that its header points to.
+/// A message of one byte, or of some, with all that its header points to.
 struct Message {
     name: Option<(libc::sockaddr_in6, libc::socklen_t)>,
     control: Vec<u64>,
     length: usize,
-    byte: u8,
+    bytes: Vec<u8>,
 }
 
 impl Message {
@@ -161,12 +166,13 @@ impl Message {
         }
         let word = |chunk: &[u8]| u64::from_ne_bytes(chunk.try_into().unwrap_or_default());
         let control = bytes.chunks_exact(8).map(word).collect();
-        Self { name: to.map(raw), control, length: bytes.len(), byte: b'x' }
+        Self { name: to.map(raw), control, length: bytes.len(), bytes: vec![b'x'] }
     }
 
     /// Calls with a header that points to the message, which must not move meanwhile.
     fn with<T>(&mut self, call: impl FnOnce(libc::msghdr) -> T) -> T {
-        let mut part = libc::iovec { iov_base: (&raw mut self.byte).cast(), iov_len: 1 };
+        let mut part =
+            libc::iovec { iov_base: self.bytes.as_mut_ptr().cast(), iov_len: self.bytes.len() };
         // SAFETY: integers and pointers, of which zero means "none".
         let mut header: libc::msghdr = unsafe { zeroed() };
         header.msg_iov = &raw mut part;
@@ -196,6 +202,35 @@ impl Message {
             }
         })
     }
+}
+
+/// The type of a request and that of its answer: ICMP's (RFC 792) and ICMPv6's (RFC 4443).
+const ECHO_V4: (u8, u8) = (8, 0);
+const ECHO_V6: (u8, u8) = (128, 129);
+/// What the answer brings back.
+const ECHOED: &[u8] = b"are you there?";
+const PATIENCE: u16 = 60_000;
+
+/// The errno of the request, or 0 when it was sent and its answer has come.
+fn echo(socket: RawFd, to: Option<SockAddr>) -> Result<i32> {
+    // SAFETY: the descriptor is open as long as the call takes.
+    let descriptor = unsafe { BorrowedFd::borrow_raw(socket) };
+    let own: SockaddrStorage = getsockname(socket)?;
+    let (request, answer) = if own.as_sockaddr_in().is_some() { ECHO_V4 } else { ECHO_V6 };
+    let mut message = Message::new(to, &[]);
+    // The kernel fills in the sum and its own number for the socket.
+    message.bytes = [&[request, 0, 0, 0, 0, 0, 0, 1], ECHOED].concat();
+    let sent = message.send(socket, 0, By::Call)?;
+    if sent != 0 {
+        return Ok(sent);
+    }
+    let mut ready = [PollFd::new(descriptor, PollFlags::POLLIN)];
+    ensure!(poll(&mut ready, PATIENCE)? == 1, "no answer has come");
+    let mut room = [0; 64];
+    let length = recv(socket, &mut room, MsgFlags::empty())?;
+    let came = room.get(..length).unwrap_or_default();
+    ensure!(came.first() == Some(&answer) && came.ends_with(ECHOED), "{came:?} has come");
+    Ok(0)
 }
 
 /// The errno of the batch; `EIO` when only the first was sent.
