@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use agentid_common::net::DNS_PORT;
+use agentid_common::{map::SLOTS, net::DNS_PORT};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 #[cfg(test)]
@@ -22,6 +22,8 @@ const LONGEST_KEPT: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
 
 /// Most records of ended runs that can be kept.
 const MOST_KEPT: usize = 1_000_000;
+/// Most runs that the kernel's table has room for; the canary has a slot, too.
+const MOST_LIVE: usize = SLOTS as usize - 1;
 
 /// Settings of `agentidd`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -59,6 +61,9 @@ pub struct Settings {
     /// How long the programs stay attached that only runs need, after the last one that has needed them.
     #[serde(deserialize_with = "pause")]
     pub detach_after: Duration,
+    /// How many runs of one user, root aside, live at once.
+    #[serde(deserialize_with = "live_runs")]
+    pub runs_per_user: usize,
     /// The cgroup below which runs are that may not use more of the host than their policy says.
     #[serde(deserialize_with = "cgroup")]
     pub limited_runs: PathBuf,
@@ -95,6 +100,7 @@ impl Default for Settings {
             keep_ended: Duration::from_secs(30 * 24 * 60 * 60),
             keep_ended_at_most: 10_000,
             detach_after: Duration::from_secs(10),
+            runs_per_user: 4096,
             limited_runs: "/agentid".into(),
             pin_at_least: Duration::from_secs(5 * 60),
             pin_at_most: Duration::from_secs(60 * 60),
@@ -189,9 +195,17 @@ fn long_duration<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Err
 }
 
 fn records<'de, D: Deserializer<'de>>(input: D) -> Result<usize, D::Error> {
+    up_to(input, MOST_KEPT)
+}
+
+fn live_runs<'de, D: Deserializer<'de>>(input: D) -> Result<usize, D::Error> {
+    up_to(input, MOST_LIVE)
+}
+
+fn up_to<'de, D: Deserializer<'de>>(input: D, limit: usize) -> Result<usize, D::Error> {
     let most = usize::deserialize(input)?;
-    if !(1..=MOST_KEPT).contains(&most) {
-        return Err(D::Error::custom(format!("{most} is not between 1 and {MOST_KEPT}")));
+    if !(1..=limit).contains(&most) {
+        return Err(D::Error::custom(format!("{most} is not between 1 and {limit}")));
     }
     Ok(most)
 }

@@ -2,7 +2,8 @@
 //!
 //! A connection costs whoever makes it nothing before something is asked on it. So one that says nothing takes no place from
 //! one that may: where a bound is reached, the oldest that has not asked a whole question yet is closed for the new one. What
-//! has been asked is answered, and never closed for another.
+//! has been asked is answered. An answer that nobody takes makes room as well, or a run could leave so many of them that its
+//! own user has no place to end it from; in that time nobody can ask often enough to have a new one for each that is closed.
 
 use std::{
     cmp::Reverse,
@@ -11,9 +12,11 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use tokio::task::{AbortHandle, Id};
+use tracing::warn;
 
 use super::long::LongAnswer;
 use crate::supervisor::command::Caller;
@@ -23,20 +26,31 @@ const CONNECTIONS: usize = 320;
 const COMMON: usize = 256;
 pub const PER_USER: usize = 64;
 
+/// How long an answer waits at least to be taken before it makes room.
+const TAKEN_SOON: Duration = Duration::from_millis(200);
+
+const A_SECOND: Duration = Duration::from_secs(1);
+
 /// Whom a connection is with, for as long as it lasts.
 #[derive(Debug)]
 pub struct Visitor {
     pub caller: Arc<Caller>,
-    asked: Asked,
+    state: Arc<State>,
     answer: OnceLock<LongAnswer>,
 }
 
-/// Whether a whole question has come.
-type Asked = Arc<AtomicBool>;
+/// How far a conversation is.
+#[derive(Debug, Default)]
+pub struct State {
+    /// Whether a whole question has come.
+    pub(super) asked: AtomicBool,
+    /// When the whole answer was there to be taken. One without an end never is.
+    pub(super) answered: OnceLock<Instant>,
+}
 
 impl Visitor {
     pub fn new(caller: Caller) -> Self {
-        Self { caller: Arc::new(caller), asked: Asked::default(), answer: OnceLock::new() }
+        Self { caller: Arc::new(caller), state: Arc::default(), answer: OnceLock::new() }
     }
 
     /// What is answered counts as long as this is here: a connection ends when all of its answer has been taken.
@@ -46,20 +60,30 @@ impl Visitor {
 
     /// Its head and its body were read. All of this is done by one thread, which closes no connection meanwhile.
     pub fn asks(&self) {
-        self.asked.store(true, Ordering::Relaxed);
+        self.state.asked.store(true, Ordering::Relaxed);
+    }
+
+    /// Its answer is there to be taken.
+    pub fn is_answered(&self) {
+        self.state.answered.get_or_init(Instant::now);
     }
 }
 
 struct Place {
     uid: u32,
     operator: bool,
-    asked: Asked,
+    state: Arc<State>,
     talk: AbortHandle,
 }
 
 impl Place {
     fn is_silent(&self) -> bool {
-        !self.asked.load(Ordering::Relaxed)
+        !self.state.asked.load(Ordering::Relaxed)
+    }
+
+    /// Whether its answer waits for somebody to take it.
+    fn is_left(&self) -> bool {
+        self.state.answered.get().is_some_and(|since| since.elapsed() >= TAKEN_SOON)
     }
 }
 
@@ -67,12 +91,16 @@ impl Place {
 #[derive(Default)]
 pub struct Places {
     held: Vec<Place>,
+    /// Connections that were refused since that was last said, and when it was.
+    refused: u64,
+    said: Option<Instant>,
 }
 
 impl Places {
     /// Whether there is room, or can be made for somebody.
     pub fn are_to_be_had(&self) -> bool {
-        self.held.len() < CONNECTIONS || self.held.iter().any(Place::is_silent)
+        self.held.len() < CONNECTIONS
+            || self.held.iter().any(|place| place.is_silent() || place.is_left())
     }
 
     /// Whether there is room for one more of this caller's, once others have made it.
@@ -88,9 +116,18 @@ impl Places {
     }
 
     pub fn take(&mut self, visitor: &Visitor, talk: AbortHandle) {
-        let Visitor { caller, asked, .. } = visitor;
-        let (uid, operator, asked) = (caller.uid, caller.operator, Arc::clone(asked));
-        self.held.push(Place { uid, operator, asked, talk });
+        let Visitor { caller, state, .. } = visitor;
+        let (uid, operator, state) = (caller.uid, caller.operator, Arc::clone(state));
+        self.held.push(Place { uid, operator, state, talk });
+    }
+
+    /// There was no room for one. Who tries as fast as he can must not fill the log with it.
+    pub fn refuse(&mut self, uid: u32) {
+        self.refused += 1;
+        if self.said.is_none_or(|said| said.elapsed() >= A_SECOND) {
+            warn!(uid, refused = self.refused, "too many connections");
+            (self.refused, self.said) = (0, Some(Instant::now()));
+        }
     }
 
     /// A connection is over.
@@ -100,14 +137,15 @@ impl Places {
 
     /// Whether there are fewer of these, once one has been closed where there are not.
     fn hold_at_most(&mut self, most: usize, which: impl Fn(&Place) -> bool) -> bool {
-        self.held.iter().filter(|place| which(place)).count() < most || self.close_one(which)
+        self.held.iter().filter(|place| which(place)).count() < most
+            || self.close_one(|place| which(place) && place.is_silent())
+            || self.close_one(|place| which(place) && place.is_left())
     }
 
-    /// Closes the oldest silent one of the user who has the most of them.
+    /// Closes the oldest of these, of the user who has the most of them.
     fn close_one(&mut self, which: impl Fn(&Place) -> bool) -> bool {
         let mut users: HashMap<u32, (usize, Reverse<usize>)> = HashMap::new();
-        let silent = self.held.iter().enumerate().filter(|(_, it)| which(it) && it.is_silent());
-        for (index, place) in silent {
+        for (index, place) in self.held.iter().enumerate().filter(|(_, place)| which(place)) {
             users.entry(place.uid).or_insert((0, Reverse(index))).0 += 1;
         }
         let Some((_, Reverse(oldest))) = users.into_values().max() else { return false };
@@ -118,10 +156,10 @@ impl Places {
 
 #[cfg(test)]
 impl Places {
-    pub(super) fn take_as(&mut self, uid: u32, operator: bool, talk: AbortHandle) -> Asked {
-        let asked = Asked::default();
-        self.held.push(Place { uid, operator, asked: Arc::clone(&asked), talk });
-        asked
+    pub(super) fn take_as(&mut self, uid: u32, operator: bool, talk: AbortHandle) -> Arc<State> {
+        let state = Arc::<State>::default();
+        self.held.push(Place { uid, operator, state: Arc::clone(&state), talk });
+        state
     }
 
     pub(super) fn users(&self) -> std::collections::BTreeMap<u32, usize> {

@@ -107,7 +107,10 @@ impl Server {
                                     Err(wait) => rate::refusing(wait, &app),
                                 };
                                 let app = app.layer(Extension(Arc::clone(&visitor)));
-                                let talk = talks.spawn(converse(stream, app, TAKEN));
+                                let whom = Arc::clone(&visitor);
+                                let talk = talks.spawn(async move {
+                                    converse(stream, app, TAKEN, || whom.is_answered()).await;
+                                });
                                 places.take(&visitor, talk);
                             }
                             // Who has come is heard before the next one, for whom it may have to go.
@@ -137,7 +140,7 @@ impl Server {
             }
         };
         if !places.make_room(&caller) {
-            warn!(uid = caller.uid, "too many connections");
+            places.refuse(caller.uid);
             return None;
         }
         Some(Arc::new(Visitor::new(caller)))
@@ -154,14 +157,20 @@ impl Drop for Server {
 
 /// One request on one connection. An answer that ends is to be taken in this time; a stream of events waits for its reader,
 /// and what it waits with is bounded.
-pub(super) async fn converse(stream: UnixStream, app: Router, patience: Duration) {
+pub(super) async fn converse(
+    stream: UnixStream,
+    app: Router,
+    patience: Duration,
+    is_answered: impl Fn(),
+) {
     let app = TowerToHyperService::new(app);
     let answered = Notify::new();
     let service = service_fn(|request| {
-        let (answer, answered) = (app.call(request), &answered);
+        let (answer, answered, is_answered) = (app.call(request), &answered, &is_answered);
         async move {
             let answer = answer.await?;
             if !feed::is_stream(answer.headers()) {
+                is_answered();
                 answered.notify_one();
             }
             Ok::<_, Infallible>(answer)

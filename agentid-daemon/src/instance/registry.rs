@@ -30,6 +30,8 @@ pub struct Registry {
     children: BTreeMap<Uuid, BTreeSet<Uuid>>,
     /// What those that hold a slot need, all together.
     demands: Demands,
+    /// How many hold a slot of each user.
+    users: BTreeMap<u32, usize>,
     /// Ended runs of each user, the first to have ended in front.
     ended: BTreeMap<u32, VecDeque<Uuid>>,
     /// How many ended runs there are, and how many are remembered.
@@ -74,6 +76,7 @@ impl Registry {
             slots: BTreeMap::new(),
             children: BTreeMap::new(),
             demands: Demands::default(),
+            users: BTreeMap::new(),
             ended: BTreeMap::new(),
             count: 0,
             keep,
@@ -101,6 +104,7 @@ impl Registry {
         }
         if holds_slot {
             self.slots.insert(slot, id);
+            *self.users.entry(uid).or_default() += 1;
             self.demands.add(Demand::of_run(&run));
             if let Some(parent) = run.parent {
                 self.children.entry(parent).or_default().insert(id);
@@ -176,6 +180,12 @@ impl Registry {
         let run = run.clone();
         drop(changing);
         self.slots.remove(&run.place.slot);
+        if let Some(count) = self.users.get_mut(&run.uid) {
+            *count -= 1;
+            if *count == 0 {
+                self.users.remove(&run.uid);
+            }
+        }
         let above = self.leave(&run);
         // What is below and has tasks left stands on whoever is above now.
         if let Some(left) = self.children.remove(&id)
@@ -223,6 +233,11 @@ impl Registry {
     /// How many there are.
     pub fn live_count(&self) -> usize {
         self.slots.len()
+    }
+
+    /// How many of them are this user's.
+    pub fn live_of(&self, uid: u32) -> usize {
+        self.users.get(&uid).copied().unwrap_or_default()
     }
 
     /// Every run that is known, the oldest first.

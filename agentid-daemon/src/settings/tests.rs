@@ -62,6 +62,8 @@ fn names_the_place_of_a_mistake() {
     refused("\nstate = \"var\"\n", "2:9", "var is not an absolute path");
     refused("metrics = \"everywhere\"", "1:11", "neither an address with a port");
     refused("name_servers = [\"dns.example\"]", "1:16", "is not an address of a server");
+    refused("runs_per_user = 0", "1:17", "is not between 1 and 16383");
+    refused("runs_per_user = 16384", "1:17", "is not between 1 and 16383");
     refused("keep_ended_at_most = 0", "1:22", "is not between 1 and 1000000");
     refused("keep_ended_at_most = 1000001", "1:22", "is not between 1 and 1000000");
     refused("keep_ended = \"11y\"", "1:14", "is not between 1s and 10y");

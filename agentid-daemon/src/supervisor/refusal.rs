@@ -45,6 +45,8 @@ pub enum Refusal {
     Traced(u32),
     #[error("run {id} was suspended by user {by_uid}, who alone may resume it, or an operator")]
     HeldByOther { id: Uuid, by_uid: u32 },
+    #[error("user {uid} has {limit} runs that live, and may have no more at once")]
+    Crowd { uid: u32, limit: usize },
     #[error("files of other users could give the asking process, and what it starts, their rights")]
     MayGain,
     #[error("the asking process has a ring of io_uring {0}")]
@@ -141,7 +143,7 @@ impl Refusal {
             Self::Unseen(_) => Code::NotEnforcing,
             Self::Tagged(_) => Code::Tagged,
             Self::HeldByOther { .. } => Code::Forbidden,
-            Self::NoSlot(_) | Self::NoRoom(_) => Code::Full,
+            Self::NoSlot(_) | Self::NoRoom(_) | Self::Crowd { .. } => Code::Full,
             Self::NotEnforcing(_) => Code::NotEnforcing,
             Self::ParentEnded(_) | Self::ParentSuspended(_) | Self::Deep { .. } => Code::BadParent,
             Self::Run(_) => Code::UnknownRun,
@@ -177,6 +179,9 @@ impl Refusal {
             Self::Traced(_) => "detach the tracer (strace, gdb) and try again".to_owned(),
             Self::HeldByOther { by_uid, .. } => {
                 format!("ask user {by_uid}, or one of those who may do what root may here")
+            }
+            Self::Crowd { .. } => {
+                "end some with agentid revoke, or raise runs_per_user in agentid.toml".to_owned()
             }
             Self::MayGain => {
                 "ask with PR_SET_NO_NEW_PRIVS set, as `agentid run` of this version does".to_owned()

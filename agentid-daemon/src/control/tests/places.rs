@@ -1,10 +1,15 @@
 //! Who makes room for whom.
 
-use std::{collections::BTreeMap, future, sync::atomic::Ordering};
+use std::{
+    collections::BTreeMap,
+    future,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
 
 use tokio::task::JoinSet;
 
-use super::super::places::{PER_USER, Places};
+use super::super::places::{PER_USER, Places, State};
 
 /// Connections that end when they are closed.
 #[derive(Default)]
@@ -12,6 +17,7 @@ struct Guests {
     places: Places,
     talks: JoinSet<()>,
     came: BTreeMap<u32, usize>,
+    states: Vec<Arc<State>>,
 }
 
 impl Guests {
@@ -21,8 +27,17 @@ impl Guests {
             assert!(self.places.make_room_for(uid, operator), "uid {uid}");
             let talk = self.talks.spawn(future::pending());
             *self.came.entry(uid).or_default() += 1;
-            let asked = self.places.take_as(uid, operator, talk);
-            asked.store(ask, Ordering::Relaxed);
+            let state = self.places.take_as(uid, operator, talk);
+            state.asked.store(ask, Ordering::Relaxed);
+            self.states.push(state);
+        }
+    }
+
+    /// The answers of all are there to be taken, for so long.
+    fn leave_answers(&self, since: Duration) {
+        let at = Instant::now().checked_sub(since).unwrap();
+        for state in &self.states {
+            state.answered.set(at).unwrap();
         }
     }
 
@@ -48,6 +63,20 @@ async fn a_user_who_is_silent_makes_room_for_itself_alone() {
     assert_eq!(guests.closed(), [(1000, 5)].into());
     guests.come(1001, false, PER_USER - 10, true);
     assert_eq!(guests.closed(), [(1000, 5)].into(), "nothing of 1001's");
+}
+
+#[tokio::test]
+async fn answers_that_nobody_takes_make_room() {
+    let mut guests = Guests::default();
+    guests.come(1000, false, PER_USER, true);
+    guests.leave_answers(Duration::from_millis(10));
+    assert!(guests.refuse(1000, false), "they may be taken yet");
+    let mut guests = Guests::default();
+    guests.come(1001, false, 1, true);
+    guests.come(1000, false, PER_USER, true);
+    guests.leave_answers(Duration::from_secs(1));
+    guests.come(1000, false, 2, false);
+    assert_eq!(guests.closed(), [(1000, 2)].into(), "only its user's");
 }
 
 #[tokio::test]

@@ -323,7 +323,7 @@ fn asked_too_often(request: &str) -> (String, serde_json::Value) {
                 failure(ErrorReply::new(Code::UnknownRun, "the routes were asked", "look"))
             });
             let app = rate::refusing(Duration::from_millis(1500), &app);
-            converse(stream, app, Duration::from_secs(30)).await;
+            converse(stream, app, Duration::from_secs(30), || {}).await;
         });
     });
     let answer = exchange(near, request);

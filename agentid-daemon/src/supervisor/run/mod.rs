@@ -234,6 +234,7 @@ impl Supervisor {
                 OnEnforcementLost::Deny => OnLost::Keep,
             },
             slots: map::SLOTS,
+            per_user: settings.runs_per_user,
         };
         let started_ns = kernel.boot_ns();
         let mut supervisor = Self {

@@ -124,6 +124,7 @@ impl Offline {
                 posture: Posture::Off("there is no daemon".to_owned()),
                 on_lost: OnLost::Keep,
                 slots: map::SLOTS,
+                per_user: settings.runs_per_user,
             },
             strangers: BTreeSet::new(),
             notes: unread.iter().map(|error| chain(error)).collect(),

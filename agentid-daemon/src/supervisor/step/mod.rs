@@ -40,6 +40,8 @@ pub struct State {
     pub posture: Posture,
     pub on_lost: OnLost,
     pub slots: u32,
+    /// How many runs of one user, root aside, live at once.
+    pub per_user: usize,
 }
 
 /// The moment of an input.

@@ -34,6 +34,7 @@ fn state() -> State {
         posture: Posture::Enforcing,
         on_lost: OnLost::Kill,
         slots: SLOTS,
+        per_user: 100,
     }
 }
 

@@ -38,6 +38,7 @@ fn all() -> Vec<Refusal> {
         Refusal::Traced(4711),
         Refusal::Mapped(text("a file")),
         Refusal::MayGain,
+        Refusal::Crowd { uid: 1000, limit: 4096 },
         Refusal::HeldByOther { id, by_uid: 0 },
         Refusal::Gone,
         Refusal::Tagged(id),
@@ -134,6 +135,7 @@ const fn kind(refusal: &Refusal) -> usize {
         Refusal::Mapped(_) => 46,
         Refusal::Changing => 45,
         Refusal::MayGain => 47,
+        Refusal::Crowd { .. } => 49,
         Refusal::HeldByOther { .. } => 48,
     }
 }

@@ -95,6 +95,29 @@ fn a_launch_is_refused_while_the_host_does_not_enforce() {
 }
 
 #[test]
+fn a_user_has_no_more_runs_at_once_than_he_may() {
+    let mut state = state();
+    state.per_user = 2;
+    let of = |number, uid| {
+        let mut launch = launch(number);
+        launch.run.uid = uid;
+        launch
+    };
+    launched(&mut state, of(1, 1000));
+    launched(&mut state, of(2, 1000));
+    let refusal = step(&mut state, Input::Launch(of(3, 1000)), now(0)).unwrap_err();
+    assert_eq!(refusal, Refusal::Crowd { uid: 1000, limit: 2 });
+    launched(&mut state, of(4, 1001));
+    for number in 5..8 {
+        launched(&mut state, of(number, 0));
+    }
+    let place = state.registry.get(id(1)).unwrap().place;
+    let (slot, generation) = (place.slot, place.generation);
+    step(&mut state, Input::Empty { slot, generation, totals: Totals::default() }, now(1)).unwrap();
+    launched(&mut state, of(8, 1000));
+}
+
+#[test]
 fn a_full_table_refuses_and_changes_nothing() {
     let mut state = state();
     for number in 1..8 {
