@@ -56,7 +56,8 @@ fn to_peer(to: SocketAddr) -> Vec<Try> {
 /// By ICMP, which has no ports. What passes is answered by the kernel.
 fn to_host(to: SocketAddr) -> Vec<Try> {
     let make = SOCKET.for_echoes(to);
-    let sent = Try { question: ("--send", to, ICMP), calls: vec![make.clone(), SOCKET.echo(Some(to))] };
+    let sent =
+        Try { question: ("--send", to, ICMP), calls: vec![make.clone(), SOCKET.echo(Some(to))] };
     let calls = vec![make, SOCKET.connect(to), SOCKET.echo(None)];
     // The peer of a socket that connects to every address is this host.
     let connected = Try { question: ("--connect", to, ICMP), calls };
