@@ -89,30 +89,35 @@ pub fn may_ask(tag: &Tag) -> bool {
     tag.mark & ASKS != 0 && is_granted_names(tag)
 }
 
-/// Packets that a run may send to the resolver in a second: no more than the daemon takes in from many runs in that time, and
-/// more than one may ask. A question over TCP is several.
+/// Packets that a run may send to the resolver in a [`SPAN`]: more than it needs for the questions that the daemon answers it
+/// in that time, and no more than the daemon takes in from many runs. A question over TCP is several.
 const DATAGRAMS: u64 = 512;
 const SEGMENTS: u64 = 4096;
+/// In nanoseconds.
+const SPAN: u64 = 8_000_000_000;
 
-/// By slot and protocol which second it is, and in the lower half how many packets were sent in it. It is these programs' own,
-/// and begins anew with them.
+/// By slot and protocol whose packets are counted, in which span, and in the lower half how many they are. It is these
+/// programs' own, and begins anew with them.
 static mut SENT: [u64; 2 * SLOTS as usize] = [0; 2 * SLOTS as usize];
 
-/// Whether a run that sends the resolver one more packet leaves it some time for others. When a second begins on two processors
+/// Whether a run that sends the resolver one more packet leaves it some time for others. When a span begins on two processors
 /// at once, a few are not counted.
 #[inline(always)]
-pub fn leaves_room(slot: u32, protocol: u8) -> bool {
+pub fn leaves_room(tag: &Tag, protocol: u8) -> bool {
     const HALF: u64 = 1 << 32;
     let (half, most) = if protocol == TCP { (1, SEGMENTS) } else { (0, DATAGRAMS) };
-    let index = (slot as usize & (SLOTS as usize - 1)) * 2 + half;
+    let index = (tag.slot as usize & (SLOTS as usize - 1)) * 2 + half;
     // SAFETY: the index is within the array, of which nothing but these words is read or written, each at once.
     unsafe {
         let sent = (&raw mut SENT).cast::<u64>().add(index);
-        let second = bpf_ktime_get_boot_ns() / 1_000_000_000 % HALF;
-        if sent.read_volatile() / HALF != second {
-            sent.write_volatile(second * HALF);
+        let span = bpf_ktime_get_boot_ns() / SPAN;
+        // As much of both as tells them from those of just before.
+        let [.., first, last] = tag.invocation.0;
+        let now = (u64::from(first) << 56) | (u64::from(last) << 48) | (span << 48 >> 16);
+        if sent.read_volatile() & !(HALF - 1) != now {
+            sent.write_volatile(now);
         }
-        count::add(sent, 1) % HALF < most
+        count::add(sent, 1) & (HALF - 1) < most
     }
 }
 

@@ -9,7 +9,8 @@
 //! the destination of a datagram is judged by its own header, and the place of a listener at each segment that comes to it.
 //! TCP keeps the peer that it was judged for, under its lock, and is not asked again: a host may have its own reasons to
 //! send its packets elsewhere by now (DNAT of a service's address). A connection that was let pass as a question for a name
-//! is the exception: it gets to the daemon's resolver (`names`), or is judged as a datagram is. Options of IPv4, and headers
+//! is the exception: it gets to the daemon's resolver (`names`), or is judged as a datagram is. Nor does a run send the
+//! resolver more than leaves room for the questions of others: a queue that is full knows nobody. Options of IPv4, and headers
 //! that IPv6 has before its payload, would send packets elsewhere on behalf of the run.
 //!
 //! The current task is whoever the CPU happens to run, so the socket alone tells the run. Nothing is recorded here: a
@@ -187,7 +188,7 @@ fn going_to(
                 // Also for whoever may not ask and gets there by a rule: else it would be taken for the last one with that port.
                 let port = u16::from_be_bytes([ports[0], ports[1]]);
                 *asks = Asks { port, protocol: peer.protocol, from };
-                if !names::leaves_room(tag.slot, peer.protocol) {
+                if !names::leaves_room(tag, peer.protocol) {
                     return Way::Crowds;
                 }
                 if names::may_ask(tag) {

@@ -217,7 +217,7 @@ fn too_many_questions_are_refused() -> Result<()> {
     let begun = Instant::now();
     let mut run = named(&daemon, 1000)?;
     // Many before an answer is read, or each second gives back what is asked in it.
-    let many = Step::ResolveMany { question: question("other.example"), times: 200 };
+    let many = Step::ResolveMany { question: question("other.example"), times: 160 };
     wait::until("a question is refused", wait::SOON, || {
         let outcome = run.ask(&many)?;
         let Outcome::Answers(answers) = outcome else { panic!("{outcome:?}") };
