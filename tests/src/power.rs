@@ -52,8 +52,6 @@ pub enum Power {
     ChosenPid,
     /// A byte of a child that has become somebody else.
     ReadOther,
-    /// By one who may gain privileges. The kernel only probes for the capability.
-    Seccomp,
     /// Needs no capability, and gives all of them.
     UserNamespace,
     /// The same by clone3(2).
@@ -62,7 +60,7 @@ pub enum Power {
 
 impl Power {
     /// All that take one.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 23] = [
         Self::InitModule,
         Self::FinitModule,
         Self::DeleteModule,
@@ -86,7 +84,6 @@ impl Power {
         Self::WakingTimer,
         Self::ChosenPid,
         Self::ReadOther,
-        Self::Seccomp,
     ];
 
     /// The capability, as policies name it.
@@ -109,7 +106,7 @@ impl Power {
     /// What the kernel says to whom lacks it.
     pub const fn errno(self) -> i32 {
         match self {
-            Self::Perf | Self::Seccomp => libc::EACCES,
+            Self::Perf => libc::EACCES,
             _ => libc::EPERM,
         }
     }
@@ -117,7 +114,7 @@ impl Power {
     /// Whether its refusal is recorded as one of its capability: the kernel does not only probe for that, and asks for no
     /// other one instead.
     pub const fn is_recorded(self) -> bool {
-        !matches!(self, Self::Perf | Self::OpenByHandle | Self::Seccomp)
+        !matches!(self, Self::Perf | Self::OpenByHandle)
     }
 
     /// Uses it in a child, whose end undoes what it has done; 0, or why it did not work.
@@ -189,12 +186,6 @@ impl Power {
                 }
                 Self::ChosenPid => chosen_pid(),
                 Self::ReadOther => read_other(),
-                Self::Seccomp => {
-                    let mut allow = libc::sock_filter { code: 6, jt: 0, jf: 0, k: 0x7fff_0000 };
-                    let program = libc::sock_fprog { len: 1, filter: &raw mut allow };
-                    let set = libc::SECCOMP_SET_MODE_FILTER;
-                    libc::syscall(libc::SYS_seccomp, set, 0, &raw const program)
-                }
                 Self::UserNamespace => libc::syscall(libc::SYS_unshare, libc::CLONE_NEWUSER),
                 Self::CloneUserNamespace => clone_user_namespace(),
             }

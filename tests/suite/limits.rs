@@ -1,18 +1,22 @@
 //! A run that is denied too much within a minute is ended.
 
+use std::process::{Command, Stdio};
+
 use agentid_tests::{
     harness::{
         Daemon, Run, Scene,
+        cli::AGENTID,
         run::Terms,
         scene::{USER, USERS},
-        view::Changed,
+        view::{Changed, RunView},
         wait,
     },
     step::{Open, Step},
 };
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use libc::{EACCES, EPERM};
 
+const BUSYBOX: &str = "/bin/busybox";
 /// What both policies bear, and one does not say so.
 const BORNE: u64 = 20;
 const POLICY: &str = r#"
@@ -83,6 +87,45 @@ fn ends_a_run_that_is_denied_too_much() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// P3: who reads what the kernel says of all processes is not told all of it, and that is no denial: no limit counts it.
+#[test]
+fn a_look_at_the_processes_of_others_is_no_denial() -> Result<()> {
+    const WATCHER: &str = r#"
+        name = "watcher"
+        ttl = "20m"
+        [[file]]
+        paths = ["/bin/busybox"]
+        allow = ["read", "exec"]
+        [[file]]
+        paths = ["/proc/*/stat"]
+        allow = ["read"]
+    "#;
+    let daemon = Daemon::start_in(Scene::with(&[("watcher", WATCHER)])?)?;
+    let other = daemon.tgid().context("the daemon is not running")?;
+    let stats = [1, std::process::id(), other].map(|tgid| format!("/proc/{tgid}/stat"));
+    let [first, suite, daemons] = stats.each_ref().map(String::as_str);
+    let looks = [BUSYBOX, "cat", first, suite, daemons, first, suite, daemons];
+    assert_eq!(denied(&daemon, "look", &looks)?, denied(&daemon, "nothing", &[BUSYBOX, "true"])?);
+    Ok(())
+}
+
+/// How much a run of root's with such a task is denied until it ends well.
+fn denied(daemon: &Daemon, task: &str, command: &[&str]) -> Result<u64> {
+    let socket = daemon.scene().socket();
+    let mut run = Command::new(AGENTID);
+    run.arg("--socket").arg(socket).args(["run", "--policy", "watcher", "--agent", "probe"]);
+    run.args(["--owner", "suite", "--task", task, "--"]).args(command).stdin(Stdio::null());
+    let done = run.output()?;
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    ensure!(done.status.success(), "{task}: {}: {said}", done.status);
+    wait::until("the run has ended", wait::SOON, || {
+        let all: Vec<RunView> = daemon.ask(&["ps", "-a"])?;
+        let ended = all.iter().find(|run| run.task == task && run.end.is_some());
+        let shown = ended.map(|run| daemon.show(&run.id)).transpose()?;
+        Ok(shown.and_then(|run| run.totals).map(|totals| totals.denied))
+    })
 }
 
 /// P4: what a run is denied because it is suspended is not its own doing.
