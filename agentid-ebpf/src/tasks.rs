@@ -40,7 +40,11 @@ pub extern "C" fn list_tasks(context: *mut TaskContext) -> i32 {
         if task.is_null() {
             return 0;
         }
-        if let Subject::Agent(tag) = subject::of(task) {
+        // One that is on its way out does nothing any more. Nor may it be waited for: who is to wait for its end may take his
+        // time, and where its exit was not counted (hook/exit.rs) only this list says that the run is over.
+        if !kfield::is_exiting(task)
+            && let Subject::Agent(tag) = subject::of(task)
+        {
             write((*(*context).meta).seq, task, &*tag);
         }
     }
