@@ -155,7 +155,7 @@ fn serve(settings: &Settings, options: &Options) -> Result<(), Failure> {
         let (requests, names) = mpsc::channel(names::QUEUE);
         let control = Control::bind(&settings.control, operators, commands.clone())?;
         let mut servers = tokio::task::JoinSet::new();
-        servers.spawn(control.serve());
+        servers.spawn(control.serve(supervisor.tells_runs()?));
         let upstream = Upstream::new(settings.name_servers.clone());
         servers.spawn(resolver.serve(upstream, requests, supervisor.asking()?));
         if let Some(metrics) = metrics {

@@ -4,6 +4,7 @@
 //! one that may: where a bound is reached, the oldest that has not asked a whole question yet is closed for the new one. What
 //! has been asked is answered. An answer that nobody takes makes room as well, or a run could leave so many of them that its
 //! own user has no place to end it from; in that time nobody can ask often enough to have a new one for each that is closed.
+//! And what is asked by runs, whose user is the one who is to end them, takes none of his places at all.
 
 use std::{
     cmp::Reverse,
@@ -21,20 +22,43 @@ use tracing::warn;
 use super::long::LongAnswer;
 use crate::supervisor::command::Caller;
 
-/// Most connections at once; of those most that others than operators have; and of those most that one user has.
-const CONNECTIONS: usize = 320;
-const COMMON: usize = 256;
+/// Most connections at once; of those most that users have who are no operators, and most that one has.
+const CONNECTIONS: usize = 384;
+pub const COMMON: usize = 256;
 pub const PER_USER: usize = 64;
+/// Likewise of runs, whoever their user is.
+const OF_RUNS: usize = 64;
+pub const RUNS_PER_USER: usize = 8;
 
 /// How long an answer waits at least to be taken before it makes room.
 const TAKEN_SOON: Duration = Duration::from_millis(200);
 
 const A_SECOND: Duration = Duration::from_secs(1);
 
+/// With whom a connection shares its bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    User,
+    /// Something that belongs to a run, also of an operator.
+    Run,
+    Operator,
+}
+
+impl Role {
+    pub const fn of(caller: &Caller, is_run: bool) -> Self {
+        match (is_run, caller.operator) {
+            (true, _) => Self::Run,
+            (false, true) => Self::Operator,
+            (false, false) => Self::User,
+        }
+    }
+}
+
 /// Whom a connection is with, for as long as it lasts.
 #[derive(Debug)]
 pub struct Visitor {
     pub caller: Arc<Caller>,
+    role: Role,
     state: Arc<State>,
     answer: OnceLock<LongAnswer>,
 }
@@ -49,8 +73,8 @@ pub struct State {
 }
 
 impl Visitor {
-    pub fn new(caller: Caller) -> Self {
-        Self { caller: Arc::new(caller), state: Arc::default(), answer: OnceLock::new() }
+    pub fn new(caller: Caller, role: Role) -> Self {
+        Self { caller: Arc::new(caller), role, state: Arc::default(), answer: OnceLock::new() }
     }
 
     /// What is answered counts as long as this is here: a connection ends when all of its answer has been taken.
@@ -71,7 +95,7 @@ impl Visitor {
 
 struct Place {
     uid: u32,
-    operator: bool,
+    role: Role,
     state: Arc<State>,
     talk: AbortHandle,
 }
@@ -104,21 +128,26 @@ impl Places {
     }
 
     /// Whether there is room for one more of this caller's, once others have made it.
-    pub fn make_room(&mut self, caller: &Caller) -> bool {
-        self.make_room_for(caller.uid, caller.operator)
+    pub fn make_room(&mut self, caller: &Caller, role: Role) -> bool {
+        self.make_room_for(caller.uid, role)
     }
 
-    pub(super) fn make_room_for(&mut self, uid: u32, operator: bool) -> bool {
-        let common = |place: &Place| !place.operator;
-        let own = |place: &Place| common(place) && place.uid == uid;
-        (operator || self.hold_at_most(PER_USER, own) && self.hold_at_most(COMMON, common))
+    pub(super) fn make_room_for(&mut self, uid: u32, role: Role) -> bool {
+        let alike = |place: &Place| place.role == role;
+        let own = |place: &Place| alike(place) && place.uid == uid;
+        let bounds = match role {
+            Role::User => Some((PER_USER, COMMON)),
+            Role::Run => Some((RUNS_PER_USER, OF_RUNS)),
+            Role::Operator => None,
+        };
+        bounds
+            .is_none_or(|(each, all)| self.hold_at_most(each, own) && self.hold_at_most(all, alike))
             && self.hold_at_most(CONNECTIONS, |_| true)
     }
 
     pub fn take(&mut self, visitor: &Visitor, talk: AbortHandle) {
-        let Visitor { caller, state, .. } = visitor;
-        let (uid, operator, state) = (caller.uid, caller.operator, Arc::clone(state));
-        self.held.push(Place { uid, operator, state, talk });
+        let &Visitor { ref caller, role, ref state, .. } = visitor;
+        self.held.push(Place { uid: caller.uid, role, state: Arc::clone(state), talk });
     }
 
     /// There was no room for one. Who tries as fast as he can must not fill the log with it.
@@ -156,9 +185,9 @@ impl Places {
 
 #[cfg(test)]
 impl Places {
-    pub(super) fn take_as(&mut self, uid: u32, operator: bool, talk: AbortHandle) -> Arc<State> {
+    pub(super) fn take_as(&mut self, uid: u32, role: Role, talk: AbortHandle) -> Arc<State> {
         let state = Arc::<State>::default();
-        self.held.push(Place { uid, operator, state: Arc::clone(&state), talk });
+        self.held.push(Place { uid, role, state: Arc::clone(&state), talk });
         state
     }
 

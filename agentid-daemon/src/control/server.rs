@@ -32,11 +32,11 @@ use tracing::{debug, warn};
 use super::{
     body::PATIENCE,
     caller, feed,
-    places::{Places, Visitor},
+    places::{Places, Role, Visitor},
     rate::{self, Rates},
     routes,
 };
-use crate::supervisor::command::Commands;
+use crate::supervisor::command::{Caller, Commands};
 
 /// Most bytes of a request's head, and most headers in it; hyper answers what has more with 431.
 pub(super) const HEAD: usize = 16 * 1024;
@@ -90,8 +90,8 @@ impl Server {
         Ok(Self { listener, path: path.to_owned(), operators, commands: commands.into() })
     }
 
-    /// Serves until the task is dropped.
-    pub async fn serve(self) {
+    /// Serves until the task is dropped; the kernel says which callers are runs.
+    pub async fn serve(self, is_run: impl Fn(&Caller) -> bool) {
         let app = routes::of_the_api().serve(self.commands.clone());
         let mut rates = Rates::default();
         let mut places = Places::default();
@@ -101,7 +101,7 @@ impl Server {
                 accepted = self.listener.accept(), if places.are_to_be_had() => {
                     match accepted {
                         Ok((stream, _)) => {
-                            if let Some(visitor) = self.admit(&stream, &mut places) {
+                            if let Some(visitor) = self.admit(&stream, &is_run, &mut places) {
                                 let app = match rates.take(&visitor.caller, Instant::now()) {
                                     Ok(()) => app.clone(),
                                     Err(wait) => rate::refusing(wait, &app),
@@ -131,7 +131,12 @@ impl Server {
     }
 
     /// Whom to talk to, once there is room.
-    fn admit(&self, stream: &UnixStream, places: &mut Places) -> Option<Arc<Visitor>> {
+    fn admit(
+        &self,
+        stream: &UnixStream,
+        is_run: impl Fn(&Caller) -> bool,
+        places: &mut Places,
+    ) -> Option<Arc<Visitor>> {
         let caller = match caller::identify(stream, self.operators) {
             Ok(caller) => caller,
             Err(error) => {
@@ -139,11 +144,12 @@ impl Server {
                 return None;
             }
         };
-        if !places.make_room(&caller) {
+        let role = Role::of(&caller, is_run(&caller));
+        if !places.make_room(&caller, role) {
             places.refuse(caller.uid);
             return None;
         }
-        Some(Arc::new(Visitor::new(caller)))
+        Some(Arc::new(Visitor::new(caller, role)))
     }
 }
 

@@ -88,8 +88,10 @@ pub struct OwnDenial {
     pub grant: Option<String>,
 }
 
-/// Most denials that a run is told, the last ones.
+/// Most denials that a run is told, the last ones, and how many bytes they take at most: a control character in a path is six of
+/// them, and what does not fit into a socket is kept until it is read.
 pub const MOST_DENIALS: usize = 100;
+pub const MOST_OF_DENIALS: usize = 64 * 1024;
 
 /// An answer of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -120,6 +120,10 @@ fn is(error: &io::Error, errno: i32) -> bool {
 pub struct Callers(SkStorage<MapData, Tag>);
 
 impl Callers {
+    pub fn open(pins: &Pins) -> Result<Self, MapsError> {
+        Ok(Self(typed(pins, SOCKETS)?))
+    }
+
     /// The run that is at the other end, if it was one when it connected.
     pub fn get(&self, connection: BorrowedFd<'_>) -> Result<Option<Tag>, TagError> {
         match self.0.get(&connection.as_raw_fd(), 0) {
@@ -167,7 +171,7 @@ impl Maps {
     pub fn open(pins: &Pins) -> Result<Self, MapsError> {
         Ok(Self {
             tags: Tags::pinned(&pins.map("TAGS"))?,
-            callers: Callers(typed(pins, SOCKETS)?),
+            callers: Callers::open(pins)?,
             instances: typed(pins, "INSTANCES")?,
             activity: typed(pins, "ACTIVITY")?,
             anchors: counted(pins, "ANCHORS")?,

@@ -78,6 +78,7 @@ pub use self::{
     freezer::{FreezeError, Runs},
     gather::{GatherError, Gathered, Source, place as group_place},
     left::{Left, LeftError, LeftPrograms},
+    maps::Callers,
     maps::{Counters, TagError},
     orphans::OrphanError,
     preflight::{Found, PreflightError, Sight},
@@ -329,6 +330,11 @@ impl Kernel {
     /// The same for the resolver itself.
     pub fn open_askers(&self) -> Result<Askers, ReadError> {
         Ok(Askers::open(&self.pins)?)
+    }
+
+    /// Which connections to the daemon are of runs, for whoever takes them.
+    pub fn open_callers(&self) -> Result<Callers, ReadError> {
+        Ok(Callers::open(&self.pins)?)
     }
 
     /// All tagged tasks of the host, the canary included.

@@ -24,6 +24,7 @@ pub mod shown;
 mod sockets;
 pub mod step;
 pub mod store;
+mod told;
 mod tripwire;
 pub mod view;
 pub mod why;

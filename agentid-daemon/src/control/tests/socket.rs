@@ -55,7 +55,7 @@ impl Daemon {
                     }
                 };
                 tokio::select! {
-                    () = server.serve() => {}
+                    () = server.serve(|_| false) => {}
                     () = answering => {}
                     stopped = stopped => stopped.unwrap(),
                 }

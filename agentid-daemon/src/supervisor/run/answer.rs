@@ -14,7 +14,7 @@ use crate::{
         caller::{Ask, Standing},
     },
     event::{
-        event::{MOST_DENIALS, OwnDenial, What},
+        event::{MOST_DENIALS, MOST_OF_DENIALS, OwnDenial, What},
         export::Filter,
     },
     instance::{Phase, Run},
@@ -24,7 +24,7 @@ use crate::{
         command::{Answer, Command, Envelope, Reply, Scrape},
         grant,
         refusal::Refusal,
-        view,
+        told, view,
         why::{self, Question, Texts},
     },
 };
@@ -148,15 +148,12 @@ impl Supervisor {
         let events =
             self.hub.history(&Filter { run: Some(run), ..Filter::default() }, self.known());
         let denials = events.iter().filter(|event| event.what.is_denial());
-        let told: Vec<OwnDenial> = denials
-            .rev()
-            .take(MOST_DENIALS)
-            .map(|event| OwnDenial {
-                time_ms: event.time_ms,
-                what: event.what.clone(),
-                grant: grant::smallest(&event.what),
-            })
-            .collect();
+        let told = denials.rev().take(MOST_DENIALS).map(|event| OwnDenial {
+            time_ms: event.time_ms,
+            what: event.what.clone(),
+            grant: grant::smallest(&event.what),
+        });
+        let told = told::within(told, MOST_OF_DENIALS);
         let launched_ms = self.state.registry.get(run).map_or(0, |run| run.launched_ms);
         let missed = self.hub.missed_denials(run, launched_ms, self.started_ms);
         let missed = missed.map(|missed| OwnDenial {

@@ -55,7 +55,7 @@ use self::{
     stopping::{COURTESY, Stopping},
 };
 use super::{
-    command::{Command, Envelope, Scrape, Waiting},
+    command::{Caller, Command, Envelope, Scrape, Waiting},
     folder::Text,
     limits::Denials,
     pinned::Pinned,
@@ -107,6 +107,8 @@ pub enum RunError {
     Adopt(#[source] ApplyError),
     #[error("find out where the resolver was, or who asks it")]
     Resolver(#[source] ReadError),
+    #[error("find out which connections are of runs")]
+    Callers(#[source] ReadError),
     #[error("tell the kernel programs where the resolver is")]
     SetResolver(#[from] ResolverError),
     #[error("open the ring of records")]
@@ -316,6 +318,13 @@ impl Supervisor {
     pub fn asking(&self) -> Result<(Askers, IntCounter), RunError> {
         let askers = self.kernel.open_askers().map_err(RunError::Resolver)?;
         Ok((askers, self.metrics.names.with_label_values(&["crowded"])))
+    }
+
+    /// Whether a caller has connected as a run, or it cannot be told. That says only whose places he takes: what he may ask is
+    /// decided anew, by his process as well.
+    pub fn tells_runs(&self) -> Result<impl Fn(&Caller) -> bool + Send + 'static, RunError> {
+        let callers = self.kernel.open_callers().map_err(RunError::Callers)?;
+        Ok(move |caller: &Caller| !matches!(callers.get(caller.socket()), Ok(None)))
     }
 
     /// Serves until `stop` is ready. Enforcement goes on after that.
