@@ -98,7 +98,12 @@ pub enum Attempt {
         socket: PathBuf,
         bytes: String,
     },
-    /// The same as another user, in a group beside its own, and in namespaces of its own for processes and mounts.
+    /// Connects so often to a Unix socket, says nothing, and keeps the connections.
+    Crowd {
+        socket: PathBuf,
+        count: usize,
+    },
+    /// As [`Self::Say`], as another user, in a group beside its own, and in namespaces of its own for processes and mounts.
     SayElsewhere {
         uid: u32,
         group: u32,

@@ -1,8 +1,10 @@
 //! Many runs, many followers, and clients that do not do their part.
 
 use agentid_tests::{
+    attack::Attempt,
+    control::request,
     harness::{
-        Crowd, Daemon, Run,
+        Attacker, Crowd, Daemon, Run,
         crowd::{median, usual},
         feed::{Feed, Stuck, Told},
         footprint::memory_kib,
@@ -91,6 +93,25 @@ fn a_stuck_client_delays_no_revocation() -> Result<()> {
     let served = || Ok(daemon.complaint(USER, 0, &["status"]).ok());
     wait::until("the user is served again", wait::SOON, served)?;
     of_user.cycle(&daemon, 1)?;
+    Ok(())
+}
+
+/// P4: a run that takes all connections that it gets leaves its user those that he has, and the way to end it; it is still
+/// answered itself.
+#[test]
+fn a_run_takes_no_connection_of_its_users() -> Result<()> {
+    let daemon = Daemon::start_in(Attacker::scene()?)?;
+    let socket = daemon.scene().socket();
+    let mut run = Attacker::inside(&daemon, USER)?;
+    let stuck = Stuck::of(&daemon, USER, PER_USER - 1)?;
+    // Whoever is answered has come after them.
+    daemon.complaint(USER, 0, &["status"])?;
+    let before = stuck.open()?;
+    assert_eq!(run.errno(&Attempt::Crowd { socket: socket.clone(), count: 2 * PER_USER })?, 0);
+    let answer = run.say(&socket, request("GET /v1/whoami", ""))?;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(stuck.open()?, before);
+    daemon.complaint(USER, 0, &["revoke", run.id()])?;
     Ok(())
 }
 

@@ -69,6 +69,11 @@ fn perform(attempt: Attempt) -> Found {
                 Err(error) => Found::Errno(errno(&error)),
             };
         }
+        Attempt::Crowd { socket, count } => (0..count).try_for_each(|_| {
+            // Until the end of this process.
+            std::mem::forget(UnixStream::connect(&socket)?);
+            Ok(())
+        }),
         Attempt::SayElsewhere { uid, group, socket, bytes } => {
             return match processes::elsewhere(uid, group, || converse(&socket, &bytes)) {
                 Ok(text) => Found::Text(text),
