@@ -6,11 +6,8 @@ use std::{
 };
 
 use axum::{
-    Router,
-    extract::Request,
     http::header::RETRY_AFTER,
-    middleware::{self, Next},
-    response::IntoResponse as _,
+    response::{IntoResponse as _, Response},
 };
 
 use super::{
@@ -61,24 +58,20 @@ impl Rates {
     }
 }
 
-/// Refuses what is asked, but what ends or holds runs: it may be a run that asks too often, which has the same user as
-/// whoever is to end it.
-pub fn refusing(wait: Duration, app: &Router) -> Router {
+/// What is answered to whom asks too often.
+pub fn refusal(wait: Duration) -> Response {
     let seconds = wait.as_secs() + 1;
-    app.clone().layer(middleware::from_fn(move |request: Request, rest: Next| async move {
-        if ends_runs(request.uri().path()) {
-            return rest.run(request).await;
-        }
-        let error = ErrorReply::new(
-            Code::TooOften,
-            "this user has asked too often of late",
-            format!("ask again in {seconds}s, and then no more often than 100 times a second"),
-        );
-        ([(RETRY_AFTER, seconds.to_string())], failure(error)).into_response()
-    }))
+    let error = ErrorReply::new(
+        Code::TooOften,
+        "this user has asked too often of late",
+        format!("ask again in {seconds}s, and then no more often than 100 times a second"),
+    );
+    ([(RETRY_AFTER, seconds.to_string())], failure(error)).into_response()
 }
 
-fn ends_runs(path: &str) -> bool {
+/// Whether this ends or holds runs, which is done however often it is asked: it may be a run that asks too often, which has the
+/// same user as whoever is to end it.
+pub fn ends_runs(path: &str) -> bool {
     let of_one = path.strip_prefix("/v1/runs/").is_some_and(|rest| rest.ends_with("/revoke"));
     of_one || matches!(path, "/v1/revoke" | "/v1/suspend" | "/v1/self/end")
 }

@@ -11,8 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{Extension, Router};
+use axum::Router;
 use hyper::{
+    Request,
+    body::Incoming,
     server::conn::http1,
     service::{Service as _, service_fn},
 };
@@ -102,15 +104,10 @@ impl Server {
                     match accepted {
                         Ok((stream, _)) => {
                             if let Some(visitor) = self.admit(&stream, &is_run, &mut places) {
-                                let app = match rates.take(&visitor.caller, Instant::now()) {
-                                    Ok(()) => app.clone(),
-                                    Err(wait) => rate::refusing(wait, &app),
-                                };
-                                let app = app.layer(Extension(Arc::clone(&visitor)));
-                                let whom = Arc::clone(&visitor);
-                                let talk = talks.spawn(async move {
-                                    converse(stream, app, TAKEN, || whom.is_answered()).await;
-                                });
+                                let wait = rates.take(&visitor.caller, Instant::now()).err();
+                                let whom = Whom { visitor, wait };
+                                let visitor = Arc::clone(&whom.visitor);
+                                let talk = talks.spawn(converse(stream, app.clone(), TAKEN, whom));
                                 places.take(&visitor, talk);
                             }
                             // Who has come is heard before the next one, for whom it may have to go.
@@ -161,22 +158,34 @@ impl Drop for Server {
     }
 }
 
+/// With whom a conversation is, and how long he is to wait where he has asked too often.
+pub(super) struct Whom {
+    pub(super) visitor: Arc<Visitor>,
+    pub(super) wait: Option<Duration>,
+}
+
 /// One request on one connection. An answer that ends is to be taken in this time; a stream of events waits for its reader,
 /// and what it waits with is bounded.
 pub(super) async fn converse(
     stream: UnixStream,
     app: Router,
     patience: Duration,
-    is_answered: impl Fn(),
+    Whom { visitor, wait }: Whom,
 ) {
     let app = TowerToHyperService::new(app);
     let answered = Notify::new();
-    let service = service_fn(|request| {
-        let (answer, answered, is_answered) = (app.call(request), &answered, &is_answered);
+    let service = service_fn(|mut request: Request<Incoming>| {
+        let (app, answered, visitor) = (&app, &answered, &visitor);
         async move {
-            let answer = answer.await?;
+            let answer = match wait {
+                Some(wait) if !rate::ends_runs(request.uri().path()) => rate::refusal(wait),
+                _ => {
+                    request.extensions_mut().insert(Arc::clone(visitor));
+                    app.call(request).await?
+                }
+            };
             if !feed::is_stream(answer.headers()) {
-                is_answered();
+                visitor.is_answered();
                 answered.notify_one();
             }
             Ok::<_, Infallible>(answer)

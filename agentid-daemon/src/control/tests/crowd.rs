@@ -28,7 +28,7 @@ use super::{
         rate::BURST,
         server::converse,
     },
-    socket::{Daemon, exchange, says_all},
+    socket::{Daemon, exchange, nobody, says_all},
 };
 use crate::supervisor::command::{Command, Envelope, Feed, Listed};
 
@@ -138,7 +138,8 @@ async fn unread(kind: &'static str) -> Result<Vec<u8>, Elapsed> {
     near.write_all(WHOAMI.as_bytes()).await.unwrap();
     let app = axum::Router::new()
         .fallback(async move || ([(CONTENT_TYPE, kind)], vec![b'x'; LONG]).into_response());
-    let talk = converse(far, app, Duration::from_millis(20), || {});
+    let whom = nobody(&far);
+    let talk = converse(far, app, Duration::from_millis(20), whom);
     tokio::time::timeout(Duration::from_millis(500), talk).await?;
     let mut taken = Vec::new();
     near.read_to_end(&mut taken).await.unwrap();

@@ -6,6 +6,7 @@ use std::{
     ops::ControlFlow,
     os::unix::{fs::PermissionsExt as _, net::UnixStream},
     path::{Path, PathBuf},
+    sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -17,9 +18,11 @@ use tokio::sync::{mpsc, oneshot};
 use super::super::{
     api::{Code, ErrorReply, LaunchRequest, MAX_BODY, RunView, WhoAmI},
     body::failure,
+    caller,
     client::{Client, ClientError, refusal, segment},
-    plain, rate,
-    server::{HEAD, HEADERS, Server, converse},
+    places::{Role, Visitor},
+    plain,
+    server::{HEAD, HEADERS, Server, Whom, converse},
 };
 use crate::{
     event::event::{Dropped, Event, What},
@@ -90,6 +93,12 @@ pub(super) fn exchange(mut stream: UnixStream, request: &str) -> (String, serde_
     let answer = String::from_utf8(answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     (head.to_ascii_lowercase(), serde_json::from_str(body).unwrap())
+}
+
+/// Whoever is at the other end, as a user.
+pub(super) fn nobody(stream: &tokio::net::UnixStream) -> Whom {
+    let caller = caller::identify(stream, None).unwrap();
+    Whom { visitor: Arc::new(Visitor::new(caller, Role::User)), wait: None }
 }
 
 fn refused(error: ClientError) -> ErrorReply {
@@ -322,8 +331,9 @@ fn asked_too_often(request: &str) -> (String, serde_json::Value) {
             let app = axum::Router::new().fallback(async || {
                 failure(ErrorReply::new(Code::UnknownRun, "the routes were asked", "look"))
             });
-            let app = rate::refusing(Duration::from_millis(1500), &app);
-            converse(stream, app, Duration::from_secs(30), || {}).await;
+            let wait = Some(Duration::from_millis(1500));
+            let whom = Whom { wait, ..nobody(&stream) };
+            converse(stream, app, Duration::from_secs(30), whom).await;
         });
     });
     let answer = exchange(near, request);
