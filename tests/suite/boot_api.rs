@@ -80,7 +80,7 @@ fn settings(run: &str) -> String {
     format!(
         "[[operations]]\ninclude-name = \"GET /v1/events\"\nparameters = {{ \"query.follow\" = \"false\" }}\n\
          [[operations]]\ninclude-operation-id = [\"show\", \"why\"]\nparameters = {{ \"path.id\" = \"{run}\" }}\n\
-         [checks.positive_data_acceptance]\nexpected-statuses = [\"2xx\", 403, 404, 409, 422]\n"
+         [checks.positive_data_acceptance]\nexpected-statuses = [\"2xx\", 403, 404, 409, 413, 422]\n"
     )
 }
 

@@ -110,6 +110,12 @@ impl Operation {
         Self { named: Some(named), ..self }
     }
 
+    /// The answer may be long.
+    pub fn weighed(mut self) -> Self {
+        self.codes.push(Code::TooMany);
+        self
+    }
+
     pub fn query<Q: JsonSchema>(mut self) -> Self {
         self.codes.push(Code::BadRequest);
         Self { query: Some(|generator| generator.root_schema_for::<Q>()), ..self }

@@ -10,7 +10,7 @@ use std::{
     cmp::Reverse,
     collections::HashMap,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -19,7 +19,7 @@ use std::{
 use tokio::task::{AbortHandle, Id};
 use tracing::warn;
 
-use super::long::LongAnswer;
+use super::long::Part;
 use crate::supervisor::command::Caller;
 
 /// Most connections at once; of those most that users have who are no operators, and most that one has.
@@ -60,7 +60,7 @@ pub struct Visitor {
     pub caller: Arc<Caller>,
     role: Role,
     state: Arc<State>,
-    answer: OnceLock<LongAnswer>,
+    parts: Mutex<Vec<Part>>,
 }
 
 /// How far a conversation is.
@@ -74,12 +74,17 @@ pub struct State {
 
 impl Visitor {
     pub fn new(caller: Caller, role: Role) -> Self {
-        Self { caller: Arc::new(caller), role, state: Arc::default(), answer: OnceLock::new() }
+        Self { caller: Arc::new(caller), role, state: Arc::default(), parts: Mutex::default() }
     }
 
     /// What is answered counts as long as this is here: a connection ends when all of its answer has been taken.
-    pub fn keep(&self, answer: LongAnswer) {
-        self.answer.get_or_init(|| answer);
+    pub fn keep(&self, part: Part) {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).push(part);
+    }
+
+    /// Whether bounds of users hold for it.
+    pub fn is_user(&self) -> bool {
+        self.role == Role::User
     }
 
     /// Its head and its body were read. All of this is done by one thread, which closes no connection meanwhile.

@@ -69,9 +69,9 @@ impl Routes {
         says: Says,
         command: impl Fn(Reply<T>) -> Command + Clone + Send + Sync + 'static,
     ) -> Self {
-        self.document.add(path, "get", Operation::new(says).tells::<T>());
+        self.document.add(path, "get", Operation::new(says).weighed().tells::<T>());
         let route = get(async move |State(desk): State<Desk>, peer: Peer| {
-            said(ask(&desk, peer, command).await)
+            tell(&desk, peer, command, said).await
         });
         self.with(path, route)
     }
@@ -87,10 +87,10 @@ impl Routes {
         Q: DeserializeOwned + JsonSchema + Send + 'static,
         T: Serialize + JsonSchema + Send + 'static,
     {
-        self.document.add(path, "get", Operation::new(says).query::<Q>().tells::<T>());
+        self.document.add(path, "get", Operation::new(says).weighed().query::<Q>().tells::<T>());
         let route =
             get(async move |State(desk): State<Desk>, peer: Peer, query: Asked<Q>| match query {
-                Ok(Query(query)) => said(ask(&desk, peer, |reply| command(query, reply)).await),
+                Ok(Query(query)) => tell(&desk, peer, |reply| command(query, reply), said).await,
                 Err(error) => failure(unread(&error.body_text())),
             });
         self.with(path, route)
@@ -107,11 +107,11 @@ impl Routes {
         Q: DeserializeOwned + JsonSchema + Send + 'static,
         T: Serialize + JsonSchema + Send + 'static,
     {
-        let operation = Operation::new(says).query::<Q>().tells::<T>().up_to_an_event();
+        let operation = Operation::new(says).weighed().query::<Q>().tells::<T>().up_to_an_event();
         self.document.add(path, "get", operation);
         let route =
             get(async move |State(desk): State<Desk>, peer: Peer, query: Asked<Q>| match query {
-                Ok(Query(query)) => listed(ask(&desk, peer, |reply| command(query, reply)).await),
+                Ok(Query(query)) => tell(&desk, peer, |reply| command(query, reply), listed).await,
                 Err(error) => failure(unread(&error.body_text())),
             });
         self.with(path, route)
@@ -125,10 +125,10 @@ impl Routes {
         says: Says,
         command: impl Fn(String, Reply<T>) -> Command + Clone + Send + Sync + 'static,
     ) -> Self {
-        self.document.add(path, "get", Operation::new(says).of(named).tells::<T>());
+        self.document.add(path, "get", Operation::new(says).weighed().of(named).tells::<T>());
         let route =
             get(async move |State(desk): State<Desk>, peer: Peer, name: Named| match name {
-                Ok(Segment(id)) => said(ask(&desk, peer, |reply| command(id, reply)).await),
+                Ok(Segment(id)) => tell(&desk, peer, |reply| command(id, reply), said).await,
                 Err(error) => failure(unread(&error.body_text())),
             });
         self.with(path, route)
@@ -156,7 +156,7 @@ impl Routes {
         self.with(path, route)
     }
 
-    /// `POST`, with a body, of what events are told about.
+    /// `POST`, with a body that only asks, of what events are told about.
     pub fn post_list<B, T>(
         mut self,
         path: &str,
@@ -167,12 +167,12 @@ impl Routes {
         B: DeserializeOwned + Serialize + JsonSchema + Send + 'static,
         T: Serialize + JsonSchema + Send + 'static,
     {
-        let operation = Operation::new(says).body::<B>().tells::<T>().up_to_an_event();
+        let operation = Operation::new(says).weighed().body::<B>().tells::<T>().up_to_an_event();
         self.document.add(path, "post", operation);
         let route =
             post(async move |State(desk): State<Desk>, peer: Peer, body: RawBody| {
                 match body.parse() {
-                    Ok(body) => listed(ask(&desk, peer, |reply| command(body, reply)).await),
+                    Ok(body) => tell(&desk, peer, |reply| command(body, reply), listed).await,
                     Err(error) => failure(error),
                 }
             });
@@ -250,12 +250,14 @@ impl Routes {
         says: Says,
         command: impl Fn(Reply<()>) -> Command + Clone + Send + Sync + 'static,
     ) -> Self {
-        self.document.add(path, "get", Operation::new(says).tells::<serde_json::Value>());
+        self.document.add(path, "get", Operation::new(says).weighed().tells::<serde_json::Value>());
         let route = get(async move |State(desk): State<Desk>, peer: Peer| {
-            match ask(&desk, peer, command).await {
-                Ok(()) => ([(CONTENT_TYPE, "application/json")], desk.document).into_response(),
+            let document = desk.document.clone();
+            let answer = |answer: Answer<()>| match answer {
+                Ok(()) => ([(CONTENT_TYPE, "application/json")], document).into_response(),
                 Err(error) => failure(error),
-            }
+            };
+            tell(&desk, peer, command, answer).await
         });
         self.with(path, route)
     }
@@ -291,8 +293,8 @@ async fn ask<T>(
     };
     let (reply, answer) = oneshot::channel();
     let command = command(reply);
-    if let Some(long) = desk.long.begin(&visitor.caller, &command)? {
-        visitor.keep(long);
+    if let Some(part) = desk.long.begin(&visitor, &command)? {
+        visitor.keep(part);
     }
     visitor.asks();
     let caller = Arc::clone(&visitor.caller);
@@ -301,6 +303,17 @@ async fn ask<T>(
         return Err(stopping());
     }
     answer.await.map_err(|_| stopping())?
+}
+
+/// The same of what changes nothing, and is told if there is room for it.
+async fn tell<T>(
+    desk: &Desk,
+    peer: Peer,
+    command: impl FnOnce(Reply<T>) -> Command,
+    answer: impl FnOnce(Answer<T>) -> Response,
+) -> Response {
+    let Extension(visitor) = peer.clone();
+    desk.long.weigh(&visitor, answer(ask(desk, peer, command).await))
 }
 
 fn said<T: Serialize>(answer: Answer<T>) -> Response {

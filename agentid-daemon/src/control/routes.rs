@@ -161,7 +161,7 @@ fn runs(routes: Routes) -> Routes {
             Says {
                 id: "list",
                 summary: "All runs that the caller may see",
-                codes: &[Code::Tagged, Code::TooMany],
+                codes: &[Code::Tagged],
             },
             |ListQuery { all }, reply| Command::List { all, reply },
         )
@@ -181,7 +181,7 @@ fn runs(routes: Routes) -> Routes {
             Says {
                 id: "select",
                 summary: "The runs that are meant, the oldest first",
-                codes: &[Code::Tagged, Code::UnknownRun, Code::TooMany],
+                codes: &[Code::Tagged, Code::UnknownRun],
             },
             |request, reply| Command::Select { request, reply },
         )

@@ -3,13 +3,15 @@
 use std::path::{Component, Path};
 
 use crate::{
-    control::api::{LaunchRequest, MAX_LABELS, MAX_NAME, MAX_PURPOSE},
+    control::api::{LaunchRequest, MAX_LABELS, MAX_NAME, MAX_PURPOSE, MAX_SAID},
     policy::Policy,
     supervisor::refusal::Refusal,
 };
 
-/// How much of a command is kept, in arguments and in bytes of each.
-const COMMAND: (usize, usize) = (32, 256);
+/// How much of a command is kept: arguments, bytes of each, and bytes of all.
+const ARGUMENTS: usize = 32;
+const ARGUMENT: usize = 256;
+const COMMAND: usize = 2048;
 
 /// Refuses what no policy could allow.
 pub fn check(request: &LaunchRequest) -> Result<(), Refusal> {
@@ -37,7 +39,21 @@ pub fn check(request: &LaunchRequest) -> Result<(), Refusal> {
         text("the name of a label", key, MAX_NAME)?;
         text(&format!("label {key}"), value, MAX_NAME)?;
     }
+    let bytes = said(request);
+    if bytes > MAX_SAID {
+        return Err(Refusal::MuchSaid { bytes, limit: MAX_SAID });
+    }
     Ok(())
+}
+
+/// How many bytes the daemon is to keep of it, but for the command.
+fn said(request: &LaunchRequest) -> usize {
+    let LaunchRequest { agent, owner, on_behalf_of, task, purpose, params, labels, .. } = request;
+    let texts = [Some(agent), Some(owner), on_behalf_of.as_ref(), Some(task), purpose.as_ref()];
+    let texts = texts.into_iter().flatten().map(String::len);
+    let params = params.iter().map(|(name, path)| name.len() + path.as_os_str().len());
+    let labels = labels.iter().map(|(name, value)| name.len() + value.len());
+    texts.chain(params).chain(labels).sum()
 }
 
 /// Refuses what cannot be an owner.
@@ -85,9 +101,16 @@ pub fn params(request: &LaunchRequest, policy: &Policy) -> Result<(), Refusal> {
 
 /// The part of a command that is kept.
 pub fn shortened(command: &[String]) -> Vec<String> {
-    let (arguments, bytes) = COMMAND;
-    let mut kept: Vec<String> = command.iter().take(arguments).map(|arg| cut(arg, bytes)).collect();
-    if command.len() > arguments {
+    let mut left = COMMAND;
+    let mut kept: Vec<String> = Vec::new();
+    for argument in command.iter().take(ARGUMENTS).map(|argument| cut(argument, ARGUMENT)) {
+        if argument.len() > left {
+            break;
+        }
+        left -= argument.len();
+        kept.push(argument);
+    }
+    if kept.len() < command.len() {
         kept.push("…".to_owned());
     }
     kept

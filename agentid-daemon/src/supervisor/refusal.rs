@@ -21,6 +21,8 @@ pub enum Refusal {
     Control { field: String },
     #[error("{count} labels are given, at most {limit} are allowed")]
     ManyLabels { count: usize, limit: usize },
+    #[error("what is said of the run has {bytes} bytes, at most {limit} are allowed")]
+    MuchSaid { bytes: usize, limit: usize },
     #[error("the time to live is zero")]
     NoTtl,
     #[error(
@@ -130,6 +132,7 @@ impl Refusal {
             | Self::ManyLabels { .. }
             | Self::NoTtl
             | Self::LongTtl { .. } => Code::BadRequest,
+            Self::MuchSaid { .. } => Code::TooLarge,
             Self::UnknownPolicy { .. } => Code::UnknownPolicy,
             Self::MissingParam { .. }
             | Self::UnknownParam { .. }
@@ -166,6 +169,9 @@ impl Refusal {
     pub fn remedy(&self) -> String {
         match self {
             Self::Missing { field } => format!("give it with --{field}"),
+            Self::MuchSaid { .. } => {
+                "shorten its labels, its purpose, or the paths of its parameters".to_owned()
+            }
             Self::NoTtl => "leave it out for the policy's own".to_owned(),
             Self::LongTtl { limit_ms, .. } => format!("ask for at most {}", time(limit_ms)),
             Self::UnknownPolicy { known, .. } => listed("the policies are", "no policy is in force: put one into /etc/agentid/policies.d, then systemctl reload agentid", known),

@@ -12,6 +12,9 @@ pub const MAX_NAME: usize = 256;
 pub const MAX_PURPOSE: usize = 1024;
 /// Most labels of one run.
 pub const MAX_LABELS: usize = 32;
+/// Most bytes of all that is said of one run together, names and values: the daemon keeps it for as long as it knows the run, and
+/// each list has it. A command is cut off instead.
+pub const MAX_SAID: usize = 8 * 1024;
 
 /// No control character.
 pub(super) const TEXT: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";

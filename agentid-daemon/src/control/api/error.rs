@@ -75,13 +75,13 @@ codes! {
     NoRoute = 404, "no_route";
     /// The route is not for this method
     BadMethod = 405, "bad_method";
-    /// The body is larger than 64 KiB
+    /// The body is larger than 64 KiB, or what it says of a run is larger than 8 KiB
     TooLarge = 413, "too_large";
     /// The body is said to be something else than JSON
     BadMediaType = 415, "bad_media_type";
     /// The user asks too often
     TooOften = 429, "too_often";
-    /// The user is given as many long answers already as there may be at once, or all users together are
+    /// As many long answers, or as many bytes of answers, as there may be at once wait to be read, by the user or by all together
     TooMany = 429, "too_many";
     /// The caller may not ask this
     Forbidden = 403, "forbidden";

@@ -44,7 +44,7 @@ mod why;
 
 pub use self::{
     adopt::{AdoptFrom, AdoptReply, AdoptRequest},
-    bounds::{MAX_LABELS, MAX_NAME, MAX_PURPOSE},
+    bounds::{MAX_LABELS, MAX_NAME, MAX_PURPOSE, MAX_SAID},
     change::{ChangeReply, ChangeRequest, ChangedRun},
     error::{Code, ErrorReply, LOG, PROBLEM, PROBLEM_TYPE, Problem},
     launch::{DelegateRequest, LaunchReply, LaunchRequest},

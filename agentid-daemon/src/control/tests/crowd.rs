@@ -15,7 +15,7 @@ use axum::{
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     time::error::Elapsed,
 };
 
@@ -23,14 +23,15 @@ use super::{
     super::{
         api::{Code, ErrorReply, RevokeRequest, RunView, WhoAmI},
         body::RawBody,
-        caller::as_user,
-        places::PER_USER,
+        caller::{self, as_user},
+        long::{LongAnswers, STREAMS},
+        places::{COMMON, PER_USER, Role, Visitor},
         rate::BURST,
         server::converse,
     },
     socket::{Daemon, exchange, nobody, says_all},
 };
-use crate::supervisor::command::{Command, Envelope, Feed, Listed};
+use crate::supervisor::command::{Command, Envelope, EventsQuery, Feed, Listed};
 
 /// More than a socket holds.
 const LONG: usize = 8 * 1024 * 1024;
@@ -187,6 +188,56 @@ fn long_answers_are_few_at_once() {
         read.read_to_end(&mut Vec::new()).unwrap();
         assert_eq!(begin(&all).1, "200");
     });
+}
+
+#[test]
+fn answers_that_wait_to_be_read_are_bounded_in_bytes() {
+    let daemon = daemon();
+    as_user(|| {
+        let all = "GET /v1/runs HTTP/1.1\r\nHost: agentid\r\n\r\n";
+        let begin = || {
+            let mut stream = say(&daemon, all);
+            let mut head = [0; 12];
+            stream.read_exact(&mut head).unwrap();
+            (stream, head.ends_with(b" 200"))
+        };
+        let held: Vec<(UnixStream, bool)> = (0..PER_USER / 2).map(|_| begin()).collect();
+        let told = held.iter().take_while(|(_, told)| *told).count();
+        assert!((2..PER_USER / 4).contains(&told), "{told} of more than a MiB each");
+        let (head, problem) = exchange(say(&daemon, ""), all);
+        assert!(head.starts_with("http/1.1 429 "), "{head}");
+        assert!(head.contains("\r\nretry-after: 1"), "{head}");
+        assert_eq!(problem["code"], "too_many");
+        says_all(&problem);
+        // What is short is told all the same, and who has read makes room.
+        let (head, _) = exchange(say(&daemon, ""), WHOAMI);
+        assert!(head.starts_with("http/1.1 200 "), "{head}");
+        let (mut read, _) = held.into_iter().next().unwrap();
+        read.read_to_end(&mut Vec::new()).unwrap();
+        assert!(begin().1);
+    });
+}
+
+#[tokio::test]
+async fn streams_leave_places_for_questions() {
+    let (near, _far) = tokio::net::UnixStream::pair().unwrap();
+    let all = LongAnswers::default();
+    let begin = |uid, role, follow| {
+        let mut caller = caller::identify(&near, None).unwrap();
+        (caller.uid, caller.operator) = (uid, role == Role::Operator);
+        let query = EventsQuery { follow, ..EventsQuery::default() };
+        let command = Command::Events { query, reply: oneshot::channel().0 };
+        all.begin(&Visitor::new(caller, role), &command)
+    };
+    let held: Vec<_> = (0..STREAMS as u32).map(|uid| begin(uid, Role::User, true)).collect();
+    assert!(held.iter().all(|part| matches!(part, Ok(Some(_)))));
+    assert!(STREAMS < COMMON);
+    assert_eq!(begin(1000, Role::User, true).unwrap_err().code, Code::Full);
+    // What has an end is none, and operators and runs are counted elsewhere.
+    assert!(begin(1000, Role::User, false).is_ok());
+    assert!(begin(0, Role::Operator, true).is_ok() && begin(1000, Role::Run, true).is_ok());
+    drop(held);
+    assert!(begin(1000, Role::User, true).is_ok());
 }
 
 #[test]

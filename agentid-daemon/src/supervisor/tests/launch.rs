@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use crate::{
-    control::api::{Code, ErrorReply, LaunchRequest, MAX_LABELS, MAX_NAME},
+    control::api::{Code, ErrorReply, LaunchRequest, MAX_LABELS, MAX_NAME, MAX_SAID},
     policy::{self, Policy},
     supervisor::{launch, refusal::Refusal},
 };
@@ -93,9 +93,31 @@ fn a_refusal_says_what_to_do() {
 
 #[test]
 fn a_long_command_is_kept_in_part() {
-    let command: Vec<String> = (0..40).map(|_| "é".repeat(200)).collect();
-    let kept = launch::shortened(&command);
+    let many = vec!["é".to_owned(); 40];
+    let kept = launch::shortened(&many);
     assert_eq!(kept.len(), 33);
     assert_eq!(kept[32], "…");
+    assert_eq!(launch::shortened(&many[..32]), many[..32]);
+    let long: Vec<String> = (0..9).map(|_| "é".repeat(200)).collect();
+    let kept = launch::shortened(&long);
     assert_eq!(kept[0], format!("{}…", "é".repeat(128)));
+    assert_eq!(kept.len(), 8, "no more than 2048 bytes");
+    assert_eq!(kept[7], "…");
+}
+
+#[test]
+fn all_that_is_said_of_a_run_is_bounded_together() {
+    let label = |number| (format!("{number:02}{}", "n".repeat(98)), "v".repeat(100));
+    let with = |labels, path: usize| LaunchRequest {
+        labels: (0..labels).map(label).collect(),
+        params: [("workspace".to_owned(), PathBuf::from("/".repeat(path)))].into(),
+        ..request()
+    };
+    assert_eq!(launch::check(&with(MAX_LABELS, 1000)), Ok(()));
+    let much = launch::check(&with(MAX_LABELS, 2000));
+    let said = "revieweraliceT-1workspace".len() + 32 * 200 + 2000;
+    assert_eq!(much, Err(Refusal::MuchSaid { bytes: said, limit: MAX_SAID }));
+    // However long the command is.
+    let command = vec!["x".repeat(60_000)];
+    assert_eq!(launch::check(&LaunchRequest { command, ..with(MAX_LABELS, 1000) }), Ok(()));
 }

@@ -20,6 +20,7 @@ fn all() -> Vec<Refusal> {
         Refusal::Long { field: text("task"), length: 300, limit: 256 },
         Refusal::Control { field: text("task") },
         Refusal::ManyLabels { count: 40, limit: 32 },
+        Refusal::MuchSaid { bytes: 9000, limit: 8192 },
         Refusal::NoTtl,
         Refusal::LongTtl { asked_ms: 7_200_000, limit_ms: 3_600_000 },
         Refusal::UnknownPolicy { name: text("reveiw"), known: known() },
@@ -136,11 +137,12 @@ const fn kind(refusal: &Refusal) -> usize {
         Refusal::Changing => 45,
         Refusal::MayGain => 47,
         Refusal::Crowd { .. } => 49,
+        Refusal::MuchSaid { .. } => 50,
         Refusal::HeldByOther { .. } => 48,
     }
 }
 
-const KINDS: usize = 47;
+const KINDS: usize = 51;
 
 /// Each says what happened, to what, and what to do.
 #[test]
