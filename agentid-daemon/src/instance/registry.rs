@@ -216,8 +216,13 @@ impl Registry {
 
     /// The run that holds a slot in this generation.
     pub fn holder(&self, slot: u32, generation: u64) -> Option<&Run> {
-        let run = self.runs.get(self.slots.get(&slot)?)?;
+        let run = self.in_slot(slot)?;
         (run.place.generation == generation).then_some(run)
+    }
+
+    /// The run that holds a slot.
+    pub fn in_slot(&self, slot: u32) -> Option<&Run> {
+        self.runs.get(self.slots.get(&slot)?)
     }
 
     /// What all runs need that hold a slot.
@@ -256,8 +261,12 @@ impl Registry {
         }
         let wanted = text.to_ascii_lowercase();
         let matches = |run: &&Run| {
-            let id = run.id.to_string();
-            visible(run) && (id.starts_with(&wanted) || id.ends_with(&wanted))
+            // Those of others cost nothing.
+            visible(run) && {
+                let mut text = Uuid::encode_buffer();
+                let id = run.id.hyphenated().encode_lower(&mut text);
+                id.starts_with(&wanted) || id.ends_with(&wanted)
+            }
         };
         let found: Vec<&Run> = self.runs.values().filter(matches).collect();
         match found.as_slice() {
@@ -273,9 +282,11 @@ impl Registry {
 
     /// Each of these with the runs below it that are not among them.
     pub fn trees(&self, ids: &[Uuid], over: bool) -> Vec<(Uuid, Vec<Uuid>)> {
+        // Nothing is denied before this is known, however many are meant.
+        let among: BTreeSet<Uuid> = ids.iter().copied().collect();
         let below = |id: &Uuid| {
             let mut below = if over { self.all_below(*id) } else { self.descendants(*id) };
-            below.retain(|one| !ids.contains(one));
+            below.retain(|one| !among.contains(one));
             (*id, below)
         };
         ids.iter().map(below).collect()

@@ -103,11 +103,7 @@ impl Supervisor {
     /// What a run that goes on again, and those below it, were denied up to now is not their own doing.
     pub(super) fn count_anew(&mut self, slot: u32) {
         let now = self.kernel.boot_ns();
-        let Some(id) =
-            self.state.registry.live().find(|run| run.place.slot == slot).map(|run| run.id)
-        else {
-            return;
-        };
+        let Some(id) = self.state.registry.in_slot(slot).map(|run| run.id) else { return };
         let below = self.state.registry.descendants(id);
         for id in below.into_iter().chain([id]) {
             let run = self.state.registry.get(id);
