@@ -11,6 +11,7 @@ use std::{
 use agentid_common::{map::EVENTS, record::FileRecord};
 use agentid_tests::{
     attack::{Attempt, Effort},
+    control::request,
     harness::{
         Attacker, Daemon, Run, Scene,
         run::Terms,
@@ -48,6 +49,14 @@ impl Scrape {
             Ok((name.to_owned(), value.parse()?))
         };
         Ok(Self(samples.map(sample).collect::<Result<_>>()?))
+    }
+
+    /// The text is told again for a while: one in which a counter has grown by so much.
+    fn with(before: &Self, name: &str, count: f64) -> Result<Self> {
+        wait::until("the metrics tell what was done last", wait::SOON, || {
+            let scrape = Self::new()?;
+            Ok((scrape.since(before, name)? == count).then_some(scrape))
+        })
     }
 
     fn get(&self, name: &str) -> Result<f64> {
@@ -91,7 +100,12 @@ fn counts_what_was_done() -> Result<()> {
     // Neither of these is anybody's but root's.
     outside.errno(&Attempt::Read(scene.denied()))?;
     outside.errno(&Attempt::Bpf(0))?;
-    let after = Scrape::new()?;
+    // What is counted last.
+    let body = r#"{"policy":"attacker","agent":"a","owner":"o","task":"t"}"#;
+    let answer = run.say(&scene.socket(), request("POST /v1/runs", body))?;
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    let refused = r#"agentid_control_requests_total{result="refused",verb="launch"}"#;
+    let after = Scrape::with(&before, refused, 1.0)?;
     for (name, count) in [
         (r#"agentid_verdicts_total{hook="file_open",verdict="deny"}"#, 7.0),
         (r#"agentid_verdicts_total{hook="file_open",verdict="allow"}"#, 5.0),
@@ -108,7 +122,7 @@ fn counts_what_was_done() -> Result<()> {
     assert_eq!(after.get(r#"agentid_instances{state="active"}"#)?, 2.0);
     assert_eq!(after.get(r#"agentid_posture{posture="enforcing"}"#)?, 1.0);
     daemon.revoke(run.id())?;
-    assert_eq!(Scrape::new()?.since(&before, "agentid_revocations_total")?, 1.0);
+    Scrape::with(&before, "agentid_revocations_total", 1.0)?;
     // Never an identity among the labels.
     assert!(after.0.keys().all(|name| !name.contains(run.id())));
     Ok(())

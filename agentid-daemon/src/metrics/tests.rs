@@ -1,12 +1,23 @@
-use std::{collections::BTreeSet, env, fs, path::Path};
+use std::{collections::BTreeSet, env, fs, net::SocketAddr, path::Path, time::Duration};
 
 use agentid_common::{
     counter,
     verdict::{Hook, Reason, Verdict},
 };
 
-use super::{kernel::Reading, series::Metrics};
-use crate::supervisor::run::labels;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::mpsc,
+    time::timeout,
+};
+
+use super::{
+    http::{Server, Texts},
+    kernel::Reading,
+    series::Metrics,
+};
+use crate::supervisor::{command::Scrape, run::labels};
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/metrics.txt");
 
@@ -81,5 +92,70 @@ fn a_scrape_shows_what_the_kernel_has_counted() {
         assert!(text.contains("agentid_hooks_attached{hook=\"socket_connect\"} 0\n"));
         assert!(text.contains("agentid_map_entries{map=\"NODES\"} 3\n"));
         assert!(text.contains("agentid_map_capacity{map=\"NODES\"} 10\n"));
+    }
+}
+
+/// More than there may be at once.
+const MANY: usize = 20;
+/// Less than anybody may take to ask.
+const SOON: Duration = Duration::from_secs(3);
+const ASK: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+/// Answers each with the number of those before it, and so many letters.
+async fn count(mut scrapes: mpsc::Receiver<Scrape>, letters: usize) {
+    let mut number = 0;
+    while let Some(scrape) = scrapes.recv().await {
+        scrape.send(Ok(format!("{number}{}", "x".repeat(letters)))).unwrap();
+        number += 1;
+    }
+}
+
+/// Somebody who connects, and says this.
+async fn come(address: SocketAddr, said: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(said).await.unwrap();
+    stream
+}
+
+/// Whether somebody is answered while many others have said this, and read nothing.
+async fn is_answered_beside(others: &[u8], letters: usize) -> bool {
+    let (scrapes, waiting) = mpsc::channel(4);
+    let server = Server::bind(([127, 0, 0, 1], 0).into(), scrapes).await.unwrap();
+    let address = server.address();
+    let mut beside = tokio::task::JoinSet::new();
+    beside.spawn(server.serve());
+    beside.spawn(count(waiting, letters));
+    let mut others_held = Vec::new();
+    for _ in 0..MANY {
+        others_held.push(come(address, others).await);
+    }
+    let mut answer = Vec::new();
+    let mut scraper = come(address, ASK).await;
+    let read = timeout(SOON, scraper.read_to_end(&mut answer)).await;
+    drop(others_held);
+    matches!(read, Ok(Ok(_))) && answer.starts_with(b"HTTP/1.1 200 ")
+}
+
+#[tokio::test]
+async fn who_says_nothing_keeps_nobody_from_the_metrics() {
+    assert!(is_answered_beside(b"", 1).await);
+    assert!(is_answered_beside(b"GET /metrics HTTP/1.1\r\n", 1).await);
+}
+
+#[tokio::test]
+async fn who_reads_nothing_keeps_nobody_from_the_metrics() {
+    // More than a connection holds.
+    assert!(is_answered_beside(ASK, 16 << 20).await);
+}
+
+#[tokio::test]
+async fn a_text_is_told_again_for_a_while() {
+    for (keep, second) in [(Duration::MAX, "0x"), (Duration::ZERO, "1x")] {
+        let (scrapes, waiting) = mpsc::channel(4);
+        let counting = tokio::spawn(count(waiting, 1));
+        let texts = Texts::new(scrapes, keep);
+        assert_eq!(texts.text().await.unwrap(), "0x");
+        assert_eq!(texts.text().await.unwrap(), second);
+        counting.abort();
     }
 }
