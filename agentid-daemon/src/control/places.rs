@@ -31,7 +31,7 @@ const OF_RUNS: usize = 64;
 pub const RUNS_PER_USER: usize = 8;
 
 /// How long an answer waits at least to be taken before it makes room.
-const TAKEN_SOON: Duration = Duration::from_millis(200);
+pub const TAKEN_SOON: Duration = Duration::from_millis(200);
 
 const A_SECOND: Duration = Duration::from_secs(1);
 

@@ -34,7 +34,7 @@ use tracing::{debug, warn};
 use super::{
     body::PATIENCE,
     caller, feed,
-    places::{Places, Role, Visitor},
+    places::{Places, Role, TAKEN_SOON, Visitor},
     rate::{self, Rates},
     routes,
 };
@@ -123,6 +123,8 @@ impl Server {
                 Some(ended) = talks.join_next_with_id() => {
                     places.leave(ended.map_or_else(|error| error.id(), |(talk, ())| talk));
                 }
+                // Some answer may have waited for long enough by then, which nothing else tells.
+                () = tokio::time::sleep(TAKEN_SOON), if !places.are_to_be_had() => {}
             }
         }
     }
