@@ -12,8 +12,9 @@ use super::{
 
 /// Asks that processes which run already become a run, with all that they will start.
 ///
-/// All of them stand still while they are tagged, and none of them is missed, or nothing changes. What they have open stays
-/// open; what they open from then on is judged.
+/// All of them stand still while they are tagged, or nothing changes. Of a cgroup none is missed; of a process those that are its
+/// descendants by then: who has lost his parent before is nobody's. What they have open stays open; what they open from then on is
+/// judged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AdoptRequest {

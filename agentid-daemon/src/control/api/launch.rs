@@ -10,9 +10,11 @@ use super::bounds::{MAX_NAME, MAX_PURPOSE, NAME, TEXT, labels};
 
 /// Asks that the peer of this connection becomes the first process of a run.
 ///
-/// It must have one thread and no tracer, share neither memory nor descriptors, have nothing open but the standard streams and
-/// this connection, and, unless it is root's, have set `PR_SET_NO_NEW_PRIVS`. From the answer on, everything that its policy does not grant is denied to it
-/// and to all that it starts.
+/// It must have one thread and no tracer, share neither memory nor descriptors, and have nothing open but the standard streams
+/// and this connection; none of these may be a folder, a socket that takes connections or a ring of io_uring. It may have no such ring
+/// mapped, and no memory that it may write and others see. Unless it is root's, it must have set `PR_SET_NO_NEW_PRIVS`. It opens, closes
+/// and maps nothing until the answer is there. From then on, everything that its policy does not grant is denied to it and to all that it
+/// starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LaunchRequest {

@@ -11,13 +11,13 @@
 //! | `POST /v1/runs/ID/revoke` with [`RevokeRequest`] | [`RevokeReply`] | likewise |
 //! | `POST /v1/delegate` with [`DelegateRequest`] | [`LaunchReply`] | a run; the new run is the asking process |
 //! | `POST /v1/adopt` with [`AdoptRequest`] | [`AdoptReply`] | operators |
-//! | `POST /v1/select` with [`SelectRequest`] | list of [`RunView`] | likewise |
-//! | `POST /v1/revoke` with [`RevokeAllRequest`] | [`RevokeAllReply`] | likewise |
-//! | `POST /v1/suspend`, `/v1/resume`, `/v1/extend` with [`ChangeRequest`] | [`ChangeReply`] | likewise |
-//! | `GET /v1/tree?select=SELECTOR` | list of [`TreeRun`] | likewise |
+//! | `POST /v1/select` with [`SelectRequest`] | list of [`RunView`] | any user, for its own runs; operators for all |
+//! | `POST /v1/revoke` with [`RevokeAllRequest`] | [`RevokeAllReply`] | any user, for its own runs; operators for all |
+//! | `POST /v1/suspend`, `/v1/resume`, `/v1/extend` with [`ChangeRequest`] | [`ChangeReply`] | any user, for its own runs; operators for all |
+//! | `GET /v1/tree?select=SELECTOR` | list of [`TreeRun`] | any user, for its own runs; operators for all |
 //! | `POST /v1/owners/deny`, `/v1/owners/allow` with [`OwnerRequest`] | [`OwnerReply`] | operators |
-//! | `POST /v1/runs/ID/why` with [`WhyRequest`] | [`WhyReply`] | likewise |
-//! | `GET /v1/events?follow=true&select=SELECTOR&after=NUMBER` | events, each server-sent with its number for an ID | likewise |
+//! | `POST /v1/runs/ID/why` with [`WhyRequest`] | [`WhyReply`] | any user, for its own runs; operators for all |
+//! | `GET /v1/events?follow=true&select=SELECTOR&after=NUMBER` | events, each server-sent with its number for an ID | any user, for its own runs; operators for all |
 //! | `GET /v1/status` | [`StatusReply`] | any user |
 //! | `GET /v1/policies`, `/v1/policies/NAME[@DIGEST]` | list of [`PolicyInForce`], [`PolicySource`] | any user |
 //! | `GET /v1/openapi.json` | the description of all this, by OpenAPI | any user |
