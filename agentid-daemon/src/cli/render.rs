@@ -56,11 +56,12 @@ pub fn list(pairs: &[(&str, String)]) -> String {
     pairs.iter().map(|(name, value)| format!("{name:width$}  {}\n", clean(value))).collect()
 }
 
-/// The text without characters that would steer a terminal: names of files are the run's choice.
+/// The text without characters that would steer a terminal, or that nobody sees: names of files are the run's choice, and two owners
+/// must not look alike.
 pub fn clean(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for character in text.chars() {
-        if character.is_control() || is_directional(character) {
+        if character.is_control() || is_unseen(character) {
             clean.extend(character.escape_unicode());
         } else {
             clean.push(character);
@@ -73,9 +74,15 @@ pub fn clean(text: &str) -> String {
 const UNIX: u16 = 1;
 const NETLINK: u16 = 16;
 
-/// Characters that reorder what stands around them.
-fn is_directional(character: char) -> bool {
-    matches!(character, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Characters that have no shape of their own: they reorder, join or part what stands around them, begin a line, or do nothing. All of
+/// Unicode's `Default_Ignorable_Code_Point`, and those of `Cf` and of lines beside it that are shown as nothing.
+fn is_unseen(character: char) -> bool {
+    matches!(character,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// The end of an ID, which is random: enough to name a run by.

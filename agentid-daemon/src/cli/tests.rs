@@ -174,6 +174,18 @@ fn nothing_that_is_shown_steers_the_terminal() {
     assert_eq!(render::clean("a\u{1b}[2Jb\n\u{202e}c é"), "a\\u{1b}[2Jb\\u{a}\\u{202e}c é");
 }
 
+#[test]
+fn owners_that_are_not_the_same_do_not_look_alike() {
+    let unseen = "\u{ad}\u{34f}\u{61c}\u{115f}\u{180e}\u{200b}\u{200d}\u{200e}\u{2028}\u{2029}\u{2060}\u{2069}\u{3164}\u{fe0f}\u{feff}\u{e0061}";
+    for character in unseen.chars() {
+        let owner = format!("ali{character}ce");
+        assert_eq!(render::clean(&owner), format!("ali{}ce", character.escape_unicode()));
+    }
+    for text in ["Müller 王小明 आलोक مريم 👍", "e\u{301}"] {
+        assert_eq!(render::clean(text), text);
+    }
+}
+
 fn view() -> RunView {
     RunView {
         id: Uuid::from_u128(0x0190_0000_0000_7000_8000_1234_5678_9abc),
