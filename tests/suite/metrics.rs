@@ -100,13 +100,14 @@ fn counts_what_was_done() -> Result<()> {
     // Neither of these is anybody's but root's.
     outside.errno(&Attempt::Read(scene.denied()))?;
     outside.errno(&Attempt::Bpf(0))?;
-    // What is counted last.
+    // A run launches nothing so, and no launch is refused.
     let body = r#"{"policy":"attacker","agent":"a","owner":"o","task":"t"}"#;
     let answer = run.say(&scene.socket(), request("POST /v1/runs", body))?;
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
     let refused = r#"agentid_control_requests_total{result="refused",verb="launch"}"#;
     let after = Scrape::with(&before, refused, 1.0)?;
     for (name, count) in [
+        (r#"agentid_launches_total{result="refused"}"#, 0.0),
         (r#"agentid_verdicts_total{hook="file_open",verdict="deny"}"#, 7.0),
         (r#"agentid_verdicts_total{hook="file_open",verdict="allow"}"#, 5.0),
         (r#"agentid_verdicts_total{hook="file_open",verdict="fault"}"#, 0.0),

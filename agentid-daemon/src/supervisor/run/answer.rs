@@ -60,8 +60,10 @@ impl Supervisor {
                 self.reply(verb, reply, answer);
             }
             Command::Launch(request, reply) => {
-                let answer = own.and_then(|()| self.launch(&caller, &standing, *request));
-                self.metrics.launches.with_label_values(&[result(&answer)]).inc();
+                let answer = own.and_then(|()| {
+                    let answer = self.launch(&caller, &standing, *request);
+                    self.launched(answer)
+                });
                 self.reply(verb, reply, answer);
             }
             Command::List { all, reply } => {
@@ -103,16 +105,20 @@ impl Supervisor {
             }
             Command::Delegate(request, reply) => {
                 let answer = standing.may(Ask::Delegate).and_then(|()| match tag {
-                    Some(tag) => self.delegate(&caller, &tag, *request),
+                    Some(tag) => {
+                        let answer = self.delegate(&caller, &tag, *request);
+                        self.launched(answer)
+                    }
                     None => Err(Refusal::Gone.into()),
                 });
-                self.metrics.launches.with_label_values(&[result(&answer)]).inc();
                 self.reply(verb, reply, answer);
             }
             Command::Adopt(request, reply) => {
                 let allowed = standing.may(Ask::Host);
-                let answer = allowed.and_then(|()| self.enlist(&caller, &standing, *request));
-                self.metrics.launches.with_label_values(&[result(&answer)]).inc();
+                let answer = allowed.and_then(|()| {
+                    let answer = self.enlist(&caller, &standing, *request);
+                    self.launched(answer)
+                });
                 self.reply(verb, reply, answer);
             }
             Command::Select { request, reply } => {
@@ -292,6 +298,12 @@ impl Supervisor {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             self.metrics.instances.with_label_values(&[name]).set(count);
         }
+    }
+
+    /// Counts what came of a launch. What somebody may not ask at all is none.
+    fn launched<T>(&self, answer: Answer<T>) -> Answer<T> {
+        self.metrics.launches.with_label_values(&[result(&answer)]).inc();
+        answer
     }
 
     /// Gives an answer, and counts what it was.
