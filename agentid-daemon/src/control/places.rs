@@ -23,12 +23,12 @@ use super::long::Part;
 use crate::supervisor::command::Caller;
 
 /// Most connections at once; of those most that users have who are no operators, and most that one has.
-const CONNECTIONS: usize = 384;
+const CONNECTIONS: usize = 448;
 pub const COMMON: usize = 256;
 pub const PER_USER: usize = 64;
 /// Likewise of runs, whoever their user is.
-const OF_RUNS: usize = 64;
-pub const RUNS_PER_USER: usize = 8;
+const OF_RUNS: usize = 128;
+pub const RUNS_PER_USER: usize = 32;
 
 /// How long an answer waits at least to be taken before it makes room.
 pub const TAKEN_SOON: Duration = Duration::from_millis(200);
