@@ -92,12 +92,13 @@ impl LeftPrograms {
         self.on_demand.meet(&self.pins, demand)
     }
 
-    /// One pass over the processes of runs, by their slots and generations: SIGKILL to each; gives how many there were.
-    pub fn stop(&mut self, runs: &Runs) -> Result<usize, StopError> {
-        tasks::stop(&self.processes(runs)?, &self.tags)
+    /// SIGKILL to each of the processes that is still of its run; gives how many there were.
+    pub fn stop(&self, processes: &Processes) -> Result<usize, StopError> {
+        tasks::stop(processes, &self.tags)
     }
 
-    fn processes(&mut self, runs: &Runs) -> Result<Processes, ReadError> {
+    /// The processes of the runs.
+    pub fn processes(&mut self, runs: &Runs) -> Result<Processes, ReadError> {
         tasks::processes(self.on_demand.task_list()?, runs)
     }
 

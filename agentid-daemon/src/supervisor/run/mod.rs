@@ -52,7 +52,7 @@ use self::{
     launch::chain,
     names::{Allowance, Lifetimes},
     revoke::Waiter,
-    stopping::{COURTESY, Stopping},
+    stopping::{COURTESY, Stopping, Unseen},
 };
 use super::{
     command::{Caller, Command, Envelope, Scrape, Waiting},
@@ -149,8 +149,9 @@ pub struct Supervisor {
     /// What is left of [`orphans::COURTESY`] until the next tick.
     farewell: Duration,
     waiters: Vec<Waiter>,
-    /// Generations of runs that had no task in the kernel's last list.
-    absent: BTreeSet<u64>,
+    absent: Unseen,
+    /// Likewise of those that are stopped, by the last pass.
+    unseen: Unseen,
     /// What is left of [`COURTESY`] until the next tick.
     courtesy: Duration,
     /// Rises whenever a run may no longer be told what it was told of a name before.
@@ -264,7 +265,8 @@ impl Supervisor {
             orphans: orphans::Left::new(),
             farewell: orphans::COURTESY,
             waiters: Vec::new(),
-            absent: BTreeSet::new(),
+            absent: Unseen::default(),
+            unseen: Unseen::default(),
             courtesy: COURTESY,
             names_edition: 0,
             sockets_left: true,

@@ -20,7 +20,7 @@ use super::{
     clock,
     launch::chain,
     revoke::{PATIENCE, millis},
-    stopping::{COURTESY, LATEST, OUTLASTED, PROMPT, SOONEST, pause},
+    stopping::{COURTESY, LATEST, OUTLASTED, PROMPT, SOONEST, Unseen, pause},
 };
 use crate::{
     control::api::{RevokeAllReply, RevokeReply, RunView, Selector},
@@ -200,14 +200,15 @@ impl Offline {
 
         let runs = trees.iter().zip(tasks).map(|((id, also), tasks)| {
             let tree = || also.iter().chain([id]);
-            let own = killed.iter().filter(|one| tree().any(|id| *id == one.id));
-            let times: Option<Vec<Duration>> = own.map(|one| one.stopped_after).collect();
+            let own = || killed.iter().filter(|one| tree().any(|id| *id == one.id));
+            let times: Option<Vec<Duration>> = own().map(|one| one.stopped_after).collect();
+            let stopped = |id| own().any(|one| one.id == id && one.stopped_after.is_some());
             let (connections, hung_up) = self.hung_up(tree());
             RevokeReply {
                 id: *id,
                 also: also.clone(),
                 tasks,
-                remaining: tree().map(|id| self.tasks_by_id(*id)).sum(),
+                remaining: tree().filter(|id| !stopped(**id)).map(|id| self.tasks_by_id(*id)).sum(),
                 denied_after_ms: millis(denied_after),
                 connections,
                 hung_up_after_ms: hung_up.map(|at| millis(at - begun)),
@@ -380,7 +381,7 @@ impl Offline {
     /// of the runs are looked at all the time.
     fn kill(&mut self, programs: &mut LeftPrograms, killed: &mut [Killed], begun: Instant) {
         let since = Instant::now();
-        let mut pass = since;
+        let (mut pass, mut unseen) = (since, Unseen::default());
         loop {
             for one in killed.iter_mut().filter(|one| one.stopped_after.is_none()) {
                 match self.left.live(one.slot) {
@@ -389,25 +390,42 @@ impl Offline {
                     Err(error) => self.note(&error),
                 }
             }
-            let left = || killed.iter().filter(|one| one.stopped_after.is_none());
-            let runs: Runs = left().map(|one| (one.slot, one.generation)).collect();
+            let left = killed.iter().filter(|one| one.stopped_after.is_none());
+            let runs: Runs = left.map(|one| (one.slot, one.generation)).collect();
             if runs.is_empty() {
                 return;
             }
             if pass <= Instant::now() {
-                if let Err(error) = programs.stop(&runs) {
-                    self.note(&error);
+                let gone = self.look(programs, &runs, &mut unseen);
+                for one in killed.iter_mut().filter(|one| gone.contains_key(&one.slot)) {
+                    one.stopped_after = Some(begun.elapsed());
                 }
                 pass = Instant::now() + pause(since.elapsed()).unwrap_or(LATEST);
             }
             if since.elapsed() > OUTLASTED {
-                self.hold(programs, left().map(|one| one.id).collect());
+                let left = killed.iter().filter(|one| one.stopped_after.is_none());
+                self.hold(programs, left.map(|one| one.id).collect());
             }
             if since.elapsed() >= PATIENCE {
                 return;
             }
             thread::sleep(SOONEST);
         }
+    }
+
+    /// One pass over the processes of runs, which are killed; gives the runs that have none, whatever their counts say.
+    fn look(&mut self, programs: &mut LeftPrograms, runs: &Runs, unseen: &mut Unseen) -> Runs {
+        let processes = match programs.processes(runs) {
+            Ok(processes) => processes,
+            Err(error) => {
+                self.note(&error);
+                return Runs::new();
+            }
+        };
+        if let Err(error) = programs.stop(&processes) {
+            self.note(&error);
+        }
+        unseen.again(runs, &processes.iter().map(|(.., generation)| *generation).collect())
     }
 
     /// How many connections of these runs were ended, and when the last one was.

@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::HashSet,
+    collections::BTreeSet,
     time::{Duration, Instant},
 };
 
@@ -52,6 +52,22 @@ pub(super) struct Stopping {
     since: Instant,
     /// The connections that were ended of it.
     pub hung_up: Option<EndedConnections>,
+}
+
+/// Runs of which the last list of all tasks had none. Their counts may say otherwise: the kernel skips the program that counts
+/// an exit where that is at work already, and counts a task then that is waited for, which may be never.
+#[derive(Debug, Default)]
+pub(super) struct Unseen(BTreeSet<u64>);
+
+impl Unseen {
+    /// Those that are missing in this list as well. A task that was made while the first one was written is in the second.
+    pub(super) fn again(&mut self, runs: &Runs, present: &BTreeSet<u64>) -> Runs {
+        let absent = runs.iter().filter(|(_, generation)| !present.contains(generation));
+        let (again, first): (Runs, Runs) =
+            absent.partition(|(_, generation)| self.0.contains(generation));
+        self.0 = first.into_values().collect();
+        again
+    }
 }
 
 impl Stopping {
@@ -140,6 +156,10 @@ impl Supervisor {
         }
         if let Some(processes) = self.processes(&left) {
             self.signal(&processes);
+            let present = processes.iter().map(|(.., generation)| *generation).collect();
+            for (slot, generation) in self.unseen.again(&left, &present) {
+                self.empty(slot, generation);
+            }
         }
         if !outlasting.is_empty() {
             self.input(Input::Outlasting(outlasting));
@@ -172,13 +192,10 @@ impl Supervisor {
                 return;
             }
         };
-        let present: HashSet<u64> = tasks.iter().map(|task| task.generation).collect();
-        let places: Vec<Place> = self.state.registry.live().map(|run| run.place).collect();
-        let absent = places.into_iter().filter(|place| !present.contains(&place.generation));
-        let (again, first): (Vec<Place>, Vec<Place>) =
-            absent.partition(|place| self.absent.contains(&place.generation));
-        self.absent = first.into_iter().map(|place| place.generation).collect();
-        for Place { slot, generation, .. } in again {
+        let present = tasks.iter().map(|task| task.generation).collect();
+        let runs = self.places(|_| true);
+        let runs = runs.into_iter().map(|place| (place.slot, place.generation)).collect();
+        for (slot, generation) in self.absent.again(&runs, &present) {
             warn!(slot, generation, "a run has no task left, and its count says otherwise");
             self.empty(slot, generation);
         }
@@ -324,6 +341,17 @@ pub(super) fn pause(since: Duration) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_is_gone_that_two_lists_in_a_row_do_not_have() {
+        let (runs, mut unseen) = (Runs::from([(1, 10), (2, 20)]), Unseen::default());
+        let mut again = |present: &[u64]| unseen.again(&runs, &present.iter().copied().collect());
+        assert_eq!(again(&[10]), Runs::new());
+        assert_eq!(again(&[20]), Runs::new(), "not in a row");
+        assert_eq!(again(&[20]), Runs::from([(1, 10)]));
+        assert_eq!(again(&[20]), Runs::new(), "that is said once");
+        assert_eq!(again(&[10, 20]), Runs::new());
+    }
 
     #[test]
     fn passes_come_the_later_the_longer_it_takes() {
