@@ -9,7 +9,7 @@ use agentid_tests::{
 use anyhow::{Result, bail};
 use libc::{EACCES, EPERM};
 
-const TASKS: u32 = 30_000;
+const TASKS: u32 = 15_000;
 /// Enough for a storm to be revoked in.
 const SOME: u32 = 10_000;
 /// The probe's own threads, from which it starts the others.

@@ -74,12 +74,11 @@ impl Machine {
         let kvm = has_kvm() && !self.counting;
         let cpu = if kvm {
             "host".to_owned()
-        } else if self.counting {
-            // No string instructions "enhanced" for bytes: the kernel would clear a page by 4096
-            // steps that count as so many instructions, and everything beside it would vanish.
-            format!("{},-rdrand,-rdseed,-erms,-fsrm", kernel.cpu)
         } else {
-            kernel.cpu.to_owned()
+            // No string instructions "enhanced" for bytes: the emulator takes each byte for itself, so that a page that is
+            // cleared takes 4096 steps, and counts them.
+            let random = if self.counting { ",-rdrand,-rdseed" } else { "" };
+            format!("{},-erms,-fsrm{random}", kernel.cpu)
         };
         // The emulator's processors take turns on one thread: beside each other they execute code that another one
         // is just patching (seen as an int3 in a hook whose trampoline was being attached).
