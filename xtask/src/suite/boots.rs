@@ -26,8 +26,11 @@ use crate::wire::Kind;
 
 const IN_GUEST: &str = "/usr/bin/agentid-suite";
 /// How much of what takes long is done, if not as much as usual, and how a test is told.
-const SCALES: [(&str, &str); 2] =
-    [("AGENTID_CYCLES", "agentid.cycles"), ("AGENTID_RUNS", "agentid.runs")];
+const SCALES: [(&str, &str); 3] = [
+    ("AGENTID_CYCLES", "agentid.cycles"),
+    ("AGENTID_RUNS", "agentid.runs"),
+    ("AGENTID_TASKS", "agentid.tasks"),
+];
 
 /// Tests for one guest.
 pub struct Job {

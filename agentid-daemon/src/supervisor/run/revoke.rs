@@ -168,7 +168,7 @@ impl Supervisor {
             .collect();
         self.perform(effects.collect());
         if let Some(failure) = failure {
-            return Err(not_denied(&failure));
+            return Err(not_denied(&failure, !killed.is_empty()));
         }
         let mut pending: BTreeMap<Uuid, Vec<usize>> = BTreeMap::new();
         let parts =
@@ -259,9 +259,14 @@ impl Supervisor {
     }
 }
 
-fn not_denied(failure: &EffectError) -> ErrorReply {
+fn not_denied(failure: &EffectError, killed: bool) -> ErrorReply {
     let message = format!("the kernel did not take the revocation: {}", chain(failure));
-    ErrorReply::new(Code::Internal, message, "the run's tasks are being killed all the same")
+    let remedy = if killed {
+        "the run's tasks are being killed all the same"
+    } else {
+        "revoke it with --kill, so that its tasks are killed all the same"
+    };
+    ErrorReply::new(Code::Internal, message, remedy)
 }
 
 pub(super) fn millis(duration: Duration) -> f64 {

@@ -6,32 +6,46 @@ use agentid_common::instance::{Instance, State as SlotState};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::{child, id, launch, now, state};
+use super::{child, id, launch, now, state, step::renewal};
 use crate::{
     instance::{
         Demand, Phase, Place, Posture, Run,
         run::{OnEnd, Totals},
     },
-    supervisor::step::{Actor, Effect, Input, State, step},
+    supervisor::step::{Actor, Effect, Input, Renewal, State, Way, step},
 };
 
 #[derive(Clone, Debug)]
 enum Move {
     Launch {
         parent: Option<u64>,
+        way: Way,
     },
     LaunchFailed(u64),
-    Revoke(Vec<u64>),
+    /// `kill`: their tasks are killed, also those of runs that are over already.
+    Revoke {
+        runs: Vec<u64>,
+        kill: bool,
+    },
     Outlasting(Vec<u64>),
     Limit(u64),
     Suspend(u64),
     Resume(u64),
     Extend(u64, u64),
+    Renew(u64, OnEnd),
+    Rebound(u64),
+    Owner {
+        denied: bool,
+    },
+    /// What ended so long ago is forgotten.
+    Tidy(u64),
     /// The daemon dies and another one takes up what it finds. `written`: whether it had saved its last change.
     Restart {
         written: bool,
     },
     Empty(u64),
+    /// The last task of a run is gone that had the slot of this one before.
+    EmptyBefore(u64),
     Wait(u64),
     Posture(bool),
 }
@@ -39,19 +53,33 @@ enum Move {
 fn any_move() -> impl Strategy<Value = Move> {
     let which = || 0..12_u64;
     prop_oneof![
-        4 => prop::option::of(which()).prop_map(|parent| Move::Launch { parent }),
+        4 => (prop::option::of(which()), way()).prop_map(|(parent, way)| Move::Launch { parent, way }),
         1 => which().prop_map(Move::LaunchFailed),
-        2 => prop::collection::vec(which(), 1..4).prop_map(Move::Revoke),
+        2 => (prop::collection::vec(which(), 1..4), any::<bool>())
+            .prop_map(|(runs, kill)| Move::Revoke { runs, kill }),
         1 => prop::collection::vec(which(), 1..4).prop_map(Move::Outlasting),
         1 => which().prop_map(Move::Limit),
         2 => which().prop_map(Move::Suspend),
         2 => which().prop_map(Move::Resume),
         2 => (which(), 0..80_u64).prop_map(|(run, by)| Move::Extend(run, by)),
+        1 => (which(), on_end()).prop_map(|(run, on_end)| Move::Renew(run, on_end)),
+        1 => which().prop_map(Move::Rebound),
+        1 => any::<bool>().prop_map(|denied| Move::Owner { denied }),
+        1 => (0..60_u64).prop_map(Move::Tidy),
         1 => any::<bool>().prop_map(|written| Move::Restart { written }),
         3 => which().prop_map(Move::Empty),
+        1 => which().prop_map(Move::EmptyBefore),
         1 => (0..60_u64).prop_map(Move::Wait),
         1 => any::<bool>().prop_map(Move::Posture),
     ]
+}
+
+fn way() -> impl Strategy<Value = Way> {
+    prop_oneof![Just(Way::Launch), Just(Way::Delegate), Just(Way::Adopt)]
+}
+
+fn on_end() -> impl Strategy<Value = OnEnd> {
+    prop_oneof![Just(OnEnd::Deny), Just(OnEnd::Freeze), Just(OnEnd::Kill)]
 }
 
 /// The kernel's table, as the effects write it: generation, state, deadline.
@@ -182,7 +210,7 @@ fn restart(world: &mut World, clock: u64) -> State {
 }
 
 /// No task is stopped before the table has denied its run, and nothing is attached before all are denied that are to be.
-fn denied_before_stopped(state: &State, effects: &[Effect]) {
+fn denied_before_stopped(state: &State, world: &World, effects: &[Effect]) {
     let mut denied = HashSet::new();
     let mut attached = None;
     for effect in effects {
@@ -195,7 +223,8 @@ fn denied_before_stopped(state: &State, effects: &[Effect]) {
             Effect::Stop { id, how } => {
                 let Demand { descriptors, kill, .. } = attached.unwrap();
                 assert!(if *how == OnEnd::Kill { kill } else { descriptors });
-                assert!(denied.contains(&state.registry.get(*id).unwrap().place.slot));
+                let Place { slot, generation, .. } = state.registry.get(*id).unwrap().place;
+                assert!(denied.contains(&slot) || world.over.contains(&generation));
             }
             _ => {}
         }
@@ -216,12 +245,14 @@ proptest! {
         let mut generations = HashSet::new();
         for step_taken in moves {
             let input = match step_taken {
-                Move::Launch { parent } => {
+                Move::Launch { parent, way } => {
                     launched += 1;
                     let mut launch = match parent {
                         Some(parent) => child(launched, parent),
                         None => launch(launched),
                     };
+                    // Nobody is delegated to without a run above.
+                    launch.way = if way == Way::Delegate && parent.is_none() { Way::Launch } else { way };
                     launch.run.on_end = if launched % 3 == 0 { OnEnd::Deny } else { OnEnd::Kill };
                     launch.run.names = launched % 5 == 0;
                     launch.run.place.deadline += clock * 1_000_000_000;
@@ -237,8 +268,8 @@ proptest! {
                         tagged: world.tasks.contains(&generation),
                     }
                 }
-                Move::Revoke(numbers) => {
-                    Input::Revoke { ids: numbers.into_iter().map(id).collect(), kill: false, by: nobody() }
+                Move::Revoke { runs, kill } => {
+                    Input::Revoke { ids: runs.into_iter().map(id).collect(), kill, by: nobody() }
                 }
                 Move::Outlasting(numbers) => {
                     Input::Outlasting(numbers.into_iter().map(id).collect())
@@ -256,6 +287,16 @@ proptest! {
                     max_ttl_ms: 200_000,
                     by: nobody(),
                 },
+                Move::Renew(number, on_end) => {
+                    Input::Renew { id: id(number), renewal: Renewal { on_end, ..renewal() } }
+                }
+                Move::Rebound(number) => Input::Rebound { id: id(number), bond: renewal().bond },
+                Move::Owner { denied } => {
+                    Input::Owner { owner: "alice".to_owned(), denied, by: nobody() }
+                }
+                Move::Tidy(seconds) => {
+                    Input::Tidy { by_ms: now(clock).wall_ms.saturating_sub(seconds * 1000) }
+                }
                 Move::Restart { written } => {
                     if written {
                         let all = state.registry.all().cloned();
@@ -273,6 +314,13 @@ proptest! {
                     }
                     None => Input::Tick,
                 },
+                Move::EmptyBefore(number) => match state.registry.get(id(number)) {
+                    Some(run) => {
+                        let Place { slot, generation, .. } = run.place;
+                        Input::Empty { slot, generation: generation - 1, totals: Totals::default() }
+                    }
+                    None => Input::Tick,
+                },
                 Move::Wait(seconds) => {
                     clock += seconds;
                     Input::Tick
@@ -283,7 +331,7 @@ proptest! {
             let before = state.registry.all().cloned().collect::<Vec<_>>();
             match step(&mut state, input, now(clock)) {
                 Ok(effects) => {
-                    denied_before_stopped(&state, &effects);
+                    denied_before_stopped(&state, &world, &effects);
                     write(&mut world, &state, &effects);
                 }
                 Err(_) => prop_assert!(state.registry.all().eq(&before), "a refusal changes"),

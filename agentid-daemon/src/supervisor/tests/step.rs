@@ -180,7 +180,7 @@ fn a_revocation_denies_all_of_the_tree_before_it_stops_any() {
     assert_eq!(state.registry.get(id(3)).unwrap().phase, Phase::Stopping(Ending::ParentEnded));
 }
 
-fn renewal() -> Renewal {
+pub(super) fn renewal() -> Renewal {
     Renewal {
         policy: PolicyVersion { name: "p".to_owned(), digest: "2".to_owned() },
         bond: Bond {
