@@ -13,7 +13,7 @@ use agentid_tests::{
         Daemon, Run, Scene,
         run::Terms,
         scene::{PINS, USER, USERS},
-        view::What,
+        view::{Changed, What},
         wait,
     },
     step::{Open, Outcome, Step, Use},
@@ -313,17 +313,21 @@ fn now() -> Result<Duration> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH)?)
 }
 
-/// P4, P5: what only computes is killed at the deadline although nobody is there to do it; what a live run computes
-/// goes on.
+/// P4, P5: what only computes is killed at the deadline although nobody is there to do it, also of a run that is suspended;
+/// what a live run computes goes on.
 #[test]
 fn a_spinner_dies_at_the_deadline_while_the_daemon_is_dead() -> Result<()> {
     let mut daemon = Daemon::start_in(scene()?)?;
-    for uid in USERS {
+    for (uid, held) in [(0, false), (USER, false), (USER, true)] {
+        let what = format!("uid {uid}, suspended {held}");
         let mut sibling = launch(&daemon, "killed", uid)?;
         let others = start(&mut sibling, &Step::Spin)?;
         let mut run = launch(&daemon, "killed", uid)?;
-        daemon.kill9()?;
         let spinner = start(&mut run, &Step::Spin)?;
+        if held {
+            let _: Changed = daemon.ask(&["suspend", "--no-freeze", run.id()])?;
+        }
+        daemon.kill9()?;
         let deadline = run.due_in(&daemon, LEFT)?;
         loop {
             // Looked at before the clock: what is seen was so at that time.
@@ -331,12 +335,12 @@ fn a_spinner_dies_at_the_deadline_while_the_daemon_is_dead() -> Result<()> {
             if now()? + SLACK >= deadline {
                 break;
             }
-            assert!(alive, "uid {uid}: the spinner has not lived to the deadline");
+            assert!(alive, "{what}: the spinner has not lived to the deadline");
             wait::moment();
         }
         let lived = await_death(spinner, deadline, "the spinner")?;
-        eprintln!("uid {uid}: the spinner lived {lived:?} longer than its run");
-        assert!(is_alive(others)?, "uid {uid}: the sibling's spinner");
+        eprintln!("{what}: the spinner lived {lived:?} longer than its run");
+        assert!(is_alive(others)?, "{what}: the sibling's spinner");
         drop(sibling);
         drop(run);
         daemon.start_again()?;

@@ -3,7 +3,14 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use agentid_tests::{
-    harness::{Daemon, Run, Scene, cli::output, run::Terms, scene::USERS, view::Changed, wait},
+    harness::{
+        Daemon, Run, Scene,
+        cli::output,
+        run::Terms,
+        scene::{USER, USERS},
+        view::Changed,
+        wait,
+    },
     step::{Open, Outcome, Step, Way},
 };
 use anyhow::Result;
@@ -84,6 +91,30 @@ fn a_suspension_outlives_the_daemon() -> Result<()> {
         assert!(refused.contains("is over already"), "{refused}");
         assert_eq!(run.errno(&step)?, EPERM);
     }
+    Ok(())
+}
+
+/// P4: what an operator has suspended is not its user's to resume, whatever he has done to it since; what he has suspended
+/// himself is.
+#[test]
+fn what_an_operator_holds_only_an_operator_lets_go() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let step = read(&daemon);
+    let terms = Terms { uid: USER, ttl: Some("20m"), ..Terms::default() };
+    let mut run = Run::launch(&daemon, &terms)?;
+    daemon.complaint(USER, 0, &["suspend", "--no-freeze", run.id()])?;
+    daemon.complaint(USER, 0, &["resume", run.id()])?;
+    assert_eq!(run.errno(&step)?, 0);
+    let _: Changed = daemon.ask(&["suspend", "--no-freeze", run.id()])?;
+    // More than the record keeps of what was done.
+    for _ in 0..33 {
+        daemon.complaint(USER, 0, &["extend", "--by", "1s", run.id()])?;
+    }
+    let refused = daemon.complaint(USER, 1, &["resume", run.id()])?;
+    assert!(refused.contains("was suspended by user 0"), "{refused}");
+    assert_eq!(run.errno(&step)?, EPERM);
+    let _: Changed = daemon.ask(&["resume", run.id()])?;
+    assert_eq!(run.errno(&step)?, 0);
     Ok(())
 }
 

@@ -252,7 +252,8 @@ fn ended(instance: &Instance, generation: u64, now: u64) -> Option<Reason> {
         return Some(Reason::NotLive);
     }
     match instance.state {
-        State::ACTIVE if now >= instance.deadline => Some(Reason::Expired),
+        // Also where it is held: who computes meanwhile dies at the deadline like any other.
+        State::ACTIVE | State::SUSPENDED if now >= instance.deadline => Some(Reason::Expired),
         State::ACTIVE => None,
         State::SUSPENDED => Some(Reason::Suspended),
         State::REVOKED => Some(Reason::Revoked),

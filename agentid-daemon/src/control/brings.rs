@@ -10,7 +10,6 @@ use std::{
     path::Path,
     sync::mpsc,
     thread,
-    time::Duration,
 };
 
 use nix::sys::socket::{UnixAddr, getpeername, getsockname, getsockopt, sockopt};
@@ -45,8 +44,6 @@ const LAST_STANDARD: i32 = 2;
 const MOST: u64 = 4 << 20;
 /// Most tables of pages, in KiB, that the kernel walks for that: two million entries, a tenth of a second.
 const MOST_TABLES: u64 = 16 << 10;
-/// How long a process may keep the kernel from answering, which it can by a filesystem of its own that answers nobody.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Something that a run does not begin with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +77,7 @@ pub fn brought(caller: &Caller) -> io::Result<Option<Brought>> {
         // Nobody waits for an answer that comes too late.
         answer.send(found).unwrap_or_default();
     })?;
-    answers.recv_timeout(PATIENCE).map_err(|_| {
+    answers.recv_timeout(looks::patience(user)).map_err(|_| {
         looks::is_late(user);
         io::Error::new(io::ErrorKind::TimedOut, "it keeps the kernel from telling about it")
     })?

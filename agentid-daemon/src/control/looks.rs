@@ -16,6 +16,10 @@ const MOST_OF_OPERATORS: usize = 4;
 /// After so many that took too long no other process of the same user is looked at for so long.
 const MOST_LATE: u32 = 2;
 const RESPITE: Duration = Duration::from_secs(60);
+/// How long the answer is waited for. Of users it is half of that for each that was late within that time, whoever they are: one
+/// who has many users at his disposal must not have the daemon wait again and again.
+const PATIENCE: Duration = Duration::from_secs(2);
+const LEAST: Duration = Duration::from_millis(20);
 
 static LOOKS: Mutex<Looks> = Mutex::new(Looks::new());
 
@@ -57,6 +61,11 @@ impl Drop for Look {
     }
 }
 
+/// How long a process of this user is waited for.
+pub fn patience(user: Option<u32>) -> Duration {
+    looks().patience(user, Instant::now())
+}
+
 /// A look at a process of this user takes too long.
 pub fn is_late(user: Option<u32>) {
     if let Some(user) = user {
@@ -73,8 +82,18 @@ impl Looks {
         Self { under_way: BTreeMap::new(), late: BTreeMap::new() }
     }
 
-    fn begin(&mut self, user: Option<u32>, now: Instant) -> Result<(), Busy> {
+    fn patience(&mut self, user: Option<u32>, now: Instant) -> Duration {
+        self.forget(now);
+        let late = user.map_or(0, |_| self.late.values().map(|(times, _)| times).sum::<u32>());
+        (PATIENCE / 2_u32.saturating_pow(late)).max(LEAST)
+    }
+
+    fn forget(&mut self, now: Instant) {
         self.late.retain(|_, (_, since)| now.saturating_duration_since(*since) < RESPITE);
+    }
+
+    fn begin(&mut self, user: Option<u32>, now: Instant) -> Result<(), Busy> {
+        self.forget(now);
         if let Some(user) = user {
             if self.late.get(&user).is_some_and(|(times, _)| *times >= MOST_LATE) {
                 return Err(Busy::Late);
@@ -148,5 +167,17 @@ mod tests {
         assert_eq!(looks.begin(Some(7), begun), Err(Busy::Late));
         assert_eq!(looks.begin(Some(8), begun), Ok(()));
         assert_eq!(looks.begin(Some(7), begun + RESPITE), Ok(()));
+    }
+
+    #[test]
+    fn who_is_late_is_waited_for_less_and_less_whoever_it_is() {
+        let (mut looks, begun) = (Looks::new(), Instant::now());
+        assert_eq!(looks.patience(Some(7), begun), PATIENCE);
+        looks.is_late(7, begun);
+        assert_eq!(looks.patience(Some(8), begun), PATIENCE / 2);
+        (100..1000).for_each(|user| looks.is_late(user, begun));
+        assert_eq!(looks.patience(Some(8), begun), LEAST);
+        assert_eq!(looks.patience(None, begun), PATIENCE);
+        assert_eq!(looks.patience(Some(8), begun + RESPITE), PATIENCE);
     }
 }

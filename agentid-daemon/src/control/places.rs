@@ -82,6 +82,10 @@ impl Visitor {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner).push(part);
     }
 
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
     /// Whether bounds of users hold for it.
     pub fn is_user(&self) -> bool {
         self.role == Role::User

@@ -1,4 +1,5 @@
-//! How often one user may ask, whatever its processes.
+//! How often one user may ask, whatever its processes. What belongs to its runs has requests of its own, so that no run keeps
+//! its user from asking.
 
 use std::{
     collections::HashMap,
@@ -13,8 +14,8 @@ use axum::{
 use super::{
     api::{Code, ErrorReply},
     body::failure,
+    places::Role,
 };
-use crate::supervisor::command::Caller;
 
 /// How many requests a user may have made at once, and how soon each may be made again.
 pub const BURST: u32 = 400;
@@ -28,20 +29,19 @@ const REMEMBERED: usize = 1024;
 /// to be known whose moment has passed.
 #[derive(Debug, Default)]
 pub struct Rates {
-    full_at: HashMap<u32, Instant>,
+    full_at: HashMap<(u32, bool), Instant>,
 }
 
 impl Rates {
-    /// Counts a request, or says how long the caller must wait. Operators ask as often as they like.
-    pub fn take(&mut self, caller: &Caller, now: Instant) -> Result<(), Duration> {
-        if caller.operator { Ok(()) } else { self.take_one(caller.uid, now) }
-    }
-
-    pub(super) fn take_one(&mut self, uid: u32, now: Instant) -> Result<(), Duration> {
+    /// Counts a request, or says how long the caller must wait. Operators ask as often as they like; their runs do not.
+    pub fn take(&mut self, uid: u32, role: Role, now: Instant) -> Result<(), Duration> {
+        if role == Role::Operator {
+            return Ok(());
+        }
         if self.full_at.len() >= REMEMBERED {
             self.full_at.retain(|_, full_at| *full_at > now);
         }
-        let full_at = self.full_at.entry(uid).or_insert(now);
+        let full_at = self.full_at.entry((uid, role == Role::Run)).or_insert(now);
         let after = (*full_at).max(now) + EACH;
         let wait = (after - now).saturating_sub(EACH * BURST);
         if wait.is_zero() {

@@ -232,6 +232,7 @@ fn run() -> Run {
         launched_ns: 0,
         phase: Phase::Active,
         frozen: false,
+        held_by: None,
         outlasts: false,
         groups: Default::default(),
         enclosure: None,

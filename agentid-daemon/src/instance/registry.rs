@@ -150,12 +150,14 @@ impl Registry {
         })
     }
 
-    /// Notes whether the tasks of a run that is over, and whose policy wants that, stand still.
+    /// Notes whether the tasks of a run stand still that is held, or that is over and whose policy wants that.
     pub fn note_frozen(&mut self, id: Uuid, frozen: bool) {
-        if let Some(run) = self.runs.get_mut(&id)
-            && matches!(run.phase, Phase::Stopping(_))
-        {
-            run.frozen = frozen && run.on_end == OnEnd::Freeze;
+        if let Some(run) = self.runs.get_mut(&id) {
+            match run.phase {
+                Phase::Stopping(_) => run.frozen = frozen && run.on_end == OnEnd::Freeze,
+                Phase::Suspended => run.frozen &= frozen,
+                Phase::Active | Phase::Ended(_) => {}
+            }
         }
     }
 

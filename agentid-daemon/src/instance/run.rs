@@ -60,6 +60,9 @@ pub struct Run {
     /// Whether its tasks are to stand still.
     #[serde(default)]
     pub frozen: bool,
+    /// Who has suspended it, while it is. What was done last may be forgotten before.
+    #[serde(default)]
+    pub held_by: Option<u32>,
     /// Whether some of its tasks were still there a while after they were to be killed. A daemon that comes later sees for
     /// itself.
     #[serde(skip)]
@@ -177,10 +180,11 @@ impl Run {
         self.given.iter().map(|(param, id)| (param.clone(), (*id).into())).collect()
     }
 
-    /// Who has suspended it last.
+    /// Who has suspended it. What was written before that had a place of its own tells by what was done last.
     pub fn suspended_by(&self) -> Option<u32> {
         let mut last = self.changes.iter().rev();
-        last.find(|change| change.what == Changed::Suspended).map(|change| change.by_uid)
+        let change = last.find(|change| change.what == Changed::Suspended);
+        self.held_by.or_else(|| change.map(|change| change.by_uid))
     }
 }
 

@@ -34,6 +34,7 @@ fn run(number: u128, slot: u32) -> Run {
         launched_ns: 0,
         phase: Phase::Active,
         frozen: false,
+        held_by: None,
         outlasts: false,
         groups: Default::default(),
         enclosure: None,

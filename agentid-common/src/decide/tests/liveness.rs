@@ -65,6 +65,13 @@ fn only_the_active_state_permits() {
 }
 
 #[test]
+fn a_suspended_run_ends_at_its_deadline() {
+    let mut tables = tables();
+    *tables.run() = Instance { state: State::SUSPENDED, deadline: 1, ..instance(TAG.generation) };
+    assert_eq!(may_go_on(&tables, &TAG), refused(Reason::Expired));
+}
+
+#[test]
 fn standing_is_read_of_a_dead_run_and_never_of_another() {
     let mut tables = tables();
     *tables.run() = Instance {

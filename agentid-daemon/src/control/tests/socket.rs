@@ -22,6 +22,7 @@ use super::super::{
     client::{Client, ClientError, refusal, segment},
     places::{Role, Visitor},
     plain,
+    rate::BURST,
     server::{HEAD, HEADERS, Server, Whom, converse},
 };
 use crate::{
@@ -38,7 +39,12 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    pub(super) fn start(mut answer: impl FnMut(Envelope) + Send + 'static) -> Self {
+    pub(super) fn start(answer: impl FnMut(Envelope) + Send + 'static) -> Self {
+        Self::serve(answer, false)
+    }
+
+    /// `to_a_run`: whoever asks belongs to one.
+    fn serve(mut answer: impl FnMut(Envelope) + Send + 'static, to_a_run: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Others than root are to come to the socket as well.
         fs::set_permissions(&folder, Permissions::from_mode(0o711)).unwrap();
@@ -58,7 +64,7 @@ impl Daemon {
                     }
                 };
                 tokio::select! {
-                    () = server.serve(|_| false) => {}
+                    () = server.serve(move |_| to_a_run) => {}
                     () = answering => {}
                     stopped = stopped => stopped.unwrap(),
                 }
@@ -125,6 +131,20 @@ fn the_kernel_says_who_asks() {
     let who: WhoAmI = daemon.client().get("/v1/whoami").unwrap();
     assert_eq!(who.uid, getuid().as_raw());
     assert_eq!(who.operator, getuid().is_root());
+}
+
+#[test]
+fn a_run_asks_no_more_often_than_others_may_whoever_its_user_is() {
+    let daemon = Daemon::serve(
+        |envelope| {
+            envelope.command.refuse(ErrorReply::new(Code::UnknownRun, "no such run", "look"))
+        },
+        true,
+    );
+    let client = daemon.client();
+    let answer = |_| refused(client.get::<WhoAmI>("/v1/whoami").unwrap_err()).code;
+    let first = (0..10 * BURST).map(answer).position(|code| code == Code::TooOften);
+    assert!(first.is_some_and(|before| before >= BURST as usize), "{first:?}");
 }
 
 #[test]

@@ -184,6 +184,7 @@ fn stranger(slot: u32, instance: &Instance, at_ms: u64) -> Run {
         launched_ns: 0,
         phase: Phase::Stopping(Ending::Revoked),
         frozen: false,
+        held_by: None,
         outlasts: false,
         groups: Default::default(),
         enclosure: None,

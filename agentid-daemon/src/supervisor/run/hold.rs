@@ -86,6 +86,10 @@ impl Supervisor {
                 Effect::Deny { .. } | Effect::Permit { .. } | Effect::Prolong { .. }
             );
             let held = matches!(effect, Effect::Freeze(_) | Effect::Thaw(_));
+            // Written last, so that the file has what came of it.
+            if half.is_err() && matches!(effect, Effect::Save(_)) {
+                self.state.registry.note_frozen(id, false);
+            }
             let Err(failure) = self.carry_out(effect, None) else {
                 if held {
                     half = Ok(());

@@ -304,6 +304,7 @@ impl Supervisor {
             launched_ns: now.boot_ns,
             phase: Phase::Active,
             frozen: false,
+            held_by: None,
             outlasts: false,
             groups: match first {
                 First::Caller(_) => group.iter().cloned().collect(),

@@ -92,9 +92,31 @@ impl Supervisor {
             let stopping = Stopping { slot, generation, how, since, hung_up: None };
             self.stopping.insert(id, stopping);
         }
-        let processes = self.few_of_many(&runs).or_else(|| self.processes(&runs));
-        let Some(mut processes) = processes else { return };
-        let connections = self.hang_up(processes.clone(), &killed, stops);
+        if let Some(processes) = self.few_of_many(&runs).or_else(|| self.processes(&runs)) {
+            self.take_down(processes, &runs, &killed, stops);
+        }
+        for &(id, how) in stops {
+            let run = self.state.registry.get(id);
+            match how {
+                // Denied everything it is in any case.
+                OnEnd::Freeze => self.attempt(id, Self::freeze),
+                OnEnd::Deny if run.is_some_and(|run| !run.groups.is_empty()) => {
+                    self.attempt(id, Self::thaw);
+                }
+                OnEnd::Kill | OnEnd::Deny => {}
+            }
+        }
+    }
+
+    /// Ends their connections, and kills those who are to be killed.
+    fn take_down(
+        &mut self,
+        mut processes: Processes,
+        runs: &Runs,
+        killed: &Runs,
+        stops: &[(Uuid, OnEnd)],
+    ) {
+        let connections = self.hang_up(processes.clone(), killed, stops);
         processes.retain(|(_, slot, _)| killed.contains_key(slot));
         self.signal(&processes);
         let now = Instant::now();
@@ -108,17 +130,6 @@ impl Supervisor {
         }
         self.finish(connections);
         self.end_orphans();
-        for &(id, how) in stops {
-            let run = self.state.registry.get(id);
-            match how {
-                // Denied everything it is in any case.
-                OnEnd::Freeze => self.attempt(id, Self::freeze),
-                OnEnd::Deny if run.is_some_and(|run| !run.groups.is_empty()) => {
-                    self.attempt(id, Self::thaw);
-                }
-                OnEnd::Kill | OnEnd::Deny => {}
-            }
-        }
     }
 
     /// When the tasks of stopping runs are looked at again, should nothing come before.

@@ -29,6 +29,7 @@ impl State {
         }
         run.phase = Phase::Suspended;
         run.frozen = freeze;
+        run.held_by = Some(by.uid);
         let slot = run.place.slot;
         let what = noted(&mut run, Changed::Suspended, by, now);
         drop(run);
@@ -53,6 +54,7 @@ impl State {
         }
         run.phase = Phase::Active;
         run.frozen = false;
+        run.held_by = None;
         let slot = run.place.slot;
         let what = noted(&mut run, Changed::Resumed, by, now);
         Ok(vec![

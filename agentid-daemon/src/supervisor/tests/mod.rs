@@ -73,6 +73,7 @@ fn launch(number: u64) -> Box<Launch> {
         launched_ns: 0,
         phase: Phase::Active,
         frozen: false,
+        held_by: None,
         outlasts: false,
         groups: Default::default(),
         enclosure: None,
