@@ -144,9 +144,11 @@ fn refuses_what_is_not_delegated() -> Result<()> {
 fn ends_a_run_that_asks_for_more_runs_than_it_may_have() -> Result<()> {
     let text = Scene::POLICY.replace("\"fixture\"", "\"greedy\"");
     let text = text.replace("on_end", "mode = \"audit\"\n        on_end");
-    let greedy = text + "[delegate]\nto = ['fixture']\nfan_out = 1\non_excess = \"end\"";
-    let daemon =
-        Daemon::start_in(Scene::with(&[("fixture", Scene::POLICY), ("greedy", &greedy)])?)?;
+    let greedy = text.clone() + "[delegate]\nto = ['fixture']\nfan_out = 1\non_excess = \"end\"";
+    let deep = text.replace("\"greedy\"", "\"deep\"")
+        + "[delegate]\nto = ['deep', 'fixture']\ndepth = 1\non_excess = \"end\"";
+    let policies = [("fixture", Scene::POLICY), ("greedy", &greedy), ("deep", &deep)];
+    let daemon = Daemon::start_in(Scene::with(&policies)?)?;
     for (earlier, uid) in USERS.into_iter().enumerate() {
         let sibling = Run::delegated(&daemon, uid, &["greedy", "fixture"], "spawn")?;
         assert!(Run::delegated(&daemon, uid, &["greedy", "fixture"], "twice").is_err());
@@ -158,6 +160,12 @@ fn ends_a_run_that_asks_for_more_runs_than_it_may_have() -> Result<()> {
         for end in ends {
             assert_eq!(end.reason.as_deref(), Some("it asked for one more run below it than 1"));
         }
+        // Too deep is too many as well.
+        assert!(Run::delegated(&daemon, uid, &["deep", "deep", "fixture"], "spawn").is_err());
+        let all: Vec<RunView> = daemon.ask(&["ps", "-a", "--policy", "deep"])?;
+        let ends = all.iter().filter_map(|run| run.end.as_ref());
+        let ends: Vec<_> = ends.filter(|end| end.ending == "limit_exceeded").collect();
+        assert_eq!(ends.len(), earlier + 1, "uid {uid}: {all:?}");
         assert_eq!(sibling.view(&daemon)?.phase, "active");
     }
     Ok(())

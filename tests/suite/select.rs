@@ -75,6 +75,42 @@ fn ids(runs: &[RunView]) -> BTreeSet<&str> {
     runs.iter().map(|run| run.id.as_str()).collect()
 }
 
+/// P4: each filter leaves the runs that it names, and several leave those that all of them name.
+#[test]
+fn each_filter_selects_by_what_it_is_called_after() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let terms = Terms { uid: USER, ..Terms::default() };
+    let one =
+        Run::launch(&daemon, &Terms { task: "T-1", label: Some("team=core"), ..terms.clone() })?;
+    let two = Run::launch(&daemon, &Terms { owner: "bob", policy: "killed", ..terms.clone() })?;
+    let below = Run::launch(&daemon, &Terms { parent: Some(one.id()), ..terms })?;
+    let (one, two, below) = (one.id(), two.id(), below.id());
+    let cases: [(&[&str], &[&str]); 12] = [
+        (&["--agent", "probe"], &[one, two, below]),
+        (&["--agent", "robot"], &[]),
+        (&["--owner", "bob"], &[two]),
+        (&["--task", "T-1"], &[one]),
+        (&["--policy", "killed"], &[two]),
+        (&["--label", "team=core"], &[one]),
+        (&["--label", "team"], &[]),
+        (&["--children-of", one], &[below]),
+        (&["--older-than", "1ms"], &[one, two, below]),
+        (&["--older-than", "1h"], &[]),
+        (&["--owner", "suite", "--policy", "fixture", "--task", "test"], &[below]),
+        (&["--owner", "bob", "--task", "T-1"], &[]),
+    ];
+    for (filters, expected) in cases {
+        if filters == ["--label", "team"] {
+            let refused = daemon.complaint(0, 2, &["ps", "--label", "team"])?;
+            assert!(refused.contains("team"), "{refused}");
+            continue;
+        }
+        let runs: Vec<RunView> = daemon.ask(&[&["ps"], filters].concat())?;
+        assert_eq!(ids(&runs), expected.iter().copied().collect(), "{filters:?}");
+    }
+    Ok(())
+}
+
 /// What is printed to whoever follows a selection.
 struct Follower {
     child: Child,

@@ -1,10 +1,13 @@
 //! The smallest addition to a policy that would allow what was denied.
 
-use crate::event::event::{Access, Object, What};
+use crate::event::event::{Access, Name, Object, What};
 
 /// In the language of policies; `None` where a rule denies it, where no rule could grant it, or where what was asked for cannot
 /// be told exactly.
 pub fn smallest(what: &What) -> Option<String> {
+    if let What::Name(name) = what {
+        return host(name);
+    }
     let What::Access(Access { reason: Some(reason), object: Some(object), .. }) = what else {
         return None;
     };
@@ -43,6 +46,16 @@ fn peer(address: &str, port: u16, protocol: &str, verb: &str) -> Option<String> 
     };
     let proto = quoted(protocol);
     Some(rule("net", &[(side, list([&end])), ("proto", proto), ("allow", list([verb]))]))
+}
+
+/// Of a name that was asked for no port is known.
+fn host(Name { name, verdict, reason, .. }: &Name) -> Option<String> {
+    if verdict != "deny" || reason.as_deref() != Some("no_rule") {
+        return None;
+    }
+    let end = format!("{name}:443");
+    let rule = rule("net", &[("to", list([&end])), ("allow", list(["connect"]))]);
+    Some(format!("# Which port is not known yet; 443 is that of HTTPS.\n{rule}"))
 }
 
 fn rule(kind: &str, fields: &[(&str, String)]) -> String {

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use crate::{
-    event::event::{Access, Object, Process, What},
+    event::event::{Access, Name, Object, Process, What},
     policy::{Policy, parse},
     supervisor::{expect, grant},
 };
@@ -72,6 +72,34 @@ fn the_smallest_grant_allows_what_was_denied_and_nothing_else() {
     let grant =
         grant::smallest(&denied("capability", Object::Capability { name: "net_raw".into() }));
     assert_eq!(grant.as_deref(), Some("capabilities = [\"net_raw\"]\n"));
+}
+
+#[test]
+fn the_grant_for_a_name_grants_it_and_its_addresses_one_port() {
+    let name = |verdict: &str, reason: &str| {
+        What::Name(Name {
+            name: "api.example.org".to_owned(),
+            record: "A".to_owned(),
+            verdict: verdict.to_owned(),
+            reason: Some(reason.to_owned()),
+            rule: None,
+            by: None,
+            because: None,
+            addresses: Vec::new(),
+            unrecorded: 0,
+        })
+    };
+    let grant = grant::smallest(&name("deny", "no_rule")).expect("a rule could grant it");
+    let text = format!(
+        "name = 'p'\nttl = '1m'\n{grant}\
+         [[expect]]\nallow = ['connect']\nto = 'api.example.org:443'\n\
+         [[expect]]\ndeny = ['connect']\nto = ['api.example.org:80', 'www.example.org:443']\n",
+    );
+    let policy = parse("p.toml", &text).unwrap_or_else(|errors| panic!("{text}: {errors:?}"));
+    assert_eq!(expect::run("p.toml", &policy).expect("it compiles").broken, [], "{text}");
+    for (verdict, reason) in [("deny", "deny_rule"), ("deny", "crowded"), ("allow", "no_rule")] {
+        assert_eq!(grant::smallest(&name(verdict, reason)), None, "{verdict} {reason}");
+    }
 }
 
 #[test]
