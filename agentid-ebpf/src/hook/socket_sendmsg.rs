@@ -4,7 +4,8 @@
 //! Called by net/socket.c: `__sock_sendmsg` (before 6.7 `sock_sendmsg`) for each message that is sent or written, by
 //! io_uring too. The address and what travels with the message are the kernel's own copies.
 //!
-//! A message that names its peer is judged by that: UDP, ICMP, and TCP that connects by it (Fast Open). Any other is
+//! A message that names its peer is judged by that: UDP, ICMP, and TCP that connects by it (Fast Open), which is for
+//! sockets without a peer. Any other is
 //! judged by the peer that the socket has now, so that a socket that came from elsewhere, and one whose rules have
 //! changed, is judged at its next message. Who has come to where the run listened is answered as long as the run may take
 //! connections there.

@@ -247,6 +247,7 @@ pub fn of_message(socket: Socket, message: Message, tag: &Tag) -> Sight {
     let (flags, name) = (message.flags(), message.name());
     // TCP looks at an address only when it is to connect by the message, which it does without a peer alone: where another
     // call has connected, the kernel sends to that one, whatever the address (net/ipv4/af_inet.c: `__inet_stream_connect`).
+    // Which it is may be another by the time that the message has the socket's lock, so that one of both is denied.
     let named = name != 0 && (protocol != Transport::Tcp || connects(sock, message));
     if named && protocol != Transport::Tcp {
         sight.verb = Verb::Send;
@@ -258,6 +259,8 @@ pub fn of_message(socket: Socket, message: Message, tag: &Tag) -> Sight {
     }
     let asked = if flags & MSG_DONTROUTE != 0 && protocol != Transport::Tcp {
         // Another way there, as by the socket option, which is denied; TCP does not look at it.
+        Asked::Denied
+    } else if !named && name != 0 && flags & MSG_FASTOPEN != 0 && protocol == Transport::Tcp {
         Asked::Denied
     } else if came != Came::Not {
         read_accepted(sock, came, &mut sight.body)
