@@ -65,7 +65,7 @@ pub enum Brought {
 
 /// The first thing that is found, if there is any. Only a process that lives afterwards was looked at.
 pub fn brought(caller: &Caller) -> io::Result<Option<Brought>> {
-    let user = (!caller.operator).then_some(caller.uid);
+    let user = (!caller.operator).then_some(caller.account);
     let look = Look::begin(user).map_err(io::Error::other)?;
     let process = Process::of(caller)?;
     let (answer, answers) = mpsc::sync_channel(1);

@@ -24,7 +24,10 @@ use nix::{
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use thiserror::Error;
 
-use super::api::{Code, ErrorReply};
+use super::{
+    account,
+    api::{Code, ErrorReply},
+};
 use crate::{kernel, supervisor::command::Caller};
 
 /// Most supplementary groups that are looked at (`NGROUPS_MAX` is 65536; nobody is in that many).
@@ -153,6 +156,7 @@ pub fn identify(stream: &impl AsFd, operators: Option<u32>) -> Result<Caller, Ca
     let member = |group| peer.gid() == group || groups.contains(&group);
     Ok(Caller {
         uid: peer.uid(),
+        account: account::of(peer.uid()),
         tgid: peer.pid().unsigned_abs(),
         operator: peer.uid() == 0 || operators.is_some_and(member),
         process,

@@ -112,7 +112,7 @@ impl LongAnswers {
             }
             _ => return Ok(None),
         };
-        share.take(visitor.caller.uid, 1).map(Some).ok_or_else(full)
+        share.take(visitor.caller.account, 1).map(Some).ok_or_else(full)
     }
 
     /// An answer that changes nothing, if there is room for it.
@@ -123,7 +123,7 @@ impl LongAnswers {
         if !visitor.is_user() || length <= SHORT {
             return answer;
         }
-        match self.bytes.take(visitor.caller.uid, length) {
+        match self.bytes.take(visitor.caller.account, length) {
             Some(part) => {
                 visitor.keep(part);
                 answer

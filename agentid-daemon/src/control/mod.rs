@@ -1,5 +1,6 @@
 //! How the daemon is asked: the protocol, who may use it, and both of its ends.
 
+pub mod account;
 pub mod api;
 mod body;
 pub mod brings;

@@ -138,7 +138,7 @@ impl Places {
 
     /// Whether there is room for one more of this caller's, once others have made it.
     pub fn make_room(&mut self, caller: &Caller, role: Role) -> bool {
-        self.make_room_for(caller.uid, role)
+        self.make_room_for(caller.account, role)
     }
 
     pub(super) fn make_room_for(&mut self, uid: u32, role: Role) -> bool {
@@ -156,7 +156,7 @@ impl Places {
 
     pub fn take(&mut self, visitor: &Visitor, talk: AbortHandle) {
         let &Visitor { ref caller, role, ref state, .. } = visitor;
-        self.held.push(Place { uid: caller.uid, role, state: Arc::clone(state), talk });
+        self.held.push(Place { uid: caller.account, role, state: Arc::clone(state), talk });
     }
 
     /// There was no room for one. Who tries as fast as he can must not fill the log with it.

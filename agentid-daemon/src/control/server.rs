@@ -104,7 +104,7 @@ impl Server {
                     match accepted {
                         Ok((stream, _)) => {
                             if let Some(visitor) = self.admit(&stream, &is_run, &mut places) {
-                                let wait = rates.take(visitor.caller.uid, visitor.role(), Instant::now()).err();
+                                let wait = rates.take(visitor.caller.account, visitor.role(), Instant::now()).err();
                                 let whom = Whom { visitor, wait };
                                 let visitor = Arc::clone(&whom.visitor);
                                 let talk = talks.spawn(converse(stream, app.clone(), TAKEN, whom));

@@ -231,6 +231,7 @@ fn run() -> Run {
         launched_ms: 0,
         launched_ns: 0,
         phase: Phase::Active,
+        account: None,
         frozen: false,
         held_by: None,
         outlasts: false,

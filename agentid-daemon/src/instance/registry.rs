@@ -30,9 +30,9 @@ pub struct Registry {
     children: BTreeMap<Uuid, BTreeSet<Uuid>>,
     /// What those that hold a slot need, all together.
     demands: Demands,
-    /// How many hold a slot of each user.
+    /// How many hold a slot of each account.
     users: BTreeMap<u32, usize>,
-    /// Ended runs of each user, the first to have ended in front.
+    /// Ended runs of each account, the first to have ended in front.
     ended: BTreeMap<u32, VecDeque<Uuid>>,
     /// How many ended runs there are, and how many are remembered.
     count: usize,
@@ -96,7 +96,7 @@ impl Registry {
 
     /// Takes in a run, alive or ended. Returns the runs that are forgotten for it.
     pub fn insert(&mut self, run: Run) -> Result<Vec<Former>, Taken> {
-        let Run { id, uid, .. } = run;
+        let (id, account) = (run.id, run.account());
         let slot = run.place.slot;
         let holds_slot = run.phase.holds_slot();
         if self.runs.contains_key(&id) || (holds_slot && self.slots.contains_key(&slot)) {
@@ -104,13 +104,13 @@ impl Registry {
         }
         if holds_slot {
             self.slots.insert(slot, id);
-            *self.users.entry(uid).or_default() += 1;
+            *self.users.entry(account).or_default() += 1;
             self.demands.add(Demand::of_run(&run));
             if let Some(parent) = run.parent {
                 self.children.entry(parent).or_default().insert(id);
             }
         } else {
-            self.note_ended(id, uid);
+            self.note_ended(id, account);
         }
         self.runs.insert(id, run);
         Ok(self.forget())
@@ -182,10 +182,10 @@ impl Registry {
         let run = run.clone();
         drop(changing);
         self.slots.remove(&run.place.slot);
-        if let Some(count) = self.users.get_mut(&run.uid) {
+        if let Some(count) = self.users.get_mut(&run.account()) {
             *count -= 1;
             if *count == 0 {
-                self.users.remove(&run.uid);
+                self.users.remove(&run.account());
             }
         }
         let above = self.leave(&run);
@@ -195,7 +195,7 @@ impl Registry {
         {
             self.children.entry(above).or_default().extend(left);
         }
-        self.note_ended(id, run.uid);
+        self.note_ended(id, run.account());
         Some((run, self.forget()))
     }
 
@@ -242,9 +242,9 @@ impl Registry {
         self.slots.len()
     }
 
-    /// How many of them are this user's.
-    pub fn live_of(&self, uid: u32) -> usize {
-        self.users.get(&uid).copied().unwrap_or_default()
+    /// How many of them go to this account.
+    pub fn live_of(&self, account: u32) -> usize {
+        self.users.get(&account).copied().unwrap_or_default()
     }
 
     /// Every run that is known, the oldest first.
@@ -341,12 +341,12 @@ impl Registry {
         self.remove(all_old)
     }
 
-    fn note_ended(&mut self, id: Uuid, uid: u32) {
-        self.ended.entry(uid).or_default().push_back(id);
+    fn note_ended(&mut self, id: Uuid, account: u32) {
+        self.ended.entry(account).or_default().push_back(id);
         self.count += 1;
     }
 
-    /// Beyond what is remembered, the user with the most loses his oldest: whoever ends many runs forgets his own.
+    /// Beyond what is remembered, the account with the most loses its oldest: whoever ends many runs forgets his own.
     fn forget(&mut self) -> Vec<Former> {
         let mut forgotten = Vec::new();
         for _ in self.keep..self.count {

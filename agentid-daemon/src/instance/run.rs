@@ -57,6 +57,9 @@ pub struct Run {
     #[serde(default)]
     pub launched_ns: u64,
     pub phase: Phase,
+    /// To whose account its slot and its record go, where that is not its user's own.
+    #[serde(default)]
+    pub account: Option<u32>,
     /// Whether its tasks are to stand still.
     #[serde(default)]
     pub frozen: bool,
@@ -178,6 +181,11 @@ impl Run {
     /// The folders of its parameters, as rules name them.
     pub fn folders(&self) -> BTreeMap<String, AnchorKey> {
         self.given.iter().map(|(param, id)| (param.clone(), (*id).into())).collect()
+    }
+
+    /// To whose account it goes that it is there.
+    pub fn account(&self) -> u32 {
+        self.account.unwrap_or(self.uid)
     }
 
     /// Who has suspended it. What was written before that had a place of its own tells by what was done last.

@@ -33,6 +33,7 @@ fn run(number: u128, slot: u32) -> Run {
         launched_ms: 0,
         launched_ns: 0,
         phase: Phase::Active,
+        account: None,
         frozen: false,
         held_by: None,
         outlasts: false,
@@ -58,6 +59,26 @@ fn gives_every_slot_but_the_canarys_before_one_twice() {
     }
     assert_eq!(given, (1..8).collect());
     assert_eq!(registry.free_slot(), None);
+}
+
+/// Whoever has many users at his disposal (`newuidmap`) has the part of one.
+#[test]
+fn who_is_many_users_forgets_no_record_of_others() {
+    let mut registry = Registry::new(8, 4);
+    let mut end_one = |number: u128, uid: u32, account: u32| {
+        let slot = registry.free_slot().unwrap();
+        registry.insert(Run { uid, account: Some(account), ..run(number, slot) }).unwrap();
+        assert_eq!(
+            (registry.live_of(account), registry.live_of(uid)),
+            (1, usize::from(uid == account))
+        );
+        registry.end(Uuid::from_u128(number), end(Ending::Completed)).unwrap();
+    };
+    (1..3).for_each(|number| end_one(number, 1000, 1000));
+    (10..30).for_each(|number| end_one(number, 100_000 + number as u32, 100_000));
+    for number in 1..3 {
+        assert!(registry.get(Uuid::from_u128(number)).is_some());
+    }
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub type Reply<T> = oneshot::Sender<Answer<T>>;
 #[derive(Debug)]
 pub struct Caller {
     pub uid: u32,
+    /// To whose account it goes what it takes of what there is for all.
+    pub account: u32,
     pub tgid: u32,
     /// Whether the peer is root or in the operators' group.
     pub operator: bool,

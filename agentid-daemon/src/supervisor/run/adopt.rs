@@ -183,6 +183,7 @@ fn stranger(slot: u32, instance: &Instance, at_ms: u64) -> Run {
         launched_ms: at_ms,
         launched_ns: 0,
         phase: Phase::Stopping(Ending::Revoked),
+        account: None,
         frozen: false,
         held_by: None,
         outlasts: false,

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     control::{
+        account,
         api::{
             AdoptReply, AdoptRequest, Code, DelegateRequest, ErrorReply, LOG, LaunchReply,
             LaunchRequest,
@@ -303,6 +304,7 @@ impl Supervisor {
             launched_ms: now.wall_ms,
             launched_ns: now.boot_ns,
             phase: Phase::Active,
+            account: Some(account::of(uid)),
             frozen: false,
             held_by: None,
             outlasts: false,

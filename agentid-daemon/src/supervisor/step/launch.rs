@@ -36,7 +36,7 @@ impl State {
             }
             None => (NO_SLOT, 0),
         };
-        if run.uid != 0 && self.registry.live_of(run.uid) >= self.per_user {
+        if run.uid != 0 && self.registry.live_of(run.account()) >= self.per_user {
             return Err(Refusal::Crowd { uid: run.uid, limit: self.per_user });
         }
         let slot = self.registry.free_slot().ok_or(Refusal::NoSlot(self.slots - 1))?;

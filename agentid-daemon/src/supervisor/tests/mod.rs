@@ -72,6 +72,7 @@ fn launch(number: u64) -> Box<Launch> {
         launched_ms: 0,
         launched_ns: 0,
         phase: Phase::Active,
+        account: None,
         frozen: false,
         held_by: None,
         outlasts: false,
