@@ -168,6 +168,8 @@ fn perform(step: &Step, holds: &mut Holds) -> Result<Outcome> {
             inherit::execute_open(kept.as_ref().context("no file is kept")?.as_raw_fd())
         }
         Step::ExecMemory => inherit::execute_memory(),
+        Step::CheckKept => inherit::check(kept.as_ref().context("no file is kept")?.as_raw_fd()),
+        Step::CheckMemory => inherit::check_memory(),
         Step::Sockets(calls) => Outcome::Calls(sockets.perform(calls)?),
         Step::Connect { to, protocol } => Outcome::Errno(access::connect(*to, *protocol)),
         Step::ConnectShort { family, length } => {
