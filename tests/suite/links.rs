@@ -29,6 +29,10 @@ fn scene() -> Result<Scene> {
         name = "linked"
         ttl = "20m"
         on_end = "deny"
+        params = ["workspace"]
+        [[file]]
+        paths = ["${{workspace}}/**"]
+        allow = ["read"]
         [[file]]
         paths = ["/usr/bin/agentid-probe"]
         allow = ["read", "exec"]
