@@ -52,6 +52,11 @@ pub enum Step {
         what: Alter,
         file: Target,
     },
+    /// Reads an extended attribute of a file.
+    ReadAttribute {
+        path: PathBuf,
+        name: String,
+    },
     /// Writes to the kept file.
     WriteKept,
     /// Lists a folder.

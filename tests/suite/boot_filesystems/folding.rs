@@ -9,7 +9,7 @@ use agentid_tests::{
         run::Terms,
         scene::{USER, USERS},
     },
-    step::{Change, Mapping, Open, Step},
+    step::{Change, Open, Step},
 };
 use anyhow::{Context as _, Result};
 use libc::EACCES;
@@ -129,8 +129,10 @@ fn a_folding_root_is_not_taken_for_another() -> Result<()> {
     }
     for run in &mut stage.runs {
         await_rules(run, &folder)?;
-        let unnamed = Step::Map(Mapping::Temporary(folder.clone()));
-        assert_eq!(run.errno(&unnamed)?, EACCES, "a file without a name");
+        // Without the capability that it takes to give it a name, the kernel finds none.
+        let to = folder.join("named");
+        let unnamed = Change::LinkTemporary { folder: folder.clone(), to };
+        assert_eq!(run.errno(&Step::Change(unnamed))?, EACCES, "a file without a name");
         holds_for(run, &folder, &["SECRET", "secret", "DATA", "data"])?;
     }
     Ok(())
