@@ -1,10 +1,6 @@
 //! A symbolic link that a run could have made, or moved, leads no rule anywhere.
 
-use std::{
-    fs,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-};
+use std::{fs, os::unix::fs::symlink, path::Path};
 
 use agentid_tests::{
     harness::{Daemon, Run, Scene, run::Terms, scene::USER},
@@ -88,7 +84,7 @@ fn a_link_that_a_run_could_have_made_leads_no_rule_anywhere() -> Result<()> {
     Ok(())
 }
 
-fn holds(run: &mut Run, outside: &PathBuf, host: &Path) -> Result<()> {
+fn holds(run: &mut Run, outside: &Path, host: &Path) -> Result<()> {
     assert_eq!(run.errno(&read(outside))?, EACCES, "a rule was led there");
     assert_eq!(run.errno(&read(host))?, 0, "a link of the host's is followed");
     Ok(())
