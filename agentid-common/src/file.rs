@@ -267,6 +267,18 @@ pub struct Identity {
 /// The folder's filesystem may take names for equal that are not the same bytes, such as those that differ in case.
 pub const FOLDS: u32 = 1;
 
+/// Whether it may do so on every filesystem of a type, and says so of no name.
+///
+/// The magic numbers of NTFS as ntfs3 has it (fs/ntfs3/super.c) and as the drivers called ntfs have it (`NTFS_SB_MAGIC`): they
+/// find a file by its short name as well, in any case (`SECRET~1`), and keep it under the name that was asked for.
+#[inline(always)]
+pub const fn folds_by_type(magic: u64) -> bool {
+    matches!(magic, 0x7366_746e | 0x5346_544e)
+}
+
+/// The magic number of the filesystem of message queues (include/uapi/linux/magic.h: `MQUEUE_MAGIC`).
+pub const QUEUES: u64 = 0x1980_0202;
+
 /// Whether a filesystem type is judged by its type: what its files mean does not depend on which instance they are in.
 ///
 /// The magic numbers of include/uapi/linux/magic.h for procfs, sysfs, cgroup2, cgroup, devpts, securityfs, debugfs,
@@ -284,7 +296,7 @@ pub const fn is_pseudo(magic: u64) -> bool {
             | 0x6462_6720
             | 0x7472_6163
             | 0xcafe_4a11
-            | 0x1980_0202
+            | QUEUES
             | 0x9584_58f6
             | 0x4249_4e4d
             | 0x6265_6570
@@ -293,4 +305,18 @@ pub const fn is_pseudo(magic: u64) -> bool {
             | 0x6573_5543
             | 0x0187
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_names_are_found_on_ntfs_whatever_drives_it() {
+        assert!(folds_by_type(u64::from(u32::from_le_bytes(*b"ntfs"))));
+        assert!(folds_by_type(u64::from(u32::from_le_bytes(*b"NTFS"))));
+        for other in [0xef53, 0x0102_1994, BTRFS, 0x5846_5342, QUEUES, 0x4d44] {
+            assert!(!folds_by_type(other), "{other:#x}");
+        }
+    }
 }

@@ -8,6 +8,7 @@
 #![no_std]
 #![deny(unsafe_code)]
 
+pub mod anonymous;
 pub mod capability;
 pub mod counter;
 pub mod decide;

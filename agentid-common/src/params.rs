@@ -142,3 +142,9 @@ pub const SETATTR: (&str, &str) = ("bpf_lsm_inode_setattr", "dentry");
 pub const OWNER_APART: &str = "OWNER_APART";
 /// The structure and its member whose size tells.
 pub const OWNER: (&str, &str) = ("file", "f_owner");
+
+/// The programs' global that takes where a filesystem keeps by which rules it takes names for equal (`struct super_block`). 0
+/// where the kernel has no such rules.
+pub const ENCODING: &str = "SB_ENCODING";
+/// The structure and its member.
+pub const ENCODING_FIELD: (&str, &str) = ("super_block", "s_encoding");

@@ -100,6 +100,8 @@ closed! {
         PtraceTraceme = 60 => "ptrace_traceme",
         SbPivotroot = 61 => "sb_pivotroot",
         SbRemount = 62 => "sb_remount",
+        InodeCreate = 63 => "inode_create",
+        InodeGetxattr = 64 => "inode_getxattr",
     }
 }
 

@@ -7,7 +7,12 @@ mod signal;
 
 pub use signal::{own_number, owner};
 
-use agentid_common::{device, file::FIRST_TREE, params::DENTRY_HEAD, verdict::Fault};
+use agentid_common::{
+    anonymous, device,
+    file::{FIRST_TREE, folds_by_type},
+    params::DENTRY_HEAD,
+    verdict::Fault,
+};
 use aya_ebpf::{
     EbpfContext as _, Global,
     bindings::task_struct,
@@ -45,7 +50,7 @@ offsets! {
     MESSAGE_NAME MESSAGE_NAME_LEN MESSAGE_CONTROL MESSAGE_CONTROL_LEN MESSAGE_FLAGS
     UNIX_DENTRY SKB_DATA SKB_LENGTH
     FILE_OWNER OWNER_APART OWNER_PID OWNER_KIND PID_LEVEL PID_NUMBERS TASK_LEADER TASK_NUMBERS
-    BACKING_FILES SETATTR_DENTRY
+    BACKING_FILES SETATTR_DENTRY SB_ENCODING
 }
 
 #[unsafe(no_mangle)]
@@ -212,6 +217,14 @@ impl File {
 }
 
 impl SuperBlock {
+    /// Whether names anywhere here may be equal that are not the same bytes. Up to 6.8 ext4 and f2fs say so of a name only
+    /// once it was looked for, so neither of their root nor of a file without a name.
+    #[inline(always)]
+    pub fn folds(self) -> bool {
+        folds_by_type(self.magic())
+            || SB_ENCODING.load() != 0 && load::<u64>(self.0, &SB_ENCODING) != 0
+    }
+
     /// Whether the kernel itself makes the device nodes here; no when it cannot be read.
     #[inline(always)]
     pub fn is_of_devices(self) -> bool {
@@ -258,6 +271,19 @@ impl Dentry {
     #[inline(always)]
     pub fn read_name(self, buffer: *mut u8, length: u32) -> bool {
         read(buffer, length, self.name_address())
+    }
+
+    /// The name of a descriptor that is no file's; `None` when it is longer than a harmless one's.
+    #[inline(always)]
+    pub fn anonymous_name(self) -> Result<Option<anonymous::Words>, Fault> {
+        let (mut name, length) = ([0; 2], self.name_length());
+        if length > anonymous::MAX_NAME {
+            return Ok(None);
+        }
+        if !self.read_name((&raw mut name).cast(), length & anonymous::MAX_NAME) {
+            return Err(Fault::WalkRead);
+        }
+        Ok(Some(name))
     }
 
     /// Where the name lies, for as long as the file keeps it.

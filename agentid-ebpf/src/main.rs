@@ -10,9 +10,11 @@
 //! | `file_open` | may this run open this file so? |
 //! | `path_mkdir`, `path_mknod`, `path_symlink` | may this run make something of this name? |
 //! | `path_unlink`, `path_rmdir` | may this run take this name away? |
+//! | `inode_create`, `inode_unlink` | may this run make, or take away, this message queue? |
 //! | `path_notify` | may this run be told what becomes of this file, or of what is in this folder? |
 //! | `path_rename`, `path_link` | may this run give this file another name, or one more? |
 //! | `inode_setattr`, `inode_*xattr`, `inode_*_acl`, `inode_file_setattr` | may this run change this file without opening it? |
+//! | `inode_getxattr` | may this run read this extended attribute of a file? |
 //! | `inode_free_security` | is that the end of a folder that something may be remembered of? |
 //! | `bprm_check_security` | may this run execute this file? |
 //! | `file_permission`, `socket_recvmsg`, `socket_getsockopt` | may this run still use what it has open? |

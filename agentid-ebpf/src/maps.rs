@@ -199,6 +199,9 @@ pub struct Work {
     pub filesystem: u64,
     /// The filesystem type's.
     pub magic: u64,
+    /// Not 0 when names anywhere on the filesystem may be equal that are not the same bytes.
+    pub folds: u32,
+    pub reserved: u32,
     /// Number of dentries up to and including the root; 0 until it is reached.
     pub top: u32,
     /// Level of the highest entry found.

@@ -52,6 +52,11 @@ pub enum Step {
         what: Alter,
         file: Target,
     },
+    /// Reads an extended attribute of a file.
+    ReadAttribute {
+        path: PathBuf,
+        name: String,
+    },
     /// Writes to the kept file.
     WriteKept,
     /// Lists a folder.
@@ -107,6 +112,10 @@ pub enum Step {
     ExecKept,
     /// Executes a file that exists in memory alone. Its contents are no program, which is found out late.
     ExecMemory,
+    /// Asks the kernel whether the kept file may be executed, as an interpreter does before it reads a script.
+    CheckKept,
+    /// The same of a file that exists in memory alone.
+    CheckMemory,
     /// By UDP a byte is sent as well.
     Connect {
         to: SocketAddr,
@@ -230,6 +239,11 @@ pub enum Change {
     /// A socket, bound to this path.
     Socket(PathBuf),
     Symlink(PathBuf),
+    /// One that leads somewhere.
+    SymlinkTo {
+        target: PathBuf,
+        at: PathBuf,
+    },
     Link {
         from: PathBuf,
         to: PathBuf,
@@ -258,6 +272,10 @@ pub enum Change {
     },
     Unlink(PathBuf),
     Rmdir(PathBuf),
+    /// A message queue of this name, which begins with a slash (mq_open).
+    Queue(PathBuf),
+    /// The message queue of this name goes (mq_unlink).
+    RemoveQueue(PathBuf),
     /// The length and the mode of a file that exists in memory alone.
     Memory,
 }

@@ -15,7 +15,7 @@ use agentid_tests::{
     step::{Alter, Open, Step, Target},
 };
 use anyhow::Result;
-use libc::{EACCES, ENOSYS, EOPNOTSUPP, EPERM};
+use libc::{EACCES, ENODATA, ENOSYS, EOPNOTSUPP, EPERM};
 
 /// Every change, and what it gives where it is granted.
 fn changes() -> Result<Vec<(Alter, i32)>> {
@@ -174,6 +174,27 @@ fn lets_a_write_take_privileges_away() -> Result<()> {
     stage.check(&Step::WriteKept, 0)?;
     assert_eq!(fs::metadata(&elsewhere)?.mode() & 0o7777, 0o777, "nothing was taken away");
     stage.check_kept(&Alter::Mode, EACCES)
+}
+
+/// P2: what users have written beside a file's contents is read where `read` is granted; what the kernel keeps there, which
+/// everybody who lists a folder asks for, is read as ever.
+#[test]
+fn extended_attributes_are_read_as_the_file_is() -> Result<()> {
+    // tmpfs keeps what users call attributes from 6.6 on.
+    let absent = if kernel::release()? >= (6, 6) { ENODATA } else { EOPNOTSUPP };
+    for uid in USERS {
+        let mut stage = Stage::new(uid)?;
+        let (own, denied) = (stage.work.join("own"), stage.outside.join("f"));
+        for (path, name, errno) in [
+            (&own, "user.test", absent),
+            (&denied, "user.test", EACCES),
+            (&denied, "system.posix_acl_access", ENODATA),
+        ] {
+            let step = Step::ReadAttribute { path: path.clone(), name: name.to_owned() };
+            assert_eq!(stage.run.errno(&step)?, errno, "uid {uid}: {name} of {path:?}");
+        }
+    }
+    Ok(())
 }
 
 /// P2: credentials that io_uring lends are not those of a filesystem that acts for itself.

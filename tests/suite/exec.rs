@@ -6,11 +6,11 @@ use std::{
 };
 
 use agentid_tests::{
-    harness::{Daemon, Run, run::Terms, scene::USERS},
+    harness::{Daemon, Run, kernel::release, run::Terms, scene::USERS},
     step::{Open, Step},
 };
 use anyhow::Result;
-use libc::{EACCES, ENOEXEC};
+use libc::{EACCES, EINVAL, ENOEXEC};
 
 /// P2: also a script needs its interpreter to be granted.
 #[test]
@@ -84,6 +84,28 @@ fn executes_nothing_without_a_name() -> Result<()> {
         fs::remove_file(&program)?;
         assert_eq!(run.errno(&Step::ExecKept)?, EACCES, "uid {uid}: its name was taken away");
         assert_eq!(audited.errno(&Step::ExecKept)?, 0, "uid {uid}: audited");
+    }
+    Ok(())
+}
+
+/// P2: an interpreter that asks the kernel whether it may execute what it is given is told what an execution would be told.
+#[test]
+fn who_asks_is_told_what_an_execution_would_be() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    for uid in USERS {
+        let program = daemon.scene().workspace().join(format!("asked-{uid}"));
+        daemon.scene().program(&program)?;
+        let mut run = Run::of(&daemon, uid)?;
+        assert_eq!(run.errno(&Step::Keep { path: program.clone(), how: Open::Read })?, 0);
+        let answer = run.errno(&Step::CheckKept)?;
+        if release()? < (6, 14) {
+            assert_eq!(answer, EINVAL, "uid {uid}: a kernel that nobody can ask");
+            continue;
+        }
+        assert_eq!(answer, 0, "uid {uid}: it has a name");
+        fs::remove_file(&program)?;
+        assert_eq!(run.errno(&Step::CheckKept)?, EACCES, "uid {uid}: its name was taken away");
+        assert_eq!(run.errno(&Step::CheckMemory)?, EACCES, "uid {uid}: it never had one");
     }
     Ok(())
 }

@@ -35,6 +35,7 @@ mod inherit;
 mod ioctl;
 mod known;
 mod limits;
+mod links;
 mod many;
 mod mapping;
 mod metrics;

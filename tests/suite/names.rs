@@ -2,12 +2,15 @@
 
 use std::{
     fs::{self, File},
+    io::ErrorKind,
+    os::unix::fs::chown,
     path::{Path, PathBuf},
 };
 
 use agentid_tests::{
     harness::{
         Daemon, Place, Run, Shared,
+        adjust::mount_at,
         run::Terms,
         scene::USERS,
         view::{Object, What},
@@ -17,6 +20,7 @@ use agentid_tests::{
 };
 use anyhow::Result;
 use libc::{EACCES, EPERM, EXDEV};
+use nix::mount::{MntFlags, umount2};
 
 struct Stage {
     /// Dropped before the daemon, which it belongs to.
@@ -96,6 +100,76 @@ fn makes_no_device_node() -> Result<()> {
     stage.check(Change::Device(node.clone()), EPERM)?;
     stage.check(Change::Whiteout { from: stage.work.join("b"), to: left }, EPERM)?;
     assert!(!node.exists() && stage.work.join("b").exists());
+    Ok(())
+}
+
+/// Where the host's message queues are shown; gone with its guard.
+struct Queues(PathBuf);
+
+impl Queues {
+    fn mounted() -> Result<Self> {
+        let at = PathBuf::from("/dev/mqueue");
+        fs::create_dir_all(&at)?;
+        mount_at("mqueue", &at)?;
+        Ok(Self(at))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// A queue of this user's, made by nobody's run.
+    fn make(&self, name: &str, uid: u32) -> Result<()> {
+        File::create(self.path(name))?;
+        Ok(chown(self.path(name), Some(uid), Some(uid))?)
+    }
+}
+
+impl Drop for Queues {
+    fn drop(&mut self) {
+        for name in ["agentid-granted", "agentid-used", "agentid-other"] {
+            if let Err(error) = fs::remove_file(self.path(name))
+                && error.kind() != ErrorKind::NotFound
+            {
+                eprintln!("{name} is left: {error}");
+            }
+        }
+        if let Err(errno) = umount2(&self.0, MntFlags::MNT_DETACH) {
+            eprintln!("{} is not unmounted: {errno}", self.0.display());
+        }
+    }
+}
+
+/// P2: message queues are files of a filesystem of the kernel's, also for the calls that name them without a path: one that
+/// is refused is not there afterwards, and one that may not be taken away is.
+#[test]
+fn message_queues_are_made_opened_and_removed_only_as_granted() -> Result<()> {
+    let queues = Queues::mounted()?;
+    for uid in USERS {
+        let mut stage = Stage::new(uid)?;
+        queues.make("agentid-other", uid)?;
+        stage.check(Change::Queue("/agentid-new".into()), EACCES)?;
+        assert!(!queues.path("agentid-new").exists(), "a queue was made");
+        stage.check(Change::Queue("/agentid-used".into()), EACCES)?;
+        assert!(!queues.path("agentid-used").exists(), "a queue was made that may only be used");
+        stage.check(Change::RemoveQueue("/agentid-other".into()), EACCES)?;
+        assert!(queues.path("agentid-other").exists(), "a queue is gone");
+        // By its path it is the same.
+        stage.check(Change::Unlink(queues.path("agentid-other")), EACCES)?;
+        let open = |name: &str| Step::Open { path: queues.path(name), how: Open::Read };
+        assert_eq!(stage.run.errno(&open("agentid-other"))?, EACCES);
+        queues.make("agentid-used", uid)?;
+        assert_eq!(stage.run.errno(&open("agentid-used"))?, 0);
+        stage.check(Change::RemoveQueue("/agentid-used".into()), EACCES)?;
+
+        stage.check(Change::Queue("/agentid-granted".into()), 0)?;
+        assert!(queues.path("agentid-granted").exists());
+        stage.check(Change::RemoveQueue("/agentid-granted".into()), 0)?;
+        assert!(!queues.path("agentid-granted").exists());
+        for name in ["agentid-other", "agentid-used"] {
+            fs::remove_file(queues.path(name))?;
+        }
+    }
     Ok(())
 }
 

@@ -3,8 +3,9 @@
 use std::{
     fs::{File, OpenOptions},
     io::IoSlice,
+    mem::zeroed,
     os::{
-        fd::{AsFd as _, AsRawFd as _, OwnedFd},
+        fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
         unix::{fs::OpenOptionsExt as _, net::UnixStream},
     },
     path::Path,
@@ -21,11 +22,14 @@ use agentid_tests::{
     },
     step::{Outcome, Step},
 };
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use libc::{EACCES, EPERM};
-use nix::sys::{
-    memfd::{MFdFlags, memfd_create},
-    socket::{ControlMessage, MsgFlags, sendmsg},
+use nix::{
+    errno::Errno,
+    sys::{
+        memfd::{MFdFlags, memfd_create},
+        socket::{ControlMessage, MsgFlags, sendmsg},
+    },
 };
 
 /// What the receiver sees when a descriptor is refused: the message, and that something is missing.
@@ -136,6 +140,81 @@ fn takes_nothing_after_the_end() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// P2: of what lies nowhere a run takes what lets nobody reach anything. What acts for whoever has it, in others' names or in
+/// others' memory, it does not.
+#[test]
+fn takes_no_descriptor_that_acts_for_others() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let harmless = harmless()?;
+    let acting = acting()?;
+    for uid in USERS {
+        let mut pair = Pair::new(&daemon, "fixture", uid)?;
+        for (what, file) in &harmless {
+            assert_eq!(pair.hand_over(&[file])?, TAKEN, "uid {uid}: {what}");
+        }
+        for (what, file) in &acting {
+            assert_eq!(pair.hand_over(&[file])?, REFUSED, "uid {uid}: {what}");
+        }
+        // Since 6.7, and in later releases of 6.1, the kernel itself passes no ring.
+        match pair.hand_over(&[&ring()?]) {
+            Ok(outcome) => assert_eq!(outcome, REFUSED, "uid {uid}: a ring"),
+            Err(error) => assert_eq!(error.downcast_ref(), Some(&Errno::EINVAL), "{error:#}"),
+        }
+    }
+    Ok(())
+}
+
+/// What a call has made that returns a descriptor, or -1.
+fn made(what: &'static str, number: i64) -> Result<(&'static str, OwnedFd)> {
+    ensure!(number >= 0, "failed to make {what}: {}", std::io::Error::last_os_error());
+    // SAFETY: the kernel has just made it for nobody else.
+    Ok((what, unsafe { OwnedFd::from_raw_fd(number as RawFd) }))
+}
+
+fn harmless() -> Result<Vec<(&'static str, OwnedFd)>> {
+    // SAFETY: plain system calls; the mask is there to be read.
+    unsafe {
+        let mask: libc::sigset_t = zeroed();
+        Ok(vec![
+            made("a counter", libc::eventfd(0, 0).into())?,
+            made("a list to wait for", libc::epoll_create1(0).into())?,
+            made("signals", libc::signalfd(-1, &raw const mask, 0).into())?,
+            made("a clock", libc::timerfd_create(libc::CLOCK_MONOTONIC, 0).into())?,
+            made("a watch", libc::inotify_init1(0).into())?,
+            made("a process", libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0))?,
+        ])
+    }
+}
+
+fn acting() -> Result<Vec<(&'static str, OwnedFd)>> {
+    /// include/uapi/linux/perf_event.h: `struct perf_event_attr` as long as at first, of a counter that counts nothing.
+    const SIZE: u32 = 64;
+    const SOFTWARE: u32 = 1;
+    const DUMMY: u64 = 9;
+    let attributes: [u64; SIZE as usize / 8] =
+        [u64::from(SOFTWARE) | u64::from(SIZE) << 32, DUMMY, 0, 0, 0, 0, 0, 0];
+    // SAFETY: plain system calls; the attributes and the name are there to be read.
+    unsafe {
+        let event = attributes.as_ptr();
+        Ok(vec![
+            made("a mount in the making", libc::syscall(libc::SYS_fsopen, c"tmpfs".as_ptr(), 0))?,
+            made("a watch over faults", libc::syscall(libc::SYS_userfaultfd, 0))?,
+            made(
+                "a view of a process",
+                libc::syscall(libc::SYS_perf_event_open, event, 0, -1, -1, 0),
+            )?,
+        ])
+    }
+}
+
+fn ring() -> Result<OwnedFd> {
+    // As long as `struct io_uring_params`.
+    let mut params = [0_u64; 15];
+    // SAFETY: the parameters are there to be read and written.
+    let ring = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, params.as_mut_ptr()) };
+    Ok(made("a ring", ring)?.1)
 }
 
 /// P2: pidfd_getfd(2) asks the same.

@@ -12,6 +12,7 @@ use std::{
     thread,
 };
 
+use agentid_common::anonymous;
 use nix::sys::socket::{UnixAddr, getpeername, getsockname, getsockopt, sockopt};
 use rustix::{
     fs::{Mode, OFlags, open},
@@ -27,16 +28,8 @@ use crate::supervisor::command::Caller;
 
 /// The kernel's name for a ring, as a descriptor and in memory.
 const RING: &str = "anon_inode:[io_uring]";
-/// Descriptors without a file that let nobody reach anything. All others of their kind do: a watch over another process's
-/// faults or system calls, a mount that is being made, a program of the kernel's.
-const HARMLESS: [&str; 6] = [
-    "anon_inode:[eventfd]",
-    "anon_inode:[eventpoll]",
-    "anon_inode:[signalfd]",
-    "anon_inode:[timerfd]",
-    "anon_inode:[pidfd]",
-    "anon_inode:inotify",
-];
+/// What stands before the name of a descriptor that is no file's.
+const ANONYMOUS: &str = "anon_inode:";
 /// Standard input, output and error are the run's.
 const LAST_STANDARD: i32 = 2;
 /// Most that is read about a process's memory, in bytes: some forty thousand mappings, or five thousand with all that is said
@@ -198,7 +191,7 @@ impl Process {
 
 /// Whether a descriptor of this name reaches further than itself.
 fn leads(what: &str) -> bool {
-    what.starts_with("anon_inode:") && !HARMLESS.contains(&what)
+    what.strip_prefix(ANONYMOUS).is_some_and(|name| !anonymous::HARMLESS.contains(&name))
 }
 
 fn is_ring(line: &[u8]) -> bool {

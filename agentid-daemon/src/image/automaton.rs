@@ -115,6 +115,11 @@ impl Automaton {
         })
     }
 
+    /// What the rules say of a file that ends in a state.
+    pub(super) fn node(&self, state: State) -> &Node {
+        &self.places[state].node
+    }
+
     /// Whether `state` says everything that `part` says.
     pub(super) fn includes(&self, state: State, part: State) -> bool {
         self.places[part].tails.is_subset(&self.places[state].tails)

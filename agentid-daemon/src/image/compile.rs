@@ -138,15 +138,15 @@ impl From<TooMany> for CompileError {
 }
 
 /// The file rules as one machine, and where each scope of it begins.
-struct Files {
-    automaton: Automaton,
-    starts: BTreeMap<Filesystem, State>,
-    unknown: State,
-    params: Vec<(String, State)>,
+pub(super) struct Files {
+    pub(super) automaton: Automaton,
+    pub(super) starts: BTreeMap<Filesystem, State>,
+    pub(super) unknown: State,
+    pub(super) params: Vec<(String, State)>,
     space: Space,
 }
 
-fn files(policy: &Policy, terrain: &Terrain) -> Result<Files, CompileError> {
+pub(super) fn files(policy: &Policy, terrain: &Terrain) -> Result<Files, CompileError> {
     let mut store = Store::default();
     let mut space = Space::of(terrain);
     let mut params = vec![Tails::new(); policy.params().len()];

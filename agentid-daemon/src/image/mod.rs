@@ -20,6 +20,7 @@ mod hosts;
 #[allow(clippy::module_inception, reason = "the module is about its main type")]
 mod image;
 mod leftover;
+mod makers;
 mod net;
 mod numbers;
 mod place;
@@ -39,6 +40,7 @@ pub use diff::{MapOp, SlotRules};
 pub use hosts::{HostRules, Hosts, is_public};
 pub use image::{Image, View};
 pub use leftover::Leftover;
+pub use makers::{Laid, Makers};
 pub use numbers::{Full, Held, Need, Numbers};
 pub use place::{HostPlace, Level};
 pub use supposed::Supposed;

@@ -40,7 +40,8 @@ pub struct Mount {
 pub struct Folder {
     /// The path as the policy or the parameter spells it.
     pub asked: PathBuf,
-    /// The canonical path of as much of it as exists. Symbolic links are followed when root owns them.
+    /// The canonical path of as much of it as exists. Symbolic links are followed when root owns them, and no run could have
+    /// made them ([`super::Makers`]).
     pub resolved: PathBuf,
     /// Names that do not exist, below `resolved`.
     pub missing: Vec<OsString>,
@@ -61,6 +62,11 @@ impl Ground {
             [folder.asked.clone(), found]
         });
         Self(both.collect())
+    }
+
+    /// As they were spelled and found.
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.0
     }
 
     /// Whether one of the paths means something else when what is mounted at a point changes: it leads through there, or

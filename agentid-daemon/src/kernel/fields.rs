@@ -2,8 +2,8 @@
 
 use agentid_common::params::{
     BACKING_FILE_STRUCTURE, BACKING_FILES, DENTRY_HEAD, DENTRY_HEAD_FIRST, DENTRY_HEAD_LATER,
-    FIELDS, Field, NUMBER_OF_TREE, OWNER, OWNER_APART, RENAME_LOCK_SYMBOL, SETATTR, SETATTR_DENTRY,
-    TREE_FIELDS, TREE_NUMBER_FIELD, TREE_OF_INODE,
+    ENCODING, ENCODING_FIELD, FIELDS, Field, NUMBER_OF_TREE, OWNER, OWNER_APART,
+    RENAME_LOCK_SYMBOL, SETATTR, SETATTR_DENTRY, TREE_FIELDS, TREE_NUMBER_FIELD, TREE_OF_INODE,
 };
 
 use super::{
@@ -71,6 +71,9 @@ fn offsets(btf: &Btf<'_>) -> Result<Vec<(&'static str, u32)>, FieldError> {
     }
     let backing_files = btf.size_of(BACKING_FILE_STRUCTURE).is_some();
     found.push((BACKING_FILES, u32::from(backing_files)));
+    let (structure, encoding) = ENCODING_FIELD;
+    let encoding = btf.member(structure, &[encoding]).map_or(0, |member| member.offset);
+    found.push((ENCODING, encoding));
     let (structure, owner) = OWNER;
     let pointer = u32::try_from(size_of::<u64>()).ok();
     let owner = btf.member(structure, &[owner]).map(|member| member.size);

@@ -414,14 +414,19 @@ impl Kernel {
         Ok(Ring::new(maps::ring(&self.pins)?))
     }
 
-    /// The mounts, and the given paths, as the compiler of policies needs them.
-    pub fn survey(&mut self, paths: &[PathBuf]) -> Result<Terrain, SurveyError> {
-        survey::survey(&self.maps, paths)
+    /// The mounts, and the given paths, as the compiler of policies needs them. These symbolic links are followed; which
+    /// others of root's there are on the way comes back.
+    pub fn survey(
+        &mut self,
+        paths: &[PathBuf],
+        followed: &BTreeSet<PathBuf>,
+    ) -> Result<(Terrain, BTreeSet<PathBuf>), SurveyError> {
+        survey::survey(&self.maps, paths, followed)
     }
 
     /// Takes what is mounted now for what was there before.
     pub fn know_mounts(&mut self) -> Result<(), SurveyError> {
-        let mounts = survey::survey(&self.maps, &[])?.mounts;
+        let mounts = survey::survey(&self.maps, &[], &BTreeSet::new())?.0.mounts;
         self.mounts.moved(mounts);
         Ok(())
     }
@@ -431,7 +436,7 @@ impl Kernel {
         if !self.mounts.is_moved().map_err(SurveyError::Mounts)? {
             return Ok(Vec::new());
         }
-        let mounts = survey::survey(&self.maps, &[])?.mounts;
+        let mounts = survey::survey(&self.maps, &[], &BTreeSet::new())?.0.mounts;
         Ok(self.mounts.moved(mounts))
     }
 

@@ -43,6 +43,8 @@ pub const HOOKS: &[&str] = &[
     "path_link",
     "path_rename",
     "path_notify",
+    "inode_create",
+    "inode_getxattr",
     "inode_setattr",
     "inode_setxattr",
     "inode_removexattr",

@@ -49,15 +49,31 @@ pub enum SurveyError {
     NotAbsolute(PathBuf),
 }
 
-/// The mounts that are visible to the daemon, and the given paths.
-pub fn survey(maps: &Maps, paths: &[PathBuf]) -> Result<Terrain, SurveyError> {
+/// The mounts that are visible to the daemon, and the given paths. Of the symbolic links of root's on the way these are
+/// followed; what others it met comes back as well, and is to it a name that does not exist.
+pub fn survey(
+    maps: &Maps,
+    paths: &[PathBuf],
+    followed: &BTreeSet<PathBuf>,
+) -> Result<(Terrain, BTreeSet<PathBuf>), SurveyError> {
     let Seen { lines, foreign } = see()?;
     let mounts = lines.into_iter().filter_map(|line| mount(maps, line).transpose());
-    let folders = paths.iter().map(|path| folder(maps, path, &foreign));
-    Ok(Terrain {
-        mounts: mounts.collect::<Result<_, _>>()?,
-        folders: folders.collect::<Result<_, _>>()?,
-    })
+    let mounts = mounts.collect::<Result<_, _>>()?;
+    let mut met = BTreeSet::new();
+    // A link that is not root's is never followed: whoever owns it could aim a rule at any folder.
+    let mut is_followed = |at: &Path, link: &Metadata| {
+        if link.uid() != 0 {
+            return false;
+        }
+        let is_followed = followed.contains(at);
+        if !is_followed {
+            met.insert(at.to_owned());
+        }
+        is_followed
+    };
+    let folders = paths.iter().map(|path| folder(maps, path, &foreign, &mut is_followed));
+    let folders = folders.collect::<Result<_, _>>()?;
+    Ok((Terrain { mounts, folders }, met))
 }
 
 /// What a path can lead to.
@@ -114,9 +130,13 @@ fn mount(maps: &Maps, line: MountLine) -> Result<Option<Mount>, SurveyError> {
     }))
 }
 
-fn folder(maps: &Maps, asked: &Path, foreign: &BTreeSet<PathBuf>) -> Result<Folder, SurveyError> {
-    // A symbolic link that is not root's is a name that does not exist: whoever owns it could aim a rule at any folder.
-    let (resolved, missing) = resolve(asked, foreign, |link| link.uid() == 0)?;
+fn folder(
+    maps: &Maps,
+    asked: &Path,
+    foreign: &BTreeSet<PathBuf>,
+    is_followed: impl FnMut(&Path, &Metadata) -> bool,
+) -> Result<Folder, SurveyError> {
+    let (resolved, missing) = resolve(asked, foreign, is_followed)?;
     let mut deepest = resolved.as_path();
     let anchor = loop {
         match (identify(maps, deepest)?, deepest.parent()) {
@@ -165,7 +185,7 @@ fn key(identity: &Identity, folder: &File) -> io::Result<AnchorKey> {
 fn resolve(
     asked: &Path,
     foreign: &BTreeSet<PathBuf>,
-    is_followed: impl Fn(&Metadata) -> bool,
+    mut is_followed: impl FnMut(&Path, &Metadata) -> bool,
 ) -> Result<(PathBuf, Vec<OsString>), SurveyError> {
     let bad = || SurveyError::NotAbsolute(asked.to_owned());
     let mut rest: Vec<OsString> = names(asked).ok_or_else(bad)?.into_iter().rev().collect();
@@ -178,7 +198,7 @@ fn resolve(
             return Ok((resolved, missing(name, rest)));
         }
         match fs::symlink_metadata(&next) {
-            Ok(found) if found.is_symlink() && is_followed(&found) && links < MAX_LINKS => {
+            Ok(found) if found.is_symlink() && links < MAX_LINKS && is_followed(&next, &found) => {
                 links += 1;
                 let target = fs::read_link(&next).map_err(failed)?;
                 if target.is_absolute() {
@@ -249,7 +269,7 @@ pub fn locate(maps: &Maps, keys: &NameKey, path: &Path) -> Result<HostPlace, Loc
         return Err(LocateError::Relative(path.to_owned()));
     }
     let Seen { lines, foreign } = see()?;
-    let (existing, below) = resolve(path, &foreign, |_| true)?;
+    let (existing, below) = resolve(path, &foreign, |_, _| true)?;
     let line = lines
         .iter()
         .filter(|line| existing.starts_with(&line.point))

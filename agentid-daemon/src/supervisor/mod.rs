@@ -14,6 +14,7 @@ pub mod folder;
 pub mod grant;
 pub mod launch;
 pub mod limits;
+mod links;
 mod pinned;
 pub mod refusal;
 pub mod rule_text;

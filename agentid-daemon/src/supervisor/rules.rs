@@ -38,6 +38,13 @@ pub struct Document {
     superseded: Vec<CompiledPolicy>,
 }
 
+impl Document {
+    /// As it was compiled: what its runs are bound to.
+    pub fn forms(&self) -> impl Iterator<Item = &CompiledPolicy> {
+        self.compiled.iter().chain(&self.superseded)
+    }
+}
+
 /// What one run's parameters occupy.
 #[derive(Debug)]
 pub struct Bound {
@@ -100,7 +107,7 @@ pub enum RulesError {
 /// All rules of this host.
 #[derive(Debug)]
 pub struct Rules {
-    documents: BTreeMap<PolicyVersion, Document>,
+    pub(super) documents: BTreeMap<PolicyVersion, Document>,
     current: BTreeMap<String, PolicyVersion>,
     bound: BTreeMap<Uuid, Bound>,
     image: Image,
@@ -289,9 +296,13 @@ impl Rules {
     /// What a policy says of host names in the form that a run is bound to, which need not be the newest.
     pub fn hosts_of(&self, id: Uuid, version: &PolicyVersion) -> Option<&Hosts> {
         let scope = self.bound.get(&id)?.policy_scope;
-        let Document { compiled, superseded, .. } = self.documents.get(version)?;
-        let form = compiled.iter().chain(superseded).find(|form| form.scope == scope)?;
+        let form = self.documents.get(version)?.forms().find(|form| form.scope == scope)?;
         Some(&form.hosts)
+    }
+
+    /// Where the folders lie that a run was given.
+    pub fn ground_of(&self, id: Uuid) -> &[PathBuf] {
+        self.bound.get(&id).map(|bound| bound.ground.paths()).unwrap_or_default()
     }
 
     /// The folders that a run's parameters stand for now.

@@ -13,16 +13,20 @@
 //!
 //! Only a bpffs that carries the daemon's marks is guarded; other programs' pins are theirs.
 //!
+//! `inode_unlink` is also where message queues go, which no run takes away without a rule (`hook/queue.rs`).
+//!
 //! A run changes no mount at all: unmounting a folder lazily takes everything mounted below it along, the bpffs too,
 //! and neither that nor what moves a mount away names the bpffs to a hook.
 
 use agentid_common::{
+    file::Rights,
     map::{GUARD_FOLDER, GUARD_ROOT},
     verdict::Hook,
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
+    hook::queue::hold_queue,
     kfield::{Dentry, Inode, Mount, Path, SuperBlock},
     maps::{GUARDS, of_inode},
     settle::{guard, guard_from_runs},
@@ -60,7 +64,11 @@ pub fn sb_remount(_: LsmContext) -> i32 {
 
 #[lsm(hook = "inode_unlink")]
 pub fn inode_unlink(ctx: LsmContext) -> i32 {
-    guard(Hook::InodeUnlink, is_ours(Inode(ctx.arg(0)), Dentry(ctx.arg(1))))
+    let (folder, entry) = (Inode(ctx.arg(0)), Dentry(ctx.arg(1)));
+    match guard(Hook::InodeUnlink, is_ours(folder, entry)) {
+        0 => hold_queue(Hook::InodeUnlink, folder, entry, Rights::DELETE),
+        refused => refused,
+    }
 }
 
 #[lsm(hook = "inode_rmdir")]

@@ -4,6 +4,9 @@
 //! Called by fs/open.c: `do_dentry_open`.
 //! Cannot see: opens with `O_PATH`, and descriptors that others opened.
 //!
+//! An open for execution is one also where nothing is executed: an interpreter asks so whether it may read a script
+//! (`AT_EXECVE_CHECK`, since 6.14), and `bprm_check_security` does not hear of it. So what lies nowhere is refused here already.
+//!
 //! What a FUSE server passes through is judged where the server keeps it, and where FUSE shows it.
 //!
 //! For the daemon it notes how the kernel knows a folder that it opens, which is what rules are anchored on.
@@ -76,7 +79,7 @@ fn identify(file: File) {
                 inode: inode.number(),
                 magic: superblock.magic(),
                 generation: inode.generation(),
-                flags: if file.dentry().folds() { FOLDS } else { 0 },
+                flags: if file.dentry().folds() || superblock.folds() { FOLDS } else { 0 },
             };
         }
     }

@@ -8,8 +8,8 @@
 //! needs it: one that is over and has tasks left, or one whose tasks go on after its end. What a run has opened was
 //! judged then; nothing but its life is asked here, and an answer that lets it go on is not counted.
 //! Cannot see: what is mapped; an operation that is under way or waits; calls that move no data of a file (fsync, lseek,
-//! fstat, fcntl, flock, poll); vmsplice, tee, and splice from one pipe to another; recv and send on sockets,
-//! which `socket_recvmsg` and `socket_sendmsg` see.
+//! fstat, fcntl, flock, poll); vmsplice, tee, and splice from one pipe to another; mq_timedsend, mq_timedreceive and
+//! mq_notify; recv and send on sockets, which `socket_recvmsg` and `socket_sendmsg` see.
 
 use agentid_common::{
     decide::lifecycle::may_go_on,

@@ -1,5 +1,6 @@
 //! What a run may do. The hooks of a later day have their place here: a file each, one question each.
 
+pub mod attribute;
 pub mod bprm_check_security;
 pub mod capable;
 pub mod change;
@@ -15,6 +16,7 @@ mod name;
 pub mod netlink_send;
 pub mod outlive;
 pub mod path_notify;
+pub mod queue;
 pub mod remove;
 pub mod rename;
 pub mod socket_accept;

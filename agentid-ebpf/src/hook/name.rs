@@ -36,6 +36,9 @@ pub fn may_use(tag: &Tag, place: &Place, want: Rights) -> Answer {
 #[inline(always)]
 pub fn may_have(tag: &Tag, file: File, want: Rights) -> Answer {
     let place = Place::of_file(file);
+    if want == Rights::EXEC {
+        has_place(tag, &place, file)?;
+    }
     if place.is_internal() {
         may_go_on(&Live, tag)
     } else {
@@ -43,14 +46,21 @@ pub fn may_have(tag: &Tag, file: File, want: Rights) -> Answer {
     }
 }
 
-/// May this run execute this file? Memory that was never a file in a folder, and a file without a name, or whose last name
-/// was taken away, have no place for a rule to name.
+/// May this run execute this file?
 #[inline(always)]
 pub fn may_execute(tag: &Tag, file: File) -> Answer {
     let place = Place::of_file(file);
+    has_place(tag, &place, file)?;
+    may_access(&Live, tag, &place, Rights::EXEC)
+}
+
+/// Nothing without a place is executed. Memory that was never a file in a folder, and a file without a name, or whose last name
+/// was taken away, have none for a rule to name.
+#[inline(always)]
+fn has_place(tag: &Tag, place: &Place, file: File) -> Result<(), Refusal> {
     if place.is_internal() || file.inode().links() == 0 {
         may_go_on(&Live, tag)?;
         return Err(Refusal::denied(Reason::AnonymousExec));
     }
-    may_access(&Live, tag, &place, Rights::EXEC)
+    Ok(())
 }

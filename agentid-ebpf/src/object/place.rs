@@ -179,6 +179,7 @@ impl Place {
         work.file = self.dentry.0 as u64;
         work.root = root.0 as u64;
         work.magic = self.superblock.magic();
+        work.folds = u32::from(self.superblock.folds());
         // Where folders of different trees cannot be told apart, nothing is known.
         let is_told = work.magic != BTRFS || knows_trees();
         work.filesystem = if is_told { number_of(root) } else { 0 };

@@ -74,7 +74,7 @@ extern "C" fn agentid_walk(work: *mut Work) -> u32 {
     let Some(work) = (unsafe { work.as_mut() }) else { return outcome::REFUSED };
     work.search = Search::new(work.search.scopes);
     work.top = 0;
-    work.folding = 0;
+    work.folding = work.folds;
     work.failed = 0;
     work.denied = 0;
     work.moved = 0;

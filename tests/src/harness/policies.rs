@@ -38,7 +38,8 @@ pub const IOCTLS: &str = r#"
 "#;
 
 /// Of `names`: what lies in `bin` may be executed as well, what lies in `fixed` may not be changed, what lies in `one/two`
-/// may be executed, and nothing is done with a `secret`.
+/// may be executed, and nothing is done with a `secret`; of message queues `agentid-granted` may be used in every way, and
+/// `agentid-used` be opened.
 pub const NAMED: &str = r#"
     name = "named"
     ttl = "20m"
@@ -60,6 +61,12 @@ pub const NAMED: &str = r#"
     [[file]]
     paths = ["**/secret"]
     deny = "all"
+    [[file]]
+    paths = ["/dev/mqueue/agentid-granted"]
+    allow = ["read", "write", "create", "delete"]
+    [[file]]
+    paths = ["/dev/mqueue/agentid-used"]
+    allow = ["read", "write"]
 "#;
 
 /// Of `globs`.

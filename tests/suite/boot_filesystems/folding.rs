@@ -113,3 +113,27 @@ fn folding_ext4_has_no_way_round_a_name() -> Result<()> {
     drop(run);
     Ok(())
 }
+
+/// P2: an ext4 that was made for it folds names in its root as well, also where the kernel says so of no name there: what is
+/// found for a file without a name says nothing of one with another.
+#[test]
+fn a_folding_root_is_not_taken_for_another() -> Result<()> {
+    let mut stage = Stage::new(&USERS)?;
+    let folder = stage.work.join("root");
+    let image = Image::make(&stage.place, "root", Kind::Ext4Folding)?;
+    let _mounted = image.mount(&stage.place, &folder)?;
+    fs::remove_dir(folder.join("lost+found"))?;
+    done(program("bin/chattr").arg("+F").arg(&folder))?;
+    for name in ["secret", "data"] {
+        stage.place.file(&folder.join(name))?;
+    }
+    for run in &mut stage.runs {
+        await_rules(run, &folder)?;
+        // Without the capability that it takes to give it a name, the kernel finds none.
+        let to = folder.join("named");
+        let unnamed = Change::LinkTemporary { folder: folder.clone(), to };
+        assert_eq!(run.errno(&Step::Change(unnamed))?, EACCES, "a file without a name");
+        holds_for(run, &folder, &["SECRET", "secret", "DATA", "data"])?;
+    }
+    Ok(())
+}

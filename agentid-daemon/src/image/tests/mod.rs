@@ -5,6 +5,7 @@ mod examples;
 mod file;
 mod glob;
 mod host;
+mod makers;
 mod net;
 mod numbers;
 mod reference;

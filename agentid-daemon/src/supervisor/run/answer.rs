@@ -255,7 +255,7 @@ impl Supervisor {
             hooks: hooks.collect(),
             maps: maps.collect(),
             policies: policies.collect(),
-            policy_mistakes: if standing.operator { self.mistakes.clone() } else { Vec::new() },
+            policy_mistakes: if standing.operator { self.policy_mistakes() } else { Vec::new() },
             denied_owners: self.denied_owners(standing),
         }
     }

@@ -93,12 +93,6 @@ impl Supervisor {
         Ok(bond)
     }
 
-    pub(super) fn survey(&mut self, folders: &[PathBuf]) -> Result<Terrain, SurveyError> {
-        let terrain = self.kernel.survey(folders)?;
-        self.sights = terrain.sights();
-        Ok(terrain)
-    }
-
     fn write_policy(&mut self, version: &PolicyVersion, ops: &[MapOp]) -> Result<(), BindingError> {
         if ops.is_empty() {
             // It was compiled before, and runs are bound to it.

@@ -16,6 +16,7 @@ mod freeze;
 mod hold;
 mod launch;
 mod limits;
+mod links;
 mod mounts;
 pub mod names;
 pub mod offline;
@@ -182,6 +183,8 @@ pub struct Supervisor {
     /// Where the policies are, and what was wrong with them when they were read last.
     folder: PathBuf,
     mistakes: Vec<String>,
+    /// Symbolic links that no rule is laid through, because runs of these policies could have made them.
+    made_links: BTreeMap<PathBuf, PolicyVersion>,
 }
 
 /// What comes to the loop from outside.
@@ -285,6 +288,7 @@ impl Supervisor {
             started_ns,
             folder: settings.policies.clone(),
             mistakes: Vec::new(),
+            made_links: BTreeMap::new(),
         };
         if let Err(failure) = supervisor.kernel.know_mounts() {
             // With the first change all rules are laid anew.

@@ -9,6 +9,7 @@ use std::{
         unix::fs::{PermissionsExt as _, chown, fchown},
     },
     path::Path,
+    ptr::null_mut,
     time::{Duration, SystemTime},
 };
 
@@ -49,6 +50,14 @@ pub fn keep(path: &Path, how: Open, kept: &mut Option<File>) -> i32 {
 pub fn write(kept: Option<&File>) -> Result<i32> {
     let mut file = kept.context("no file is kept")?;
     Ok(errno(file.write_all(b"more")))
+}
+
+/// How long it is does not matter: nothing is taken of it.
+pub fn read_attribute(path: &Path, name: &str) -> Result<i32> {
+    let (path, name) = (text(path)?, CString::new(name)?);
+    // SAFETY: the path and the name end with zeros, and nothing is written where there is no room.
+    let length = unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), null_mut(), 0) };
+    Ok(if length < 0 { errno::<()>(Err(io::Error::last_os_error())) } else { 0 })
 }
 
 pub fn list(path: &Path) -> i32 {

@@ -4,7 +4,7 @@ use std::{
     ffi::CString,
     fs, io,
     os::{
-        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
         unix::{
             ffi::OsStrExt as _,
             fs::{OpenOptionsExt as _, PermissionsExt as _},
@@ -26,6 +26,7 @@ pub fn change(change: &Change) -> Result<i32> {
         Change::Device(path) => node(path, libc::S_IFCHR, libc::makedev(1, 3)),
         Change::Socket(path) => UnixListener::bind(path).map(drop),
         Change::Symlink(path) => std::os::unix::fs::symlink("nowhere", path),
+        Change::SymlinkTo { target, at } => std::os::unix::fs::symlink(target, at),
         Change::Link { from, to } => fs::hard_link(from, to),
         Change::LinkDescriptor { from, to } => link_descriptor(from, libc::O_PATH, to),
         Change::LinkTemporary { folder, to } => {
@@ -36,6 +37,8 @@ pub fn change(change: &Change) -> Result<i32> {
         Change::Whiteout { from, to } => rename(from, to, libc::RENAME_WHITEOUT),
         Change::Unlink(path) => fs::remove_file(path),
         Change::Rmdir(path) => fs::remove_dir(path),
+        Change::Queue(name) => queue(name),
+        Change::RemoveQueue(name) => remove_queue(name),
         Change::Memory => memory(),
     };
     Ok(done.err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO)))
@@ -53,6 +56,28 @@ fn node(path: &Path, kind: libc::mode_t, number: libc::dev_t) -> io::Result<()> 
     let path = text(path)?;
     // SAFETY: the path ends with a zero.
     done(unsafe { libc::mknod(path.as_ptr(), kind | MODE, number) })
+}
+
+/// The kernel's own calls take the name without the slash.
+fn queue(name: &Path) -> io::Result<()> {
+    let name = text(name.strip_prefix("/").unwrap_or(name))?;
+    let how = libc::O_CREAT | libc::O_EXCL | libc::O_RDWR | libc::O_CLOEXEC;
+    let none = std::ptr::null::<libc::mq_attr>();
+    // SAFETY: the name ends with a zero, and the attributes may be null.
+    let queue = unsafe { libc::syscall(libc::SYS_mq_open, name.as_ptr(), how, 0o666, none) };
+    if queue < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it was opened just now, and nobody else has it.
+    drop(unsafe { OwnedFd::from_raw_fd(queue as RawFd) });
+    Ok(())
+}
+
+fn remove_queue(name: &Path) -> io::Result<()> {
+    let name = text(name.strip_prefix("/").unwrap_or(name))?;
+    // SAFETY: the name ends with a zero.
+    let result = unsafe { libc::syscall(libc::SYS_mq_unlink, name.as_ptr()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn rename(from: &Path, to: &Path, flags: libc::c_uint) -> io::Result<()> {

@@ -48,14 +48,26 @@ pub fn execute(path: &Path) -> Outcome {
     })
 }
 
+/// include/uapi/linux/fcntl.h
+const AT_EXECVE_CHECK: libc::c_int = 0x10000;
+
 /// Executes a file of memory, which holds no program, in a child.
 pub fn execute_memory() -> Outcome {
+    with_memory(execute_open)
+}
+
+/// Asks whether it may be executed.
+pub fn check_memory() -> Outcome {
+    with_memory(check)
+}
+
+fn with_memory(what: fn(libc::c_int) -> Outcome) -> Outcome {
     // SAFETY: a plain system call with a C string.
     let memory = unsafe { libc::memfd_create(c"program".as_ptr(), libc::MFD_CLOEXEC) };
     if memory < 0 {
         return not_tried("memfd_create", access::last());
     }
-    let outcome = execute_open(memory);
+    let outcome = what(memory);
     // SAFETY: the descriptor was just made.
     unsafe { libc::close(memory) };
     outcome
@@ -63,16 +75,24 @@ pub fn execute_memory() -> Outcome {
 
 /// Executes a file that is open, with the argument `nothing`, in a child.
 pub fn execute_open(file: libc::c_int) -> Outcome {
+    forked(|| execute_with(file, 0))
+}
+
+/// Asks whether a file that is open may be executed; nothing is.
+pub fn check(file: libc::c_int) -> Outcome {
+    Outcome::Errno(execute_with(file, AT_EXECVE_CHECK))
+}
+
+/// Comes back only where the file is not executed.
+fn execute_with(file: libc::c_int, flags: libc::c_int) -> libc::c_int {
     let arguments = [c"program".as_ptr(), c"nothing".as_ptr(), null()];
-    forked(|| {
-        // SAFETY: the lists and their strings end with zeros.
-        unsafe {
-            let (list, none) = (arguments.as_ptr(), null::<*const libc::c_char>());
-            let path = c"".as_ptr();
-            libc::syscall(libc::SYS_execveat, file, path, list, none, libc::AT_EMPTY_PATH);
-        }
-        access::last()
-    })
+    let flags = libc::AT_EMPTY_PATH | flags;
+    // SAFETY: the lists and their strings end with zeros.
+    let done = unsafe {
+        let (list, none) = (arguments.as_ptr(), null::<*const libc::c_char>());
+        libc::syscall(libc::SYS_execveat, file, c"".as_ptr(), list, none, flags)
+    };
+    if done < 0 { access::last() } else { 0 }
 }
 
 /// Children that wait, and end with the probe.

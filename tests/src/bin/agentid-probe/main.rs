@@ -136,6 +136,7 @@ fn perform(step: &Step, holds: &mut Holds) -> Result<Outcome> {
         }
         Step::OpenByHandle { folder, handle } => Outcome::Errno(access::errno(handle.open(folder))),
         Step::Alter { what, file } => Outcome::Errno(alter::alter(what, file, kept.as_ref())?),
+        Step::ReadAttribute { path, name } => Outcome::Errno(alter::read_attribute(path, name)?),
         Step::WriteKept => Outcome::Errno(alter::write(kept.as_ref())?),
         Step::List(path) => Outcome::Errno(alter::list(path)),
         Step::Watch(path) => Outcome::Errno(watch::begin(path, watch)),
@@ -168,6 +169,8 @@ fn perform(step: &Step, holds: &mut Holds) -> Result<Outcome> {
             inherit::execute_open(kept.as_ref().context("no file is kept")?.as_raw_fd())
         }
         Step::ExecMemory => inherit::execute_memory(),
+        Step::CheckKept => inherit::check(kept.as_ref().context("no file is kept")?.as_raw_fd()),
+        Step::CheckMemory => inherit::check_memory(),
         Step::Sockets(calls) => Outcome::Calls(sockets.perform(calls)?),
         Step::Connect { to, protocol } => Outcome::Errno(access::connect(*to, *protocol)),
         Step::ConnectShort { family, length } => {
