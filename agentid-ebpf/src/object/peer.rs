@@ -245,9 +245,7 @@ pub fn of_message(socket: Socket, message: Message, tag: &Tag) -> Sight {
         Transport::Tcp | Transport::Udp | Transport::Icmp => {}
     }
     let (flags, name) = (message.flags(), message.name());
-    // TCP looks at an address only when it is to connect by the message, which it does without a peer alone: where another
-    // call has connected, the kernel sends to that one, whatever the address (net/ipv4/af_inet.c: `__inet_stream_connect`).
-    // Which it is may be another by the time that the message has the socket's lock, so that one of both is denied.
+    // TCP looks at an address only when it is to connect by the message.
     let named = name != 0 && (protocol != Transport::Tcp || connects(sock, message));
     if named && protocol != Transport::Tcp {
         sight.verb = Verb::Send;
@@ -260,8 +258,6 @@ pub fn of_message(socket: Socket, message: Message, tag: &Tag) -> Sight {
     let asked = if flags & MSG_DONTROUTE != 0 && protocol != Transport::Tcp {
         // Another way there, as by the socket option, which is denied; TCP does not look at it.
         Asked::Denied
-    } else if !named && name != 0 && flags & MSG_FASTOPEN != 0 && protocol == Transport::Tcp {
-        Asked::Denied
     } else if came != Came::Not {
         read_accepted(sock, came, &mut sight.body)
     } else if !named {
@@ -271,7 +267,12 @@ pub fn of_message(socket: Socket, message: Message, tag: &Tag) -> Sight {
         // them: what their packets look like does not tell that they were sent by a device of the run's choice.
         Asked::Denied
     } else {
-        read_named(sock, message, protocol, &mut sight.body)
+        match read_named(sock, message, protocol, &mut sight.body) {
+            Asked::Peer if protocol == Transport::Tcp && goes_elsewhere(sock, &sight.body) => {
+                Asked::Denied
+            }
+            asked => asked,
+        }
     };
     let sight = sight.asking(asked).with_names(sock, tag);
     let asked = ancillary::with_what_travels(message, sight.asked);
@@ -295,13 +296,33 @@ fn read_accepted(sock: Sock, came: Came, body: &mut PeerBody) -> Asked {
     Asked::Peer
 }
 
-/// Whether a socket of TCP is connected by this message.
+/// Whether a socket of TCP is connected by this message, should it have no peer.
 #[inline(always)]
 pub fn connects(sock: Sock, message: Message) -> bool {
     message.name() != 0
         && message.flags() & MSG_FASTOPEN != 0
         && !sock.is_null()
-        && sock.state() == TCP_CLOSE
+        && kind(sock) == Transport::Tcp
+}
+
+/// Whether a socket has another peer than this one. Where another call has connected, the kernel sends to that one, whatever
+/// the address (net/ipv4/af_inet.c: `__inet_stream_connect`); which it is to be is known only when the message has the
+/// socket's lock, and another thread may have the peer taken away before.
+#[inline(always)]
+fn goes_elsewhere(sock: Sock, named: &PeerBody) -> bool {
+    let state = sock.state();
+    if state == TCP_CLOSE || state == TCP_LISTEN {
+        return false;
+    }
+    let mut peer = Address::ANY_V6;
+    if sock.family() == AF_INET {
+        peer = Address::v4(sock.peer_v4());
+    } else if !sock.peer_v6(&mut peer.0) {
+        return true;
+    }
+    sock.family() != named.family
+        || u16::from_be_bytes(sock.peer_port()) != named.port
+        || peer != named.address
 }
 
 #[inline(always)]
