@@ -4,8 +4,8 @@
 //! struct dentry *dentry, umode_t mode, unsigned int dev)`, `int path_symlink(const struct path *dir, struct dentry
 //! *dentry, const char *old_name)`, from 6.1 to 7.3. Called by fs/namei.c: `do_mkdirat`, `do_mknodat`, `may_o_create`,
 //! `do_symlinkat`, and by net/unix/af_unix.c: `unix_bind_bsd`.
-//! Cannot see: `O_TMPFILE`, which `file_open` sees; `mq_open`, which `inode_create` does (`queue.rs`); where a symbolic link points, which does not matter,
-//! because files are judged by where they are.
+//! Cannot see: `O_TMPFILE`, which `file_open` sees; `mq_open`, which `inode_create` does (`queue.rs`); where a symbolic link
+//! points, which does not matter, because files are judged by where they are.
 
 use agentid_common::{
     decide::{file::may_access, lifecycle::may_go_on},

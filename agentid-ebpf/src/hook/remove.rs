@@ -2,7 +2,8 @@
 //!
 //! `int path_unlink(const struct path *dir, struct dentry *dentry)`, `int path_rmdir(const struct path *dir, struct
 //! dentry *dentry)`, from 6.1 to 7.3. Called by fs/namei.c: `do_unlinkat`, `do_rmdir`.
-//! Cannot see: `mq_unlink`, which `inode_unlink` sees (`queue.rs`), and what a filesystem does below itself, such as overlayfs on its layers.
+//! Cannot see: `mq_unlink`, which `inode_unlink` sees (`queue.rs`), and what a filesystem does below itself, such as overlayfs
+//! on its layers.
 
 use agentid_common::{file::Rights, verdict::Hook};
 use aya_ebpf::{macros::lsm, programs::LsmContext};

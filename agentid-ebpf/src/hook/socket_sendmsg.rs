@@ -4,11 +4,10 @@
 //! Called by net/socket.c: `__sock_sendmsg` (before 6.7 `sock_sendmsg`) for each message that is sent or written, by
 //! io_uring too. The address and what travels with the message are the kernel's own copies.
 //!
-//! A message that names its peer is judged by that: UDP, ICMP, and TCP that connects by it (Fast Open), which is for
-//! sockets without a peer. Any other is
-//! judged by the peer that the socket has now, so that a socket that came from elsewhere, and one whose rules have
-//! changed, is judged at its next message. Who has come to where the run listened is answered as long as the run may take
-//! connections there.
+//! A message that names its peer is judged by that: UDP, ICMP, and TCP that connects by it (Fast Open), which
+//! must be the peer that the socket has, if it has one. Any other is judged by the peer that the socket has now, so that a
+//! socket that came from elsewhere, and one whose rules have changed, is judged at its next message. Who has come to where the
+//! run listened is answered as long as the run may take connections there.
 //!
 //! Sockets that the kernel has made for itself pass: NFS and its like send on them while a task waits, to where a mount
 //! said. No descriptor leads to them. What is not INET passes.

@@ -150,8 +150,9 @@ pub struct Supervisor {
     /// What is left of [`orphans::COURTESY`] until the next tick.
     farewell: Duration,
     waiters: Vec<Waiter>,
+    /// Of all runs, by the kernel's last list.
     absent: Unseen,
-    /// Likewise of those that are stopped, by the last pass.
+    /// Of those that are stopped, by the last pass.
     unseen: Unseen,
     /// What is left of [`COURTESY`] until the next tick.
     courtesy: Duration,

@@ -55,7 +55,7 @@ pub(super) struct Stopping {
 }
 
 /// Runs of which the last list of all tasks had none. Their counts may say otherwise: the kernel skips the program that counts
-/// an exit where that is at work already, and counts a task then that is waited for, which may be never.
+/// an exit where that is at work already, and the task then counts until its parent has waited for it, which may be never.
 #[derive(Debug, Default)]
 pub(super) struct Unseen(BTreeSet<u64>);
 
