@@ -124,7 +124,7 @@ layouts! {
     FileRecord as "FileRecord" [1136] { header: Header, body: FileBody, }
     PeerRecord as "PeerRecord" [120] { header: Header, body: PeerBody, }
     TaskLine as "TaskLine" [24] { generation: u64, slot: u32, tgid: u32, tid: u32, reserved: u32, }
-    ShareLine as "ShareLine" [24] { tgid: u32, memory: u32, descriptors: u32, folder: u32, ring: u32, reserved: u32, }
+    ShareLine as "ShareLine" [48] { memory_at: u64, descriptors_at: u64, folder_at: u64, tgid: u32, tid: u32, memory: u32, descriptors: u32, folder: u32, ring: u32, }
     SocketLine as "SocketLine" [80] {
         generation: u64, cookie: u64, slot: u32, mark: u32, own: Address, peer: Address, own_port: u16, peer_port: u16,
         family: u16, kind: u16, protocol: u16, state: u16, device: u32, orphan: u32, reserved: u32,

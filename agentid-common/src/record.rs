@@ -112,13 +112,17 @@ pub struct TaskLine {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShareLine {
+    /// Where the kernel has these three, which tells whether two tasks have the same; 0 when the task has let go of it.
+    pub memory_at: u64,
+    pub descriptors_at: u64,
+    pub folder_at: u64,
     pub tgid: u32,
+    pub tid: u32,
     pub memory: u32,
     pub descriptors: u32,
     pub folder: u32,
     /// 1 when it has set up or entered a ring of io_uring.
     pub ring: u32,
-    pub reserved: u32,
 }
 
 /// One line of the list of tagged sockets.

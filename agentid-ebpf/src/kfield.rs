@@ -482,6 +482,23 @@ pub fn users_of_folder(task: *const task_struct) -> u32 {
     users(task, &TASK_FS, &FS_USERS)
 }
 
+/// Addresses of a task's memory, of its table of descriptors, and of its working folder and root, as numbers: tasks that share one have
+/// the same. 0 when the task has let go of it.
+#[inline(always)]
+pub fn memory_at(task: *const task_struct) -> u64 {
+    load(task.cast(), &TASK_MM)
+}
+
+#[inline(always)]
+pub fn descriptors_at(task: *const task_struct) -> u64 {
+    load(task.cast(), &TASK_FILES)
+}
+
+#[inline(always)]
+pub fn folder_at(task: *const task_struct) -> u64 {
+    load(task.cast(), &TASK_FS)
+}
+
 /// Nobody, when the task is on its way out and has let go of it.
 #[inline(always)]
 fn users(task: *const task_struct, what: &Global<u32>, count: &Global<u32>) -> u32 {

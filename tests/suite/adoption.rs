@@ -3,14 +3,17 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::{BufRead as _, BufReader},
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
 };
 
 use agentid_tests::{
     harness::{
         Daemon, Run,
         cli::AGENTID,
-        scene::{USER, USERS},
+        scene::{PROBE, USER, USERS},
         wait,
     },
     step::{Open, Outcome, Step},
@@ -262,6 +265,43 @@ fn what_cannot_become_a_run_is_left_alone() -> Result<()> {
         assert_eq!(run.errno(&opens(daemon.scene().denied()))?, EACCES, "uid {uid}");
         daemon.revoke(run.id())?;
         assert_eq!(run.errno(&opens(daemon.scene().granted()))?, EPERM);
+    }
+    Ok(())
+}
+
+/// P2: a process that has its memory, its descriptors or its working folder in common with another one becomes a run with that one, or
+/// not at all: the other one would act for it.
+#[test]
+fn who_shares_with_one_outside_does_not_become_a_run() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let workspace = workspace(&daemon);
+    let cases = [
+        ("memory", "has the memory of process"),
+        ("descriptors", "has the descriptors of process"),
+        ("folders", "has the working folder and root of process"),
+    ];
+    for (uid, (what, expected)) in USERS.into_iter().flat_map(|uid| cases.map(|case| (uid, case))) {
+        let mut command = Command::new(PROBE);
+        command.args(["share", what]).uid(uid).gid(uid);
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().context("no output")?).read_line(&mut line)?;
+        let other = line.trim();
+        let group = Group::of(&format!("share-{what}-{uid}"), process.id())?;
+        let path = group.0.to_str().context("a path that is no text")?.to_owned();
+        let said = daemon.complaint(0, 1, &terms(["--cgroup", &path], &workspace))?;
+        assert!(said.contains(&format!("process {other} {expected}")), "uid {uid}: {said}");
+        assert!(daemon.ps()?.is_empty(), "uid {uid}: {what}");
+        // Together they may.
+        fs::write(group.0.join("cgroup.procs"), other)?;
+        let adopted: Adopted = daemon.ask(&terms(["--cgroup", &path], &workspace))?;
+        assert_eq!(adopted.processes.len(), 2, "uid {uid}: {what}");
+        daemon.revoke_and_kill(&adopted.run.id)?;
+        assert!(!process.wait()?.success(), "uid {uid}: {what}");
+        wait::until("the cgroup is empty", wait::SOON, || {
+            let name = format!("agentid-{}", adopted.run.id);
+            Ok((!group.is_populated()? && !group.0.join(name).exists()).then_some(()))
+        })?;
     }
     Ok(())
 }

@@ -99,6 +99,16 @@ fn what_the_first_process_brings_is_refused() -> Result<()> {
     Ok(())
 }
 
+/// P10: who is in the middle of reading a process's memory, and stays there, keeps that from becoming no run: he has it only to read.
+#[test]
+fn a_slow_reader_keeps_nobody_from_becoming_a_run() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let Told { answer, opened } = bring(&daemon, 0, "read")?;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(opened, Some(EACCES));
+    Ok(())
+}
+
 /// P1: no file gives a run another user's rights: who could still be given them is refused, unless he is root.
 #[test]
 fn no_run_begins_that_files_could_give_more() -> Result<()> {

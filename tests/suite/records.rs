@@ -12,8 +12,9 @@ use agentid_tests::{
     step::{Open, Outcome, Step},
 };
 use anyhow::{Context as _, Result, bail};
-use libc::EACCES;
+use libc::{EACCES, EPERM};
 use nix::{
+    mount::{MsFlags, mount, umount},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -156,5 +157,34 @@ fn keeps_the_record_of_an_ended_run_for_its_time() -> Result<()> {
     assert!(said.contains("no run has an ID"), "{said}");
     assert!(!file(&id).exists() && file(living.id()).exists());
     assert_eq!(living.view(&daemon)?.phase, "active");
+    Ok(())
+}
+
+/// P7, P9: an ending that the disk does not take holds all the same, operators are told of it, and it is written as soon as the disk
+/// takes it: the next daemon knows how the run has ended.
+#[test]
+fn an_ending_that_the_disk_refuses_is_written_later() -> Result<()> {
+    let mut daemon = Daemon::start()?;
+    let mut run = Run::of(&daemon, USER)?;
+    let records = daemon.scene().state().join("invocations");
+    let none: Option<&str> = None;
+    mount(Some(&records), &records, none, MsFlags::MS_BIND, none)?;
+    let read_only = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    mount(none, &records, none, read_only, none)?;
+    daemon.revoke(run.id())?;
+    let opens = Step::Open { path: daemon.scene().granted(), how: Open::Read };
+    assert_eq!(run.errno(&opens)?, EPERM);
+    let id = run.id().to_owned();
+    drop(run);
+    let over = || Ok((daemon.show(&id)?.phase == "ended").then_some(()));
+    wait::until("the run is over", wait::SOON, over)?;
+    assert_eq!(daemon.status()?.unsaved, 1);
+    umount(&records)?;
+    let written = || Ok((daemon.status()?.unsaved == 0).then_some(()));
+    wait::until("its record is written", wait::SOON, written)?;
+    daemon.kill9()?;
+    daemon.start_again()?;
+    let end = daemon.show(&id)?.end.context("it has no end")?;
+    assert_eq!(end.ending, "revoked");
     Ok(())
 }

@@ -28,8 +28,8 @@ pub enum Verb {
     Ps(Ps),
     /// Show runs with those that they have delegated, and their processes: all, or those that are meant
     Tree(Tree),
-    /// Say who asks, as the daemon sees it
-    Whoami(Json),
+    /// Say who asks, as the daemon sees it; with --quiet the ID of the run alone, and nothing where there is none
+    Whoami(Quiet),
     /// Have nothing launched for an owner any more; what lives goes on
     DenyOwner(Owner),
     /// Have runs launched for an owner again
@@ -59,8 +59,8 @@ pub enum Verb {
     Extend(Extend),
     /// Show what runs did, and what the kernel said; with --follow also of runs that are launched later and are meant
     Events(Events),
-    /// Show what this host enforces
-    Status(Json),
+    /// Show what this host enforces; with --quiet the exit status alone says whether all of it is
+    Status(Quiet),
     /// Look whether this host can enforce, and whether what runs is whole
     Doctor(Doctor),
     /// Say whether a run would be allowed something, and by which rule
@@ -305,8 +305,11 @@ pub struct Show {
     /// Of the runs that filters leave, also those that have ended
     #[arg(long, conflicts_with = "id")]
     pub ended: bool,
+    /// Nothing but whole IDs
+    #[arg(long, short)]
+    pub quiet: bool,
     /// For programs
-    #[arg(long)]
+    #[arg(long, conflicts_with = "quiet")]
     pub json: bool,
 }
 
@@ -314,8 +317,11 @@ pub struct Show {
 pub struct Tree {
     #[command(flatten)]
     pub runs: Selected,
+    /// Nothing but whole IDs
+    #[arg(long, short)]
+    pub quiet: bool,
     /// For programs
-    #[arg(long)]
+    #[arg(long, conflicts_with = "quiet")]
     pub json: bool,
 }
 
@@ -390,9 +396,12 @@ pub struct Doctor {
 }
 
 #[derive(Debug, Args)]
-pub struct Json {
+pub struct Quiet {
+    /// As little as there is to say
+    #[arg(long, short)]
+    pub quiet: bool,
     /// For programs
-    #[arg(long)]
+    #[arg(long, conflicts_with = "quiet")]
     pub json: bool,
 }
 

@@ -2,7 +2,8 @@
 
 /// It went well; for `why` and `policy explain`, it is allowed.
 pub const SUCCESS: u8 = 0;
-/// Something failed, or the daemon refused; for `doctor`, something is not well; for `revoke`, tasks that it kills are left.
+/// Something failed, or the daemon refused; for `doctor`, something is not well; for `status`, not everything is enforced; for
+/// `revoke`, tasks that it kills are left.
 pub const FAILURE: u8 = 1;
 /// The arguments are wrong, or many runs are meant and nobody can be asked about it.
 pub const USAGE: u8 = 2;
@@ -27,8 +28,8 @@ pub const NOT_FOUND: u8 = 127;
 pub const HELP: &str = "\
 Exit status:
   0    it went well; for `why` and `policy explain`, it is allowed
-  1    something failed, or the daemon refused; for `doctor`, a check failed; for `revoke`, tasks
-       that are to be killed are left
+  1    something failed, or the daemon refused; for `doctor`, a check failed; for `status`, not
+       everything is enforced; for `revoke`, tasks that are to be killed are left
   2    the arguments are wrong, or many runs are meant and nobody can be asked about it
   3    for `why` and `policy explain`: it is denied
   4    for `policy check`, `test`, `show` and `explain`: the policy has mistakes; for `check` and

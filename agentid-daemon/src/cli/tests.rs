@@ -261,6 +261,7 @@ fn revoke_says_how_fast_it_was() {
         denied_after_ms: 0.21,
         connections: 1,
         hung_up_after_ms: Some(0.92),
+        frozen_after_ms: None,
         stopped_after_ms: Some(3.86),
     };
     let expected = "\
@@ -270,6 +271,16 @@ revoked 00000000-0000-0000-0000-000000000000
   last task stopped after 3.9 ms
 ";
     assert_eq!(verb::revoke::text(&reply), expected);
+    let frozen = RevokeReply {
+        remaining: 4,
+        frozen_after_ms: Some(1.26),
+        stopped_after_ms: None,
+        ..reply.clone()
+    };
+    let text = verb::revoke::text(&frozen);
+    assert!(text.ends_with("\n  4 tasks are left, standing still after 1.3 ms\n"), "{text}");
+    let text = verb::revoke::text(&RevokeReply { frozen_after_ms: None, ..frozen });
+    assert!(text.ends_with("\n  4 tasks are left, denied everything\n"), "{text}");
 }
 
 #[test]
@@ -316,6 +327,7 @@ fn a_revocation_of_several_is_a_table_with_a_sum() {
         denied_after_ms: 0.31,
         connections: tasks,
         hung_up_after_ms: Some(1.0),
+        frozen_after_ms: None,
         stopped_after_ms,
     };
     let mut reply = RevokeAllReply {

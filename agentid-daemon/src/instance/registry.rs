@@ -161,6 +161,13 @@ impl Registry {
         }
     }
 
+    /// Whether there are runs of these whose tasks are to stand still after the end, and all of those do.
+    pub fn stand_still<'a>(&self, ids: impl Iterator<Item = &'a Uuid>) -> bool {
+        let runs = ids.filter_map(|id| self.runs.get(id));
+        let mut held = runs.filter(|run| run.on_end == OnEnd::Freeze).peekable();
+        held.peek().is_some() && held.all(|run| run.frozen)
+    }
+
     /// Notes the cgroups that were made for a run, whether it has ended or not.
     pub fn add_groups(&mut self, id: Uuid, groups: BTreeSet<PathBuf>) {
         if let Some(run) = self.runs.get_mut(&id) {

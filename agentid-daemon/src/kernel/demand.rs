@@ -164,6 +164,12 @@ impl OnDemand {
         list::of_task(program.as_fd(), task).map_err(DemandError::Task)
     }
 
+    /// The same of all tasks.
+    pub fn all_shares(pins: &Pins) -> Result<File, DemandError> {
+        let program = pinned_descriptor(&newest(pins)?, LIST_SHARES)?;
+        list::of_all(program.as_fd()).map_err(DemandError::Task)
+    }
+
     fn attach(&mut self, name: &'static str, folder: &Path) -> Result<(), DemandError> {
         if name == CLOCK {
             for cpu in processors()? {

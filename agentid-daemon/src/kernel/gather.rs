@@ -28,6 +28,8 @@ use super::{
     list::{self, ListError},
     maps::{TagError, Tags},
     object::{CGROUPS, ObjectError},
+    shares::Sharing,
+    tasks::ReadError,
 };
 
 /// So often processes are looked for that are not in the group yet.
@@ -71,6 +73,13 @@ pub enum GatherError {
     Tagged(u32),
     #[error("process {0} is traced by process {1}, which would go on steering it")]
     Traced(u32, u32),
+    #[error(
+        "process {} has the {} of process {}, and would not be one of the run",
+        .0.outside, .0.what, .0.inside
+    )]
+    Shares(Sharing),
+    #[error("find out with whom they share what they have")]
+    Sharers(#[source] Box<ReadError>),
     #[error(
         "process {process} is a descendant, and in cgroup {group:?}, outside of the first one's"
     )]
@@ -134,6 +143,7 @@ impl From<ObjectError> for GatherError {
 /// Gathers the processes in a group of this name and has them stand still. `caller` is not to be among them.
 pub fn gather(
     tags: &Tags,
+    sharing: impl Fn(&BTreeSet<u32>) -> Result<Option<Sharing>, ReadError>,
     source: &Source,
     name: &str,
     caller: u32,
@@ -151,7 +161,15 @@ pub fn gather(
     make(&group)?;
     let mut gathered =
         Gathered { group, first, uid: 0, processes: BTreeSet::new(), from: BTreeMap::new() };
-    let outcome = gathered.fill(source, &base, caller).and_then(|()| gathered.inspect(tags));
+    let outcome = gathered.fill(source, &base, caller).and_then(|()| {
+        gathered.inspect(tags)?;
+        // They stand still, and so have only what they had.
+        match sharing(&gathered.processes) {
+            Ok(None) => Ok(()),
+            Ok(Some(sharing)) => Err(GatherError::Shares(sharing)),
+            Err(failure) => Err(GatherError::Sharers(Box::new(failure))),
+        }
+    });
     match outcome {
         Ok(()) => Ok(gathered),
         Err(error) => {

@@ -67,12 +67,15 @@ impl Listed for TaskLine {
 impl Listed for ShareLine {
     fn of(line: &Line<'_>) -> Option<Self> {
         Some(Self {
+            memory_at: line.u64(offset_of!(Self, memory_at))?,
+            descriptors_at: line.u64(offset_of!(Self, descriptors_at))?,
+            folder_at: line.u64(offset_of!(Self, folder_at))?,
             tgid: line.u32(offset_of!(Self, tgid))?,
+            tid: line.u32(offset_of!(Self, tid))?,
             memory: line.u32(offset_of!(Self, memory))?,
             descriptors: line.u32(offset_of!(Self, descriptors))?,
             folder: line.u32(offset_of!(Self, folder))?,
             ring: line.u32(offset_of!(Self, ring))?,
-            reserved: 0,
         })
     }
 }
@@ -190,15 +193,24 @@ pub fn of_task(program: BorrowedFd<'_>, task: u32) -> io::Result<File> {
     of_one(program, task)
 }
 
+/// The same of all tasks.
+pub fn of_all(program: BorrowedFd<'_>) -> io::Result<File> {
+    open(program, None)
+}
+
 fn of_one(program: BorrowedFd<'_>, only: u32) -> io::Result<File> {
-    let info = LinkInfo { only };
+    open(program, Some(LinkInfo { only }))
+}
+
+fn open(program: BorrowedFd<'_>, info: Option<LinkInfo>) -> io::Result<File> {
+    let info = info.as_ref();
     let mut attributes = LinkCreate {
         program: number(program)?,
         target: 0,
         attach_type: BPF_TRACE_ITER,
         flags: 0,
-        info: std::ptr::from_ref(&info) as u64,
-        length: u32::try_from(size_of::<LinkInfo>()).map_err(io::Error::other)?,
+        info: info.map_or(0, |info| std::ptr::from_ref(info) as u64),
+        length: u32::try_from(info.map_or(0, size_of_val)).map_err(io::Error::other)?,
         reserved: 0,
     };
     let link = owned(bpf(BPF_LINK_CREATE, &mut attributes)?)?;

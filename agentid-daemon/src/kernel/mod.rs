@@ -29,6 +29,7 @@ mod pins;
 mod preflight;
 mod priority;
 mod ring;
+mod shares;
 mod sockets;
 mod start;
 mod survey;
@@ -84,6 +85,7 @@ pub use self::{
     preflight::{Found, PreflightError, Sight},
     priority::{Precedence, come_first},
     ring::Ring,
+    shares::Sharing,
     sockets::{EndedConnections, HangUpError, HangingUp, HungUp},
     start::{Held, StartError},
     survey::{LocateError, SurveyError},
@@ -247,7 +249,8 @@ impl Kernel {
         name: &str,
         caller: u32,
     ) -> Result<Gathered, GatherError> {
-        gather::gather(&self.maps.tags, source, name, caller)
+        let sharing = |all: &BTreeSet<u32>| self.sharing(|tgid| all.contains(&tgid));
+        gather::gather(&self.maps.tags, sharing, source, name, caller)
     }
 
     /// Tags all of them, or none.
@@ -366,6 +369,13 @@ impl Kernel {
         let list = OnDemand::shares(&self.pins, tgid);
         let list = list.map_err(|failure| ReadError::Shares(Box::new(failure)))?;
         Ok(list::all(list)?.pop().filter(|line: &ShareLine| line.tgid == tgid))
+    }
+
+    /// What one of these processes has in common with another one, by a look at all tasks of the host.
+    pub fn sharing(&self, is_one: impl Fn(u32) -> bool) -> Result<Option<Sharing>, ReadError> {
+        let list = OnDemand::all_shares(&self.pins);
+        let list = list.map_err(|failure| ReadError::Shares(Box::new(failure)))?;
+        Ok(shares::shared(&list::all(list)?, is_one))
     }
 
     pub fn counters(&self) -> Result<Counters, ReadError> {

@@ -33,6 +33,7 @@ pub struct Metrics {
     registry: Registry,
     pub posture: IntGaugeVec,
     pub instances: IntGaugeVec,
+    pub unsaved: IntGaugeVec,
     pub launches: IntCounterVec,
     pub endings: IntCounterVec,
     pub revocations: IntCounter,
@@ -69,6 +70,11 @@ impl Metrics {
                 &["posture"],
             )?,
             instances: list.gauges("instances", "Runs that hold a slot.", &["state"])?,
+            unsaved: list.gauges(
+                "unsaved_runs",
+                "Runs whose records the disk has not taken yet.",
+                &[],
+            )?,
             launches: list.counters("launches_total", "Launches by their result.", &["result"])?,
             endings: list.counters(
                 "endings_total",
@@ -128,6 +134,8 @@ impl Metrics {
         for state in &labels.states {
             self.instances.with_label_values(&[*state]).set(0);
         }
+        let none: [&str; 0] = [];
+        self.unsaved.with_label_values(&none).set(0);
         for ending in &labels.endings {
             self.endings.with_label_values(&[*ending]).reset();
         }

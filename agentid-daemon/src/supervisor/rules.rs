@@ -147,6 +147,20 @@ impl Rules {
         self.current.clear();
     }
 
+    /// Drops the versions that are neither offered nor in the kernel, save those that are kept.
+    pub fn forget(&mut self, is_kept: impl Fn(&PolicyVersion) -> bool) {
+        let current = &self.current;
+        self.documents.retain(|version, document| {
+            let is_used = document.compiled.is_some() || !document.superseded.is_empty();
+            is_used || current.get(&version.name) == Some(version) || is_kept(version)
+        });
+    }
+
+    /// All versions that are known.
+    pub fn versions(&self) -> impl Iterator<Item = &PolicyVersion> {
+        self.documents.keys()
+    }
+
     /// Versions that are compiled and not offered.
     pub fn retired(&self) -> Vec<PolicyVersion> {
         let compiled = self.documents.iter().filter(|(_, document)| document.compiled.is_some());

@@ -13,7 +13,7 @@
 //! be read stops the start, because it may be the one that says what a live run is.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
@@ -269,6 +269,25 @@ impl Store {
             Ok(_) => Err(StoreError::Policy { path }),
             Err(_) => self.replace(&path, text.as_bytes()),
         }
+    }
+
+    /// Removes all texts but those of these versions.
+    pub fn sweep_policies(&self, kept: &BTreeSet<String>) -> Vec<StoreError> {
+        let folder = self.root.join("policies");
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) => return vec![failed("list", &folder)(error)],
+        };
+        let swept = entries.map(|entry| {
+            let path = entry.map_err(failed("list", &folder))?.path();
+            // A digest has no dot in it, and what was being written when a daemon died ends otherwise.
+            let version = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".toml"));
+            if version.is_some_and(|version| kept.contains(version)) {
+                return Ok(());
+            }
+            fs::remove_file(&path).map_err(failed("remove", &path))
+        });
+        swept.filter_map(Result::err).collect()
     }
 
     /// The text that a run is bound to.

@@ -162,9 +162,11 @@ mod transcripts {
                 "agentid show --label team=core --ended --json",
                 "agentid show --task none",
                 "agentid show --task none --json",
+                "agentid show --label team=core --quiet",
                 "agentid show",
                 "agentid tree",
                 "agentid tree --json",
+                "agentid tree --quiet",
                 "agentid tree --agent reviewer",
                 "agentid tree --agent none",
                 "agentid show dead",
@@ -227,7 +229,14 @@ mod transcripts {
     fn the_host_and_the_caller_are_told() {
         transcript(
             "status",
-            &["agentid status", "agentid status --json", "agentid whoami", "agentid whoami --json"],
+            &[
+                "agentid status",
+                "agentid status --quiet",
+                "agentid status --json",
+                "agentid whoami",
+                "agentid whoami --quiet",
+                "agentid whoami --json",
+            ],
         );
     }
 

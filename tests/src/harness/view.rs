@@ -201,6 +201,7 @@ pub struct Status {
     pub stopping: u64,
     #[serde(default)]
     pub policy_mistakes: Vec<String>,
+    pub unsaved: u64,
     #[serde(default)]
     pub policies: Vec<PolicyView>,
     pub hooks: Vec<Hook>,

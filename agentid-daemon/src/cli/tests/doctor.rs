@@ -46,6 +46,7 @@ fn status() -> StatusReply {
         }],
         policy_mistakes: Vec::new(),
         denied_owners: Vec::new(),
+        unsaved: 0,
     }
 }
 

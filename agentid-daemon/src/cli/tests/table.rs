@@ -77,6 +77,7 @@ fn tables_of_policies_fit_a_terminal() {
         policies: policies.iter().map(view).collect(),
         policy_mistakes: Vec::new(),
         denied_owners: Vec::new(),
+        unsaved: 0,
         maps,
     };
     for room in [60, 80, 100] {

@@ -116,9 +116,12 @@ pub fn text(reply: &RevokeReply) -> String {
     if let Some(ended) = hung_up(reply.connections, reply.hung_up_after_ms) {
         text += &format!("  {ended}\n");
     }
-    text += &match reply.stopped_after_ms {
-        Some(ms) => format!("  last task stopped after {ms:.1} ms\n"),
-        None => format!("  {} tasks are left, denied everything\n", reply.remaining),
+    text += &match (reply.stopped_after_ms, reply.frozen_after_ms) {
+        (Some(ms), _) => format!("  last task stopped after {ms:.1} ms\n"),
+        (None, Some(ms)) => {
+            format!("  {} tasks are left, standing still after {ms:.1} ms\n", reply.remaining)
+        }
+        (None, None) => format!("  {} tasks are left, denied everything\n", reply.remaining),
     };
     text
 }

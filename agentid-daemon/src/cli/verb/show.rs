@@ -1,7 +1,7 @@
 //! `agentid show`
 
 use crate::{
-    cli::{args::Show, exit, failure::Failure, render, select},
+    cli::{args::Show, exit, failure::Failure, render, select, verb::ps::ids},
     control::{
         api::{ChangeView, IssuerView, LimitsView, RunView, SelectRequest, SocketView, UsageView},
         client::{Client, segment},
@@ -11,16 +11,18 @@ use crate::{
 
 pub fn run(client: &Client, arguments: &Show) -> Result<u8, Failure> {
     match &arguments.runs.id {
-        Some(id) => one(client, id, arguments.json)?,
+        Some(id) => one(client, id, arguments)?,
         None => all(client, arguments)?,
     }
     Ok(exit::SUCCESS)
 }
 
-fn one(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
+fn one(client: &Client, id: &str, arguments: &Show) -> Result<(), Failure> {
     let run: RunView = client.get(&format!("/v1/runs/{}", segment(id)))?;
-    if json {
+    if arguments.json {
         render::json(&run)?;
+    } else if arguments.quiet {
+        render::print(&ids(&[run]))?;
     } else {
         render::print(&text(&run))?;
     }
@@ -33,6 +35,8 @@ fn all(client: &Client, arguments: &Show) -> Result<(), Failure> {
     let runs: Vec<RunView> = client.post("/v1/select", &request)?;
     if arguments.json {
         render::json(&runs)?;
+    } else if arguments.quiet {
+        render::print(&ids(&runs))?;
     } else if runs.is_empty() {
         select::say_none();
     } else {

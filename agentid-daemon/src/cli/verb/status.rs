@@ -4,24 +4,28 @@ use std::io;
 
 use crate::{
     cli::{
-        args::Json,
+        args::Quiet,
         exit,
         failure::Failure,
-        render,
+        render, select,
         table::{Column, room, table},
     },
     control::{api::StatusReply, client::Client},
+    instance::Posture,
 };
 
-pub fn run(client: &Client, arguments: &Json) -> Result<u8, Failure> {
+pub fn run(client: &Client, arguments: &Quiet) -> Result<u8, Failure> {
     let status: StatusReply = client.get("/v1/status")?;
     if arguments.json {
         render::json(&status)?;
-    } else {
+    } else if !arguments.quiet {
         render::print(&text(&status, room(&io::stdout())))?;
     }
-    Ok(exit::SUCCESS)
+    Ok(if status.posture == ENFORCING { exit::SUCCESS } else { exit::FAILURE })
 }
+
+/// The only posture in which all that is promised is enforced.
+const ENFORCING: &str = Posture::NAMES[0];
 
 const POLICIES: [Column; 4] = [
     Column::names("POLICY"),
@@ -63,6 +67,12 @@ pub fn text(status: &StatusReply, room: Option<usize>) -> String {
     }
     for mistake in &status.policy_mistakes {
         text += &format!("  policies stay as they were: {}\n", render::clean(mistake));
+    }
+    if status.unsaved > 0 {
+        let runs = select::number(usize::try_from(status.unsaved).unwrap_or(usize::MAX));
+        text += &format!(
+            "  the disk does not take the records of {runs}, which is tried again every second\n"
+        );
     }
     for denied in &status.denied_owners {
         let reason = denied.reason.as_deref().map(|text| format!(": {text}")).unwrap_or_default();

@@ -16,6 +16,8 @@ pub fn run(client: &Client, arguments: &Tree) -> Result<u8, Failure> {
     let runs: Vec<TreeRun> = client.get(&format!("/v1/tree{query}"))?;
     if arguments.json {
         render::json(&runs)?;
+    } else if arguments.quiet {
+        render::print(&runs.iter().map(|it| format!("{}\n", it.run.id)).collect::<String>())?;
     } else if runs.is_empty() && select.is_some() {
         select::say_none();
     } else {

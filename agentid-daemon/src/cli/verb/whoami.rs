@@ -1,14 +1,16 @@
 //! `agentid whoami`
 
 use crate::{
-    cli::{args::Json, exit, failure::Failure, render},
+    cli::{args::Quiet, exit, failure::Failure, render},
     control::{api::WhoAmI, client::Client},
 };
 
-pub fn run(client: &Client, arguments: &Json) -> Result<u8, Failure> {
+pub fn run(client: &Client, arguments: &Quiet) -> Result<u8, Failure> {
     let who: WhoAmI = client.get("/v1/whoami")?;
     if arguments.json {
         render::json(&who)?;
+    } else if arguments.quiet {
+        render::print(&who.run.map(|id| format!("{id}\n")).unwrap_or_default())?;
     } else {
         render::print(&text(&who))?;
     }

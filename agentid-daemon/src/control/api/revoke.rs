@@ -47,6 +47,9 @@ pub struct RevokeReply {
     /// Until the last of those was told; `null` without any, and where that takes longer than is waited for.
     #[serde(default)]
     pub hung_up_after_ms: Option<f64>,
+    /// Until the tasks stood still that the policies have stand still rather than killed; `null` without any, and where some did not.
+    #[serde(default)]
+    pub frozen_after_ms: Option<f64>,
     /// Until the last task was gone.
     pub stopped_after_ms: Option<f64>,
 }

@@ -26,6 +26,9 @@ pub struct StatusReply {
     pub policy_mistakes: Vec<String>,
     /// Owners for whom nothing is launched; told to operators.
     pub denied_owners: Vec<OwnerView>,
+    /// Runs whose files are behind, because the disk did not take them; told to operators.
+    #[serde(default)]
+    pub unsaved: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -257,6 +257,7 @@ impl Supervisor {
             policies: policies.collect(),
             policy_mistakes: if standing.operator { self.policy_mistakes() } else { Vec::new() },
             denied_owners: self.denied_owners(standing),
+            unsaved: if standing.operator { self.owed.files() } else { 0 },
         }
     }
 
@@ -292,6 +293,9 @@ impl Supervisor {
         for name in crate::instance::Posture::NAMES {
             self.metrics.posture.with_label_values(&[name]).set(i64::from(name == posture));
         }
+        let none: [&str; 0] = [];
+        let unsaved = i64::try_from(self.owed.files()).unwrap_or(i64::MAX);
+        self.metrics.unsaved.with_label_values(&none).set(unsaved);
         let [active, suspended, stopping, _] = Phase::NAMES;
         for name in [active, suspended, stopping] {
             let count = self.number_of(|phase| phase.name() == name);

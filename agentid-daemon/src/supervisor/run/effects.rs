@@ -110,11 +110,17 @@ impl Supervisor {
         }
     }
 
+    /// What is owed by a failure is tried again later.
     pub(super) fn carry_out(
         &mut self,
         effect: Effect,
         first: Option<First<'_>>,
     ) -> Result<(), EffectError> {
+        let same = effect.clone();
+        self.try_out(effect, first).inspect_err(|_| self.owe(&same))
+    }
+
+    fn try_out(&mut self, effect: Effect, first: Option<First<'_>>) -> Result<(), EffectError> {
         match effect {
             Effect::Save(id) => match self.state.registry.get(id) {
                 Some(run) => Ok(self.store.save(run)?),
@@ -171,9 +177,13 @@ impl Supervisor {
     }
 
     /// What is told of them comes after that.
-    fn save(&self, ids: &[Uuid]) {
+    pub(super) fn save(&mut self, ids: &[Uuid]) {
         let runs = ids.iter().filter_map(|id| self.state.registry.get(*id));
-        for failure in self.store.save_all(runs) {
+        let failures = self.store.save_all(runs);
+        if !failures.is_empty() {
+            self.owed.owe_files(ids);
+        }
+        for failure in failures {
             error!(message = %chain(&failure), "a run could not be saved");
         }
     }

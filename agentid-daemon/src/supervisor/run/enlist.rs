@@ -55,6 +55,9 @@ pub fn refused(error: &GatherError) -> ErrorReply {
         GatherError::Elsewhere { .. } | GatherError::Lost(_) => {
             (Code::BadProcess, "name the cgroup that all of them are in")
         }
+        GatherError::Shares(_) => {
+            (Code::BadProcess, "name a cgroup that both are in, or end the other one")
+        }
         GatherError::Stuck(_) => {
             (Code::Internal, "kill them: nothing gives them back what they had")
         }

@@ -23,9 +23,9 @@ pub(super) enum First<'a> {
     Gathered(&'a Gathered),
 }
 
-/// So often the kernel is asked again who shares its memory: whoever reads a process's files of /proc, as this daemon does
-/// and monitors do, has that for the moment. Nobody has the rest for a moment only.
-const LOOKS: u32 = 10;
+/// So often the kernel is asked who shares what it has. Whoever reads a process's files of /proc, as this daemon does and
+/// monitors do, holds its memory for the moment; if that takes longer, all tasks are looked at.
+const LOOKS: u32 = 3;
 const BETWEEN: Duration = Duration::from_millis(1);
 
 impl First<'_> {
@@ -82,28 +82,29 @@ fn bare(caller: &Caller) -> Result<(), Refusal> {
 
 /// Of what it shares no file of /proc tells: another process may have its memory, its descriptors or its working folder.
 fn by_itself(caller: &Caller, kernel: &Kernel) -> Result<(), Refusal> {
-    let mut shared = Refusal::Gone;
-    for _ in 0..LOOKS {
+    let unseen = |failure| Refusal::Unseen(chain(&failure));
+    for look in 0..LOOKS {
+        if look > 0 {
+            thread::sleep(BETWEEN);
+        }
         let line = kernel.shares(caller.tgid);
         if !kernel::lives(caller.process()) {
             return Err(Refusal::Gone);
         }
-        let line = line.map_err(|failure| Refusal::Unseen(chain(&failure)))?;
-        let Some(line) = line else { return Err(Refusal::Gone) };
-        shared = match line {
-            ShareLine { ring: 1.., .. } => {
+        match line.map_err(unseen)? {
+            Some(ShareLine { ring: 1.., .. }) => {
                 return Err(Refusal::Ring("that it has used".to_owned()));
             }
-            ShareLine { descriptors: 2.., .. } => return Err(Refusal::Shares("descriptors")),
-            ShareLine { folder: 2.., .. } => {
-                return Err(Refusal::Shares("working folder and root"));
-            }
-            ShareLine { memory: 2.., .. } => Refusal::Shares("memory"),
-            ShareLine { memory: 1, descriptors: 1, folder: 1, .. } => return Ok(()),
+            Some(ShareLine { memory: 1, descriptors: 1, folder: 1, .. }) => return Ok(()),
+            Some(ShareLine { memory: 1.., descriptors: 1.., folder: 1.., .. }) => {}
             // It is on its way out.
-            _ => return Err(Refusal::Gone),
-        };
-        thread::sleep(BETWEEN);
+            Some(_) | None => return Err(Refusal::Gone),
+        }
     }
-    Err(shared)
+    // Held by somebody who is no task with it, such as a slow reader of /proc, it is nobody else's.
+    match kernel.sharing(|tgid| tgid == caller.tgid).map_err(unseen)? {
+        Some(sharing) => Err(Refusal::Shares(sharing.what)),
+        None if kernel::lives(caller.process()) => Ok(()),
+        None => Err(Refusal::Gone),
+    }
 }

@@ -9,6 +9,7 @@ use crate::{
         api::{ChangeReply, ChangeRequest, ChangedRun, Code, ErrorReply},
         caller::Standing,
     },
+    event::event::{Held, What},
     instance::Phase,
     supervisor::{
         command::{Answer, Kind},
@@ -86,6 +87,14 @@ impl Supervisor {
                 Effect::Deny { .. } | Effect::Permit { .. } | Effect::Prolong { .. }
             );
             let held = matches!(effect, Effect::Freeze(_) | Effect::Thaw(_));
+            // What is told is what has come of it.
+            let effect = match effect {
+                Effect::Publish { id, what: What::Suspended(held) } if half.is_err() => {
+                    let what = What::Suspended(Held { frozen: false, ..held });
+                    Effect::Publish { id, what }
+                }
+                effect => effect,
+            };
             // Written last, so that the file has what came of it.
             if half.is_err() && matches!(effect, Effect::Save(_)) {
                 self.state.registry.note_frozen(id, false);

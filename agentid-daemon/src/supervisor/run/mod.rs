@@ -21,6 +21,7 @@ mod mounts;
 pub mod names;
 pub mod offline;
 mod orphans;
+mod owed;
 mod owner;
 mod policies;
 mod records;
@@ -52,6 +53,7 @@ use uuid::Uuid;
 use self::{
     launch::chain,
     names::{Allowance, Lifetimes},
+    owed::Owed,
     revoke::Waiter,
     stopping::{COURTESY, Stopping, Unseen},
 };
@@ -150,6 +152,7 @@ pub struct Supervisor {
     /// What is left of [`orphans::COURTESY`] until the next tick.
     farewell: Duration,
     waiters: Vec<Waiter>,
+    owed: Owed,
     /// Of all runs, by the kernel's last list.
     absent: Unseen,
     /// Of those that are stopped, by the last pass.
@@ -269,6 +272,7 @@ impl Supervisor {
             orphans: orphans::Left::new(),
             farewell: orphans::COURTESY,
             waiters: Vec::new(),
+            owed: Owed::default(),
             absent: Unseen::default(),
             unseen: Unseen::default(),
             courtesy: COURTESY,
@@ -420,6 +424,7 @@ impl Supervisor {
         self.input(Input::Posture(posture));
         self.input(Input::Tick);
         self.look_at_mounts();
+        self.settle_debts();
         self.hold_to_limits();
         self.look_at_tripwires();
         self.look_for_empty();
@@ -452,6 +457,18 @@ impl Supervisor {
         }
         let kept = u64::try_from(self.keep_ended.as_millis()).unwrap_or(u64::MAX);
         self.input(Input::Tidy { by_ms: now.wall_ms.saturating_sub(kept) });
+        self.forget_policies();
+    }
+
+    /// Lets go of the versions of policies that nobody is offered, and that no run on record has had.
+    fn forget_policies(&mut self) {
+        let had: BTreeSet<&PolicyVersion> =
+            self.state.registry.all().map(|run| &run.policy).collect();
+        self.rules.forget(|version| had.contains(version));
+        let kept = self.rules.versions().chain(had).map(PolicyVersion::to_string).collect();
+        for failure in self.store.sweep_policies(&kept) {
+            warn!(message = %chain(&failure), "the text of a policy that is gone stays");
+        }
     }
 
     /// Detaches what no run needs any more, and attaches what could not be attached when it was asked for.

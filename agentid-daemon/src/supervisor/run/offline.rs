@@ -92,6 +92,8 @@ pub struct Offline {
     notes: BTreeSet<String>,
     /// The connections that were ended last, by slot.
     connections: BTreeMap<u32, EndedConnections>,
+    /// When the last task stood still that is to stand still.
+    frozen: Option<Instant>,
 }
 
 /// A run that is denied everything and killed.
@@ -129,6 +131,7 @@ impl Offline {
             strangers: BTreeSet::new(),
             notes: unread.iter().map(|error| chain(error)).collect(),
             connections: BTreeMap::new(),
+            frozen: None,
         };
         let held = offline.left.held()?;
         for TakenUp { input, instance } in pair(known, held, now().wall_ms) {
@@ -204,6 +207,7 @@ impl Offline {
             let times: Option<Vec<Duration>> = own().map(|one| one.stopped_after).collect();
             let stopped = |id| own().any(|one| one.id == id && one.stopped_after.is_some());
             let (connections, hung_up) = self.hung_up(tree());
+            let frozen = self.frozen.filter(|_| self.state.registry.stand_still(tree()));
             RevokeReply {
                 id: *id,
                 also: also.clone(),
@@ -212,6 +216,7 @@ impl Offline {
                 denied_after_ms: millis(denied_after),
                 connections,
                 hung_up_after_ms: hung_up.map(|at| millis(at - begun)),
+                frozen_after_ms: frozen.map(|at| millis(at - begun)),
                 stopped_after_ms: times.and_then(|it| it.into_iter().max()).map(millis),
             }
         });
@@ -353,8 +358,10 @@ impl Offline {
             let (runs, mut made) = (Runs::from([(slot, generation)]), BTreeSet::new());
             let frozen = programs.freeze(&runs, &group, &mut made);
             self.state.registry.add_groups(id, made);
-            if let Err(error) = frozen {
-                self.note(&error);
+            self.state.registry.note_frozen(id, frozen.is_ok());
+            match frozen {
+                Ok(()) => self.frozen = Some(Instant::now()),
+                Err(error) => self.note(&error),
             }
         }
     }

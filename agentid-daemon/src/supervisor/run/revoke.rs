@@ -167,6 +167,7 @@ impl Supervisor {
             })
             .collect();
         self.perform(effects.collect());
+        let frozen_after = millis(arrived.elapsed());
         if let Some(failure) = failure {
             return Err(not_denied(&failure, !killed.is_empty()));
         }
@@ -180,6 +181,7 @@ impl Supervisor {
                     also.iter().chain([&id]).filter(|id| killed.contains(*id)).copied().collect();
                 left.iter().for_each(|id| pending.entry(*id).or_default().push(number));
                 let (connections, hung_up) = self.hung_up(also.iter().chain([&id]), arrived);
+                let frozen = self.state.registry.stand_still(also.iter().chain([&id]));
                 let so_far = RevokeReply {
                     id,
                     also,
@@ -188,6 +190,7 @@ impl Supervisor {
                     denied_after_ms: millis(denied_after),
                     connections,
                     hung_up_after_ms: hung_up.map(|at| millis(at - arrived)),
+                    frozen_after_ms: frozen.then_some(frozen_after),
                     stopped_after_ms: None,
                 };
                 Part { pending: left.len(), so_far }

@@ -172,6 +172,22 @@ fn a_policys_text_is_the_one_that_its_name_stands_for() {
 }
 
 #[test]
+fn texts_of_policies_that_nobody_has_are_swept() {
+    let folder = folder();
+    let store = open(&folder);
+    let [kept, gone] = ["[policy]\nname = \"kept\"\n", "[policy]\nname = \"gone\"\n"];
+    for text in [kept, gone] {
+        store.keep_policy(&version(text), text).unwrap();
+    }
+    let half = folder.path().join("policies").join(format!("{}.toml.new", version(gone)));
+    fs::write(&half, "half").unwrap();
+    assert!(store.sweep_policies(&[version(kept).to_string()].into()).is_empty());
+    assert_eq!(store.policy(&version(kept)).unwrap(), kept);
+    assert!(store.policy(&version(gone)).is_err());
+    assert!(!half.exists());
+}
+
+#[test]
 fn denied_owners_survive_the_daemon_and_a_corrupt_list_stops_the_start() {
     let folder = folder();
     assert!(open(&folder).owners().unwrap().is_empty());

@@ -21,7 +21,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::prctl::set_no_new_privs;
 use serde_json::{Value, json};
 
-use crate::{access, ring};
+use crate::{access, ring, share};
 
 /// Enough for whatever the child does.
 const STACK: usize = 1 << 20;
@@ -79,7 +79,7 @@ fn make(what: &str) -> Result<Option<OwnedFd>> {
         "socket" => Some(UnixStream::pair()?.0.into()),
         "backed" | "reading" => Some(tempfile::tempfile()?.into()),
         "anonymous" | "nothing" | "thread" | "tracer" | "blink" | "memory" | "descriptors"
-        | "folders" | "gains" => None,
+        | "folders" | "gains" | "read" => None,
         other => bail!("{other} is nothing to bring"),
     })
 }
@@ -114,6 +114,7 @@ impl Load {
             ("tracer", None) => be_traced()?,
             (_, None) => {}
         }
+        let reader = if what == "read" { Some(share::slow_reader()?) } else { None };
         if what != "gains" {
             set_no_new_privs()?;
         }
@@ -124,6 +125,7 @@ impl Load {
         }
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
+        reader.map_or(Ok(()), share::end)?;
         say(&json!({ "answer": answer, "opened": access::read(&denied) }))
     }
 }

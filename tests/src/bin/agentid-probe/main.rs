@@ -4,7 +4,7 @@
 //! open PATH` opens one file and has the errno as its exit status, `agentid-probe relay PATH` passes TCP on to a socket, and
 //! `agentid-probe nothing` does nothing. With `spawn`, `twice` or `before` and a command it starts that as a child first; see
 //! `start.rs`. `agentid-probe late` goes on in the child of a child, which nobody waits for. `agentid-probe crowd` leads
-//! processes that each become a run; see `crowd.rs`. `agentid-probe bring` asks to become a run with something that none begins
+//! processes that each become a run; see `crowd.rs`. `agentid-probe share` has something in common with a child; see `share.rs`. `agentid-probe bring` asks to become a run with something that none begins
 //! with; see `bring.rs`.
 
 mod access;
@@ -26,6 +26,7 @@ mod relay;
 mod repeat;
 mod resolve;
 mod ring;
+mod share;
 mod socket;
 mod start;
 mod storm;
@@ -75,6 +76,9 @@ fn main() -> Result<ExitCode> {
         [verb, how, socket, launch, denied] if verb == "bring" => {
             let (how, launch) = (how.to_string_lossy(), launch.to_string_lossy().into_owned());
             bring::bring(&how, socket.into(), launch, denied.into()).map(|()| ExitCode::SUCCESS)
+        }
+        [verb, what] if verb == "share" => {
+            share::share(&what.to_string_lossy()).map(|()| ExitCode::SUCCESS)
         }
         [verb] if verb == "nothing" => Ok(ExitCode::SUCCESS),
         [verb] if verb == "late" => {

@@ -7,8 +7,8 @@ use anyhow::{Result, ensure};
 use nix::sys::wait::waitpid;
 use nix::unistd::pause;
 
-use super::middle;
 use super::start::{self, Started};
+use super::{Table, middle};
 use crate::daemon::Daemon;
 use crate::settle;
 
@@ -19,6 +19,7 @@ const WARMING: usize = 3;
 const TTL: Duration = Duration::from_secs(3600);
 
 /// Microseconds of the clock that counts instructions.
+#[derive(Clone, Copy)]
 struct Figures {
     launch: u64,
     denial: u64,
@@ -26,9 +27,36 @@ struct Figures {
     answered: u64,
 }
 
-pub fn measure() -> Result<String> {
+/// Of what it takes with one run, for launches, denials and ends.
+const LIMIT: f64 = 2.0;
+/// A minute has as many microseconds, and a thousand launches are to be done in it.
+const LAUNCH: u64 = 60_000;
+
+impl Figures {
+    /// What takes much longer than with one run.
+    fn beyond(&self, now: &Self, level: usize) -> Vec<String> {
+        let parts = [
+            ("launch", self.launch, now.launch),
+            ("denied", self.denial, now.denial),
+            ("stopped", self.stopped, now.stopped),
+        ];
+        let ratio = |one: u64, now: u64| now as f64 / one.max(1) as f64;
+        let over = parts.into_iter().filter(|(_, one, now)| ratio(*one, *now) > LIMIT);
+        let mut over: Vec<String> = over
+            .map(|(what, one, now)| {
+                format!("{what}: {now} at {level} runs, more than {LIMIT} times of {one} at one")
+            })
+            .collect();
+        if now.launch > LAUNCH {
+            over.push(format!("a thousand launches take more than a minute at {level} runs"));
+        }
+        over
+    }
+}
+
+pub fn measure() -> Result<Table> {
     let daemon = Daemon::start()?;
-    let mut holders = Vec::new();
+    let (mut holders, mut first, mut over) = (Vec::new(), None::<Figures>, Vec::new());
     let mut table = String::from(
         "The usual one of 31, in thousands of instructions of the whole machine; of one process each.\n\n\
          | live runs | launch | revocation: denied | stopped | answered | the daemon's memory, KiB | its descriptors |\n\
@@ -39,7 +67,9 @@ pub fn measure() -> Result<String> {
             holders.push(hold()?.process);
         }
         settle();
-        let Figures { launch, denial, stopped, answered } = figures()?;
+        let found = figures()?;
+        let Figures { launch, denial, stopped, answered } = found;
+        over.extend(first.get_or_insert(found).beyond(&found, level));
         let (memory, descriptors) = (daemon.memory()?, daemon.descriptors()?);
         let row = format!(
             "| {level} | {launch} | {denial} | {stopped} | {answered} | {memory} | {descriptors} |"
@@ -68,7 +98,7 @@ pub fn measure() -> Result<String> {
         daemon.descriptors()?
     )?;
     daemon.unload()?;
-    Ok(table)
+    Ok(Table { text: table, over })
 }
 
 /// A run that lives and does nothing.

@@ -22,22 +22,16 @@ pub struct Table {
     pub over: Vec<String>,
 }
 
-impl Table {
-    const fn of(text: String) -> Self {
-        Self { text, over: Vec::new() }
-    }
-}
-
 /// A part that is still to be measured.
 type Part<'a> = Box<dyn FnOnce() -> Result<Table> + 'a>;
 
 /// The parts that can be asked for.
 pub fn part<'a>(words: &[&'a str]) -> Option<Part<'a>> {
     match *words {
-        ["launch"] => Some(Box::new(|| launch::measure().map(Table::of))),
+        ["launch"] => Some(Box::new(launch::measure)),
         ["ending"] => Some(Box::new(|| ending::measure(None))),
         ["ending", kind] => Some(Box::new(|| ending::measure(Some(kind)))),
-        ["many"] => Some(Box::new(|| many::measure().map(Table::of))),
+        ["many"] => Some(Box::new(many::measure)),
         _ => None,
     }
 }
