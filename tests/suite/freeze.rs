@@ -10,7 +10,7 @@ use agentid_tests::{
         Daemon, Run, Scene,
         cli::output,
         run::Terms,
-        scene::USERS,
+        scene::{USER, USERS},
         view::{Changed, Revoked, RunView, Totals},
         wait,
     },
@@ -201,6 +201,8 @@ fn an_ended_run_stands_still_until_it_is_killed() -> Result<()> {
         let (own, others) = (spinner(&mut run)?, spinner(&mut beside)?);
         let revoked: Revoked = daemon.ask(&["revoke", run.id()])?;
         assert_eq!((revoked.tasks, revoked.remaining), (2, 2), "uid {uid}");
+        let frozen = revoked.frozen_after_ms.context("it is not told when they stood still")?;
+        assert!(frozen >= revoked.denied_after_ms, "uid {uid}: {revoked:?}");
         await_still(run.id())?;
         stands_still(own, others)?;
         daemon.kill9()?;
@@ -234,6 +236,7 @@ fn stands_still_and_is_killed_with_the_daemon_dead() -> Result<()> {
         let offline = ["revoke", "--offline", "--config", settings, run.id()];
         let revoked: Revoked = daemon.ask(&offline)?;
         assert_eq!(revoked.remaining, 2, "uid {uid}");
+        assert!(revoked.frozen_after_ms.is_some(), "uid {uid}: {revoked:?}");
         await_still(run.id())?;
         stands_still(own, others)?;
         let revoked: Revoked = daemon.ask(&[&offline[..], &["--kill"]].concat())?;
@@ -299,6 +302,28 @@ fn is_denied_and_told_where_there_is_no_freezer() -> Result<()> {
         resume(&daemon, &run)?;
         assert_eq!(run.errno(&read)?, 0, "uid {uid}");
     }
+    Ok(())
+}
+
+/// P4: an ended run whose tasks could not be made to stand still is denied everything all the same; it is said that they do not, and they
+/// do as soon as they can.
+#[test]
+fn a_freeze_that_failed_is_tried_again() -> Result<()> {
+    let daemon = Daemon::start_in(scene()?)?;
+    let mut run = launch(&daemon, "frozen", USER)?;
+    let own = spinner(&mut run)?;
+    let limit = Path::new(CGROUPS).join("cgroup.max.descendants");
+    let limited = Limited::new(&limit)?;
+    let revoked: Revoked = daemon.ask(&["revoke", run.id()])?;
+    assert_eq!((revoked.remaining, revoked.frozen_after_ms), (2, None), "{revoked:?}");
+    assert!(!run.view(&daemon)?.frozen);
+    await_use(own, 1)?;
+    drop(limited);
+    wait::until("it stands still", wait::SOON, || Ok(run.view(&daemon)?.frozen.then_some(())))?;
+    await_still(run.id())?;
+    let revoked: Revoked = daemon.ask(&["revoke", run.id(), "--kill"])?;
+    assert_eq!(revoked.remaining, 0);
+    ended(&daemon, &run)?;
     Ok(())
 }
 

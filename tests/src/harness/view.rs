@@ -107,6 +107,7 @@ pub struct Revoked {
     pub connections: u64,
     pub denied_after_ms: f64,
     pub hung_up_after_ms: Option<f64>,
+    pub frozen_after_ms: Option<f64>,
 }
 
 /// What `suspend`, `resume` and `extend` print.

@@ -1,12 +1,18 @@
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, path::Path};
 
+use agentid_common::name::NameKey;
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::{id, launch};
 use crate::{
     event::number::Numbers,
+    image::Image,
     instance::{DeniedOwners, OwnerDenial, Run, run::PolicyVersion},
-    supervisor::store::{Store, StoreError, digest},
+    supervisor::{
+        rules::Rules,
+        store::{Store, StoreError, digest},
+    },
 };
 
 fn folder() -> TempDir {
@@ -155,6 +161,27 @@ fn a_number_that_may_have_been_used_is_not_given_after_a_restart() {
     assert!(open(&folder).mark() >= last);
     fs::write(folder.path().join("mark"), "many").unwrap();
     assert!(matches!(Store::open(folder.path()), Err(StoreError::Mark { .. })));
+}
+
+proptest! {
+    /// However often the daemon starts anew, and whether it has used the numbers that it has reserved or not, none is given twice, and
+    /// each is above all before it: a tag that was left anywhere is no later run's.
+    #[test]
+    fn no_generation_is_given_twice(lives in proptest::collection::vec(0_u32..6000, 1..8)) {
+        let folder = folder();
+        let mut last = 0;
+        for runs in lives {
+            let mut store = open(&folder);
+            // As little as there can be: the kernel may have been started anew, and holds nothing.
+            let (mut rules, _) = Rules::new(NameKey::default(), Image::default(), store.mark());
+            for _ in 0..runs {
+                let generation = rules.generation();
+                store.reserve(rules.high_water()).unwrap();
+                prop_assert!(generation > last, "{generation} after {last}");
+                last = generation;
+            }
+        }
+    }
 }
 
 #[test]

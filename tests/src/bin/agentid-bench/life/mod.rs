@@ -22,6 +22,12 @@ pub struct Table {
     pub over: Vec<String>,
 }
 
+impl Table {
+    const fn of(text: String) -> Self {
+        Self { text, over: Vec::new() }
+    }
+}
+
 /// A part that is still to be measured.
 type Part<'a> = Box<dyn FnOnce() -> Result<Table> + 'a>;
 
