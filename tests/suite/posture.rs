@@ -69,6 +69,19 @@ fn moved_pins_are_shown_and_lost_enforcement_ends_the_runs() -> Result<()> {
     Ok(())
 }
 
+/// P4, P9: the canary comes before what runs compute, as the daemon does, which ends nothing while it waits for it.
+#[test]
+fn the_canary_comes_before_what_runs_compute() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let canary = canary_of(daemon.tgid().context("there is no daemon")?)?;
+    let stat = fs::read_to_string(format!("/proc/{canary}/stat"))?;
+    let (_, rest) = stat.rsplit_once(") ").context("no name in the kernel's line on a process")?;
+    // proc_pid_stat(5): the field `policy` is the 41st, and the third is the first behind the name.
+    let policy = rest.split(' ').nth(41 - 3).context("a field is missing")?;
+    assert_eq!(policy.parse::<i32>()?, libc::SCHED_RR);
+    Ok(())
+}
+
 /// P9: a canary that has died is replaced, and says the truth; no run pays for it.
 #[test]
 fn a_dead_canary_is_replaced() -> Result<()> {

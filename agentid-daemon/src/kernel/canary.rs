@@ -24,7 +24,10 @@ use aya::maps::MapError;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::maps::{Maps, TagError};
+use super::{
+    maps::{Maps, TagError},
+    priority::have_come_first,
+};
 use crate::instance::Posture;
 
 /// What the daemon calls itself to become the canary.
@@ -66,6 +69,10 @@ impl Canary {
             .env_clear()
             .spawn()
             .map_err(CanaryError::Start)?;
+        // The daemon waits for it, and ends nothing meanwhile.
+        if let Err(error) = have_come_first(child.id()) {
+            tracing::debug!(%error, "the canary cannot come before what runs compute");
+        }
         let missing = || CanaryError::Start(io::Error::other("it has no pipes"));
         let ask = child.stdin.take().ok_or_else(missing)?;
         let answer = child.stdout.take().ok_or_else(missing)?;

@@ -26,11 +26,21 @@ pub fn come_first() -> io::Result<()> {
     }
 }
 
+/// The same of a process of ours, which has one thread and does nothing unless it is asked.
+pub fn have_come_first(process: u32) -> io::Result<()> {
+    let process = i32::try_from(process).map_err(io::Error::other)?;
+    schedule_of(process, libc::SCHED_RR, 1)
+}
+
 fn schedule(policy: i32, priority: i32) -> io::Result<()> {
+    schedule_of(0, policy, priority)
+}
+
+fn schedule_of(process: i32, policy: i32, priority: i32) -> io::Result<()> {
     let param = libc::sched_param { sched_priority: priority };
     let policy = policy | libc::SCHED_RESET_ON_FORK;
-    // SAFETY: it takes plain integers, and changes nothing but how this thread is scheduled.
-    if unsafe { libc::sched_setscheduler(0, policy, &raw const param) } == 0 {
+    // SAFETY: it takes plain integers, and changes nothing but how that thread is scheduled.
+    if unsafe { libc::sched_setscheduler(process, policy, &raw const param) } == 0 {
         Ok(())
     } else {
         Err(io::Error::last_os_error())
