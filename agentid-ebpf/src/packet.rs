@@ -7,6 +7,8 @@
 //! What a socket's hooks have seen another thread may change before the kernel looks again: without the socket's lock UDP
 //! and ICMP take the peer from it (net/ipv6/udp.c, `udpv6_sendmsg`), and a listener waits for the lock after its hook. So
 //! the destination of a datagram is judged by its own header, and the place of a listener at each segment that comes to it.
+//! What a socket of datagrams is sent no call of the run says anything of, so that each is judged as it comes: by where the
+//! socket is, and by the source that it has in its header.
 //! TCP keeps the peer that it was judged for, under its lock, and is not asked again: a host may have its own reasons to
 //! send its packets elsewhere by now (DNAT of a service's address). A connection that was let pass as a question for a name
 //! is the exception: it gets to the daemon's resolver (`names`), or is judged as a datagram is. Nor does a run send the
@@ -19,7 +21,7 @@
 use agentid_common::{
     decide::{
         lifecycle::standing,
-        packet::{Packet, Way, may_pass},
+        packet::{Ends, Packet, Way, may_pass},
     },
     map::CANARY_SLOT,
     net::{Address, ICMP, ICMPV6, Peer, TCP, UDP, Verb},
@@ -93,14 +95,14 @@ fn check(hook: Hook, buffer: *mut __sk_buff) -> i32 {
 #[inline(always)]
 fn judge(hook: Hook, buffer: *const __sk_buff, sock: *const bpf_sock, tag: &Tag) -> i32 {
     let mut asks = Asks { port: 0, protocol: 0, from: Address::ANY_V6 };
-    let way = |peer: &mut Peer| match hook {
-        Hook::SkbEgress => match going(buffer, tag, peer, &mut asks) {
-            Way::Judged if vouched::is_granted(sock.cast(), tag, peer) => Way::Vouched,
+    let way = |ends: &mut Ends| match hook {
+        Hook::SkbEgress => match going(buffer, tag, &mut ends.peer, &mut asks) {
+            Way::Judged if vouched::is_granted(sock.cast(), tag, &ends.peer) => Way::Vouched,
             way => way,
         },
-        _ => coming(sock, peer),
+        _ => coming(buffer, sock, tag, ends),
     };
-    let answer = may_pass(&Live, tag, way, || read(buffer, sock));
+    let answer = may_pass(&Live, tag, &mut Ends::default(), way, || read(buffer, sock));
     if answer.is_ok() {
         if asks.port != 0 {
             names::note(tag, asks.protocol, asks.port, asks.from);
@@ -182,9 +184,7 @@ fn going_to(
                 return Way::Unread;
             }
             peer.port = u16::from_be_bytes([ports[2], ports[3]]);
-            // SAFETY: the verifier checks the layout.
-            let device = unsafe { (*buffer).ifindex };
-            if device == LOOPBACK && peer.is_resolver(names::resolver()) {
+            if is_of_the_resolver(buffer, peer) {
                 // Also for whoever may not ask and gets there by a rule: else it would be taken for the last one with that port.
                 let port = u16::from_be_bytes([ports[0], ports[1]]);
                 *asks = Asks { port, protocol: peer.protocol, from };
@@ -205,19 +205,54 @@ fn going_to(
     }
 }
 
-/// Where a packet comes to, if that is a listener.
+/// Whether the daemon's resolver is at the other end, which is of this host.
 #[inline(always)]
-fn coming(sock: *const bpf_sock, peer: &mut Peer) -> Way {
+fn is_of_the_resolver(buffer: *const __sk_buff, peer: &Peer) -> bool {
+    // SAFETY: the verifier checks the layout.
+    let device = unsafe { (*buffer).ifindex };
+    device == LOOPBACK && peer.is_resolver(names::resolver())
+}
+
+/// Where a packet comes to, if that is a listener, and of a datagram where it comes from too.
+#[inline(always)]
+fn coming(buffer: *const __sk_buff, sock: *const bpf_sock, tag: &Tag, ends: &mut Ends) -> Way {
+    // SAFETY: the verifier checks the layout; each field is read by itself.
+    let (state, protocol) = unsafe {
+        ((&raw const (*sock).state).read_volatile(), (&raw const (*sock).protocol).read_volatile())
+    };
+    if state == state::LISTEN {
+        place(sock, &mut ends.peer);
+        ends.peer.verb = Verb::Accept;
+        ends.peer.protocol = TCP;
+        return Way::Judged;
+    }
+    if protocol != u32::from(UDP) {
+        return Way::Free;
+    }
+    place(sock, &mut ends.own);
+    ends.own.protocol = UDP;
+    if !source(buffer, &mut ends.peer) {
+        // Then only where it comes to can let it pass.
+        ends.peer = ends.own;
+        return Way::Judged;
+    }
+    if is_of_the_resolver(buffer, &ends.peer) && names::may_ask(tag) {
+        return Way::Resolver;
+    }
+    if vouched::is_granted(sock.cast(), tag, &ends.peer) {
+        return Way::Vouched;
+    }
+    Way::Arrived
+}
+
+/// Where a socket is.
+#[inline(always)]
+fn place(sock: *const bpf_sock, own: &mut Peer) {
     // SAFETY: the verifier checks the layout.
     unsafe {
-        if (*sock).state != state::LISTEN {
-            return Way::Free;
-        }
-        peer.verb = Verb::Accept;
-        peer.protocol = TCP;
-        peer.port = (*sock).src_port as u16;
+        own.port = (*sock).src_port as u16;
         if (*sock).family == u32::from(AF_INET) {
-            peer.address = Address::v4((*sock).src_ip4.to_ne_bytes());
+            own.address = Address::v4((*sock).src_ip4.to_ne_bytes());
         } else {
             let mut bytes = [0; 16];
             let words =
@@ -225,10 +260,33 @@ fn coming(sock: *const bpf_sock, peer: &mut Peer) -> Way {
             for (place, word) in bytes.chunks_exact_mut(4).zip(words) {
                 place.copy_from_slice(&word.to_ne_bytes());
             }
-            peer.address = Address::v6(bytes);
+            own.address = Address::v6(bytes);
         }
     }
-    Way::Judged
+}
+
+/// Whom a datagram comes from, by its own headers; false when they cannot be read, or others stand before that of UDP.
+#[inline(always)]
+fn source(buffer: *const __sk_buff, from: &mut Peer) -> bool {
+    let mut head = [0_u8; 20];
+    if !load(buffer, 0, &mut head) {
+        return false;
+    }
+    let header = match head[0] >> 4 {
+        4 if head[9] == UDP => {
+            from.address = Address::v4([head[12], head[13], head[14], head[15]]);
+            u32::from(head[0] & 0xf) * 4
+        }
+        6 if head[6] == UDP && load(buffer, 8, &mut from.address.0) => 40,
+        _ => return false,
+    };
+    let mut port = [0; 2];
+    if !load(buffer, header, &mut port) {
+        return false;
+    }
+    from.protocol = UDP;
+    from.port = u16::from_be_bytes(port);
+    true
 }
 
 /// What a packet carries. What cannot be read is one that carries something.

@@ -20,6 +20,7 @@ mod clock;
 mod connect;
 mod control;
 mod crowds;
+mod datagrams;
 mod delegate;
 mod demand;
 mod ending;
