@@ -9,8 +9,9 @@
 //! the destination of a datagram is judged by its own header, and the place of a listener at each segment that comes to it.
 //! What a socket of datagrams is sent no call of the run says anything of, so that each is judged as it comes: by where the
 //! socket is, and by the source that it has in its header.
-//! TCP keeps the peer that it was judged for, under its lock, and is not asked again: a host may have its own reasons to
-//! send its packets elsewhere by now (DNAT of a service's address). A connection that was let pass as a question for a name
+//! TCP keeps the peer that it was judged for, under its lock, and what leaves is not asked about again: a host may have its
+//! own reasons to send its packets elsewhere by now (DNAT of a service's address). What comes is, by the question that a
+//! message of the run on the same socket is asked, so that a new version of the rules ends both. A connection that was let pass as a question for a name
 //! is the exception: it gets to the daemon's resolver (`names`), or is judged as a datagram is. Nor does a run send the
 //! resolver more than leaves room for the questions of others: a queue that is full knows nobody. Options of IPv4, and headers
 //! that IPv6 has before its payload, would send packets elsewhere on behalf of the run.
@@ -18,14 +19,15 @@
 //! The current task is whoever the CPU happens to run, so the socket alone tells the run. Nothing is recorded here: a
 //! connection that ends would fill the ring. Denials are counted.
 
+mod coming;
+
 use agentid_common::{
     decide::{
         lifecycle::standing,
         packet::{Ends, Packet, Way, may_pass},
     },
     map::CANARY_SLOT,
-    net::{Address, ICMP, ICMPV6, Peer, TCP, UDP, Verb},
-    socket::AF_INET,
+    net::{Address, ICMP, ICMPV6, Peer, TCP, UDP},
     tag::{ASKED, Tag},
     verdict::{Hook, Verdict, settle},
 };
@@ -36,7 +38,14 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 
-use crate::{count, facts::Live, names, socket, vouched};
+use crate::{
+    count,
+    facts::Live,
+    names, socket,
+    vouched::{self, Circumstances},
+};
+
+use self::coming::coming;
 
 /// The number of the loopback device in every network namespace (net/core/dev.c: `LOOPBACK_IFINDEX`).
 const LOOPBACK: u32 = 1;
@@ -95,15 +104,20 @@ fn check(hook: Hook, buffer: *mut __sk_buff) -> i32 {
 #[inline(always)]
 fn judge(hook: Hook, buffer: *const __sk_buff, sock: *const bpf_sock, tag: &Tag) -> i32 {
     let mut asks = Asks { port: 0, protocol: 0, from: Address::ANY_V6 };
+    let (mut ends, mut heard) = (Ends::default(), Circumstances::default());
     let way = |ends: &mut Ends| match hook {
         Hook::SkbEgress => match going(buffer, tag, &mut ends.peer, &mut asks) {
             Way::Judged if vouched::is_granted(sock.cast(), tag, &ends.peer) => Way::Vouched,
             way => way,
         },
-        _ => coming(buffer, sock, tag, ends),
+        _ => coming(buffer, sock, tag, ends, &mut heard),
     };
-    let answer = may_pass(&Live, tag, &mut Ends::default(), way, || read(buffer, sock));
-    if answer.is_ok() {
+    let answer = may_pass(&Live, tag, &mut ends, way, || read(buffer, sock));
+    if let Ok(rule) = answer {
+        // Without a rule it passes because of what it is, and not of whom it comes from.
+        if heard.are_known() && rule != 0 {
+            vouched::goes_on(sock.cast(), tag, &ends.peer, &heard, rule);
+        }
         if asks.port != 0 {
             names::note(tag, asks.protocol, asks.port, asks.from);
         }
@@ -211,82 +225,6 @@ fn is_of_the_resolver(buffer: *const __sk_buff, peer: &Peer) -> bool {
     // SAFETY: the verifier checks the layout.
     let device = unsafe { (*buffer).ifindex };
     device == LOOPBACK && peer.is_resolver(names::resolver())
-}
-
-/// Where a packet comes to, if that is a listener, and of a datagram where it comes from too.
-#[inline(always)]
-fn coming(buffer: *const __sk_buff, sock: *const bpf_sock, tag: &Tag, ends: &mut Ends) -> Way {
-    // SAFETY: the verifier checks the layout; each field is read by itself.
-    let (state, protocol) = unsafe {
-        ((&raw const (*sock).state).read_volatile(), (&raw const (*sock).protocol).read_volatile())
-    };
-    if state == state::LISTEN {
-        place(sock, &mut ends.peer);
-        ends.peer.verb = Verb::Accept;
-        ends.peer.protocol = TCP;
-        return Way::Judged;
-    }
-    if protocol != u32::from(UDP) {
-        return Way::Free;
-    }
-    place(sock, &mut ends.own);
-    ends.own.protocol = UDP;
-    if !source(buffer, &mut ends.peer) {
-        // Then only where it comes to can let it pass.
-        ends.peer = ends.own;
-        return Way::Judged;
-    }
-    if is_of_the_resolver(buffer, &ends.peer) && names::may_ask(tag) {
-        return Way::Resolver;
-    }
-    if vouched::is_granted(sock.cast(), tag, &ends.peer) {
-        return Way::Vouched;
-    }
-    Way::Arrived
-}
-
-/// Where a socket is.
-#[inline(always)]
-fn place(sock: *const bpf_sock, own: &mut Peer) {
-    // SAFETY: the verifier checks the layout.
-    unsafe {
-        own.port = (*sock).src_port as u16;
-        if (*sock).family == u32::from(AF_INET) {
-            own.address = Address::v4((*sock).src_ip4.to_ne_bytes());
-        } else {
-            let mut bytes = [0; 16];
-            let words =
-                [(*sock).src_ip6[0], (*sock).src_ip6[1], (*sock).src_ip6[2], (*sock).src_ip6[3]];
-            for (place, word) in bytes.chunks_exact_mut(4).zip(words) {
-                place.copy_from_slice(&word.to_ne_bytes());
-            }
-            own.address = Address::v6(bytes);
-        }
-    }
-}
-
-/// Whom a datagram comes from, by its own headers; false when they cannot be read, or others stand before that of UDP.
-#[inline(always)]
-fn source(buffer: *const __sk_buff, from: &mut Peer) -> bool {
-    let mut head = [0_u8; 20];
-    if !load(buffer, 0, &mut head) {
-        return false;
-    }
-    let header = match head[0] >> 4 {
-        4 if head[9] == UDP => {
-            from.address = Address::v4([head[12], head[13], head[14], head[15]]);
-            u32::from(head[0] & 0xf) * 4
-        }
-        6 if head[6] == UDP && load(buffer, 8, &mut from.address.0) => 40,
-        _ => return false,
-    };
-    let mut port = [0; 2];
-    if !load(buffer, header, &mut port) {
-        return false;
-    }
-    from.protocol = UDP;
-    from.port = u16::from_be_bytes(port);
-    true
 }
 
 /// What a packet carries. What cannot be read is one that carries something.

@@ -101,3 +101,26 @@ fn a_datagram_comes_from_whom_the_run_may_send_to_or_to_where_it_may_listen() {
     tables.run().state = State::REVOKED;
     assert_eq!(answer(&tables), refused(Reason::Revoked));
 }
+
+#[test]
+fn of_a_connection_that_is_not_granted_any_more_passes_what_carries_nothing() {
+    let address = Address::v4([10, 0, 0, 1]);
+    let answer = |tables: &Tables, verb, packet| {
+        let mut ends = Ends::default();
+        ends.peer = Peer { address, port: 53, protocol: TCP, verb };
+        may_pass(tables, &TAG, &mut ends, |_| Way::Heard, || packet)
+    };
+    let empty = Packet { empty: true, ..Packet::default() };
+    for verb in [Verb::Connect, Verb::Accept] {
+        assert_eq!(answer(&tables(), verb, Packet::default()), refused(Reason::NoRule));
+        assert_eq!(answer(&tables(), verb, empty), Ok(0));
+        let mut tables = tables();
+        tables.classes.insert(PeerKey { scope: POLICY, address }, 4);
+        let port = 53_u16.to_be_bytes();
+        let key = PortKey { class: 4, verb: verb as u8, protocol: TCP, port };
+        tables.ports.insert(key, PortRule { rule: 4, deny: 0 });
+        assert_eq!(answer(&tables, verb, Packet::default()), Ok(4));
+        tables.run().state = State::REVOKED;
+        assert_eq!(answer(&tables, verb, empty), refused(Reason::Revoked));
+    }
+}
