@@ -23,6 +23,7 @@ mod crowds;
 mod datagrams;
 mod delegate;
 mod demand;
+mod elsewhere;
 mod ending;
 mod exec;
 mod expiry;
