@@ -7,8 +7,11 @@
 //! What a socket's hooks have seen another thread may change before the kernel looks again: without the socket's lock UDP
 //! and ICMP take the peer from it (net/ipv6/udp.c, `udpv6_sendmsg`), and a listener waits for the lock after its hook. So
 //! the destination of a datagram is judged by its own header, and the place of a listener at each segment that comes to it.
-//! TCP keeps the peer that it was judged for, under its lock, and is not asked again: a host may have its own reasons to
-//! send its packets elsewhere by now (DNAT of a service's address). A connection that was let pass as a question for a name
+//! What a socket of datagrams is sent no call of the run says anything of, so that each is judged as it comes: by where the
+//! socket is, and by the source that it has in its header.
+//! TCP keeps the peer that it was judged for, under its lock, and what leaves is not asked about again: a host may have its
+//! own reasons to send its packets elsewhere by now (DNAT of a service's address). What comes is, by the question that a
+//! message of the run on the same socket is asked, so that a new version of the rules ends both. A connection that was let pass as a question for a name
 //! is the exception: it gets to the daemon's resolver (`names`), or is judged as a datagram is. Nor does a run send the
 //! resolver more than leaves room for the questions of others: a queue that is full knows nobody. Options of IPv4, and headers
 //! that IPv6 has before its payload, would send packets elsewhere on behalf of the run.
@@ -16,14 +19,15 @@
 //! The current task is whoever the CPU happens to run, so the socket alone tells the run. Nothing is recorded here: a
 //! connection that ends would fill the ring. Denials are counted.
 
+mod coming;
+
 use agentid_common::{
     decide::{
         lifecycle::standing,
-        packet::{Packet, Way, may_pass},
+        packet::{Ends, Packet, Way, may_pass},
     },
     map::CANARY_SLOT,
-    net::{Address, ICMP, ICMPV6, Peer, TCP, UDP, Verb},
-    socket::AF_INET,
+    net::{Address, ICMP, ICMPV6, Peer, TCP, UDP},
     tag::{ASKED, Tag},
     verdict::{Hook, Verdict, settle},
 };
@@ -34,7 +38,14 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 
-use crate::{count, facts::Live, names, socket, vouched};
+use crate::{
+    count,
+    facts::Live,
+    names, socket,
+    vouched::{self, Circumstances},
+};
+
+use self::coming::coming;
 
 /// The number of the loopback device in every network namespace (net/core/dev.c: `LOOPBACK_IFINDEX`).
 const LOOPBACK: u32 = 1;
@@ -93,15 +104,20 @@ fn check(hook: Hook, buffer: *mut __sk_buff) -> i32 {
 #[inline(always)]
 fn judge(hook: Hook, buffer: *const __sk_buff, sock: *const bpf_sock, tag: &Tag) -> i32 {
     let mut asks = Asks { port: 0, protocol: 0, from: Address::ANY_V6 };
-    let way = |peer: &mut Peer| match hook {
-        Hook::SkbEgress => match going(buffer, tag, peer, &mut asks) {
-            Way::Judged if vouched::is_granted(sock.cast(), tag, peer) => Way::Vouched,
+    let (mut ends, mut heard) = (Ends::default(), Circumstances::default());
+    let way = |ends: &mut Ends| match hook {
+        Hook::SkbEgress => match going(buffer, tag, &mut ends.peer, &mut asks) {
+            Way::Judged if vouched::is_granted(sock.cast(), tag, &ends.peer) => Way::Vouched,
             way => way,
         },
-        _ => coming(sock, peer),
+        _ => coming(buffer, sock, tag, ends, &mut heard),
     };
-    let answer = may_pass(&Live, tag, way, || read(buffer, sock));
-    if answer.is_ok() {
+    let answer = may_pass(&Live, tag, &mut ends, way, || read(buffer, sock));
+    if let Ok(rule) = answer {
+        // Without a rule it passes because of what it is, and not of whom it comes from.
+        if heard.are_known() && rule != 0 {
+            vouched::goes_on(sock.cast(), tag, &ends.peer, &heard, rule);
+        }
         if asks.port != 0 {
             names::note(tag, asks.protocol, asks.port, asks.from);
         }
@@ -182,9 +198,7 @@ fn going_to(
                 return Way::Unread;
             }
             peer.port = u16::from_be_bytes([ports[2], ports[3]]);
-            // SAFETY: the verifier checks the layout.
-            let device = unsafe { (*buffer).ifindex };
-            if device == LOOPBACK && peer.is_resolver(names::resolver()) {
+            if is_of_the_resolver(buffer, peer) {
                 // Also for whoever may not ask and gets there by a rule: else it would be taken for the last one with that port.
                 let port = u16::from_be_bytes([ports[0], ports[1]]);
                 *asks = Asks { port, protocol: peer.protocol, from };
@@ -205,30 +219,12 @@ fn going_to(
     }
 }
 
-/// Where a packet comes to, if that is a listener.
+/// Whether the daemon's resolver is at the other end, which is of this host.
 #[inline(always)]
-fn coming(sock: *const bpf_sock, peer: &mut Peer) -> Way {
+fn is_of_the_resolver(buffer: *const __sk_buff, peer: &Peer) -> bool {
     // SAFETY: the verifier checks the layout.
-    unsafe {
-        if (*sock).state != state::LISTEN {
-            return Way::Free;
-        }
-        peer.verb = Verb::Accept;
-        peer.protocol = TCP;
-        peer.port = (*sock).src_port as u16;
-        if (*sock).family == u32::from(AF_INET) {
-            peer.address = Address::v4((*sock).src_ip4.to_ne_bytes());
-        } else {
-            let mut bytes = [0; 16];
-            let words =
-                [(*sock).src_ip6[0], (*sock).src_ip6[1], (*sock).src_ip6[2], (*sock).src_ip6[3]];
-            for (place, word) in bytes.chunks_exact_mut(4).zip(words) {
-                place.copy_from_slice(&word.to_ne_bytes());
-            }
-            peer.address = Address::v6(bytes);
-        }
-    }
-    Way::Judged
+    let device = unsafe { (*buffer).ifindex };
+    device == LOOPBACK && peer.is_resolver(names::resolver())
 }
 
 /// What a packet carries. What cannot be read is one that carries something.

@@ -155,10 +155,19 @@ pub fn came(sock: Sock, tag: &Tag) -> Came {
     };
     // SAFETY: a value of socket storage lives as long as its socket.
     let (mark, is_own) = unsafe { ((*own).mark, (*own).is_of_the_run_of(tag)) };
-    if mark & (LISTENS | CALLED) != LISTENS || !is_own {
-        return Came::Not;
+    if is_own { came_by(mark) } else { Came::Not }
+}
+
+/// The same, by what its mark says.
+#[inline(always)]
+pub const fn came_by(mark: u32) -> Came {
+    if mark & (LISTENS | CALLED) != LISTENS {
+        Came::Not
+    } else if mark & ANYWHERE == 0 {
+        Came::Here
+    } else {
+        Came::Anywhere
     }
-    if mark & ANYWHERE == 0 { Came::Here } else { Came::Anywhere }
 }
 
 /// The mark of what the daemon makes.

@@ -13,6 +13,8 @@
 //! Whether the run is alive is no part of it, and asked each time. What a name was found to grant ends with the name's time,
 //! so that of a run with names only what holds for a conversation that stands is remembered.
 //!
+//! What comes on a connection is judged by the same question as what is sent there, so that either remembers for both.
+//!
 //! Threads may send on one socket at the same time: it is written under a version, odd meanwhile, so that a reader never
 //! takes halves of two for one.
 
@@ -86,9 +88,22 @@ pub fn is_granted(sock: *const c_void, tag: &Tag, peer: &Peer) -> bool {
     recall(sock, tag, &peer.address, asked) != NOTHING
 }
 
+/// Whether the connection of this socket is known to be granted still.
+#[inline(always)]
+pub fn may_go_on(sock: *const c_void, tag: &Tag, peer: &Peer) -> bool {
+    recall(sock, tag, &peer.address, [question(peer, peer.verb, true); 2]) != NOTHING
+}
+
+/// Remembers that a connection which stands was found to be granted.
+#[inline(always)]
+pub fn goes_on(sock: *const c_void, tag: &Tag, peer: &Peer, found: &Circumstances, rule: u16) {
+    keep(sock, tag, peer, true, found, rule);
+}
+
 /// What a search must find unchanged at its end for its result to be kept: a run may be bound to other rules meanwhile, which
-/// is no change of the tables.
-struct Circumstances {
+/// is no change of the tables. Without any of them nothing is kept.
+#[derive(Default)]
+pub struct Circumstances {
     edition: u64,
     policy: u64,
     params: u64,
@@ -97,10 +112,15 @@ struct Circumstances {
 impl Circumstances {
     /// No run is held by rules of the number 0.
     #[inline(always)]
-    fn of(tag: &Tag) -> Self {
+    pub fn of(tag: &Tag) -> Self {
         let edition = maps::edition(EDITION_OF_PEERS);
         let (policy, params) = alone(tag).and_then(Instance::scopes).unwrap_or_default();
         Self { edition, policy, params }
+    }
+
+    #[inline(always)]
+    pub const fn are_known(&self) -> bool {
+        self.policy != 0
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::{
     fs,
-    io::{ErrorKind, Read as _},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream},
+    io::{ErrorKind, Read as _, Write as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket},
 };
 
 use agentid_tests::{
@@ -12,12 +12,14 @@ use agentid_tests::{
         run::Terms,
         scene::{USER, USERS},
         settle::settle,
+        taken::socket_of,
         wait,
     },
     step::{Open, Outcome, Protocol, Step},
 };
 use anyhow::{Context as _, Result, bail, ensure};
-use libc::EACCES;
+use libc::{EACCES, EAGAIN, ECONNRESET};
+use nix::sys::socket::{setsockopt, sockopt};
 
 fn digest(daemon: &Daemon) -> Result<String> {
     let policies = daemon.status()?.policies;
@@ -197,6 +199,116 @@ fn accepted_conversations_are_held_to_the_new_version() -> Result<()> {
         stream.set_nonblocking(true)?;
         let left = stream.peek(&mut [0]).map_err(|error| error.kind());
         assert_eq!(left, Err(ErrorKind::WouldBlock), "{at}: more has come than was said");
+    }
+    Ok(())
+}
+
+/// What has come to a socket that was taken from a run, as nobody is asked about it there.
+fn read(socket: &mut TcpStream) -> Result<usize> {
+    let mut total = 0;
+    loop {
+        match socket.read(&mut [0; 4096]) {
+            Ok(0) => bail!("the connection has ended after {total}"),
+            Ok(length) => total += length,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(total),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Conversations with a run, which it has begun or taken.
+fn conversations(
+    daemon: &Daemon,
+    uid: u32,
+    listener: &TcpListener,
+) -> Result<Vec<(Run, TcpStream)>> {
+    let mut called = Run::of(daemon, uid)?;
+    let call = Step::Call { to: listener.local_addr()?, protocol: Protocol::Tcp };
+    ensure!(called.errno(&call)? == 0, "{call:?} failed");
+    let (by_run, _) = listener.accept()?;
+    let mut taken = Run::of(daemon, uid)?;
+    let at = listener.local_addr()?.ip();
+    let to_run = calling(&mut taken, at, at)?;
+    Ok(vec![(called, by_run), (taken, to_run)])
+}
+
+/// P2, P9: nor is anything heard that comes after the change, on connections that the run has made and on those that it has
+/// accepted, while the other end goes on sending. It comes when the grant does; that the other end has ended is told at once.
+#[test]
+fn nothing_is_heard_that_the_new_version_does_not_grant() -> Result<()> {
+    let daemon = Daemon::start()?;
+    let none = Scene::POLICY.replace("20000-29999", "29999");
+    let listeners = [Ipv4Addr::LOCALHOST.into(), IpAddr::from(Ipv6Addr::LOCALHOST)]
+        .map(|at| (20_000..29_999).find_map(|port| TcpListener::bind((at, port)).ok()));
+    for uid in USERS {
+        let mut all = Vec::new();
+        for listener in &listeners {
+            let listener = listener.as_ref().context("no port is free")?;
+            all.extend(conversations(&daemon, uid, listener)?);
+        }
+        for (mut run, mut stream) in all {
+            let what = format!("uid {uid}: {stream:?}");
+            let mut socket = TcpStream::from(socket_of(&run)?);
+            socket.set_nonblocking(true)?;
+            stream.write_all(b"x")?;
+            settle()?;
+            assert_eq!(read(&mut socket)?, 1, "{what}");
+            write(&daemon, &none)?;
+            let denied = run.totals(&daemon)?.denied;
+            for _ in 0..100 {
+                stream.write_all(b"x")?;
+            }
+            settle()?;
+            assert_eq!(run.errno(&Step::Hear)?, EAGAIN, "{what}");
+            assert_eq!(read(&mut socket)?, 0, "{what}");
+            assert!(run.totals(&daemon)?.denied > denied, "{what}: no packet was dropped");
+            write(&daemon, Scene::POLICY)?;
+            let mut heard = 0;
+            wait::until("all of it comes", wait::SOON, || {
+                heard += read(&mut socket)?;
+                Ok((heard == 100).then_some(()))
+            })
+            .with_context(|| format!("{what}: {heard}"))?;
+            write(&daemon, &none)?;
+            reset(stream)?;
+            wait::until("the end is heard", wait::SOON, || {
+                Ok((run.errno(&Step::Hear)? == ECONNRESET).then_some(()))
+            })
+            .with_context(|| what)?;
+            write(&daemon, Scene::POLICY)?;
+        }
+    }
+    Ok(())
+}
+
+/// Ends a connection by a reset.
+fn reset(stream: TcpStream) -> Result<()> {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    setsockopt(&stream, sockopt::Linger, &linger)?;
+    drop(stream);
+    Ok(())
+}
+
+/// P2, P9: nor a datagram of a peer that is not granted any more.
+#[test]
+fn no_datagram_is_heard_that_the_new_version_does_not_grant() -> Result<()> {
+    let daemon = Daemon::start()?;
+    let none = Scene::POLICY.replace("20000-29999", "29999");
+    for at in [Ipv4Addr::LOCALHOST.into(), IpAddr::from(Ipv6Addr::LOCALHOST)] {
+        let mut run = Run::of(&daemon, USER)?;
+        let peer = (20_000..29_999).find_map(|port| UdpSocket::bind((at, port)).ok());
+        let peer = peer.context("no port is free")?;
+        let call = Step::Call { to: peer.local_addr()?, protocol: Protocol::Udp };
+        assert_eq!((run.errno(&call)?, run.errno(&Step::Say)?), (0, 0), "{at}");
+        let (_, from) = peer.recv_from(&mut [0; 8])?;
+        write(&daemon, &none)?;
+        peer.send_to(b"x", from)?;
+        settle()?;
+        assert_eq!(run.errno(&Step::Hear)?, EAGAIN, "{at}");
+        write(&daemon, Scene::POLICY)?;
+        peer.send_to(b"x", from)?;
+        settle()?;
+        assert_eq!(run.errno(&Step::Hear)?, 0, "{at}");
     }
     Ok(())
 }

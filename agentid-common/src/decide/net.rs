@@ -49,11 +49,11 @@ impl<F: Facts> Question for MayUse<'_, F> {
     }
 }
 
-/// May a packet of the run pass, as far as its addresses go?
+/// May a packet of the run pass, as far as its addresses go? One of a conversation that stands is judged as that is.
 #[inline(always)]
-pub fn may_reach<F: Facts>(facts: &F, tag: &Tag, peer: &Peer) -> Answer {
+pub fn may_reach<F: Facts>(facts: &F, tag: &Tag, peer: &Peer, stands: bool) -> Answer {
     // No room but the stack: what the current task has is not the run's.
-    alive(facts, tag)?.each(facts, &MayPass { facts, peer })
+    alive(facts, tag)?.each(facts, &MayPass { facts, peer, stands })
 }
 
 /// May the packet pass, as far as its addresses go? Where it comes to is judged as taking a connection, and where it goes to
@@ -61,6 +61,7 @@ pub fn may_reach<F: Facts>(facts: &F, tag: &Tag, peer: &Peer) -> Answer {
 struct MayPass<'a, F> {
     facts: &'a F,
     peer: &'a Peer,
+    stands: bool,
 }
 
 impl<F: Facts> Question for MayPass<'_, F> {
@@ -69,9 +70,9 @@ impl<F: Facts> Question for MayPass<'_, F> {
 
     #[inline(always)]
     fn ask(&self, scopes: &Scopes) -> Answer {
-        let Self { facts, peer } = *self;
-        if peer.verb.is_local() {
-            return MayUse { facts, peer, stands: false }.ask(scopes);
+        let Self { facts, peer, stands } = *self;
+        if stands || peer.verb.is_local() {
+            return MayUse { facts, peer, stands }.ask(scopes);
         }
         rules_allow(facts, scopes, peer, false).or_else(|_| {
             let peer = Peer { verb: Verb::Connect, ..*peer };

@@ -29,7 +29,7 @@ impl Packet {
 /// What a packet has to be judged for, by its socket and its own headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// Nothing: whom TCP talks to cannot change once it was judged.
+    /// Nothing: whom TCP sends to cannot change once it was judged, and what it sends is.
     Free,
     /// Nothing: it goes to the daemon's resolver, which knows who asks.
     Resolver,
@@ -39,14 +39,37 @@ pub enum Way {
     Vouched,
     /// Where it goes, or comes to.
     Judged,
+    /// A datagram that has come: whether the run may listen where it came to, or else send to whom it came from.
+    Arrived,
+    /// A segment of a connection that stands: whether the run may go on with it.
+    Heard,
     /// Options, or headers before the one of its protocol, which may have it sent on from there.
     Detour,
     /// Its header cannot be read.
     Unread,
 }
 
-/// Of a run that is alive passes what goes to a peer that its rules grant, and what comes to where they let it listen. Of one
-/// that is over, or stands on one that is, nothing passes but what ends connections: the other end hears that there is
+/// Between whom a packet goes, as far as its [`Way`] asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// Whom it goes to, or where it comes to; of a datagram that has come, whom it comes from, and of a connection that
+    /// stands, what the run's own messages on it are judged by.
+    pub peer: Peer,
+    /// Of a datagram that has come, where it comes to.
+    pub own: Peer,
+}
+
+impl Default for Ends {
+    #[inline(always)]
+    fn default() -> Self {
+        let nobody = Peer { address: Address::ANY_V6, port: 0, protocol: 0, verb: Verb::Send };
+        Self { peer: nobody, own: Peer { verb: Verb::Listen, ..nobody } }
+    }
+}
+
+/// Of a run that is alive passes what goes to a peer that its rules grant, what comes to where they let it listen, and
+/// datagrams from such a peer. Of a connection that the rules do not grant any more passes what carries nothing: that what was
+/// sent has arrived, or that nothing more comes. Of one that is over, or stands on one that is, nothing passes but what ends connections: the other end hears that there is
 /// nothing more to come, and nothing else.
 ///
 /// The hooks on sockets have been asked already. What they saw another thread may have changed since: a socket's address is
@@ -55,15 +78,24 @@ pub enum Way {
 pub fn may_pass<F: Facts>(
     facts: &F,
     tag: &Tag,
-    way: impl FnOnce(&mut Peer) -> Way,
+    ends: &mut Ends,
+    way: impl FnOnce(&mut Ends) -> Way,
     packet: impl FnOnce() -> Packet,
 ) -> Answer {
-    let mut peer = Peer { address: Address::ANY_V6, port: 0, protocol: 0, verb: Verb::Send };
     match facts.ascend(tag, None) {
-        Ok(()) => match way(&mut peer) {
+        Ok(()) => match way(ends) {
             Way::Free | Way::Resolver | Way::Vouched => Ok(0),
             Way::Crowds => Err(Refusal::denied(Reason::Guarded)),
-            Way::Judged => facts.may_reach(tag, &peer),
+            Way::Judged => facts.may_reach(tag, &ends.peer, false),
+            // Most that comes without having been asked for comes to a server, and most runs listen nowhere: that is soon known.
+            Way::Arrived => match facts.may_reach(tag, &ends.own, false) {
+                Err(Refusal::Denied { .. }) => facts.may_reach(tag, &ends.peer, false),
+                answer => answer,
+            },
+            Way::Heard => match facts.may_reach(tag, &ends.peer, true) {
+                Err(Refusal::Denied { .. }) if packet().empty => Ok(0),
+                answer => answer,
+            },
             Way::Detour => Err(Refusal::denied(Reason::SocketOption)),
             Way::Unread => Err(Refusal::Fault(Fault::AddressRead)),
         },

@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use agentid_common::record::SocketLine;
@@ -12,6 +13,7 @@ use agentid_common::record::SocketLine;
 use super::{
     apply::{self, ApplyError},
     demand::{DemandError, OnDemand},
+    elsewhere,
     freezer::{self, FreezeError, Runs},
     list,
     maps::{Maps, MapsError, TagError, Tags},
@@ -139,5 +141,18 @@ impl LeftPrograms {
         lines.retain(|line| is_of(line, runs));
         let left = lines.iter().filter(|line| is_of(line, dying)).count();
         Ok((orphans::end(&lines)?, left))
+    }
+
+    /// Ends the connections of these runs that whoever else has, and waits so long for that at most.
+    pub fn hang_up_elsewhere(&self, runs: &Runs, patience: Duration) -> Result<(), HangUpError> {
+        let list = self.on_demand.socket_list(&self.pins).map_err(ReadError::Sockets);
+        let is_theirs = |line: &SocketLine| {
+            runs.get(&line.slot) == Some(&line.generation) && elsewhere::is_held(line)
+        };
+        if list::any(list.map_err(StopError::from)?, is_theirs)? {
+            let looked = elsewhere::hang_up(runs.clone(), &self.pins)?;
+            looked.recv_timeout(patience).map_err(|_| HangUpError::Late)?;
+        }
+        Ok(())
     }
 }

@@ -10,6 +10,7 @@ mod canary;
 mod cgroup;
 mod clock;
 mod demand;
+mod elsewhere;
 mod enclose;
 mod examine;
 mod family;
@@ -73,6 +74,7 @@ pub use self::{
     canary::main as canary_main,
     clock::is_synchronised,
     demand::{DemandError, HookState},
+    elsewhere::is_held,
     enclose::{CPU, EncloseError, MEMORY, TASKS, Usage, available as controllers},
     examine::examine,
     family::{SMALL, of as family_of},
@@ -302,6 +304,11 @@ impl Kernel {
     ) -> Result<Option<HangingUp>, HangUpError> {
         let list = self.socket_list().map_err(StopError::from)?;
         sockets::hang_up(processes, killed, list, &self.pins)
+    }
+
+    /// Begins to end the connections of these runs that whoever else has.
+    pub fn hang_up_elsewhere(&self, runs: Runs) -> Result<(), HangUpError> {
+        elsewhere::hang_up(runs, &self.pins).map(drop)
     }
 
     /// Ends those of these connections that no process has any more; gives how many of each slot's.

@@ -178,7 +178,10 @@ pub fn hang_up(
     begun.map(|_| Some(HangingUp { taken, done }))
 }
 
-fn sockets(path: &Path) -> Result<SkStorage<MapData, Tag>, MapsError> {
+/// Who has made which socket.
+pub(super) type Sockets = SkStorage<MapData, Tag>;
+
+pub(super) fn sockets(path: &Path) -> Result<Sockets, MapsError> {
     let failed = |source| MapsError::Type { name: SOCKETS, source };
     let map = MapData::from_pin(path).map_err(failed)?;
     SkStorage::try_from(Map::SkStorage(map)).map_err(failed)
@@ -187,7 +190,7 @@ fn sockets(path: &Path) -> Result<SkStorage<MapData, Tag>, MapsError> {
 /// What it takes to end the connections of runs.
 struct Ending {
     tags: Tags,
-    sockets: SkStorage<MapData, Tag>,
+    sockets: Sockets,
     held: Vec<Held>,
     /// Numbers of the sockets that were taken: several processes may have one.
     seen: BTreeSet<u64>,
@@ -288,7 +291,7 @@ impl Ending {
 }
 
 /// Numbers of the descriptors that are sockets, and of those sockets. A process that is gone has none.
-fn sockets_of(tgid: u32) -> io::Result<Vec<(RawFd, u64)>> {
+pub(super) fn sockets_of(tgid: u32) -> io::Result<Vec<(RawFd, u64)>> {
     let entries = match fs::read_dir(format!("/proc/{tgid}/fd")) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -312,7 +315,7 @@ fn sockets_of(tgid: u32) -> io::Result<Vec<(RawFd, u64)>> {
 }
 
 /// False for a socket that has no connection to end: its packets are dropped, and that is all there is to it.
-fn end(socket: &OwnedFd) -> io::Result<bool> {
+pub(super) fn end(socket: &OwnedFd) -> io::Result<bool> {
     let family = option(socket, libc::SO_DOMAIN)?;
     let ended = match family {
         libc::AF_INET | libc::AF_INET6

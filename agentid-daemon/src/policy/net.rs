@@ -28,7 +28,7 @@ pub(super) fn net(table: &NetTable, reader: &mut Reader<'_>) -> Option<NetRule> 
     let because = table.because.as_ref().map(|text| text.get_ref().clone());
     let (side, effect, ends) = (side?, effect?, ends?);
     let (mut targets, mut names) = (Vec::new(), Vec::new());
-    for end in ends {
+    for end in ends.into_iter().flatten() {
         match end {
             End::Address(target) => targets.push(target),
             End::Name(named) => names.push(named),

@@ -6,6 +6,7 @@
 //!   10.1.0.0/16:5432          one port of a block
 //!   [2001:db8::]/32:443       the same in IPv6
 //!   127.0.0.1:8000-8999       a range of ports of one address
+//!   192.0.2.7:80,8000-8999    each port and range of a list
 //!   192.0.2.7:*               every port
 //! ```
 
@@ -25,10 +26,15 @@ pub(super) enum End {
     Name(Named),
 }
 
-pub(super) fn parse(text: &str) -> Result<End, Flaw> {
+/// One for each port or range that is named.
+pub(super) fn parse(text: &str) -> Result<Vec<End>, Flaw> {
     if text.starts_with("unix:") || text.starts_with('/') || text.starts_with('@') {
         return Err(Flaw::new(format!("`{text}` is no address: a unix socket is a file"))
             .help("grant it in [[file]]: allow = [\"connect\"]"));
+    }
+    if text.split_once(',').is_some_and(|(_, rest)| rest.contains(':')) {
+        return Err(Flaw::new(format!("`{text}` names more than one address"))
+            .help("write each in quotes of its own"));
     }
     if let Some((host, rest)) = name(text) {
         let host = Host::parse(host)?;
@@ -39,15 +45,15 @@ pub(super) fn parse(text: &str) -> Result<End, Flaw> {
             .help("leave it out"));
         }
         let (_, ports) = split(text, rest)?;
-        let (first, last) = self::ports(ports)?;
-        return Ok(End::Name(Named { host, first, last }));
+        let named = |(first, last)| End::Name(Named { host: host.clone(), first, last });
+        return Ok(self::ports(ports)?.into_iter().map(named).collect());
     }
     let (prefix, ports) = match text.strip_prefix('[') {
         Some(rest) => v6(text, rest)?,
         None => v4(text)?,
     };
-    let (first, last) = self::ports(ports)?;
-    Ok(End::Address(Target { prefix, first, last }))
+    let target = |(first, last)| End::Address(Target { prefix, first, last });
+    Ok(self::ports(ports)?.into_iter().map(target).collect())
 }
 
 /// A block of addresses without ports.
@@ -58,12 +64,10 @@ pub(super) fn block(text: &str) -> Result<Prefix, Flaw> {
             .help("leave the port out"));
     }
     let text = format!("{text}:*");
-    match parse(&text)? {
-        End::Address(Target { prefix, .. }) => Ok(prefix),
-        End::Name(_) => {
-            Err(Flaw::new(format!("`{}` is not an address", text.trim_end_matches(":*")))
-                .help("write one such as `10.1.0.0/16`"))
-        }
+    match parse(&text)?.as_slice() {
+        [End::Address(Target { prefix, .. })] => Ok(*prefix),
+        _ => Err(Flaw::new(format!("`{}` is not an address", text.trim_end_matches(":*")))
+            .help("write one such as `10.1.0.0/16`")),
     }
 }
 
@@ -157,10 +161,26 @@ fn prefix(address: Ipv6Addr, bits: Option<&str>, hidden: u8) -> Result<Prefix, F
     })
 }
 
-fn ports(text: &str) -> Result<(u16, u16), Flaw> {
+/// Every port, or each port and range of a list.
+fn ports(text: &str) -> Result<Vec<(u16, u16)>, Flaw> {
     if text == "*" {
-        return Ok((0, u16::MAX));
+        return Ok(vec![(0, u16::MAX)]);
     }
+    let parts: Vec<&str> = text.split(',').collect();
+    if parts.len() > 1 {
+        if parts.contains(&"*") {
+            return Err(Flaw::new(format!("`*` in the list `{text}` is every port"))
+                .help("write `*` alone, or leave it out"));
+        }
+        if parts.iter().any(|part| part.trim().is_empty() || part.contains(char::is_whitespace)) {
+            return Err(Flaw::new(format!("`{text}` has a space, or a comma without a port"))
+                .help("write a list such as `80,443,8000-8999`"));
+        }
+    }
+    parts.into_iter().map(range).collect()
+}
+
+fn range(text: &str) -> Result<(u16, u16), Flaw> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     match (number::<u16>(first), number::<u16>(last)) {
         (Some(0), _) => Err(Flaw::new("port 0 is no port")
@@ -169,7 +189,7 @@ fn ports(text: &str) -> Result<(u16, u16), Flaw> {
         (Some(first), Some(last)) => Err(Flaw::new(format!("range of ports `{text}` is empty"))
             .help(format!("did you mean `{last}-{first}`?"))),
         _ => Err(Flaw::new(format!("`{text}` is not a port"))
-            .help("write a port, a range such as `8000-8999`, or `*`")),
+            .help("write a port, a range such as `8000-8999`, a list such as `80,443`, or `*`")),
     }
 }
 

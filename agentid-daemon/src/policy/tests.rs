@@ -42,8 +42,8 @@ fn refused_peer(peer: &str, message: &str) {
 }
 
 fn target(text: &str) -> (String, u8, u16, u16) {
-    let super::target::End::Address(target) = super::target::parse(text).unwrap() else {
-        panic!("{text} is a name");
+    let [super::target::End::Address(target)] = super::target::parse(text).unwrap()[..] else {
+        panic!("{text} is no address with one port or range");
     };
     (target.prefix.address().to_string(), target.prefix.bits(), target.first, target.last)
 }
@@ -456,10 +456,42 @@ proptest! {
 }
 
 fn named(text: &str) -> (String, u16, u16) {
-    let super::target::End::Name(named) = super::target::parse(text).unwrap() else {
+    let [super::target::End::Name(named)] = &super::target::parse(text).unwrap()[..] else {
         panic!("{text} is an address");
     };
     (named.host.to_string(), named.first, named.last)
+}
+
+#[test]
+fn a_list_of_ports_is_as_many_targets() {
+    let ports = |text: &str| -> Vec<(u16, u16)> {
+        let ends = super::target::parse(text).unwrap();
+        let ports = ends.iter().map(|end| match end {
+            super::target::End::Address(target) => (target.first, target.last),
+            super::target::End::Name(named) => (named.first, named.last),
+        });
+        ports.collect()
+    };
+    let both = [(80, 80), (8000, 8099)];
+    for text in ["192.0.2.7:80,8000-8099", "[2001:db8::]/32:80,8000-8099", "a.example:80,8000-8099"]
+    {
+        assert_eq!(ports(text), both, "{text}");
+    }
+    assert_eq!(ports("10.0.0.0/8:443,80,443"), [(443, 443), (80, 80), (443, 443)]);
+    for text in ["80,", ",80", "80,,443", "80, 443", ",", " 80,443"] {
+        refused_peer(&format!("192.0.2.7:{text}"), "has a space, or a comma without a port");
+    }
+    refused_peer("192.0.2.7:80,*", "`*` in the list `80,*` is every port");
+    refused_peer("192.0.2.7:80,0", "port 0 is no port");
+    refused_peer("192.0.2.7:80,90-81", "range of ports `90-81` is empty");
+    refused_peer("192.0.2.7:80,http", "`http` is not a port");
+    refused_peer("192.0.2.7:80,65536", "`65536` is not a port");
+    refused_peer("192.0.2.7:80,192.0.2.8:80", "names more than one address");
+    refused_peer("[2001:db8::1]:80,[2001:db8::2]:80", "names more than one address");
+    refused_peer("a.example:80,b.example:80", "names more than one address");
+    refused("[[net]]\non = ['127.0.0.1:80,']\nallow = ['listen']", "a comma without a port");
+    let icmp = "[[net]]\nto = ['192.0.2.7:7,9']\nproto = 'icmp'\nallow = ['connect']";
+    refused(icmp, "ports are named, and icmp has none");
 }
 
 #[test]

@@ -39,6 +39,10 @@ fn what_lies_nowhere_is_nobodys_to_grant() {
     assert_eq!(may_talk(&over(), &TAG, &nowhere), refused(Reason::Revoked));
 }
 
+fn pass(tables: &Tables, tag: &Tag, way: Way, packet: Packet) -> Answer {
+    may_pass(tables, tag, &mut Ends::default(), |_| way, || packet)
+}
+
 #[test]
 fn after_the_end_only_what_ends_a_connection_passes() {
     for (empty, ends, closing, passes) in [
@@ -49,21 +53,74 @@ fn after_the_end_only_what_ends_a_connection_passes() {
         (false, false, false, false),
     ] {
         let packet = Packet { empty, ends, closing };
-        assert_eq!(may_pass(&tables(), &TAG, |_| Way::Free, || packet), Ok(0), "{packet:?}");
-        let answer = may_pass(&over(), &TAG, |_| Way::Free, || packet);
+        assert_eq!(pass(&tables(), &TAG, Way::Free, packet), Ok(0), "{packet:?}");
+        let answer = pass(&over(), &TAG, Way::Free, packet);
         assert_eq!(answer, if passes { Ok(0) } else { refused(Reason::Revoked) }, "{packet:?}");
     }
     let nobody = Tag { slot: 9, ..TAG };
     let ending = Packet { empty: true, ends: true, closing: true };
-    let answer = may_pass(&tables(), &nobody, |_| Way::Free, || ending);
+    let answer = pass(&tables(), &nobody, Way::Free, ending);
     assert_eq!(answer, fault(Fault::InstanceLookup));
 }
 
 #[test]
 fn a_packet_takes_no_detour() {
-    let answer = |way| may_pass(&tables(), &TAG, |_| way, Packet::default);
+    let answer = |way| pass(&tables(), &TAG, way, Packet::default());
     assert_eq!(answer(Way::Free), Ok(0));
     assert_eq!(answer(Way::Detour), refused(Reason::SocketOption));
     assert_eq!(answer(Way::Crowds), refused(Reason::Guarded));
     assert_eq!(answer(Way::Unread), fault(Fault::AddressRead));
+}
+
+#[test]
+fn a_datagram_comes_from_whom_the_run_may_send_to_or_to_where_it_may_listen() {
+    let (from, to) = (Address::v4([10, 0, 0, 1]), Address::v4([127, 0, 0, 1]));
+    let rule = |tables: &mut Tables, address, class, verb: Verb, deny| {
+        let port = 53_u16.to_be_bytes();
+        tables.classes.insert(PeerKey { scope: POLICY, address }, class);
+        let key = PortKey { class, verb: verb as u8, protocol: UDP, port };
+        tables.ports.insert(key, PortRule { rule: class as u16, deny });
+    };
+    let answer = |tables: &Tables| {
+        let end = |address, verb| Peer { address, port: 53, protocol: UDP, verb };
+        let mut ends = Ends { peer: end(from, Verb::Send), own: end(to, Verb::Listen) };
+        may_pass(tables, &TAG, &mut ends, |_| Way::Arrived, Packet::default)
+    };
+    assert_eq!(answer(&tables()), refused(Reason::NoRule));
+    for verb in [Verb::Send, Verb::Connect] {
+        let mut tables = tables();
+        rule(&mut tables, from, 4, verb, 0);
+        assert_eq!(answer(&tables), Ok(4));
+        rule(&mut tables, to, 5, Verb::Listen, 1);
+        assert_eq!(answer(&tables), Ok(4), "where it may not listen it may be answered");
+    }
+    let mut tables = tables();
+    rule(&mut tables, to, 5, Verb::Listen, 0);
+    rule(&mut tables, from, 4, Verb::Send, 1);
+    assert_eq!(answer(&tables), Ok(5));
+    tables.run().state = State::REVOKED;
+    assert_eq!(answer(&tables), refused(Reason::Revoked));
+}
+
+#[test]
+fn of_a_connection_that_is_not_granted_any_more_passes_what_carries_nothing() {
+    let address = Address::v4([10, 0, 0, 1]);
+    let answer = |tables: &Tables, verb, packet| {
+        let mut ends = Ends::default();
+        ends.peer = Peer { address, port: 53, protocol: TCP, verb };
+        may_pass(tables, &TAG, &mut ends, |_| Way::Heard, || packet)
+    };
+    let empty = Packet { empty: true, ..Packet::default() };
+    for verb in [Verb::Connect, Verb::Accept] {
+        assert_eq!(answer(&tables(), verb, Packet::default()), refused(Reason::NoRule));
+        assert_eq!(answer(&tables(), verb, empty), Ok(0));
+        let mut tables = tables();
+        tables.classes.insert(PeerKey { scope: POLICY, address }, 4);
+        let port = 53_u16.to_be_bytes();
+        let key = PortKey { class: 4, verb: verb as u8, protocol: TCP, port };
+        tables.ports.insert(key, PortRule { rule: 4, deny: 0 });
+        assert_eq!(answer(&tables, verb, Packet::default()), Ok(4));
+        tables.run().state = State::REVOKED;
+        assert_eq!(answer(&tables, verb, empty), refused(Reason::Revoked));
+    }
 }

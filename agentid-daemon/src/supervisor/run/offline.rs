@@ -293,6 +293,9 @@ impl Offline {
                 }
                 let dying = killed.iter().map(|one| (one.slot, one.generation)).collect();
                 self.end_orphans(programs, &runs, &dying);
+                if let Err(error) = programs.hang_up_elsewhere(&runs, LAST_LOOK) {
+                    self.note(&error);
+                }
             }
         }
         for id in saves {

@@ -1,4 +1,5 @@
-//! What runs leave of their connections: closed by their processes before the daemon came to them, with something unsent.
+//! What runs leave of their connections: closed by their processes before the daemon came to them, with something unsent, or
+//! in the hands of somebody else.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +14,7 @@ use super::{
     launch::chain,
     stopping::{Stopping, pause},
 };
-use crate::kernel::{EndedConnections, OrphanError};
+use crate::kernel::{EndedConnections, OrphanError, Runs, is_held};
 
 /// How long connections are looked for in a second.
 pub(super) const COURTESY: Duration = Duration::from_millis(100);
@@ -32,7 +33,17 @@ pub(super) struct Leaving {
     from: Instant,
     /// What has tasks is looked at with every tick, as long as it has some; the others, soon and often.
     has_tasks: bool,
+    /// How often somebody else was looked for who has one.
+    sought: usize,
 }
+
+/// So long after that somebody is looked for, again and again. By then most are gone, with the run's own processes.
+const SOUGHT: [Duration; 4] = [
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_secs(2),
+    Duration::from_secs(10),
+];
 
 impl Supervisor {
     /// At a start: what an earlier daemon's runs have left.
@@ -41,7 +52,7 @@ impl Supervisor {
         let mut found = Left::new();
         let seen = self.kernel.each_socket(|SocketLine { slot, generation, .. }| {
             if registry.holder(slot, generation).is_none() {
-                found.insert((slot, generation), Leaving { from, has_tasks: false });
+                found.insert((slot, generation), Leaving { from, has_tasks: false, sought: 0 });
             }
         });
         self.orphans.append(&mut found);
@@ -52,17 +63,17 @@ impl Supervisor {
 
     /// A run is over, and has sockets that somebody else is at the other end of.
     pub(super) fn may_leave_orphans(&mut self, slot: u32, generation: u64) {
-        let leaving = Leaving { from: Instant::now(), has_tasks: true };
+        let leaving = Leaving { from: Instant::now(), has_tasks: true, sought: 0 };
         self.orphans.insert((slot, generation), leaving);
     }
 
     /// Its last task is gone: whoever it talked to is told at once, or is given time if it has ended by itself.
     pub(super) fn leaves_orphans(&mut self, slot: u32, generation: u64) {
         let now = Instant::now();
-        let by_itself = Leaving { from: now + FAREWELL, has_tasks: false };
+        let by_itself = Leaving { from: now + FAREWELL, has_tasks: false, sought: 0 };
         let left = self.orphans.entry((slot, generation)).or_insert(by_itself);
         if left.has_tasks {
-            *left = Leaving { from: now, has_tasks: false };
+            *left = Leaving { from: now, has_tasks: false, sought: 0 };
         }
     }
 
@@ -86,11 +97,14 @@ impl Supervisor {
         if self.farewell.is_zero() || !self.orphans.values().any(is_due) {
             return;
         }
-        let (mut left, mut due) = (BTreeSet::new(), Vec::new());
+        let (mut left, mut held, mut due) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
         let seen = self.kernel.each_socket(|line| {
             let run = (line.slot, line.generation);
             if self.orphans.get(&run).is_some_and(is_due) {
                 left.insert(run);
+                if is_held(&line) {
+                    held.insert(run);
+                }
                 due.push(line);
             }
         });
@@ -102,6 +116,7 @@ impl Supervisor {
                 left.clear();
             }
         }
+        self.hang_up_elsewhere(&held, begun);
         let stopping: BTreeSet<(u32, u64)> = self.stopping.values().map(Stopping::place).collect();
         // Who has been looked for that long has a socket that somebody holds, or that cannot be ended.
         self.orphans.retain(|run, leaving| {
@@ -110,6 +125,23 @@ impl Supervisor {
             leaving.from > begun || leaving.has_tasks || left.contains(run) && !is_late
         });
         self.farewell = self.farewell.saturating_sub(begun.elapsed());
+    }
+
+    /// Has those looked for who have a socket of these runs, where it is time again.
+    fn hang_up_elsewhere(&mut self, held: &BTreeSet<(u32, u64)>, now: Instant) {
+        let mut runs = Runs::new();
+        for (run, leaving) in self.orphans.iter_mut().filter(|(run, _)| held.contains(*run)) {
+            let since = now.saturating_duration_since(leaving.from);
+            if SOUGHT.get(leaving.sought).is_some_and(|after| since >= *after) {
+                leaving.sought += 1;
+                runs.insert(run.0, run.1);
+            }
+        }
+        if !runs.is_empty()
+            && let Err(failure) = self.kernel.hang_up_elsewhere(runs)
+        {
+            self.not_hung_up(&failure);
+        }
     }
 
     /// For the answer to whoever ends a run now; what is found after that answer nobody is told.

@@ -326,7 +326,7 @@ impl Supervisor {
         ended.fold((0, None), |(sum, last), ended| (sum + ended.count, last.max(Some(ended.last))))
     }
 
-    fn not_hung_up(&self, failure: &HangUpError) {
+    pub(super) fn not_hung_up(&self, failure: &HangUpError) {
         warn!(message = %chain(failure), "connections of ended runs were not ended");
     }
 
