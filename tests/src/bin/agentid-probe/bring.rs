@@ -4,7 +4,7 @@
 //! errno of an open that the policy denies, go to standard output.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{ErrorKind, Read as _, Write as _},
     net::TcpListener,
     os::{
@@ -18,7 +18,7 @@ use std::{
 
 use agentid_tests::control;
 use anyhow::{Context as _, Result, bail, ensure};
-use nix::sys::prctl::set_no_new_privs;
+use nix::sys::prctl::{set_child_subreaper, set_no_new_privs};
 use serde_json::{Value, json};
 
 use crate::{access, ring, share};
@@ -43,6 +43,8 @@ pub fn bring(how: &str, socket: PathBuf, launch: String, denied: PathBuf) -> Res
     let (what, at) = how.split_once('-').unwrap_or((how, "7"));
     let made = make(what)?;
     let load = Load { what: what.to_owned(), at: at.parse()?, made, socket, launch, denied };
+    // Whoever the child leaves becomes a child of this process.
+    set_child_subreaper(true)?;
     let shared = match what {
         // The parent stands still, and the child has a stack of its own.
         "memory" => libc::CLONE_VM | libc::CLONE_VFORK,
@@ -62,6 +64,10 @@ pub fn bring(how: &str, socket: PathBuf, launch: String, denied: PathBuf) -> Res
     // SAFETY: `status` is there for the call to write.
     let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
     ensure!(waited == child, "waitpid: {}", std::io::Error::last_os_error());
+    let left = fs::read_to_string("/proc/thread-self/children")?;
+    for child in left.split_whitespace() {
+        share::end(child.parse()?)?;
+    }
     if libc::WIFSIGNALED(status) {
         say(&json!({ "answer": format!("killed by {}", libc::WTERMSIG(status)) }))?;
     }
@@ -114,7 +120,9 @@ impl Load {
             ("tracer", None) => be_traced()?,
             (_, None) => {}
         }
-        let reader = if what == "read" { Some(share::slow_reader()?) } else { None };
+        if what == "read" {
+            share::slow_reader()?;
+        }
         if what != "gains" {
             set_no_new_privs()?;
         }
@@ -125,7 +133,6 @@ impl Load {
         }
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
-        reader.map_or(Ok(()), share::end)?;
         say(&json!({ "answer": answer, "opened": access::read(&denied) }))
     }
 }

@@ -62,8 +62,8 @@ const UFFDIO_API: libc::Ioctl = 0xc018_aa3f_u32.cast_signed() as libc::Ioctl;
 const UFFDIO_REGISTER: libc::Ioctl = 0xc020_aa00_u32.cast_signed() as libc::Ioctl;
 const UFFDIO_REGISTER_MODE_MISSING: u64 = 1;
 
-/// A child of root's that is in the middle of reading this process's memory, and stays there until it is ended.
-pub fn slow_reader() -> Result<libc::pid_t> {
+/// Starts a child of root's that is in the middle of reading this process's memory, and stays there until it is ended.
+pub fn slow_reader() -> Result<()> {
     let (protection, how) =
         (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     // SAFETY: a plain system call, which places it where nothing is.
@@ -71,7 +71,7 @@ pub fn slow_reader() -> Result<libc::pid_t> {
     ensure!(page != libc::MAP_FAILED, "mmap: {}", std::io::Error::last_os_error());
     // SAFETY: the call gives a new descriptor or none.
     let faults = unsafe {
-        let made = libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC);
+        let made = libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC | libc::O_NONBLOCK);
         ensure!(made >= 0, "userfaultfd: {}", std::io::Error::last_os_error());
         OwnedFd::from_raw_fd(i32::try_from(made)?)
     };
@@ -93,7 +93,9 @@ pub fn slow_reader() -> Result<libc::pid_t> {
     // It is told when the reader has come to the page. The child has the descriptor as well, so that nobody gives it one.
     let mut set = [PollFd::new(faults.as_fd(), PollFlags::POLLIN)];
     ensure!(poll(&mut set, PollTimeout::NONE)? == 1, "nobody reads");
-    Ok(reader)
+    let told = set[0].revents();
+    ensure!(told == Some(PollFlags::POLLIN), "the reader is not there: {told:?}");
+    Ok(())
 }
 
 fn read_parent(page: *mut libc::c_void) -> ! {
