@@ -70,8 +70,8 @@ pub trait Facts: Sized {
     }
     /// See [`net::may_reach`].
     #[inline(always)]
-    fn may_reach(&self, tag: &Tag, peer: &Peer, stands: bool) -> Answer {
-        net::may_reach(self, tag, peer, stands)
+    fn may_reach(&self, tag: &Tag, peer: &Peer) -> Answer {
+        net::may_reach(self, tag, peer)
     }
 }
 

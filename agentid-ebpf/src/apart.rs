@@ -66,18 +66,18 @@ extern "C" fn agentid_may_use(peer: *const Peer, slot: u32, generation: u64, sta
 
 /// See [`net::may_reach`].
 #[inline(always)]
-pub fn may_reach(tag: &Tag, peer: &Peer, stands: bool) -> Answer {
-    Packed(agentid_may_reach(peer, tag.slot, tag.generation, u32::from(stands))).answer()
+pub fn may_reach(tag: &Tag, peer: &Peer) -> Answer {
+    Packed(agentid_may_reach(peer, tag.slot, tag.generation)).answer()
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn agentid_may_reach(peer: *const Peer, slot: u32, generation: u64, stands: u32) -> u64 {
+extern "C" fn agentid_may_reach(peer: *const Peer, slot: u32, generation: u64) -> u64 {
     // SAFETY: the caller's own.
     let Some(peer) = (unsafe { peer.as_ref() }) else {
         return Packed::of(Err(Refusal::Fault(Fault::AddressRead))).0;
     };
-    Packed::of(net::may_reach(&Live, &Tag::of_run(slot, generation), peer, stands != 0)).0
+    Packed::of(net::may_reach(&Live, &Tag::of_run(slot, generation), peer)).0
 }
 
 /// See [`Search::judge`].

@@ -135,7 +135,7 @@ impl Facts for Live {
     }
 
     #[inline(always)]
-    fn may_reach(&self, tag: &Tag, peer: &Peer, stands: bool) -> Answer {
-        apart::may_reach(tag, peer, stands)
+    fn may_reach(&self, tag: &Tag, peer: &Peer) -> Answer {
+        apart::may_reach(tag, peer)
     }
 }

@@ -73,16 +73,16 @@ mod flag {
 
 #[cgroup_skb]
 pub fn skb_ingress(ctx: SkBuffContext) -> i32 {
-    check(Hook::SkbIngress, ctx.skb.skb)
+    check::<true>(ctx.skb.skb)
 }
 
 #[cgroup_skb]
 pub fn skb_egress(ctx: SkBuffContext) -> i32 {
-    check(Hook::SkbEgress, ctx.skb.skb)
+    check::<false>(ctx.skb.skb)
 }
 
 #[inline(always)]
-fn check(hook: Hook, buffer: *mut __sk_buff) -> i32 {
+fn check<const COMES: bool>(buffer: *mut __sk_buff) -> i32 {
     // SAFETY: the verifier checks the context's layout.
     let sock = unsafe { (*buffer).__bindgen_anon_2.sk };
     if sock.is_null() {
@@ -98,27 +98,30 @@ fn check(hook: Hook, buffer: *mut __sk_buff) -> i32 {
         return PASS;
     }
     // SAFETY: a value of socket storage lives as long as its socket.
-    judge(hook, buffer, sock, unsafe { &*tag })
+    judge::<COMES>(buffer, sock, unsafe { &*tag })
 }
 
 #[inline(always)]
-fn judge(hook: Hook, buffer: *const __sk_buff, sock: *const bpf_sock, tag: &Tag) -> i32 {
+fn judge<const COMES: bool>(buffer: *const __sk_buff, sock: *const bpf_sock, tag: &Tag) -> i32 {
+    let hook = if COMES { Hook::SkbIngress } else { Hook::SkbEgress };
     let mut asks = Asks { port: 0, protocol: 0, from: Address::ANY_V6 };
     let (mut ends, mut heard) = (Ends::default(), Circumstances::default());
-    let way = |ends: &mut Ends| match hook {
-        Hook::SkbEgress => match going(buffer, tag, &mut ends.peer, &mut asks) {
+    let way = |ends: &mut Ends| {
+        if COMES {
+            return coming(buffer, sock, tag, ends, &mut heard);
+        }
+        match going(buffer, tag, &mut ends.peer, &mut asks) {
             Way::Judged if vouched::is_granted(sock.cast(), tag, &ends.peer) => Way::Vouched,
             way => way,
-        },
-        _ => coming(buffer, sock, tag, ends, &mut heard),
+        }
     };
     let answer = may_pass(&Live, tag, &mut ends, way, || read(buffer, sock));
     if let Ok(rule) = answer {
         // Without a rule it passes because of what it is, and not of whom it comes from.
-        if heard.are_known() && rule != 0 {
+        if COMES && heard.are_known() && rule != 0 {
             vouched::goes_on(sock.cast(), tag, &ends.peer, &heard, rule);
         }
-        if asks.port != 0 {
+        if !COMES && asks.port != 0 {
             names::note(tag, asks.protocol, asks.port, asks.from);
         }
         return PASS;
@@ -132,7 +135,7 @@ fn judge(hook: Hook, buffer: *const __sk_buff, sock: *const bpf_sock, tag: &Tag)
         if standing.owned {
             count::activity(tag.slot, settled.verdict);
             // What comes in is not the run's doing.
-            if settled.trips() && hook == Hook::SkbEgress {
+            if settled.trips() && !COMES {
                 count::trip(tag.slot);
             }
         }
@@ -148,8 +151,8 @@ struct Asks {
     from: Address,
 }
 
-/// Where a packet goes, by its own header.
-#[inline(always)]
+/// Where a packet goes, by its own header. Its stack is not there any more when the rules are asked, as is that of `coming`.
+#[inline(never)]
 fn going(buffer: *const __sk_buff, tag: &Tag, peer: &mut Peer, asks: &mut Asks) -> Way {
     let mut head = [0_u8; 20];
     if !load(buffer, 0, &mut head) {

@@ -49,19 +49,19 @@ impl<F: Facts> Question for MayUse<'_, F> {
     }
 }
 
-/// May a packet of the run pass, as far as its addresses go? One of a conversation that stands is judged as that is.
+/// May a packet of the run pass, as far as its addresses go?
 #[inline(always)]
-pub fn may_reach<F: Facts>(facts: &F, tag: &Tag, peer: &Peer, stands: bool) -> Answer {
+pub fn may_reach<F: Facts>(facts: &F, tag: &Tag, peer: &Peer) -> Answer {
     // No room but the stack: what the current task has is not the run's.
-    alive(facts, tag)?.each(facts, &MayPass { facts, peer, stands })
+    alive(facts, tag)?.each(facts, &MayPass { facts, peer })
 }
 
-/// May the packet pass, as far as its addresses go? Where it comes to is judged as taking a connection, and where it goes to
-/// as sending there: with a message that says so, or to the peer that the socket has.
+/// May the packet pass, as far as its addresses go? Where it comes to is judged as being there, whom a datagram goes to or
+/// comes from as sending there, with a message that says so or to the peer that the socket has, and of a connection that
+/// stands whether it may go on.
 struct MayPass<'a, F> {
     facts: &'a F,
     peer: &'a Peer,
-    stands: bool,
 }
 
 impl<F: Facts> Question for MayPass<'_, F> {
@@ -70,9 +70,9 @@ impl<F: Facts> Question for MayPass<'_, F> {
 
     #[inline(always)]
     fn ask(&self, scopes: &Scopes) -> Answer {
-        let Self { facts, peer, stands } = *self;
-        if stands || peer.verb.is_local() {
-            return MayUse { facts, peer, stands }.ask(scopes);
+        let Self { facts, peer } = *self;
+        if peer.verb != Verb::Send {
+            return MayUse { facts, peer, stands: true }.ask(scopes);
         }
         rules_allow(facts, scopes, peer, false).or_else(|_| {
             let peer = Peer { verb: Verb::Connect, ..*peer };

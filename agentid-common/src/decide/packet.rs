@@ -86,13 +86,13 @@ pub fn may_pass<F: Facts>(
         Ok(()) => match way(ends) {
             Way::Free | Way::Resolver | Way::Vouched => Ok(0),
             Way::Crowds => Err(Refusal::denied(Reason::Guarded)),
-            Way::Judged => facts.may_reach(tag, &ends.peer, false),
+            Way::Judged => facts.may_reach(tag, &ends.peer),
             // Most that comes without having been asked for comes to a server, and most runs listen nowhere: that is soon known.
-            Way::Arrived => match facts.may_reach(tag, &ends.own, false) {
-                Err(Refusal::Denied { .. }) => facts.may_reach(tag, &ends.peer, false),
+            Way::Arrived => match facts.may_reach(tag, &ends.own) {
+                Err(Refusal::Denied { .. }) => facts.may_reach(tag, &ends.peer),
                 answer => answer,
             },
-            Way::Heard => match facts.may_reach(tag, &ends.peer, true) {
+            Way::Heard => match facts.may_reach(tag, &ends.peer) {
                 Err(Refusal::Denied { .. }) if packet().empty => Ok(0),
                 answer => answer,
             },
