@@ -35,4 +35,4 @@ pub mod verdict;
 mod user;
 
 /// Version of every layout in this crate. A daemon adopts pinned maps of this version only.
-pub const ABI_VERSION: u32 = 11;
+pub const ABI_VERSION: u32 = 12;

@@ -132,7 +132,11 @@ fn verify(folder: &Path) -> Result<(), Failure> {
 }
 
 fn options(settings: &Settings) -> Options {
-    Options { bpffs: settings.bpffs.clone(), anew: false }
+    Options {
+        bpffs: settings.bpffs.clone(),
+        anew: false,
+        arguments: settings.record_arguments.most(),
+    }
 }
 
 fn serve(settings: &Settings, options: &Options) -> Result<(), Failure> {

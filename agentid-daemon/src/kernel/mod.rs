@@ -115,6 +115,8 @@ pub struct Options {
     pub bpffs: PathBuf,
     /// Load the programs even when an earlier daemon has left those of this same build attached.
     pub anew: bool,
+    /// How many arguments of a program that a run executes are recorded at most.
+    pub arguments: u32,
 }
 
 /// The programs and maps, loaded and attached. Dropping it ends nothing: the pins hold.
@@ -135,7 +137,7 @@ pub struct Kernel {
 impl Kernel {
     /// Loads and attaches everything, or nothing; takes over what an earlier daemon left.
     pub fn start(options: &Options) -> Result<(Self, Vec<Held>), StartError> {
-        let started = start::start(&options.bpffs, options.anew)?;
+        let started = start::start(options)?;
         let kernel = Self {
             on_demand: started.on_demand,
             maps: started.maps,
