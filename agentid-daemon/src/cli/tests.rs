@@ -74,6 +74,12 @@ fn why_asks_for_one_thing() {
     assert!(parse("agentid why abcd --accept 127.0.0.1:8000").is_ok());
     assert!(parse("agentid why abcd --open /etc/passwd --proto udp").is_err());
     assert!(parse("agentid why abcd --open /etc/passwd --write").is_ok());
+    for object in ["--create /a", "--delete /a", "--move /a /b"] {
+        assert!(parse(&format!("agentid why abcd {object}")).is_ok(), "{object}");
+        assert!(parse(&format!("agentid why abcd {object} --open /c")).is_err(), "{object}");
+        assert!(parse(&format!("agentid why abcd {object} --proto udp")).is_err(), "{object}");
+    }
+    assert!(parse("agentid why abcd --move /a").is_err());
 }
 
 #[test]
@@ -450,6 +456,8 @@ fn why_shows_verdict_rule_and_reason() {
         rule_text: Some("deny read on **/.env".to_owned()),
         because: Some("secrets are not part of it".to_owned()),
         explanation: "rule 3 denies it".to_owned(),
+        errno: Some("EACCES".to_owned()),
+        grant: None,
         names: Vec::new(),
     };
     let expected = "\
@@ -458,6 +466,22 @@ deny: rule 3 denies it
   because: secrets are not part of it
 ";
     assert_eq!(verb::why::text(&reply), expected);
+    let missing = WhyReply {
+        reason: Some("no_rule".to_owned()),
+        rule: None,
+        rule_text: None,
+        because: None,
+        explanation: "no rule: missing grant read on /x".to_owned(),
+        grant: Some("[[file]]\npaths = [\"/x\"]\nallow = [\"read\"]\n".to_owned()),
+        ..reply
+    };
+    let expected = "\
+deny: no rule: missing grant read on /x
+    [[file]]
+    paths = [\"/x\"]
+    allow = [\"read\"]
+";
+    assert_eq!(verb::why::text(&missing), expected);
 }
 
 #[test]

@@ -62,7 +62,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use self::{canary::Canary, demand::OnDemand, live::LiveCounts, maps::Maps, pins::Pins};
 use crate::{
-    image::{HostPlace, Image, MapOp, Terrain},
+    image::{HostPlace, Image, MapOp, NamedPlace, Terrain},
     instance::{Bounds, Demand, Posture},
 };
 
@@ -445,6 +445,11 @@ impl Kernel {
     /// Where a path lies, as the kernel programs would walk it.
     pub fn locate(&self, path: &Path) -> Result<HostPlace, LocateError> {
         survey::locate(&self.maps, &self.names, path)
+    }
+
+    /// Where a name lies, and what has it.
+    pub fn locate_name(&self, path: &Path) -> Result<NamedPlace, LocateError> {
+        survey::locate_name(&self.maps, &self.names, path)
     }
 
     /// What the canary finds: a real open and a real connect.

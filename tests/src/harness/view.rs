@@ -195,6 +195,11 @@ pub enum Object {
 pub struct Why {
     /// `allow`, `audit`, `deny` or `fault`.
     pub verdict: String,
+    #[serde(default)]
+    pub errno: Option<String>,
+    /// What would change it.
+    #[serde(default)]
+    pub grant: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
