@@ -89,7 +89,7 @@ pub use self::{
     survey::{LocateError, SurveyError},
     tasks::{Processes, ReadError, StopError, lives},
     unload::{UnloadError, unload},
-    verify::{VerifyError, verify},
+    verify::{VerifyError, prototypes, verify},
 };
 
 /// Why the kernel programs do not know the resolver.

@@ -239,6 +239,15 @@ pub fn hooks(kernel: &btf::Btf<'_>) -> Vec<&'static str> {
     HOOKS.iter().copied().chain(later).collect()
 }
 
+/// All LSM hooks that programs are written for, in order, each with its prototype where the kernel has it.
+pub fn prototypes(kernel: &btf::Btf<'_>) -> Vec<(&'static str, Option<String>)> {
+    let later = LATER_HOOKS.iter().map(|(name, _)| name);
+    let mut hooks: Vec<&str> =
+        HOOKS.iter().chain(later).chain(&DESCRIPTORS).chain([&MESSAGES]).copied().collect();
+    hooks.sort_unstable();
+    hooks.into_iter().map(|hook| (hook, kernel.prototype(hook))).collect()
+}
+
 /// Names of all links that are always pinned.
 pub fn links(hooks: &[&'static str]) -> impl Iterator<Item = &'static str> {
     hooks.iter().copied().chain([TRACEPOINT, SYSCTL.0])

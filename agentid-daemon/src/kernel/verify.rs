@@ -36,3 +36,10 @@ pub fn verify(folder: &Path) -> Result<Vec<(String, u32)>, VerifyError> {
     pins::remove(&pins.maps())?;
     Ok(counts?)
 }
+
+/// The LSM hooks that programs are written for, each as this kernel calls it, if it does.
+pub fn prototypes() -> Result<Vec<(&'static str, Option<String>)>, VerifyError> {
+    let bytes = std::fs::read(KERNEL_BTF).map_err(FieldError::Unreadable)?;
+    let kernel = Btf::parse(&bytes).map_err(FieldError::Malformed)?;
+    Ok(object::prototypes(&kernel))
+}
