@@ -75,8 +75,8 @@ use crate::{
     name::NameKey,
     net::{Address, Asker, PINS_EACH, PeerKey, Pin, Pins, PortKey, PortRule},
     record::{
-        FileBody, FileRecord, Header, MAX_PATH, PeerBody, PeerRecord, PlainRecord, ShareLine,
-        SocketLine, TaskLine,
+        ExecBody, ExecRecord, FileBody, FileRecord, Header, MAX_ARGUMENTS, MAX_PATH, MAX_SCRIPT,
+        PeerBody, PeerRecord, PlainRecord, ShareLine, SocketLine, TaskLine,
     },
     tag::{InvocationId, Tag},
     verdict::Mode,
@@ -120,8 +120,13 @@ layouts! {
     PeerBody as "PeerBody" [24] {
         address: Address, family: u16, port: u16, protocol: u8, verb: u8, level: u16,
     }
+    ExecBody as "ExecBody" [784] {
+        count: u32, length: u32, left_out: u32, script_length: u32, script: [u8; MAX_SCRIPT],
+        arguments: [u8; MAX_ARGUMENTS],
+    }
     PlainRecord as "PlainRecord" [96] { header: Header, }
     FileRecord as "FileRecord" [1136] { header: Header, body: FileBody, }
+    ExecRecord as "ExecRecord" [1920] { header: Header, body: FileBody, exec: ExecBody, }
     PeerRecord as "PeerRecord" [120] { header: Header, body: PeerBody, }
     TaskLine as "TaskLine" [24] { generation: u64, slot: u32, tgid: u32, tid: u32, reserved: u32, }
     ShareLine as "ShareLine" [48] { memory_at: u64, descriptors_at: u64, folder_at: u64, tgid: u32, tid: u32, memory: u32, descriptors: u32, folder: u32, ring: u32, }

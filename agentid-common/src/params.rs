@@ -52,6 +52,10 @@ fields! {
     MOUNT_VFSMOUNT: "mount"."mnt";
     MOUNT_NAMESPACE: "mount"."mnt_ns";
     BPRM_FILE: "linux_binprm"."file";
+    BPRM_FILENAME: "linux_binprm"."filename";
+    BPRM_INTERP: "linux_binprm"."interp";
+    BPRM_ARGC: "linux_binprm"."argc";
+    BPRM_P: "linux_binprm"."p";
     IATTR_VALID: "iattr"."ia_valid";
     TASK_FLAGS: "task_struct"."flags";
     TASK_CRED: "task_struct"."cred";
@@ -148,3 +152,6 @@ pub const OWNER: (&str, &str) = ("file", "f_owner");
 pub const ENCODING: &str = "SB_ENCODING";
 /// The structure and its member.
 pub const ENCODING_FIELD: (&str, &str) = ("super_block", "s_encoding");
+
+/// The programs' global that says how many arguments of an executed program its record has at most.
+pub const ARGUMENTS: &str = "ARGUMENTS";

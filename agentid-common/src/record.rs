@@ -4,6 +4,10 @@ use crate::{net::Address, tag::InvocationId};
 
 /// Longest path in a record, its closing zero included. A longer one is left out.
 pub const MAX_PATH: usize = 1024;
+/// Longest name of a script in a record, its closing zero included. A longer one is left out.
+pub const MAX_SCRIPT: usize = 512;
+/// Most bytes of a program's arguments in a record, their closing zeros included. What comes after them is left out.
+pub const MAX_ARGUMENTS: usize = 256;
 
 /// The record has no body: a refused fork, a guard, a system call without an object.
 pub const KIND_PLAIN: u32 = 1;
@@ -13,6 +17,17 @@ pub const KIND_FILE: u32 = 2;
 pub const KIND_PEER: u32 = 3;
 /// The last task of the run is gone.
 pub const KIND_EMPTY: u32 = 4;
+/// A [`FileBody`] and an [`ExecBody`] follow.
+pub const KIND_EXEC: u32 = 5;
+
+/// Nothing is left out of the arguments.
+pub const LEFT_NOTHING: u32 = 0;
+/// The daemon's settings leave some out, or all.
+pub const LEFT_BY_SETTING: u32 = 1;
+/// There was no room for all.
+pub const LEFT_FOR_ROOM: u32 = 2;
+/// They cannot be read: the memory that they are in is not the task's yet, or not there.
+pub const LEFT_UNREAD: u32 = 3;
 
 /// Start of every record.
 #[repr(C)]
@@ -58,6 +73,25 @@ pub struct FileBody {
     pub path: [u8; MAX_PATH],
 }
 
+/// What is executed, beside the file.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExecBody {
+    /// How many arguments the program is given, its name among them.
+    pub count: u32,
+    /// Bytes of them that are here.
+    pub length: u32,
+    /// What is not here: `LEFT_NOTHING` and so on.
+    pub left_out: u32,
+    /// Bytes of the script's name, with the closing zero. 0: there is no script that the file is the interpreter of.
+    /// `MAX_SCRIPT`: there is one, and its name is too long, or could not be read.
+    pub script_length: u32,
+    /// As who executes it has called it, so from his working folder on.
+    pub script: [u8; MAX_SCRIPT],
+    /// Each with a closing zero, but for one that is cut.
+    pub arguments: [u8; MAX_ARGUMENTS],
+}
+
 /// The peer of a decision, or the run's own address, or the socket.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,6 +121,15 @@ pub struct PlainRecord {
 pub struct FileRecord {
     pub header: Header,
     pub body: FileBody,
+}
+
+/// A record about an execution.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExecRecord {
+    pub header: Header,
+    pub body: FileBody,
+    pub exec: ExecBody,
 }
 
 /// A record about a peer.

@@ -102,6 +102,8 @@ closed! {
         SbRemount = 62 => "sb_remount",
         InodeCreate = 63 => "inode_create",
         InodeGetxattr = 64 => "inode_getxattr",
+        /// Decides nothing: its records say that a program was started.
+        BprmCommittedCreds = 65 => "bprm_committed_creds",
     }
 }
 

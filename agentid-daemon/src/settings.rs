@@ -52,6 +52,8 @@ pub struct Settings {
     /// The servers that are asked for the names that runs may know; without any, those of `/etc/resolv.conf`.
     #[serde(deserialize_with = "servers")]
     pub name_servers: Vec<SocketAddr>,
+    /// Which arguments of the programs that runs execute are recorded.
+    pub record_arguments: RecordArguments,
     /// How long the record of a run is kept after its end.
     #[serde(deserialize_with = "long_duration")]
     pub keep_ended: Duration,
@@ -86,6 +88,30 @@ pub enum OnEnforcementLost {
     Deny,
 }
 
+/// Which arguments of an executed program are recorded. What is left out is not read from the program's memory at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RecordArguments {
+    None,
+    /// The first one, which is the program's name. The others may be secrets, and those who read events are not always
+    /// those who may look at the run's processes.
+    #[default]
+    First,
+    /// As many as there is room for.
+    All,
+}
+
+impl RecordArguments {
+    /// How many there are at most.
+    pub const fn most(self) -> u32 {
+        match self {
+            Self::None => 0,
+            Self::First => 1,
+            Self::All => u32::MAX,
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -97,6 +123,7 @@ impl Default for Settings {
             operators_group: None,
             on_enforcement_lost: OnEnforcementLost::default(),
             name_servers: Vec::new(),
+            record_arguments: RecordArguments::default(),
             keep_ended: Duration::from_secs(30 * 24 * 60 * 60),
             keep_ended_at_most: 10_000,
             detach_after: Duration::from_secs(10),

@@ -4,8 +4,8 @@ use agentid_common::{
     counter,
     file::Rights,
     record::{
-        FileRecord, Header, KIND_EMPTY, KIND_FILE, KIND_PEER, KIND_PLAIN, MAX_PATH, PeerBody,
-        PeerRecord, PlainRecord,
+        ExecRecord, FileBody, FileRecord, Header, KIND_EMPTY, KIND_EXEC, KIND_FILE, KIND_PEER,
+        KIND_PLAIN, MAX_PATH, PeerBody, PeerRecord, PlainRecord,
     },
     tag::Tag,
     verdict::{Hook, Reason},
@@ -15,8 +15,8 @@ use aya_ebpf::helpers::generated::{
 };
 
 use crate::{
-    count,
-    kfield::{self, Dentry, SuperBlock},
+    count, execution,
+    kfield::{self, Binprm, Dentry, SuperBlock},
     maps::EVENTS,
     object::{Asked, Named, Object, spelling::spell},
     subject,
@@ -96,14 +96,42 @@ fn file(hook: Hook, tag: &Tag, owned: bool, sequence: u64, outcome: &Outcome, as
         Some(mut entry) => {
             let record = entry.as_mut_ptr();
             header(unsafe_header(record.cast()), KIND_FILE, hook, tag, sequence, outcome);
-            // SAFETY: `record` is the reserved room; the helper writes at most `MAX_PATH` bytes.
-            unsafe {
-                (*record).body.want = asked.want.0;
-                (*record).body.filesystem = 0;
-                let path = (&raw mut (*record).body.path).cast();
-                let length = bpf_d_path(asked.file.path().cast_mut().cast(), path, MAX_PATH as u32);
-                // The helper counts the closing zero.
-                (*record).body.length = if length > 0 { length as u32 - 1 } else { 0 };
+            // SAFETY: `record` is the reserved room.
+            path(asked, unsafe { &mut (*record).body });
+            entry.submit(outcome.wakeup());
+        }
+        None => lost(tag, owned),
+    }
+}
+
+/// The path of a file as the task sees it.
+#[inline(always)]
+fn path(asked: &Asked, body: &mut FileBody) {
+    body.want = asked.want.0;
+    body.filesystem = 0;
+    let path = (&raw mut body.path).cast();
+    // SAFETY: the helper writes at most `MAX_PATH` bytes.
+    let length = unsafe { bpf_d_path(asked.file.path().cast_mut().cast(), path, MAX_PATH as u32) };
+    // The helper counts the closing zero.
+    body.length = if length > 0 { length as u32 - 1 } else { 0 };
+}
+
+/// Records what was decided about an execution, or that it took place.
+#[inline(always)]
+pub fn execution(hook: Hook, tag: &Tag, owned: bool, outcome: &Outcome, program: Binprm) {
+    let sequence = sequence(tag, owned);
+    match EVENTS.reserve_untyped::<ExecRecord>(0) {
+        Some(mut entry) => {
+            let record = entry.as_mut_ptr();
+            header(unsafe_header(record.cast()), KIND_EXEC, hook, tag, sequence, outcome);
+            // SAFETY: `record` is the reserved room.
+            let (file, exec) = unsafe { (&mut (*record).body, &mut (*record).exec) };
+            path(&Asked { file: program.file(), want: Rights::EXEC }, file);
+            execution::script(program, exec);
+            if hook as u32 == Hook::BprmCommittedCreds as u32 {
+                execution::arguments(program, exec);
+            } else {
+                execution::no_arguments(program, exec);
             }
             entry.submit(outcome.wakeup());
         }

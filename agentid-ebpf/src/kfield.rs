@@ -43,7 +43,8 @@ macro_rules! offsets {
 offsets! {
     FILE_PATH FILE_DENTRY FILE_MOUNT FILE_INODE FILE_MODE FILE_FLAGS PATH_DENTRY
     DENTRY_PARENT DENTRY_INODE DENTRY_SB DENTRY_SEQ DENTRY_FLAGS DENTRY_NAME DENTRY_NAME_LEN
-    INODE_SB INODE_MODE INODE_NUMBER INODE_DEVICE INODE_GENERATION INODE_LINKS SB_ROOT SB_MAGIC SB_FLAGS SB_TYPE TYPE_NAME VFSMOUNT_SB BPRM_FILE
+    INODE_SB INODE_MODE INODE_NUMBER INODE_DEVICE INODE_GENERATION INODE_LINKS SB_ROOT SB_MAGIC SB_FLAGS SB_TYPE TYPE_NAME VFSMOUNT_SB
+    BPRM_FILE BPRM_FILENAME BPRM_INTERP BPRM_ARGC BPRM_P
     VMA_FILE MOUNT_VFSMOUNT MOUNT_NAMESPACE IATTR_VALID TASK_FLAGS TASK_CRED TASK_REAL_CRED TASK_IO_URING TASK_MM MM_USERS TASK_FILES FILES_COUNT TASK_FS FS_USERS
     TASK_STORAGE TASK_TGID TASK_TID TASK_CGROUPS CGROUPS_DEFAULT CGROUP_NODE NODE_ID SOCKET_SK SOCKET_FILE SOCK_NET NET_COOKIE SOCK_TYPE SOCK_PROTOCOL SOCK_FAMILY SOCK_STATE SOCK_DEVICE SOCK_SOCKET
     SOCK_OWN_PORT SOCK_OWN_V4 SOCK_OWN_V6 SOCK_PEER_PORT SOCK_PEER_V4 SOCK_PEER_V6 SOCKADDR_FAMILY
@@ -137,7 +138,16 @@ structures! {
     /// `struct vfsmount`
     Mount { superblock: SuperBlock = VFSMOUNT_SB; }
     /// `struct linux_binprm`
-    Binprm { file: File = BPRM_FILE; }
+    Binprm {
+        file: File = BPRM_FILE;
+        /// Where the name lies by which the caller executes it.
+        filename: u64 = BPRM_FILENAME;
+        /// Where the name of what interprets it lies; the same place where nothing does.
+        interpreter: u64 = BPRM_INTERP;
+        argument_count: u32 = BPRM_ARGC;
+        /// Where the first argument lies in the new memory, the others behind it.
+        arguments: u64 = BPRM_P;
+    }
     /// `struct vm_area_struct`
     Area {
         /// Null for anonymous memory.

@@ -54,6 +54,7 @@ mod adopt;
 mod apart;
 mod count;
 mod emit;
+mod execution;
 mod facts;
 mod guard;
 mod hook;

@@ -17,7 +17,9 @@ use agentid_common::{
     instance::{Activity, Instance},
     map,
     net::{self, Address, Asker, PeerKey, Pins, PortKey, PortRule},
-    record::{FileRecord, MAX_PATH, PeerRecord, PlainRecord, ShareLine, SocketLine, TaskLine},
+    record::{
+        ExecRecord, FileRecord, MAX_PATH, PeerRecord, PlainRecord, ShareLine, SocketLine, TaskLine,
+    },
     tag::Tag,
 };
 use aya_ebpf::{
@@ -302,6 +304,7 @@ pub static COUNTERS: PerCpuArray<u64, { counter::COUNT as usize }> = PerCpuArray
 pub struct Carried {
     plain: PlainRecord,
     file: FileRecord,
+    exec: ExecRecord,
     peer: PeerRecord,
     task: TaskLine,
     share: ShareLine,

@@ -14,6 +14,7 @@ use crate::{
     count,
     emit::{self, Outcome},
     facts::Live,
+    kfield::Binprm,
     object::Object,
     subject::{self, Subject},
 };
@@ -61,6 +62,33 @@ pub fn conclude(hook: Hook, allowed: Allowed, object: &Object, tag: &Tag, answer
 #[inline(never)]
 fn record(hook: Hook, object: &Object, tag: &Tag, told: Told) {
     emit::decision(hook, tag, told.is_owned(), &told.outcome(), object);
+}
+
+/// Counts, records and carries out one decision about a program that is to be executed.
+#[inline(always)]
+pub fn conclude_execution(program: Binprm, tag: &Tag, answer: Answer) -> i32 {
+    let told = tell(Hook::BprmCheckSecurity, Allowed::Recorded, tag, answer);
+    if told.is_recorded() {
+        record_execution(program, tag, told);
+    }
+    told.errno()
+}
+
+/// Not inlined, as [`record`].
+#[inline(never)]
+fn record_execution(program: Binprm, tag: &Tag, told: Told) {
+    let outcome = told.outcome();
+    emit::execution(Hook::BprmCheckSecurity, tag, told.is_owned(), &outcome, program);
+}
+
+/// Records that a program was started. Whether it may be was asked before, so that it is in nobody's figures.
+#[inline(always)]
+pub fn executed(program: Binprm, tag: &Tag) {
+    if tag.slot != CANARY_SLOT {
+        let owned = lifecycle::standing(&Live, tag).owned;
+        let outcome = Outcome { verdict: Verdict::Allow as u32, ..Outcome::default() };
+        emit::execution(Hook::BprmCommittedCreds, tag, owned, &outcome, program);
+    }
 }
 
 /// Carries out a decision about what the kernel asks before it means it: the host's figures have it, the run's and its

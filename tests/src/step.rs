@@ -108,6 +108,11 @@ pub enum Step {
     Fetch,
     /// Executes a file in a child. What the file does once it runs is of no interest.
     Exec(PathBuf),
+    /// The same with these arguments behind its name.
+    ExecWith {
+        path: PathBuf,
+        arguments: Vec<String>,
+    },
     /// Executes the kept file in a child, whatever its name is now.
     ExecKept,
     /// Executes a file that exists in memory alone. Its contents are no program, which is found out late.

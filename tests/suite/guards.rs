@@ -177,3 +177,25 @@ fn upon_process(tgid: u32) -> Vec<Attempt> {
         Attempt::PidfdKill { tgid, signal: libc::SIGKILL },
     ]
 }
+
+/// P2: of the insides of processes that are not its own procfs shows a run nothing, also where its rules let it read all of
+/// `/proc`, and what is reached by way of them may be read by another.
+#[test]
+fn procfs_shows_a_run_the_insides_of_its_own_processes_alone() -> Result<()> {
+    let mut stage = Stage::new()?;
+    for uid in USERS {
+        let mut victim = Attacker::outside(uid)?;
+        let attacker = if uid == USER { &mut stage.user } else { &mut stage.root };
+        let own = attacker.tgid();
+        for name in ["environ", "mem", "maps", "exe", "root/usr/bin/agentid-attacker"] {
+            let of = |tgid: u32| Attempt::Read(format!("/proc/{tgid}/{name}").into());
+            let errno = attacker.errno(&of(victim.tgid()))?;
+            assert!(matches!(errno, libc::EACCES | libc::EPERM), "uid {uid}: {name} gave {errno}");
+            assert_eq!(attacker.errno(&of(own))?, 0, "uid {uid}: its own {name}");
+            assert_eq!(stage.outside.errno(&of(victim.tgid()))?, 0, "{name}");
+        }
+        let read = Attempt::Read(stage.daemon.scene().denied());
+        assert_eq!(victim.errno(&read)?, 0, "uid {uid}: the other process");
+    }
+    Ok(())
+}

@@ -9,6 +9,8 @@ const GOLDEN: &str = include_str!("../golden/verified.toml");
 const AGENTIDD: &str = "/usr/bin/agentidd";
 const PINS: &str = "/sys/fs/bpf/agentid-verify";
 
+const HOOKS: &str = include_str!("../golden/hooks.txt");
+
 /// Instructions by program.
 type Counts = BTreeMap<String, u64>;
 
@@ -34,5 +36,19 @@ fn each_program_stays_within_its_budget() -> Result<()> {
         .collect();
     assert!(over.is_empty(), "more than recorded and a quarter, or not recorded: {over:?}");
     assert!(recorded.keys().eq(counts.keys()), "a recorded program is gone");
+    Ok(())
+}
+
+/// The table of hooks in agentid-ebpf says how this kernel calls each: it is made of the same file.
+#[test]
+fn each_hook_is_called_as_the_table_says() -> Result<()> {
+    let found = output(Command::new(AGENTIDD).arg("hooks"), &[0])?;
+    let (major, minor) = kernel::release()?;
+    let head = format!("[{major}.{minor}]");
+    eprintln!("{head}\n{found}");
+    let lines = HOOKS.lines().skip_while(|line| *line != head).skip(1);
+    let recorded: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+    assert!(!recorded.is_empty(), "nothing is recorded for {head}");
+    assert_eq!(found.lines().collect::<Vec<_>>(), recorded);
     Ok(())
 }

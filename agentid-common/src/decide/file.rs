@@ -194,6 +194,18 @@ pub struct Move<'a, L> {
     pub exchange: bool,
 }
 
+/// The rights that a name needs to be moved away from it.
+#[inline(always)]
+pub const fn at_old_name(exchange: bool) -> Rights {
+    if exchange { Rights::DELETE.union(Rights::CREATE) } else { Rights::DELETE }
+}
+
+/// The rights that a name needs to be moved to it. What lies there goes, or goes to the old name.
+#[inline(always)]
+pub const fn at_new_name(replaced: bool) -> Rights {
+    if replaced { Rights::CREATE.union(Rights::DELETE) } else { Rights::CREATE }
+}
+
 /// May this run, and every run above it, give a file this name as well or instead?
 ///
 /// Never when it could be used there in a way in which it may not be used here: what a name grants is about the file

@@ -63,12 +63,18 @@ enum Verb {
         /// Where maps are pinned meanwhile, in a bpffs; nothing may be there
         folder: PathBuf,
     },
+    /// Print how the kernel calls each LSM hook that there is a program for
+    #[command(hide = true)]
+    Hooks,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(Verb::Canary) = arguments.verb {
         return kernel::canary_main();
+    }
+    if let Some(Verb::Hooks) = arguments.verb {
+        return report(hooks());
     }
     if let Some(Verb::Verify { folder }) = &arguments.verb {
         return report(verify(folder));
@@ -131,8 +137,21 @@ fn verify(folder: &Path) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
+/// Prints one prototype in each line, in the order of the hooks' names; nothing of a hook that the kernel does not have.
+fn hooks() -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    for prototype in kernel::prototypes()?.into_iter().filter_map(|(_, prototype)| prototype) {
+        writeln!(out, "{prototype}")?;
+    }
+    Ok(out.flush()?)
+}
+
 fn options(settings: &Settings) -> Options {
-    Options { bpffs: settings.bpffs.clone(), anew: false }
+    Options {
+        bpffs: settings.bpffs.clone(),
+        anew: false,
+        arguments: settings.record_arguments.most(),
+    }
 }
 
 fn serve(settings: &Settings, options: &Options) -> Result<(), Failure> {

@@ -431,7 +431,8 @@ pub struct Why {
     pub output: Output,
 }
 
-const OBJECTS: [&str; 6] = ["open", "connect", "send", "listen", "accept", "capability"];
+const OBJECTS: [&str; 9] =
+    ["open", "create", "delete", "moved", "connect", "send", "listen", "accept", "capability"];
 
 /// What a run may ask of the kernel
 #[derive(Debug, Default, Args)]
@@ -446,6 +447,15 @@ pub struct Asked {
     /// Execute it
     #[arg(long, requires = "open", conflicts_with = "write")]
     pub exec: bool,
+    /// A name to make a file, a folder or a link of
+    #[arg(long, value_name = "PATH")]
+    pub create: Option<PathBuf>,
+    /// A file or a folder to remove
+    #[arg(long, value_name = "PATH")]
+    pub delete: Option<PathBuf>,
+    /// A file or a folder to give another name, and that name
+    #[arg(long = "move", value_names = ["FROM", "TO"], num_args = 2)]
+    pub moved: Option<Vec<PathBuf>>,
     /// A peer to connect to, such as 10.1.0.7:443, [::1]:8080, api.example.org:443 or /run/x.sock
     #[arg(long, value_name = "ADDRESS:PORT|NAME:PORT|PATH")]
     pub connect: Option<Whom>,
@@ -462,7 +472,7 @@ pub struct Asked {
     #[arg(long, value_name = "NAME")]
     pub capability: Option<String>,
     /// By which protocol [default: tcp, or udp for --send]
-    #[arg(long, value_enum, conflicts_with_all = ["open", "capability"])]
+    #[arg(long, value_enum, conflicts_with_all = ["open", "create", "delete", "moved", "capability"])]
     pub proto: Option<Protocol>,
 }
 

@@ -5,13 +5,15 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use agentid_common::verdict::Hook;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{args::Output, exit, failure::Failure};
 use crate::{
     event::event::{
-        Access, Event, Forgotten, Held, LaunchLimits, Missed, Name, Object, Renewed, What,
+        Access, Event, Execution, Forgotten, Held, LaunchLimits, Missed, Name, Object, Renewed,
+        What,
     },
     instance::Bounds,
 };
@@ -216,7 +218,11 @@ fn name(name: &Name) -> String {
 fn access(access: &Access) -> String {
     let object = match &access.object {
         Some(Object::File { path, want }) => {
-            format!("{} {}", want.join(","), path.as_deref().unwrap_or("(a file without a path)"))
+            let path = path.as_deref().unwrap_or("(a file without a path)");
+            match &access.execution {
+                Some(told) => format!("{} {path}{}", execution_verb(access), execution(told)),
+                None => format!("{} {path}", want.join(",")),
+            }
         }
         Some(Object::Peer { address: Some(address), port, protocol, verb, .. }) => {
             let verb = verb.as_deref().unwrap_or("connect");
@@ -257,4 +263,28 @@ fn access(access: &Access) -> String {
     let (comm, tgid) = (&access.process.comm, access.process.tgid);
     let line = format!("{:5}  {comm}[{tgid}] {object}", access.verdict);
     if rule.is_empty() { line } else { line + ": " + &rule + &because.unwrap_or_default() }
+}
+
+/// The one hook tells what was started, the other what was asked for.
+fn execution_verb(access: &Access) -> &str {
+    if access.hook == Hook::BprmCommittedCreds.name() { "starts" } else { "exec" }
+}
+
+/// What comes after the path: the script, and the arguments that are known.
+fn execution(told: &Execution) -> String {
+    let mut line = match (told.interprets, &told.script) {
+        (false, _) => String::new(),
+        (true, Some(script)) => format!(" for the script {script}"),
+        (true, None) => " for a script".to_owned(),
+    };
+    if !told.arguments.is_empty() {
+        line += &format!(" as {}", told.arguments.join(" "));
+    }
+    let known = u32::try_from(told.arguments.len()).unwrap_or(u32::MAX);
+    match (told.left_out.as_deref(), told.argument_count.saturating_sub(known)) {
+        (None | Some("unread"), _) => line,
+        (Some(_), 0) => line + " …",
+        (Some(_), 1) => line + " and 1 argument",
+        (Some(_), more) => line + &format!(" and {more} arguments"),
+    }
 }

@@ -23,7 +23,7 @@ use crate::{
         },
         client::ClientError,
     },
-    event::event::{Access, Event, Object, Process, RunName, What},
+    event::event::{Access, Event, Execution, Object, Process, RunName, What},
     supervisor::command::Kind,
 };
 
@@ -74,6 +74,12 @@ fn why_asks_for_one_thing() {
     assert!(parse("agentid why abcd --accept 127.0.0.1:8000").is_ok());
     assert!(parse("agentid why abcd --open /etc/passwd --proto udp").is_err());
     assert!(parse("agentid why abcd --open /etc/passwd --write").is_ok());
+    for object in ["--create /a", "--delete /a", "--move /a /b"] {
+        assert!(parse(&format!("agentid why abcd {object}")).is_ok(), "{object}");
+        assert!(parse(&format!("agentid why abcd {object} --open /c")).is_err(), "{object}");
+        assert!(parse(&format!("agentid why abcd {object} --proto udp")).is_err(), "{object}");
+    }
+    assert!(parse("agentid why abcd --move /a").is_err());
 }
 
 #[test]
@@ -462,6 +468,8 @@ fn why_shows_verdict_rule_and_reason() {
         rule_text: Some("deny read on **/.env".to_owned()),
         because: Some("secrets are not part of it".to_owned()),
         explanation: "rule 3 denies it".to_owned(),
+        errno: Some("EACCES".to_owned()),
+        grant: None,
         names: Vec::new(),
     };
     let expected = "\
@@ -470,6 +478,22 @@ deny: rule 3 denies it
   because: secrets are not part of it
 ";
     assert_eq!(verb::why::text(&reply), expected);
+    let missing = WhyReply {
+        reason: Some("no_rule".to_owned()),
+        rule: None,
+        rule_text: None,
+        because: None,
+        explanation: "no rule: missing grant read on /x".to_owned(),
+        grant: Some("[[file]]\npaths = [\"/x\"]\nallow = [\"read\"]\n".to_owned()),
+        ..reply
+    };
+    let expected = "\
+deny: no rule: missing grant read on /x
+    [[file]]
+    paths = [\"/x\"]
+    allow = [\"read\"]
+";
+    assert_eq!(verb::why::text(&missing), expected);
 }
 
 #[test]
@@ -496,11 +520,66 @@ fn an_event_is_one_line_that_says_who_what_and_why() {
             path: Some("/home/alice/.ssh/id\n".to_owned()),
             want: vec!["read".to_owned()],
         }),
+        execution: None,
     };
     let event = Event { seq: 1, time_ms: 1000, run: Some(run), what: What::Access(access) };
     let expected = "1970-01-01T00:00:01Z  deny   cat[4711] read /home/alice/.ssh/id\\u{a}: no rule \
                     grants it  [123456789abc reviewer for alice, T-1]\n";
     assert_eq!(render::event(&event), expected);
+}
+
+#[test]
+fn an_execution_is_one_line_with_the_script_and_what_is_known_of_the_arguments() {
+    let access = Access {
+        sequence: 1,
+        hook: "bprm_check_security".to_owned(),
+        verdict: "allow".to_owned(),
+        reason: None,
+        fault: None,
+        rule: Some(2),
+        by: None,
+        because: None,
+        process: Process { tgid: 7, tid: 7, uid: 1000, comm: "sh".to_owned() },
+        object: Some(Object::File {
+            path: Some("/usr/bin/dash".to_owned()),
+            want: vec!["exec".to_owned()],
+        }),
+        execution: None,
+    };
+    let told =
+        |script: Option<&str>, arguments: &[&str], count, left_out: Option<&str>| Execution {
+            interprets: script.is_some(),
+            script: script.map(ToOwned::to_owned),
+            argument_count: count,
+            arguments: arguments.iter().map(|one| (*one).to_owned()).collect(),
+            left_out: left_out.map(ToOwned::to_owned),
+        };
+    let started = "bprm_committed_creds";
+    for (hook, execution, expected) in [
+        ("bprm_check_security", told(None, &[], 3, Some("unread")), "exec /usr/bin/dash: rule 2"),
+        (
+            "bprm_check_security",
+            told(Some("./x"), &[], 3, Some("unread")),
+            "exec /usr/bin/dash for the script ./x: rule 2",
+        ),
+        (started, told(None, &[], 2, Some("setting")), "starts /usr/bin/dash and 2 arguments"),
+        (
+            started,
+            told(Some("./x"), &["sh"], 2, Some("setting")),
+            "starts /usr/bin/dash for the script ./x as sh and 1 argument",
+        ),
+        (started, told(None, &["sh", "-c"], 2, None), "starts /usr/bin/dash as sh -c"),
+        (started, told(None, &["sh", "-"], 2, Some("room")), "starts /usr/bin/dash as sh - …"),
+    ] {
+        let rule = (hook != started).then_some(2);
+        let access =
+            Access { hook: hook.to_owned(), rule, execution: Some(execution), ..access.clone() };
+        let event = Event { seq: 1, time_ms: 1000, run: None, what: What::Access(access) };
+        assert_eq!(
+            render::event(&event),
+            format!("1970-01-01T00:00:01Z  allow  sh[7] {expected}\n")
+        );
+    }
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use agentid_common::{
     file::Rights,
     net::Address,
-    record::{KIND_EMPTY, KIND_FILE, KIND_PEER, KIND_PLAIN, MAX_PATH},
+    record::{
+        KIND_EMPTY, KIND_EXEC, KIND_FILE, KIND_PEER, KIND_PLAIN, LEFT_BY_SETTING, LEFT_FOR_ROOM,
+        LEFT_NOTHING, LEFT_UNREAD, MAX_ARGUMENTS, MAX_PATH, MAX_SCRIPT,
+    },
     tag::InvocationId,
     verdict::{Fault, Hook, Reason, Verdict},
 };
@@ -43,6 +46,11 @@ pub enum Body {
         /// 0, or our number of the filesystem from whose root the path is told.
         filesystem: u64,
     },
+    /// The file as in `File`, with the right to execute it.
+    Exec {
+        path: Option<Vec<u8>>,
+        execution: Execution,
+    },
     Peer {
         address: Address,
         family: u16,
@@ -53,6 +61,58 @@ pub enum Body {
     },
     /// The run's last task is gone.
     Empty,
+}
+
+/// What is executed, beside the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Execution {
+    pub script: Script,
+    /// How many arguments the program has.
+    pub count: u32,
+    /// The first ones; the last of them may be cut.
+    pub arguments: Vec<Vec<u8>>,
+    pub left_out: LeftOut,
+}
+
+/// The script that a file interprets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Script {
+    None,
+    /// There is one, whose name is too long.
+    Nameless,
+    /// As who executes it has called it.
+    Named(Vec<u8>),
+}
+
+/// Why arguments are not in a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftOut {
+    Nothing,
+    BySetting,
+    ForRoom,
+    Unread,
+}
+
+impl LeftOut {
+    const fn from_u32(value: u32) -> Option<Self> {
+        match value {
+            LEFT_NOTHING => Some(Self::Nothing),
+            LEFT_BY_SETTING => Some(Self::BySetting),
+            LEFT_FOR_ROOM => Some(Self::ForRoom),
+            LEFT_UNREAD => Some(Self::Unread),
+            _ => None,
+        }
+    }
+
+    /// The name in events; `None` where nothing is left out.
+    pub const fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Nothing => None,
+            Self::BySetting => Some("setting"),
+            Self::ForRoom => Some("room"),
+            Self::Unread => Some("unread"),
+        }
+    }
 }
 
 /// Why bytes are no record.
@@ -66,6 +126,10 @@ pub enum DecodeError {
     Number { field: &'static str, value: u32 },
     #[error("a path of {0} bytes is longer than the field")]
     Path(u32),
+    #[error("what is executed is told from the root of a filesystem")]
+    Exec,
+    #[error("{field} of {length} bytes is longer than the field")]
+    Long { field: &'static str, length: u32 },
 }
 
 /// Reads one record. Bytes after it are ignored: the ring pads.
@@ -89,6 +153,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
     let body = match kind {
         KIND_PLAIN => Body::Plain,
         KIND_FILE => cursor.file()?,
+        KIND_EXEC => cursor.exec()?,
         KIND_PEER => cursor.peer()?,
         KIND_EMPTY => Body::Empty,
         unknown => return Err(DecodeError::Kind(unknown)),
@@ -112,6 +177,9 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
         body,
     })
 }
+
+/// A script whose name is not here.
+const NAMELESS: u32 = MAX_SCRIPT as u32;
 
 /// The bytes that are left. The order of the reads is the order of the fields, which `layout.rs` asserts to be gapless.
 struct Cursor<'a> {
@@ -172,6 +240,46 @@ impl Cursor<'_> {
         Ok(Body::File { want: Rights(want), filesystem, path })
     }
 
+    fn exec(&mut self) -> Result<Body, DecodeError> {
+        let want = self.u32("want")?;
+        if Rights(want) != Rights::EXEC {
+            return Err(DecodeError::Number { field: "want", value: want });
+        }
+        let (length, filesystem) = (self.u32("length")?, self.u64("filesystem")?);
+        if filesystem != 0 {
+            return Err(DecodeError::Exec);
+        }
+        let path = self.text::<MAX_PATH>("path", length)?;
+        let path = (!path.is_empty()).then_some(path);
+        let (count, length) = (self.u32("count")?, self.u32("length")?);
+        let left_out = self.member("left_out", LeftOut::from_u32)?;
+        let script = match self.u32("script_length")? {
+            0 => self.take::<MAX_SCRIPT>("script").map(|_| Script::None)?,
+            NAMELESS => self.take::<MAX_SCRIPT>("script").map(|_| Script::Nameless)?,
+            length => {
+                let mut name = self.text::<MAX_SCRIPT>("script", length)?;
+                name.pop();
+                Script::Named(name)
+            }
+        };
+        let arguments = self.text::<MAX_ARGUMENTS>("arguments", length)?;
+        Ok(Body::Exec {
+            path,
+            execution: Execution { script, count, arguments: split(&arguments), left_out },
+        })
+    }
+
+    /// The used bytes of a field.
+    fn text<const N: usize>(
+        &mut self,
+        field: &'static str,
+        length: u32,
+    ) -> Result<Vec<u8>, DecodeError> {
+        let bytes = self.take::<N>(field)?;
+        let used = usize::try_from(length).ok().and_then(|used| bytes.get(..used));
+        used.map(<[u8]>::to_vec).ok_or(DecodeError::Long { field, length })
+    }
+
     fn peer(&mut self) -> Result<Body, DecodeError> {
         let address = Address(self.take("address")?);
         let family = self.u16("family")?;
@@ -181,4 +289,14 @@ impl Cursor<'_> {
         let level = self.u16("level")?;
         Ok(Body::Peer { address, family, port, protocol, verb, level })
     }
+}
+
+/// Arguments that each end with a zero, but for one that is cut.
+fn split(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut arguments: Vec<_> = bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
+    // What comes after the last zero is a cut argument, or nothing.
+    if arguments.last().is_some_and(Vec::is_empty) {
+        arguments.pop();
+    }
+    arguments
 }

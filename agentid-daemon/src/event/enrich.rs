@@ -17,8 +17,8 @@ use agentid_common::{
 use uuid::Uuid;
 
 use super::{
-    decode::{Body, Record},
-    event::{Access, Event, Object, Process, RunName, What},
+    decode::{self, Body, Record, Script},
+    event::{self, Access, Event, Object, Process, RunName, What},
     sight::{Sight, seen},
 };
 use crate::instance::Run;
@@ -45,6 +45,7 @@ pub struct Context<'a> {
 
 /// The event that a record of an access becomes, without its number; `None` for the record of an empty run, which the daemon acts upon.
 pub fn enrich(record: &Record, context: &Context<'_>) -> Option<Event> {
+    let mut execution = None;
     let object = match &record.body {
         Body::Empty => return None,
         Body::Plain => None,
@@ -52,6 +53,11 @@ pub fn enrich(record: &Record, context: &Context<'_>) -> Option<Event> {
             path: path.as_ref().map(|path| shown(context.sights, *filesystem, path)),
             want: rights(*want),
         }),
+        Body::Exec { path, execution: told } => {
+            execution = Some(executed(told));
+            let path = path.as_ref().map(|path| shown(context.sights, 0, path));
+            Some(Object::File { path, want: rights(Rights::EXEC) })
+        }
         Body::Peer { port, level, .. } if record.hook == Hook::SocketSetsockopt => {
             Some(Object::SocketOption { level: *level, option: *port })
         }
@@ -86,6 +92,7 @@ pub fn enrich(record: &Record, context: &Context<'_>) -> Option<Event> {
             comm: comm(&record.comm),
         },
         object,
+        execution,
     };
     Some(Event {
         seq: 0,
@@ -93,6 +100,21 @@ pub fn enrich(record: &Record, context: &Context<'_>) -> Option<Event> {
         run: context.run.map(name),
         what: What::Access(access),
     })
+}
+
+fn executed(told: &decode::Execution) -> event::Execution {
+    let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+    let script = match &told.script {
+        Script::Named(name) => Some(text(name)),
+        Script::None | Script::Nameless => None,
+    };
+    event::Execution {
+        interprets: told.script != Script::None,
+        script,
+        argument_count: told.count,
+        arguments: told.arguments.iter().map(text).collect(),
+        left_out: told.left_out.name().map(ToOwned::to_owned),
+    }
 }
 
 fn shown(sights: &[Sight], filesystem: u64, path: &[u8]) -> String {

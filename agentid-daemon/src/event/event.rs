@@ -111,6 +111,26 @@ pub struct Access {
     pub because: Option<String>,
     pub process: Process,
     pub object: Option<Object>,
+    /// More of what is executed: of `bprm_check_security`, which is asked about it, and of `bprm_committed_creds`, which says
+    /// that it was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution: Option<Execution>,
+}
+
+/// What is executed, beside the file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Execution {
+    /// Whether the file is the interpreter of a script.
+    pub interprets: bool,
+    /// The script, as who executes it has called it, so from his working folder on, or `/dev/fd/N` where it is a descriptor;
+    /// `None` where there is none, or its name has more than 510 bytes.
+    pub script: Option<String>,
+    /// How many arguments the program has, its own name among them.
+    pub argument_count: u32,
+    /// The first of them, as many as `record_arguments` lets and there is room for; the last may be cut.
+    pub arguments: Vec<String>,
+    /// Why some or all are not here, or not whole: `setting`, `room`, or `unread`, which is always so where nothing was started.
+    pub left_out: Option<String>,
 }
 
 /// The task that asked.

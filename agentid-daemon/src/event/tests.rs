@@ -7,7 +7,10 @@ use agentid_common::{
     file::Rights,
     layout::LAYOUTS,
     net::Address,
-    record::{KIND_EMPTY, KIND_FILE, KIND_PEER, KIND_PLAIN, MAX_PATH},
+    record::{
+        KIND_EMPTY, KIND_EXEC, KIND_FILE, KIND_PEER, KIND_PLAIN, MAX_ARGUMENTS, MAX_PATH,
+        MAX_SCRIPT,
+    },
     tag::InvocationId,
     verdict::{Fault, Hook, Reason, Verdict},
 };
@@ -15,7 +18,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::{
-    decode::{Body, DecodeError, Record, decode},
+    decode::{Body, DecodeError, Execution, LeftOut, Record, Script, decode},
     enrich::{self, Context, enrich},
     event::{Access, Event, Object, PostureChange, RunName, What},
     export::{Filter, Hub, Known},
@@ -37,6 +40,33 @@ where
     prop::sample::select(all)
 }
 
+fn exec() -> impl Strategy<Value = Body> {
+    let path = prop::option::of(prop::collection::vec(1..=u8::MAX, 1..MAX_PATH));
+    let name = prop::collection::vec(1..=u8::MAX, 0..MAX_SCRIPT - 1).prop_map(Script::Named);
+    let script = prop_oneof![Just(Script::None), Just(Script::Nameless), name];
+    let argument = prop::collection::vec(1..=u8::MAX, 0..MAX_ARGUMENTS / 4);
+    let arguments = prop::collection::vec(argument, 0..4);
+    let left_out = prop_oneof![
+        Just(LeftOut::Nothing),
+        Just(LeftOut::BySetting),
+        Just(LeftOut::ForRoom),
+        Just(LeftOut::Unread),
+    ];
+    (path, script, any::<u32>(), arguments, left_out).prop_map(
+        |(path, script, count, arguments, left_out)| Body::Exec {
+            path,
+            execution: Execution { script, count, arguments, left_out },
+        },
+    )
+}
+
+/// The bytes of a field that is full size, whatever is in it.
+fn field<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let mut field = [0; N];
+    field[..bytes.len()].copy_from_slice(bytes);
+    field
+}
+
 fn body() -> impl Strategy<Value = Body> {
     let path = prop::option::of(prop::collection::vec(1..=u8::MAX, 1..MAX_PATH));
     prop_oneof![
@@ -47,6 +77,7 @@ fn body() -> impl Strategy<Value = Body> {
             filesystem,
             path
         }),
+        exec(),
         any::<([u8; 16], u16, u16, u8, u8, u16)>().prop_map(
             |(address, family, port, protocol, verb, level)| Body::Peer {
                 address: Address(address),
@@ -83,6 +114,7 @@ fn encode(record: &Record) -> Vec<u8> {
     let kind = match record.body {
         Body::Plain => KIND_PLAIN,
         Body::File { .. } => KIND_FILE,
+        Body::Exec { .. } => KIND_EXEC,
         Body::Peer { .. } => KIND_PEER,
         Body::Empty => KIND_EMPTY,
     };
@@ -114,9 +146,26 @@ fn encode(record: &Record) -> Vec<u8> {
             bytes.extend(want.0.to_ne_bytes());
             bytes.extend((path.len() as u32).to_ne_bytes());
             bytes.extend(filesystem.to_ne_bytes());
-            let mut field = [0; MAX_PATH];
-            field[..path.len()].copy_from_slice(&path);
-            bytes.extend(field);
+            bytes.extend(field::<MAX_PATH>(&path));
+        }
+        Body::Exec { path, execution: Execution { script, count, arguments, left_out } } => {
+            let path = path.clone().unwrap_or_default();
+            let (script_length, script) = match script {
+                Script::None => (0, Vec::new()),
+                Script::Nameless => (MAX_SCRIPT, Vec::new()),
+                Script::Named(name) => (name.len() + 1, name.clone()),
+            };
+            let arguments: Vec<u8> =
+                arguments.iter().flat_map(|one| [one.as_slice(), &[0]].concat()).collect();
+            bytes.extend(Rights::EXEC.0.to_ne_bytes());
+            bytes.extend((path.len() as u32).to_ne_bytes());
+            bytes.extend(0_u64.to_ne_bytes());
+            bytes.extend(field::<MAX_PATH>(&path));
+            for word in [*count, arguments.len() as u32, *left_out as u32, script_length as u32] {
+                bytes.extend(word.to_ne_bytes());
+            }
+            bytes.extend(field::<MAX_SCRIPT>(&script));
+            bytes.extend(field::<MAX_ARGUMENTS>(&arguments));
         }
         Body::Peer { address, family, port, protocol, verb, level } => {
             bytes.extend(address.0);
@@ -157,6 +206,7 @@ proptest! {
         let layout = match record.body {
             Body::Plain | Body::Empty => "PlainRecord",
             Body::File { .. } => "FileRecord",
+            Body::Exec { .. } => "ExecRecord",
             Body::Peer { .. } => "PeerRecord",
         };
         prop_assert_eq!(bytes.len(), size(layout));
@@ -272,6 +322,59 @@ fn an_event_says_who_what_and_why() {
     });
     assert_eq!(json, expected);
     assert_eq!(serde_json::from_value::<Event>(json).unwrap(), event);
+}
+
+#[test]
+fn an_execution_says_which_script_and_which_arguments() {
+    let told = |script, arguments: &[&[u8]], left_out| {
+        let arguments = arguments.iter().map(|one| one.to_vec()).collect();
+        let execution = Execution { script, count: 3, arguments, left_out };
+        let body = Body::Exec { path: Some(b"/bin/sh".to_vec()), execution };
+        let record = Record { body, hook: Hook::BprmCommittedCreds, ..plain() };
+        let bytes = encode(&record);
+        let What::Access(access) =
+            enrich(&decode(&bytes).unwrap(), &Context::default()).unwrap().what
+        else {
+            panic!("a record of an execution is an access")
+        };
+        let want = vec!["exec".to_owned()];
+        assert_eq!(access.object, Some(Object::File { path: Some("/bin/sh".to_owned()), want }));
+        serde_json::to_value(access.execution.unwrap()).unwrap()
+    };
+    assert_eq!(
+        told(Script::Named(b"./x".to_vec()), &[b"sh", b"", b"a\xff"], LeftOut::Nothing),
+        serde_json::json!({
+            "interprets": true, "script": "./x", "argument_count": 3,
+            "arguments": ["sh", "", "a\u{fffd}"], "left_out": null,
+        })
+    );
+    assert_eq!(
+        told(Script::Nameless, &[], LeftOut::Unread),
+        serde_json::json!({
+            "interprets": true, "script": null, "argument_count": 3, "arguments": [],
+            "left_out": "unread",
+        })
+    );
+    let none = told(Script::None, &[b"sh"], LeftOut::BySetting);
+    assert_eq!((&none["interprets"], &none["left_out"]), (&false.into(), &"setting".into()));
+}
+
+#[test]
+fn lengths_that_no_field_has_are_refused() {
+    let execution = Execution {
+        script: Script::None,
+        count: 0,
+        arguments: Vec::new(),
+        left_out: LeftOut::Nothing,
+    };
+    let whole = encode(&Record { body: Body::Exec { path: None, execution }, ..plain() });
+    let after = size("Header") + size("FileBody");
+    for (word, field) in [(1, "arguments"), (3, "script")] {
+        let mut bytes = whole.clone();
+        let at = after + 4 * word;
+        bytes[at..at + 4].copy_from_slice(&600_u32.to_ne_bytes());
+        assert_eq!(decode(&bytes), Err(DecodeError::Long { field, length: 600 }));
+    }
 }
 
 #[test]

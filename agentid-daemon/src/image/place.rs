@@ -41,6 +41,14 @@ pub struct HostPlace {
     pub foreign_device: bool,
 }
 
+/// A name in a folder, and what has it now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedPlace {
+    pub place: HostPlace,
+    pub exists: bool,
+    pub folder: bool,
+}
+
 impl Location for HostPlace {
     type Room = OnStack;
 

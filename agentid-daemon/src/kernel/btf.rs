@@ -3,6 +3,8 @@
 //!
 //! The format is that of Documentation/bpf/btf.rst. aya reads it too, but keeps members to itself.
 
+mod spell;
+
 /// The kernel's types, or those of an object.
 pub struct Btf<'a> {
     /// What these types and strings are numbered on from: those of the kernel, where they are a module's.
@@ -36,6 +38,8 @@ enum Kind {
 }
 
 struct Type<'a> {
+    /// Place of the name.
+    name: u32,
     info: u32,
     /// Size, or number of the type that this one refers to.
     size_or_type: u32,
@@ -50,6 +54,7 @@ mod kind {
     pub const STRUCT: u32 = 4;
     pub const UNION: u32 = 5;
     pub const ENUM: u32 = 6;
+    pub const FORWARD: u32 = 7;
     pub const TYPEDEF: u32 = 8;
     pub const VOLATILE: u32 = 9;
     pub const CONST: u32 = 10;
@@ -91,7 +96,7 @@ impl<'a> Btf<'a> {
         };
         let types = section(8, 12)?;
         let strings = section(16, 20)?;
-        let void = Type { info: 0, size_or_type: 0, body: &[] };
+        let void = Type { name: 0, info: 0, size_or_type: 0, body: &[] };
         let types_of_void = if base.is_some() { Vec::new() } else { vec![void] };
         let mut btf = Self { base, strings, types: types_of_void, named: Vec::new() };
         let mut at = 0;
@@ -115,7 +120,7 @@ impl<'a> Btf<'a> {
             _ => return Err(Malformed(at)),
         };
         let body = types.get(at + 12..at + 12 + size).ok_or(Malformed(at))?;
-        let found = Type { info, size_or_type, body };
+        let found = Type { name, info, size_or_type, body };
         let index = self.first_type() + self.types.len();
         let by_kind = match found.kind() {
             kind::STRUCT => Some(Kind::Structure),

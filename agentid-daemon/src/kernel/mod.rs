@@ -64,7 +64,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use self::{canary::Canary, demand::OnDemand, live::LiveCounts, maps::Maps, pins::Pins};
 use crate::{
-    image::{HostPlace, Image, MapOp, Terrain},
+    image::{HostPlace, Image, MapOp, NamedPlace, Terrain},
     instance::{Bounds, Demand, Posture},
 };
 
@@ -93,7 +93,7 @@ pub use self::{
     survey::{LocateError, SurveyError},
     tasks::{Processes, ReadError, StopError, lives},
     unload::{UnloadError, unload},
-    verify::{VerifyError, verify},
+    verify::{VerifyError, prototypes, verify},
 };
 
 /// Why the kernel programs do not know the resolver.
@@ -119,6 +119,8 @@ pub struct Options {
     pub bpffs: PathBuf,
     /// Load the programs even when an earlier daemon has left those of this same build attached.
     pub anew: bool,
+    /// How many arguments of a program that a run executes are recorded at most.
+    pub arguments: u32,
 }
 
 /// The programs and maps, loaded and attached. Dropping it ends nothing: the pins hold.
@@ -139,7 +141,7 @@ pub struct Kernel {
 impl Kernel {
     /// Loads and attaches everything, or nothing; takes over what an earlier daemon left.
     pub fn start(options: &Options) -> Result<(Self, Vec<Held>), StartError> {
-        let started = start::start(&options.bpffs, options.anew)?;
+        let started = start::start(options)?;
         let kernel = Self {
             on_demand: started.on_demand,
             maps: started.maps,
@@ -460,6 +462,11 @@ impl Kernel {
     /// Where a path lies, as the kernel programs would walk it.
     pub fn locate(&self, path: &Path) -> Result<HostPlace, LocateError> {
         survey::locate(&self.maps, &self.names, path)
+    }
+
+    /// Where a name lies, and what has it.
+    pub fn locate_name(&self, path: &Path) -> Result<NamedPlace, LocateError> {
+        survey::locate_name(&self.maps, &self.names, path)
     }
 
     /// What the canary finds: a real open and a real connect.

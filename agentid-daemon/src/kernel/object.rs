@@ -9,7 +9,7 @@ use std::{
 
 use agentid_common::{
     name::{self, NameKey},
-    params::RENAME_LOCK,
+    params::{ARGUMENTS, RENAME_LOCK},
 };
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
@@ -49,6 +49,7 @@ pub const HOOKS: &[&str] = &[
     "inode_setxattr",
     "inode_removexattr",
     "bprm_check_security",
+    "bprm_committed_creds",
     "mmap_file",
     "file_mprotect",
     "file_ioctl",
@@ -227,6 +228,7 @@ pub fn fingerprint(key: &NameKey, globals: &Globals) -> u64 {
         bytes.extend_from_slice(&value.to_le_bytes());
     }
     bytes.extend_from_slice(&globals.rename_lock.to_le_bytes());
+    bytes.extend_from_slice(&globals.arguments.to_le_bytes());
     name::hash(key, &bytes)
 }
 
@@ -235,6 +237,15 @@ pub fn fingerprint(key: &NameKey, globals: &Globals) -> u64 {
 pub fn hooks(kernel: &btf::Btf<'_>) -> Vec<&'static str> {
     let later = LATER_HOOKS.iter().map(|&(name, _)| name).filter(|name| kernel.has_hook(name));
     HOOKS.iter().copied().chain(later).collect()
+}
+
+/// All LSM hooks that programs are written for, in order, each with its prototype where the kernel has it.
+pub fn prototypes(kernel: &btf::Btf<'_>) -> Vec<(&'static str, Option<String>)> {
+    let later = LATER_HOOKS.iter().map(|(name, _)| name);
+    let mut hooks: Vec<&str> =
+        HOOKS.iter().chain(later).chain(&DESCRIPTORS).chain([&MESSAGES]).copied().collect();
+    hooks.sort_unstable();
+    hooks.into_iter().map(|hook| (hook, kernel.prototype(hook))).collect()
 }
 
 /// Names of all links that are always pinned.
@@ -253,6 +264,7 @@ pub fn open(btf: &Btf, globals: &Globals, pins: &Pins) -> Result<Ebpf, ObjectErr
         loader.override_global(global, value, true);
     }
     loader.override_global(RENAME_LOCK, &globals.rename_lock, true);
+    loader.override_global(ARGUMENTS, &globals.arguments, true);
     for name in MAPS {
         loader.map_pin_path(name, pins.map(name));
     }

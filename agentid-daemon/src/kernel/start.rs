@@ -19,7 +19,7 @@ use aya::{
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::{
-    attached,
+    Options, attached,
     btf::Btf,
     canary::{Canary, CanaryError},
     demand::{DemandError, OnDemand},
@@ -90,14 +90,13 @@ pub struct Started {
     pub hooks: Vec<&'static str>,
 }
 
-/// `anew`: programs of this same build that are attached already are replaced as well.
-pub fn start(folder: &Path, anew: bool) -> Result<Started, StartError> {
+pub fn start(options: &Options) -> Result<Started, StartError> {
     let bytes = std::fs::read(KERNEL_BTF).map_err(FieldError::Unreadable)?;
     let kernel = Btf::parse(&bytes).map_err(FieldError::Malformed)?;
     preflight::check(&kernel)?;
     let hooks = object::hooks(&kernel);
 
-    let pins = Pins::open(folder)?;
+    let pins = Pins::open(&options.bpffs)?;
     let adopting = pins.are_there()?;
     let mut earlier = Host::default();
     if adopting {
@@ -106,8 +105,8 @@ pub fn start(folder: &Path, anew: bool) -> Result<Started, StartError> {
         Tags::pinned(&pins.map("TAGS"))?.keep_this_process()?;
     }
     let told = (earlier.rename_lock != 0).then_some(earlier.rename_lock);
-    let globals = fields::globals(&kernel, told)?;
-    match set_up(&pins, adopting, &globals, hooks, anew) {
+    let globals = fields::globals(&kernel, told, options.arguments)?;
+    match set_up(&pins, adopting, &globals, hooks, options.anew) {
         Ok(started) => Ok(started),
         Err(error) if adopting => Err(error),
         Err(error) => {

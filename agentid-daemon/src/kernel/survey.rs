@@ -26,7 +26,7 @@ use super::{
     mounts::{self, MountLine},
     tree,
 };
-use crate::image::{Folder, HostPlace, Level, Mount, Terrain};
+use crate::image::{Folder, HostPlace, Level, Mount, NamedPlace, Terrain};
 
 /// Most symbolic links in one path, as in the kernel (`MAXSYMLINKS`).
 const MAX_LINKS: u32 = 40;
@@ -268,8 +268,38 @@ pub fn locate(maps: &Maps, keys: &NameKey, path: &Path) -> Result<HostPlace, Loc
     if names(path).is_none() {
         return Err(LocateError::Relative(path.to_owned()));
     }
-    let Seen { lines, foreign } = see()?;
-    let (existing, below) = resolve(path, &foreign, |_, _| true)?;
+    let seen = see()?;
+    let found = resolve(path, &seen.foreign, |_, _| true)?;
+    place(maps, keys, path, &seen, &found)
+}
+
+/// The place of a name, which may be that of a symbolic link, and what has it.
+pub fn locate_name(maps: &Maps, keys: &NameKey, path: &Path) -> Result<NamedPlace, LocateError> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(LocateError::Relative(path.to_owned()));
+    };
+    let seen = see()?;
+    let (folder, below) = resolve(folder, &seen.foreign, |_, _| true)?;
+    let whole = folder.join(name);
+    let found = if below.is_empty() {
+        resolve(&whole, &seen.foreign, |path, _| path != whole)?
+    } else {
+        (folder, below.into_iter().chain([name.to_owned()]).collect())
+    };
+    let is_foreign = is_foreign(&whole, &seen.foreign);
+    let has_it = if is_foreign { None } else { fs::symlink_metadata(&whole).ok() };
+    let place = place(maps, keys, path, &seen, &found)?;
+    let folder = has_it.as_ref().is_some_and(Metadata::is_dir);
+    Ok(NamedPlace { place, exists: has_it.is_some(), folder })
+}
+
+fn place(
+    maps: &Maps,
+    keys: &NameKey,
+    path: &Path,
+    Seen { lines, .. }: &Seen,
+    (existing, below): &(PathBuf, Vec<OsString>),
+) -> Result<HostPlace, LocateError> {
     let line = lines
         .iter()
         .filter(|line| existing.starts_with(&line.point))

@@ -26,7 +26,7 @@ pub enum VerifyError {
 pub fn verify(folder: &Path) -> Result<Vec<(String, u32)>, VerifyError> {
     let bytes = std::fs::read(KERNEL_BTF).map_err(FieldError::Unreadable)?;
     let kernel = Btf::parse(&bytes).map_err(FieldError::Malformed)?;
-    let globals = fields::globals(&kernel, None)?;
+    let globals = fields::globals(&kernel, None, u32::MAX)?;
     let pins = Pins::open(folder)?;
     let btf = aya::Btf::from_sys_fs()?;
     let counts = object::open(&btf, &globals, &pins).and_then(|mut ebpf| {
@@ -35,4 +35,11 @@ pub fn verify(folder: &Path) -> Result<Vec<(String, u32)>, VerifyError> {
     });
     pins::remove(&pins.maps())?;
     Ok(counts?)
+}
+
+/// The LSM hooks that programs are written for, each as this kernel calls it, if it does.
+pub fn prototypes() -> Result<Vec<(&'static str, Option<String>)>, VerifyError> {
+    let bytes = std::fs::read(KERNEL_BTF).map_err(FieldError::Unreadable)?;
+    let kernel = Btf::parse(&bytes).map_err(FieldError::Malformed)?;
+    Ok(object::prototypes(&kernel))
 }

@@ -27,6 +27,7 @@ metrics = "off"
 operators_group = "wheel"
 on_enforcement_lost = "deny"
 name_servers = ["192.0.2.53", "[2001:db8::53]:5353", "2001:db8::54"]
+record_arguments = "all"
 keep_ended = "2y"
 keep_ended_at_most = 250000
 detach_after = "0s"
@@ -41,6 +42,7 @@ pin_at_most = "1h 30m"
     assert_eq!(settings.on_enforcement_lost, OnEnforcementLost::Deny);
     let servers: Vec<String> = settings.name_servers.iter().map(ToString::to_string).collect();
     assert_eq!(servers, ["192.0.2.53:53", "[2001:db8::53]:5353", "[2001:db8::54]:53"]);
+    assert_eq!(settings.record_arguments, RecordArguments::All);
     assert_eq!(settings.keep_ended.as_secs() / 86_400, 730);
     assert_eq!(settings.keep_ended_at_most, 250_000);
     assert_eq!(settings.detach_after.as_secs(), 0);
@@ -70,6 +72,7 @@ fn names_the_place_of_a_mistake() {
     refused("pin_at_least = \"0s\"", "1:16", "is not between 1s and 7d");
     refused("pin_at_most = \"8d\"", "1:15", "is not between 1s and 7d");
     refused("on_enforcement_lost = \"ignore\"", "1:23", "unknown variant `ignore`");
+    refused("record_arguments = \"some\"", "1:20", "unknown variant `some`");
     refused("operators_group = \"\"", "1:19", "leave the field out");
     for path in ["agents", "/", "/a/../b"] {
         refused(&format!("limited_runs = \"{path}\""), "1:16", path);

@@ -7,17 +7,18 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use agentid_common::net::Verb;
+use agentid_common::{file::Rights, net::Verb};
 use thiserror::Error;
 
 use super::{
     expect,
+    moving::Moving,
     refusal::Refusal,
     why::{self, Asker, Question},
 };
 use crate::{
     control::api::{Code, ErrorReply, NamedEndpoint, WhyReply, WhyRequest},
-    image::{Assumed, BindError, CompileError},
+    image::{Assumed, BindError, CompileError, NamedPlace},
     instance::run::RunMode,
     policy::Policy,
 };
@@ -61,15 +62,21 @@ pub fn explain(
     let (facts, rules) = (host.facts(), Some(policy));
     let mode = RunMode::of(policy.mode());
     let run = Asker { tag: host.tag(), mode, names: policy.grants_names() };
+    let file = |path: &Path, want| {
+        let object = path.display().to_string();
+        let question = Question { run, texts: rules.into(), object: &object };
+        question.file(&facts, &host.place(path), want)
+    };
+    // No name is taken there, and what is moved is no folder.
+    let named = |path| NamedPlace { place: host.place(path), exists: false, folder: false };
     Ok(match request {
-        WhyRequest::Open { path, want } => {
-            let object = path.display().to_string();
-            let want = why::rights(want)?;
-            Question { run, texts: rules.into(), object: &object }.file(
-                &facts,
-                &host.place(path),
-                want,
-            )
+        WhyRequest::Open { path, want } => file(path, why::rights(want)?),
+        WhyRequest::Create(name) => file(&name.path, Rights::CREATE),
+        WhyRequest::Delete(name) => file(&name.path, Rights::DELETE),
+        WhyRequest::Move { from, to } => {
+            let (old, new) = (named(from), named(to));
+            let (from, to) = (from.display().to_string(), to.display().to_string());
+            Moving { from: (&from, &old), to: (&to, &new) }.why(&facts, run, rules.into())
         }
         WhyRequest::Connect(end) => why::end(&facts, run, rules, Verb::Connect, end),
         WhyRequest::ConnectName(end) => {
@@ -104,8 +111,14 @@ fn check(
         }
         plain(path)?;
     }
-    if let WhyRequest::Open { path, .. } = request {
-        plain(path)?;
+    let paths = match request {
+        WhyRequest::Open { path, .. } => vec![path],
+        WhyRequest::Create(name) | WhyRequest::Delete(name) => vec![&name.path],
+        WhyRequest::Move { from, to } => vec![from, to],
+        _ => Vec::new(),
+    };
+    if !paths.is_empty() {
+        paths.into_iter().try_for_each(|path| plain(path))?;
         if let Some(param) = policy.params().iter().find(|param| !given.contains_key(*param)) {
             return Err(Refusal::MissingParam { policy: name(), param: param.clone() }.into());
         }

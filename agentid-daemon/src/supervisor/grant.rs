@@ -12,19 +12,26 @@ pub fn smallest(what: &What) -> Option<String> {
         return None;
     };
     match (reason.as_str(), object) {
-        ("no_rule", Object::File { path: Some(path), want }) if is_pattern_of_itself(path) => {
-            Some(rule("file", &[("paths", list([path])), ("allow", list(want))]))
-        }
+        ("no_rule", Object::File { path: Some(path), want }) => file(path, want),
         (
             "no_rule",
             Object::Peer { address: Some(address), port, protocol, verb: Some(verb), .. },
         ) => peer(address, *port, protocol, verb),
-        ("capability", Object::Capability { name }) => {
-            let is_name = name.starts_with(|sign: char| sign.is_ascii_lowercase());
-            is_name.then(|| format!("capabilities = {}\n", list([name])))
-        }
+        ("capability", Object::Capability { name }) => capability(name),
         _ => None,
     }
+}
+
+/// These rights of this file.
+pub fn file(path: &str, want: &[String]) -> Option<String> {
+    let grants = || rule("file", &[("paths", list([path])), ("allow", list(want))]);
+    is_pattern_of_itself(path).then(grants)
+}
+
+/// This capability.
+pub fn capability(name: &str) -> Option<String> {
+    let is_name = name.starts_with(|sign: char| sign.is_ascii_lowercase());
+    is_name.then(|| format!("capabilities = {}\n", list([name])))
 }
 
 /// Whether the path, read as a pattern, means that path and no other.
@@ -32,7 +39,8 @@ fn is_pattern_of_itself(path: &str) -> bool {
     path.starts_with('/') && !path.contains(['*', '?', '[', '{', '$', '\u{fffd}'])
 }
 
-fn peer(address: &str, port: u16, protocol: &str, verb: &str) -> Option<String> {
+/// This end of a conversation.
+pub fn peer(address: &str, port: u16, protocol: &str, verb: &str) -> Option<String> {
     let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
     let end = match protocol {
         "tcp" | "udp" => format!("{host}:{port}"),

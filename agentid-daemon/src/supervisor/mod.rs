@@ -15,6 +15,7 @@ pub mod grant;
 pub mod launch;
 pub mod limits;
 mod links;
+pub mod moving;
 mod pinned;
 pub mod refusal;
 pub mod rule_text;

@@ -14,12 +14,15 @@ use agentid_common::{
     file::Rights,
     net::{Address, ICMP, Peer, TCP, UDP, Verb},
     tag::{COUNTED, InvocationId, Tag},
-    verdict::{Answer, Fault, Mode, Reason, Rule, Verdict, settle},
+    verdict::{Answer, EACCES, EPERM, EXDEV, Fault, Mode, Reason, Rule, Verdict, settle},
 };
 
 use uuid::Uuid;
 
-use super::rule_text::{file_rule, net_rule};
+use super::{
+    grant,
+    rule_text::{file_rule, net_rule},
+};
 use crate::{
     control::api::{Code, Endpoint, ErrorReply, NameView, NamedEndpoint, Protocol, WhyReply},
     event::enrich,
@@ -224,17 +227,42 @@ pub fn numbered<'a>(
 ) -> WhyReply {
     let question = Question { run, texts: texts.into(), object: name };
     let answer = may_have(facts, &run.tag, number);
-    question.reply(answer, |_, _| None, |_, _| None, &format!("capability {name}"))
+    let reply = question.reply(answer, |_, _| None, |_, _| None, &format!("capability {name}"));
+    granted_by(reply, "capability", || grant::capability(name))
 }
 
 impl Question<'_> {
     /// May the run use the file at this place?
     pub fn file(&self, facts: &impl Facts, place: &impl Location, want: Rights) -> WhyReply {
         let answer = may_open(facts, &self.run.tag, place, want);
-        let missing = missing(facts, &self.run.tag, place, want);
-        let missing = if missing.is_empty() { want } else { missing };
-        let missing = format!("{} on {}", enrich::rights(missing).join(", "), self.object);
-        self.reply(answer, file_rule, Policy::because_file, &missing)
+        self.of_file(answer, self.missing(facts, place, want))
+    }
+
+    /// The asked rights that are refused one by one: of `read, write` often only one is missing.
+    pub(super) fn missing(
+        &self,
+        facts: &impl Facts,
+        place: &impl Location,
+        want: Rights,
+    ) -> Rights {
+        let refused = |right: &Rights| may_access(facts, &self.run.tag, place, *right).is_err();
+        let each = Rights::NAMES.into_iter().map(|(right, _)| right);
+        let missing = each.filter(|right| want.contains(*right)).filter(refused);
+        let missing = missing.fold(Rights::NONE, Rights::union);
+        if missing.is_empty() { want } else { missing }
+    }
+
+    /// What was answered about a move by which something would gain rights.
+    pub(super) fn of_gain(&self, answer: Answer, gained: &str) -> WhyReply {
+        self.reply(answer, |_, _| None, |_, _| None, gained)
+    }
+
+    /// What was answered about the file, of whose rights these are missing where a rule is.
+    pub(super) fn of_file(&self, answer: Answer, missing: Rights) -> WhyReply {
+        let missing = enrich::rights(missing);
+        let text = format!("{} on {}", missing.join(", "), self.object);
+        let reply = self.reply(answer, file_rule, Policy::because_file, &text);
+        granted_by(reply, "no_rule", || grant::file(self.object, &missing))
     }
 
     /// May the run talk to this peer so, or listen at this address of its own?
@@ -252,7 +280,14 @@ impl Question<'_> {
         if peer.takes_ipv4_too() {
             missing += &format!(", and on 0.0.0.0:{}, because it takes IPv4 too", peer.port);
         }
-        self.reply(answer, net_rule, Policy::because_net, &missing)
+        let reply = self.reply(answer, net_rule, Policy::because_net, &missing);
+        let address = enrich::ip(&peer.address).to_string();
+        let protocol = enrich::protocol_name(peer.protocol);
+        granted_by(reply, "no_rule", || {
+            // An address in the place of a name would grant too much, and of `[::]` not enough.
+            let is_told = self.object.contains(&address) && !peer.takes_ipv4_too();
+            is_told.then(|| grant::peer(&address, peer.port, &protocol, verb)).flatten()
+        })
     }
 
     fn reply(
@@ -300,18 +335,27 @@ impl Question<'_> {
                 .and_then(|(policy, rule)| because(policy, rule))
                 .map(ToOwned::to_owned),
             explanation,
+            errno: errno_name(settled.errno),
+            grant: None,
             names: Vec::new(),
         }
     }
 }
 
-/// The asked rights that are refused one by one: of `read, write` often only one is missing.
-fn missing(facts: &impl Facts, tag: &Tag, place: &impl Location, want: Rights) -> Rights {
-    Rights::NAMES
-        .iter()
-        .map(|(right, _)| *right)
-        .filter(|right| want.contains(*right) && may_access(facts, tag, place, *right).is_err())
-        .fold(Rights::NONE, Rights::union)
+/// The reply with what would change it, where it is for this reason that it is denied.
+fn granted_by(reply: WhyReply, reason: &str, grant: impl FnOnce() -> Option<String>) -> WhyReply {
+    let grant = if reply.reason.as_deref() == Some(reason) { grant() } else { None };
+    WhyReply { grant, ..reply }
+}
+
+fn errno_name(errno: i32) -> Option<String> {
+    let name = match errno.unsigned_abs().cast_signed() {
+        EACCES => "EACCES",
+        EPERM => "EPERM",
+        EXDEV => "EXDEV",
+        _ => return None,
+    };
+    Some(name.to_owned())
 }
 
 /// A denial in words.
@@ -338,6 +382,9 @@ fn told(reason: Reason, rule: Option<Rule>, whose: &str, missing: &str) -> Strin
         }
         (Reason::UnknownFilesystem, _) => {
             format!("no rule: {missing}, which lies on a filesystem that the policy does not know")
+        }
+        (Reason::RightsGained, _) => {
+            format!("it fails with EXDEV, as between filesystems: {missing}")
         }
         (other, _) => format!("it is denied: {}", other.name()),
     }

@@ -2,6 +2,7 @@
 
 pub mod attribute;
 pub mod bprm_check_security;
+pub mod bprm_committed_creds;
 pub mod capable;
 pub mod change;
 pub mod create;

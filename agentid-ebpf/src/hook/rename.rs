@@ -7,7 +7,7 @@
 //! Cannot see: what a server or another filesystem does behind the name.
 
 use agentid_common::{
-    decide::file::{Move, may_access_from_loop, may_move},
+    decide::file::{Move, at_new_name, at_old_name, may_access_from_loop, may_move},
     file::Rights,
     tag::Tag,
     verdict::{Answer, Fault, Hook, Reason, Refusal},
@@ -39,14 +39,12 @@ pub fn path_rename(ctx: LsmContext) -> i32 {
     };
     let (old, new, flags) = (Dentry(ctx.arg(1)), Dentry(ctx.arg(3)), ctx.arg::<u64>(4) as u32);
     let exchange = flags & RENAME_EXCHANGE != 0;
-    let take = if exchange { Rights::DELETE.union(Rights::CREATE) } else { Rights::DELETE };
+    let take = at_old_name(exchange);
     let taken = may_take(tag, old, take, flags);
     if taken.is_err() {
         return conclude_name(tag, old, take, &taken);
     }
-    // What lies at the new name goes, or goes to the old one.
-    let replaced = !new.inode().is_null();
-    let want = if replaced { Rights::CREATE.union(Rights::DELETE) } else { Rights::CREATE };
+    let want = at_new_name(!new.inode().is_null());
     let answer = may_become(tag, old, new, want, exchange);
     conclude_name(tag, new, want, &answer)
 }

@@ -9,12 +9,14 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::{
     Daemon,
     view::{Event, Revoked, RunView, Status, Why},
     wait,
 };
+use crate::control;
 
 pub const AGENTID: &str = "/usr/bin/agentid";
 /// What `agentid` says when the daemon has ended an exchange before it was over: it gives a request five seconds, which a
@@ -103,6 +105,12 @@ impl Daemon {
         command.args(["why", "--json", id, "--open"]).arg(path).args(option);
         // 3 says that it is denied.
         parse(&output(&mut command, &[0, 3])?)
+    }
+
+    /// The same of another question, asked without `agentid`, which takes long to start.
+    pub fn why(&self, id: &str, question: &Value) -> Result<Why> {
+        let line = format!("POST /v1/runs/{id}/why");
+        Ok(serde_json::from_value(control::ask(&self.scene().socket(), &line, question)?)?)
     }
 
     /// What `agentid show` prints.

@@ -171,6 +171,17 @@ pub struct Access {
     pub by: Option<String>,
     pub because: Option<String>,
     pub object: Option<Object>,
+    #[serde(default)]
+    pub execution: Option<Execution>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Execution {
+    pub interprets: bool,
+    pub script: Option<String>,
+    pub argument_count: u32,
+    pub arguments: Vec<String>,
+    pub left_out: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -185,6 +196,11 @@ pub enum Object {
 pub struct Why {
     /// `allow`, `audit`, `deny` or `fault`.
     pub verdict: String,
+    #[serde(default)]
+    pub errno: Option<String>,
+    /// What would change it.
+    #[serde(default)]
+    pub grant: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

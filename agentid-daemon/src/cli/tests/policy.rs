@@ -98,7 +98,8 @@ fn results_for_programs_have_their_fields() {
     let found = serde_json::json!({
         "verdict": "deny", "reason": "no_rule", "fault": null, "rule": null, "by": null, "rule_text": null,
         "because": null,
-        "explanation": "no rule: missing grant write on /srv/a", "names": []
+        "explanation": "no rule: missing grant write on /srv/a", "errno": "EACCES",
+        "grant": "[[file]]\npaths = [\"/srv/a\"]\nallow = [\"write\"]\n", "names": []
     });
     let broken = serde_json::json!({
         "file": "p.toml", "line": 6, "column": 1, "case": "write /srv/a", "expected": "allow", "because": null,

@@ -1,6 +1,9 @@
 //! `agentid why`
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     cli::{
@@ -10,7 +13,7 @@ use crate::{
         render,
     },
     control::{
-        api::{Endpoint, NamedEndpoint, Protocol, WhyReply, WhyRequest},
+        api::{Endpoint, FileName, NamedEndpoint, Protocol, WhyReply, WhyRequest},
         client::{Client, segment},
     },
     event::event::{Event, OwnDenial},
@@ -65,15 +68,37 @@ pub fn request(arguments: Asked) -> Result<WhyRequest, Failure> {
     if let Some(name) = arguments.capability {
         return Ok(WhyRequest::Capability(name));
     }
-    let path = arguments.open.unwrap_or_default();
-    let path = std::path::absolute(path)
-        .map_err(|error| Failure::new(error, exit::FAILURE, "give the path from / on"))?;
+    if let Some(request) = name(&arguments)? {
+        return Ok(request);
+    }
+    let path = absolute(&arguments.open.unwrap_or_default())?;
     let want = match (arguments.write, arguments.exec) {
         (true, _) => "write",
         (_, true) => "exec",
         _ => "read",
     };
     Ok(WhyRequest::Open { path, want: vec![want.to_owned()] })
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path)
+        .map_err(|error| Failure::new(error, exit::FAILURE, "give the path from / on"))
+}
+
+/// The question about a name in a folder, if that is what is asked.
+fn name(arguments: &Asked) -> Result<Option<WhyRequest>, Failure> {
+    if let Some([from, to]) = arguments.moved.as_deref() {
+        return Ok(Some(WhyRequest::Move { from: absolute(from)?, to: absolute(to)? }));
+    }
+    type Ask = fn(FileName) -> WhyRequest;
+    let asked: [(&Option<PathBuf>, Ask); 2] =
+        [(&arguments.create, WhyRequest::Create), (&arguments.delete, WhyRequest::Delete)];
+    for (path, ask) in asked {
+        if let Some(path) = path {
+            return Ok(Some(ask(FileName { path: absolute(path)? })));
+        }
+    }
+    Ok(None)
 }
 
 /// The question about a peer or an address of the run's own, if that is what is asked.
@@ -101,6 +126,9 @@ pub fn text(reply: &WhyReply) -> String {
     let grounds = reply.grounds();
     let lines = grounds.iter().map(|line| render::clean(line) + "\n").collect::<Vec<_>>();
     let mut text = lines.join("  ");
+    for line in reply.grant.iter().flat_map(|grant| grant.lines()) {
+        text += &format!("    {}\n", render::clean(line));
+    }
     for it in &reply.names {
         let (name, address) = (render::clean(&it.name), render::clean(&it.address));
         text += &format!("  {name} is {address} until {}\n", render::moment(it.until_ms));

@@ -21,6 +21,18 @@ pub enum WhyRequest {
         #[schemars(schema_with = "rights")]
         want: Vec<String>,
     },
+    /// Makes a file, a folder or a link of this name, or gives one this name.
+    Create(FileName),
+    /// Takes the name away.
+    Delete(FileName),
+    /// Gives a file or folder another name, and replaces what has it. Whether the kernel can move from one to the other is not
+    /// asked: it cannot from mount to mount.
+    Move {
+        #[schemars(regex(pattern = "^/"))]
+        from: PathBuf,
+        #[schemars(regex(pattern = "^/"))]
+        to: PathBuf,
+    },
     Connect(Endpoint),
     /// A peer that is known by a name.
     ConnectName(NamedEndpoint),
@@ -29,6 +41,14 @@ pub enum WhyRequest {
     Accept(Endpoint),
     /// A capability, as policies name it.
     Capability(#[schemars(schema_with = "capability")] String),
+}
+
+/// A name in a folder. What is a symbolic link there is itself meant, and not where it leads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FileName {
+    #[schemars(regex(pattern = "^/"))]
+    pub path: PathBuf,
 }
 
 /// One end of a conversation: the peer's, or for `listen` and `accept` the run's own.
@@ -81,6 +101,13 @@ pub struct WhyReply {
     pub because: Option<String>,
     /// One sentence for people.
     pub explanation: String,
+    /// What the system call would fail with: `EACCES`, `EPERM`, or `EXDEV` for a move by which something would gain a right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errno: Option<String>,
+    /// The smallest addition to the policy that says no which grants what is missing first, in the policy's language; `None`
+    /// where a rule denies it, or no rule could grant it. Of a move what is missing next is told when it is asked again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<String>,
     /// The addresses that the asked name stands for now.
     #[serde(default)]
     pub names: Vec<NameView>,

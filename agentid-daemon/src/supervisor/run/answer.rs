@@ -1,6 +1,8 @@
 //! Answering commands. Who may ask is decided here, once, before anything else is looked at.
 
-use agentid_common::{ABI_VERSION, map, net::Verb, tag::Tag};
+use std::path::Path;
+
+use agentid_common::{ABI_VERSION, file::Rights, map, net::Verb, tag::Tag};
 use tracing::{debug, error};
 use uuid::Uuid;
 
@@ -18,11 +20,13 @@ use crate::{
         export::Filter,
     },
     instance::{Phase, Run},
+    kernel::LocateError,
     metrics::kernel::Reading,
     policy::Policy,
     supervisor::{
         command::{Answer, Command, Envelope, Reply, Scrape},
         grant,
+        moving::Moving,
         refusal::Refusal,
         told, view,
         why::{self, Question, Texts},
@@ -193,15 +197,27 @@ impl Supervisor {
         let above = self.texts_above(run);
         let texts = Texts { own: self.text(run), above: &above };
         let facts = self.rules.at(self.kernel.boot_ns());
+        let locate =
+            |path: &Path| self.kernel.locate_name(path).map_err(|failure| unlocated(&failure));
+        let named = |path: &Path, want| {
+            let place = locate(path)?.place;
+            let object = path.display().to_string();
+            Ok(Question { run: run.into(), texts, object: &object }.file(&facts, &place, want))
+        };
         match request {
             WhyRequest::Open { path, want } => {
                 let want = why::rights(want)?;
-                let place = self.kernel.locate(path).map_err(|failure| {
-                    let remedy = "give a path from / on, of which all folders are there";
-                    ErrorReply::new(Code::BadRequest, chain(&failure), remedy)
-                })?;
+                let place = self.kernel.locate(path).map_err(|failure| unlocated(&failure))?;
                 let object = path.display().to_string();
                 Ok(Question { run: run.into(), texts, object: &object }.file(&facts, &place, want))
+            }
+            WhyRequest::Create(name) => named(&name.path, Rights::CREATE),
+            WhyRequest::Delete(name) => named(&name.path, Rights::DELETE),
+            WhyRequest::Move { from, to } => {
+                let (old, new) = (locate(from)?, locate(to)?);
+                let (from, to) = (from.display().to_string(), to.display().to_string());
+                let moving = Moving { from: (&from, &old), to: (&to, &new) };
+                Ok(moving.why(&facts, run.into(), texts))
             }
             WhyRequest::Connect(end) => Ok(why::end(&facts, run, texts, Verb::Connect, end)),
             WhyRequest::ConnectName(end) => Ok(self.why_name(run, end)),
@@ -334,4 +350,9 @@ fn result<T>(answer: &Answer<T>) -> &'static str {
         Err(error) if error.code == Code::Internal => "failed",
         Err(_) => "refused",
     }
+}
+
+fn unlocated(failure: &LocateError) -> ErrorReply {
+    let remedy = "give a path from / on, of which all folders are there";
+    ErrorReply::new(Code::BadRequest, chain(failure), remedy)
 }

@@ -19,6 +19,7 @@ fn denied(reason: &str, object: Object) -> What {
         because: None,
         process,
         object: Some(object),
+        execution: None,
     })
 }
 

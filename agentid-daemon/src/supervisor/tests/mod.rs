@@ -4,6 +4,7 @@ mod explain;
 mod grant;
 mod launch;
 mod life;
+mod moving;
 mod random;
 mod refusal;
 mod select;

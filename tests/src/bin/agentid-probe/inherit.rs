@@ -39,9 +39,9 @@ pub fn inherit(way: Way, path: &Path) -> Outcome {
     }
 }
 
-/// Executes a file with the argument `nothing` in a child.
-pub fn execute(path: &Path) -> Outcome {
-    let done = std::process::Command::new(path).arg("nothing").status();
+/// Executes a file in a child.
+pub fn execute(path: &Path, arguments: &[String]) -> Outcome {
+    let done = std::process::Command::new(path).args(arguments).status();
     Outcome::Errno(match done {
         Ok(_) => 0,
         Err(error) => error.raw_os_error().unwrap_or(libc::EIO),

@@ -168,7 +168,8 @@ fn perform(step: &Step, holds: &mut Holds) -> Result<Outcome> {
         Step::Pause => idle::pause(),
         Step::Receive => receive::receive(),
         Step::Fetch => receive::fetch(),
-        Step::Exec(path) => inherit::execute(path),
+        Step::Exec(path) => inherit::execute(path, &["nothing".to_owned()]),
+        Step::ExecWith { path, arguments } => inherit::execute(path, arguments),
         Step::ExecKept => {
             inherit::execute_open(kept.as_ref().context("no file is kept")?.as_raw_fd())
         }
