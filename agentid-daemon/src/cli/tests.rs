@@ -572,8 +572,12 @@ fn an_execution_is_one_line_with_the_script_and_what_is_known_of_the_arguments()
         (started, told(None, &["sh", "-"], 2, Some("room")), "starts /usr/bin/dash as sh - …"),
     ] {
         let rule = (hook != started).then_some(2);
-        let access =
-            Access { hook: hook.to_owned(), rule, execution: Some(execution), ..access.clone() };
+        let access = Access {
+            hook: hook.to_owned(),
+            rule,
+            execution: Some(Box::new(execution)),
+            ..access.clone()
+        };
         let event = Event { seq: 1, time_ms: 1000, run: None, what: What::Access(access) };
         assert_eq!(
             render::event(&event),

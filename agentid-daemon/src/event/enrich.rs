@@ -54,7 +54,7 @@ pub fn enrich(record: &Record, context: &Context<'_>) -> Option<Event> {
             want: rights(*want),
         }),
         Body::Exec { path, execution: told } => {
-            execution = Some(executed(told));
+            execution = Some(Box::new(executed(told)));
             let path = path.as_ref().map(|path| shown(context.sights, 0, path));
             Some(Object::File { path, want: rights(Rights::EXEC) })
         }

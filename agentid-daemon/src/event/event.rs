@@ -114,7 +114,7 @@ pub struct Access {
     /// More of what is executed: of `bprm_check_security`, which is asked about it, and of `bprm_committed_creds`, which says
     /// that it was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub execution: Option<Execution>,
+    pub execution: Option<Box<Execution>>,
 }
 
 /// What is executed, beside the file.

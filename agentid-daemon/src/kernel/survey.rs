@@ -315,7 +315,7 @@ fn place(
         levels.push(Level::new(AnchorKey::default(), bytes(name), keys));
     }
     for place in inside.ancestors() {
-        let found = match reach(&lines, &line.device, place) {
+        let found = match reach(lines, &line.device, place) {
             Some(path) => look(maps, &path)?,
             None => None,
         };
@@ -324,7 +324,7 @@ fn place(
         let name = place.file_name().map(bytes).unwrap_or_default();
         levels.push(Level::new(anchor.unwrap_or_default(), name, keys));
     }
-    let foreign_device = below.is_empty() && is_foreign_device(&existing, &line.kind);
+    let foreign_device = below.is_empty() && is_foreign_device(existing, &line.kind);
     let magic = magic.f_type as u64 & 0xffff_ffff;
     Ok(HostPlace { levels, magic, folds, foreign_device })
 }

@@ -172,7 +172,7 @@ pub struct Access {
     pub because: Option<String>,
     pub object: Option<Object>,
     #[serde(default)]
-    pub execution: Option<Execution>,
+    pub execution: Option<Box<Execution>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
