@@ -106,8 +106,8 @@ fn a_datagram_comes_from_whom_the_run_may_send_to_or_to_where_it_may_listen() {
 fn of_a_connection_that_is_not_granted_any_more_passes_what_carries_nothing() {
     let address = Address::v4([10, 0, 0, 1]);
     let answer = |tables: &Tables, verb, packet| {
-        let mut ends = Ends::default();
-        ends.peer = Peer { address, port: 53, protocol: TCP, verb };
+        let peer = Peer { address, port: 53, protocol: TCP, verb };
+        let mut ends = Ends { peer, ..Ends::default() };
         may_pass(tables, &TAG, &mut ends, |_| Way::Heard, || packet)
     };
     let empty = Packet { empty: true, ..Packet::default() };
