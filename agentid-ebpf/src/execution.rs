@@ -105,10 +105,12 @@ impl Turn for Reading {
             let to = work.path.as_mut_ptr().add(begin as usize);
             bpf_probe_read_user_str(to.cast(), ROOM, self.at as *const _)
         };
-        if read <= 0 || read > i64::from(ROOM) {
+        if read < 0 || read > i64::from(ROOM) {
             work.failed = 1;
             return Flow::Stop;
         }
+        // Of an empty string the kernel forgets the closing zero (mm/maccess.c: `strncpy_from_user_nofault`).
+        let read = if read == 0 { 1 } else { read };
         // As long as the room is may be longer, and is cut.
         let whole = read < i64::from(ROOM);
         work.level = if whole { begin + read as u32 } else { ROOM + 1 };

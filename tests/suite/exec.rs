@@ -8,10 +8,10 @@ use std::{
 
 use agentid_tests::{
     harness::{
-        Daemon, Run,
+        Daemon, Run, Scene,
         kernel::release,
         run::Terms,
-        scene::USERS,
+        scene::{USER, USERS},
         view::{Access, Execution, Object, What},
         wait,
     },
@@ -151,7 +151,7 @@ fn told(arguments: &[&str], argument_count: u32, left_out: Option<&str>) -> Opti
     Some(Box::new(Execution { interprets, script, argument_count, arguments, left_out }))
 }
 
-/// P7: what a run has started is recorded, with how many arguments it has, and of them the name alone.
+/// P8: what a run has started is recorded, with how many arguments it has, and of them the name alone.
 #[test]
 fn records_what_was_started_without_what_may_be_secret() -> Result<()> {
     let daemon = Daemon::shared()?;
@@ -172,5 +172,94 @@ fn records_what_was_started_without_what_may_be_secret() -> Result<()> {
         assert!(events.contains(&format!("starts {name} as {name} and 2 arguments")), "{events}");
         assert!(!events.contains("swordfish"), "{events}");
     }
+    Ok(())
+}
+
+/// P8: who is the interpreter of which script is recorded, also where it is denied, and then nothing is started.
+#[test]
+fn records_the_script_that_a_program_interprets() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let probe = Path::new("/usr/bin/agentid-probe");
+    for uid in USERS {
+        let mut run = Run::of(&daemon, uid)?;
+        for (interpreter, errno) in [(probe, 0), (Path::new("/bin/busybox"), EACCES)] {
+            let name = interpreter.file_name().unwrap_or_default().display();
+            let script = daemon.scene().workspace().join(format!("script-{name}-{uid}"));
+            fs::write(&script, format!("#!{} nothing\n", interpreter.display()))?;
+            fs::set_permissions(&script, Permissions::from_mode(0o755))?;
+            assert_eq!(run.errno(&Step::Exec(script.clone()))?, errno, "uid {uid}: {name}");
+            let own = records(&daemon, &run, ASKED, &script, 1)?.remove(0);
+            assert_eq!(own.execution, told(&[], 2, Some("unread")), "uid {uid}: {name}");
+            let script = Some(script.display().to_string());
+            let of_script = |access: &Access| {
+                access.execution.as_ref().is_some_and(|told| told.script == script)
+            };
+            // The probe was executed by its name before.
+            let times = if errno == 0 { 2 } else { 1 };
+            let asked = records(&daemon, &run, ASKED, interpreter, times)?;
+            let asked = asked.into_iter().rfind(of_script);
+            let verdict = asked.map(|access| access.verdict);
+            let expected = if errno == 0 { "allow" } else { "deny" };
+            assert_eq!(verdict.as_deref(), Some(expected), "uid {uid}: {name}");
+            if errno == 0 {
+                let started = records(&daemon, &run, STARTED, interpreter, 2)?;
+                let started = started.into_iter().find(of_script).and_then(|one| one.execution);
+                let expected = Execution {
+                    interprets: true,
+                    script,
+                    argument_count: 4,
+                    arguments: vec![interpreter.display().to_string()],
+                    left_out: Some("setting".to_owned()),
+                };
+                assert_eq!(started, Some(Box::new(expected)), "uid {uid}: {name}");
+            }
+        }
+        let events = daemon.events(run.id())?;
+        let started = |what: &What| {
+            matches!(what, What::Access(access) if access.hook == STARTED && access.object
+            == Some(Object::File { path: Some("/bin/busybox".into()), want: vec!["exec".into()] }))
+        };
+        assert!(!events.iter().any(|event| started(&event.what)), "uid {uid}: it was denied");
+    }
+    Ok(())
+}
+
+/// P8: as many arguments are recorded as the settings say and there is room for, and nothing of the environment.
+#[test]
+fn records_arguments_as_the_settings_say() -> Result<()> {
+    let scene = Scene::new()?;
+    scene.set("record_arguments", Some("all"))?;
+    let mut daemon = Daemon::start_in(scene)?;
+    let program = daemon.scene().workspace().join("started");
+    daemon.scene().program(&program)?;
+    let name = program.display().to_string();
+    let long = "x".repeat(300);
+    let cut = "x".repeat(256 - name.len() - 1);
+    let many = vec![String::new(); 300];
+    let mut few = vec![name.as_str()];
+    few.resize(256 - name.len(), "");
+    let mut run = Run::of(&daemon, USER)?;
+    let cases = [
+        (
+            vec!["one".to_owned(), String::new(), "zw\u{f6}lf".to_owned()],
+            told(&[&name, "one", "", "zw\u{f6}lf"], 4, None),
+        ),
+        (vec![long], told(&[&name, &cut], 2, Some("room"))),
+        (many, told(&few, 301, Some("room"))),
+    ];
+    for (number, (arguments, expected)) in cases.into_iter().enumerate() {
+        let step = Step::ExecWith { path: program.clone(), arguments };
+        assert_eq!(run.errno(&step)?, 0);
+        let started = records(&daemon, &run, STARTED, &program, number + 1)?.pop();
+        assert_eq!(started.and_then(|one| one.execution), expected);
+    }
+    drop(run);
+    daemon.stop()?;
+    daemon.scene().set("record_arguments", Some("none"))?;
+    daemon.start_again()?;
+    let mut run = Run::of(&daemon, USER)?;
+    assert_eq!(run.errno(&Step::Exec(program.clone()))?, 0);
+    let started = records(&daemon, &run, STARTED, &program, 1)?.pop();
+    assert_eq!(started.and_then(|one| one.execution), told(&[], 2, Some("setting")));
     Ok(())
 }
