@@ -17,7 +17,7 @@ use agentid_tests::{
     },
     step::{Open, Step},
 };
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use libc::{EACCES, EINVAL, ENOEXEC};
 
 /// P2: also a script needs its interpreter to be granted.
@@ -134,11 +134,19 @@ fn records(
         },
         _ => None,
     };
-    wait::until("the executions are recorded", wait::SOON, || {
+    let found = wait::until("the executions are recorded", wait::SOON, || {
         let events = daemon.events(run.id())?;
         let found: Vec<_> = events.into_iter().filter_map(|event| about(event.what)).collect();
         Ok((found.len() >= count).then_some(found))
-    })
+    });
+    let what = || {
+        format!(
+            "{count} of {hook} about {}:\n{}",
+            file.display(),
+            daemon.story(run.id()).unwrap_or_default()
+        )
+    };
+    found.with_context(what)
 }
 
 const ASKED: &str = "bprm_check_security";
