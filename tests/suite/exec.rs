@@ -159,7 +159,7 @@ fn told(arguments: &[&str], argument_count: u32, left_out: Option<&str>) -> Opti
     Some(Box::new(Execution { interprets, script, argument_count, arguments, left_out }))
 }
 
-/// P8: what a run has started is recorded, with how many arguments it has, and of them the name alone.
+/// P7: what a run has started is recorded, with how many arguments it has, and of them the name alone.
 #[test]
 fn records_what_was_started_without_what_may_be_secret() -> Result<()> {
     let daemon = Daemon::shared()?;
@@ -183,56 +183,49 @@ fn records_what_was_started_without_what_may_be_secret() -> Result<()> {
     Ok(())
 }
 
-/// P8: who is the interpreter of which script is recorded, also where it is denied, and then nothing is started.
+/// P7: who is the interpreter of which script is recorded; one that may not be executed is not opened, and nothing is started.
 #[test]
 fn records_the_script_that_a_program_interprets() -> Result<()> {
     let daemon = Daemon::shared()?;
-    let probe = Path::new("/usr/bin/agentid-probe");
+    let (probe, other) = (Path::new("/usr/bin/agentid-probe"), Path::new("/bin/busybox"));
     for uid in USERS {
         let mut run = Run::of(&daemon, uid)?;
-        for (interpreter, errno) in [(probe, 0), (Path::new("/bin/busybox"), EACCES)] {
-            let name = interpreter.file_name().unwrap_or_default().display();
-            let script = daemon.scene().workspace().join(format!("script-{name}-{uid}"));
+        let written = |interpreter: &Path, name: &str| -> Result<_> {
+            let script = daemon.scene().workspace().join(format!("{name}-{uid}"));
             fs::write(&script, format!("#!{} nothing\n", interpreter.display()))?;
             fs::set_permissions(&script, Permissions::from_mode(0o755))?;
-            assert_eq!(run.errno(&Step::Exec(script.clone()))?, errno, "uid {uid}: {name}");
-            let own = records(&daemon, &run, ASKED, &script, 1)?.remove(0);
-            assert_eq!(own.execution, told(&[], 2, Some("unread")), "uid {uid}: {name}");
-            let script = Some(script.display().to_string());
-            let of_script = |access: &Access| {
-                access.execution.as_ref().is_some_and(|told| told.script == script)
-            };
-            // The probe was executed by its name before.
-            let times = if errno == 0 { 2 } else { 1 };
-            let asked = records(&daemon, &run, ASKED, interpreter, times)?;
-            let asked = asked.into_iter().rfind(of_script);
-            let verdict = asked.map(|access| access.verdict);
-            let expected = if errno == 0 { "allow" } else { "deny" };
-            assert_eq!(verdict.as_deref(), Some(expected), "uid {uid}: {name}");
-            if errno == 0 {
-                let started = records(&daemon, &run, STARTED, interpreter, 2)?;
-                let started = started.into_iter().find(of_script).and_then(|one| one.execution);
-                let expected = Execution {
-                    interprets: true,
-                    script,
-                    argument_count: 4,
-                    arguments: vec![interpreter.display().to_string()],
-                    left_out: Some("setting".to_owned()),
-                };
-                assert_eq!(started, Some(Box::new(expected)), "uid {uid}: {name}");
-            }
-        }
-        let events = daemon.events(run.id())?;
-        let started = |what: &What| {
-            matches!(what, What::Access(access) if access.hook == STARTED && access.object
-            == Some(Object::File { path: Some("/bin/busybox".into()), want: vec!["exec".into()] }))
+            Ok(script)
         };
-        assert!(!events.iter().any(|event| started(&event.what)), "uid {uid}: it was denied");
+        let script = written(probe, "granted")?;
+        assert_eq!(run.errno(&Step::Exec(script.clone()))?, 0, "uid {uid}");
+        let own = records(&daemon, &run, ASKED, &script, 1)?.remove(0);
+        assert_eq!(own.execution, told(&[], 2, Some("unread")), "uid {uid}");
+        // The probe was executed by its name before.
+        let asked = records(&daemon, &run, ASKED, probe, 2)?.pop().context("nothing is asked")?;
+        let of_script = |told: &Execution| told.script == Some(script.display().to_string());
+        assert_eq!(asked.verdict, "allow", "uid {uid}");
+        assert!(asked.execution.as_deref().is_some_and(of_script), "uid {uid}: {asked:?}");
+        let started = records(&daemon, &run, STARTED, probe, 2)?.pop();
+        let expected = Execution {
+            interprets: true,
+            script: Some(script.display().to_string()),
+            argument_count: 4,
+            arguments: vec![probe.display().to_string()],
+            left_out: Some("setting".to_owned()),
+        };
+        let started = started.and_then(|started| started.execution);
+        assert_eq!(started, Some(Box::new(expected)), "uid {uid}");
+
+        let script = written(other, "denied")?;
+        assert_eq!(run.errno(&Step::Exec(script.clone()))?, EACCES, "uid {uid}");
+        records(&daemon, &run, ASKED, &script, 1)?;
+        let denied = records(&daemon, &run, "file_open", other, 1)?.remove(0);
+        assert_eq!((denied.verdict.as_str(), denied.execution), ("deny", None), "uid {uid}");
     }
     Ok(())
 }
 
-/// P8: as many arguments are recorded as the settings say and there is room for, and nothing of the environment.
+/// P7: as many arguments are recorded as the settings say and there is room for, and nothing of the environment.
 #[test]
 fn records_arguments_as_the_settings_say() -> Result<()> {
     let scene = Scene::new()?;

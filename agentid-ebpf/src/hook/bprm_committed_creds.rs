@@ -4,8 +4,8 @@
 //! Called by fs/exec.c: `begin_new_exec`, once for each execution that can fail no more for the caller. The new memory is the
 //! task's by now, and the arguments lie there as the kernel has copied them, before anybody could change them.
 //! It decides nothing: `bprm_check_security` was asked for the file, and for the script before it.
-//! Cannot see: the dynamic loader, which `mmap_file` is asked for; what of the arguments is swapped out, or comes after an
-//! empty one; an environment, which is nobody's business.
+//! Cannot see: the dynamic loader, which `mmap_file` is asked for; what of the arguments is swapped out; an environment,
+//! which is nobody's business.
 
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
