@@ -103,7 +103,7 @@ layouts! {
     }
     Identity as "Identity" [32] { filesystem: u64, inode: u64, magic: u64, generation: u32, flags: u32, }
     NameKey as "NameKey" [16] { k0: u64, k1: u64, }
-    Host as "Host" [40] { abi: u32, reserved: u32, names: NameKey, filesystems: u64, rename_lock: u64, }
+    Host as "Host" [40] { abi: u32, arguments: u32, names: NameKey, filesystems: u64, rename_lock: u64, }
     Adoption as "Adoption" [48] { group: u64, tag: Tag, undo: u32, reserved: u32, }
     Resolver as "Resolver" [16] { namespace: u64, port: u32, reserved: u32, }
     PeerKey as "PeerKey" [24] { scope: u64, address: Address, }

@@ -37,12 +37,13 @@ pub const EDITIONS: u32 = 2;
 /// Bytes of the ring of records.
 pub const EVENTS: u32 = 4 << 20;
 
-/// The host's own numbers; the one value of its map, written when the maps are created.
+/// The host's own numbers; the one value of its map, written when the maps are created, and what the settings say at each start.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Host {
     pub abi: u32,
-    pub reserved: u32,
+    /// How many arguments of an executed program its record has at most.
+    pub arguments: u32,
     pub names: crate::name::NameKey,
     /// Last number that was given to a superblock.
     pub filesystems: u64,

@@ -152,6 +152,3 @@ pub const OWNER: (&str, &str) = ("file", "f_owner");
 pub const ENCODING: &str = "SB_ENCODING";
 /// The structure and its member.
 pub const ENCODING_FIELD: (&str, &str) = ("super_block", "s_encoding");
-
-/// The programs' global that says how many arguments of an executed program its record has at most.
-pub const ARGUMENTS: &str = "ARGUMENTS";

@@ -2,6 +2,8 @@
 //!
 //! What the settings leave out is not read here, so that it is in nobody's memory but the program's own.
 
+use core::ptr::read_volatile;
+
 use agentid_common::{
     facts::{Facts, Flow, Turn},
     record::{
@@ -9,25 +11,18 @@ use agentid_common::{
         MAX_SCRIPT,
     },
 };
-use aya_ebpf::{
-    Global,
-    helpers::generated::{
-        bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user_str,
-    },
+use aya_ebpf::helpers::generated::{
+    bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user_str,
 };
 
 use crate::{
     facts::Live,
     kfield::Binprm,
-    maps::{WORK, Work},
+    maps::{HOST, WORK, Work},
     subject,
 };
 
 const ROOM: u32 = MAX_ARGUMENTS as u32;
-
-/// How many arguments a record has at most.
-#[unsafe(no_mangle)]
-static ARGUMENTS: Global<u32> = Global::new(0);
 
 /// The name of the script that the file interprets, if it does.
 #[inline(always)]
@@ -62,7 +57,11 @@ pub fn arguments(program: Binprm, body: &mut ExecBody) {
     let work = unsafe { &mut *work };
     // `level` is how many bytes there are, `top` how many arguments.
     (work.level, work.top, work.failed) = (0, 0, 0);
-    let most = ARGUMENTS.load();
+    let most = match HOST.get_ptr(0) {
+        // SAFETY: an array's value never moves or goes away.
+        Some(host) => unsafe { read_volatile(&raw const (*host).arguments) },
+        None => return,
+    };
     let wanted = if body.count < most { body.count } else { most };
     let turns = if wanted < ROOM { wanted } else { ROOM };
     if Live.repeat(turns, &mut Reading { at: program.arguments(), work }).is_err() {

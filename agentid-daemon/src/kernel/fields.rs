@@ -32,17 +32,15 @@ pub struct Globals {
     pub offsets: Vec<(&'static str, u32)>,
     /// The address of the kernel's lock on renames; 0 where it is not told, and then nothing is remembered of folders.
     pub rename_lock: u64,
-    /// How many arguments of an executed program are recorded at most.
-    pub arguments: u32,
 }
 
 /// All globals, or the names of all fields that are missing. `told`: the lock's address, as an earlier start in this
-/// boot found it. `arguments`: how many of an executed program are recorded at most.
-pub fn globals(btf: &Btf<'_>, told: Option<u64>, arguments: u32) -> Result<Globals, FieldError> {
+/// boot found it.
+pub fn globals(btf: &Btf<'_>, told: Option<u64>) -> Result<Globals, FieldError> {
     let mut offsets = offsets(btf)?;
     offsets.extend(trees(btf));
     let rename_lock = told.unwrap_or_else(rename_lock);
-    Ok(Globals { offsets, rename_lock, arguments })
+    Ok(Globals { offsets, rename_lock })
 }
 
 /// The kernel's list of symbols is long: reading it takes as long as most of a start.

@@ -9,7 +9,7 @@ use std::{
 
 use agentid_common::{
     name::{self, NameKey},
-    params::{ARGUMENTS, RENAME_LOCK},
+    params::RENAME_LOCK,
 };
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
@@ -228,7 +228,6 @@ pub fn fingerprint(key: &NameKey, globals: &Globals) -> u64 {
         bytes.extend_from_slice(&value.to_le_bytes());
     }
     bytes.extend_from_slice(&globals.rename_lock.to_le_bytes());
-    bytes.extend_from_slice(&globals.arguments.to_le_bytes());
     name::hash(key, &bytes)
 }
 
@@ -264,7 +263,6 @@ pub fn open(btf: &Btf, globals: &Globals, pins: &Pins) -> Result<Ebpf, ObjectErr
         loader.override_global(global, value, true);
     }
     loader.override_global(RENAME_LOCK, &globals.rename_lock, true);
-    loader.override_global(ARGUMENTS, &globals.arguments, true);
     for name in MAPS {
         loader.map_pin_path(name, pins.map(name));
     }

@@ -12,8 +12,11 @@ pub struct Sharing {
     pub what: &'static str,
 }
 
+/// Where a task has something; 0 when it has let go of it.
+type At = fn(&ShareLine) -> u64;
+
 /// What can be shared, and where a task has it.
-const WHAT: [(&str, fn(&ShareLine) -> u64); 3] = [
+const WHAT: [(&str, At); 3] = [
     ("memory", |line| line.memory_at),
     ("descriptors", |line| line.descriptors_at),
     ("working folder and root", |line| line.folder_at),

@@ -105,8 +105,8 @@ pub fn start(options: &Options) -> Result<Started, StartError> {
         Tags::pinned(&pins.map("TAGS"))?.keep_this_process()?;
     }
     let told = (earlier.rename_lock != 0).then_some(earlier.rename_lock);
-    let globals = fields::globals(&kernel, told, options.arguments)?;
-    match set_up(&pins, adopting, &globals, hooks, options.anew) {
+    let globals = fields::globals(&kernel, told)?;
+    match set_up(&pins, adopting, &globals, hooks, options) {
         Ok(started) => Ok(started),
         Err(error) if adopting => Err(error),
         Err(error) => {
@@ -124,17 +124,17 @@ fn set_up(
     adopting: bool,
     globals: &Globals,
     hooks: Vec<&'static str>,
-    anew: bool,
+    options: &Options,
 ) -> Result<Started, StartError> {
     // Maps that are not there yet are the loader's to make. Loading takes most of a start, and is left out where the
     // programs of an earlier one stay.
     let loaded = if adopting { None } else { Some(load(pins, globals)?) };
     let mut maps = Maps::open(pins)?;
-    let names = host(&mut maps, globals.rename_lock)?;
+    let names = host(&mut maps, globals.rename_lock, options.arguments)?;
     maps.tags.keep_this_process()?;
 
     let build = object::fingerprint(&names, globals);
-    let kept = attached::complete(pins, build, &hooks)?.filter(|_| !anew);
+    let kept = attached::complete(pins, build, &hooks)?.filter(|_| !options.anew);
     if let Some(links) = &kept {
         guard_all(&mut maps, pins, links)?;
         let on_demand = OnDemand::pinned(links)?;
@@ -187,17 +187,18 @@ pub fn earlier_host(pins: &Pins) -> Result<Host, StartError> {
     }
 }
 
-/// The key of names: the maps' own, or a new one for new maps.
-fn host(maps: &mut Maps, rename_lock: u64) -> Result<NameKey, StartError> {
+/// The key of names: the maps' own, or a new one for new maps. Nothing of this daemon's opens folders yet, which would be counted in
+/// there meanwhile.
+fn host(maps: &mut Maps, rename_lock: u64, arguments: u32) -> Result<NameKey, StartError> {
     let host = maps.host.get(&0, 0).map_err(StartError::Read)?;
-    if host.abi == ABI_VERSION {
-        return Ok(host.names);
-    }
-    let names = NameKey { k0: random()?, k1: random()? };
-    let filesystems = host.filesystems;
-    let host = Host { abi: ABI_VERSION, reserved: 0, names, filesystems, rename_lock };
+    let host = if host.abi == ABI_VERSION {
+        Host { arguments, ..host }
+    } else {
+        let names = NameKey { k0: random()?, k1: random()? };
+        Host { abi: ABI_VERSION, arguments, names, rename_lock, ..host }
+    };
     maps.host.set(0, host, 0).map_err(StartError::Write)?;
-    Ok(names)
+    Ok(host.names)
 }
 
 fn random() -> Result<u64, StartError> {

@@ -26,7 +26,7 @@ pub enum VerifyError {
 pub fn verify(folder: &Path) -> Result<Vec<(String, u32)>, VerifyError> {
     let bytes = std::fs::read(KERNEL_BTF).map_err(FieldError::Unreadable)?;
     let kernel = Btf::parse(&bytes).map_err(FieldError::Malformed)?;
-    let globals = fields::globals(&kernel, None, u32::MAX)?;
+    let globals = fields::globals(&kernel, None)?;
     let pins = Pins::open(folder)?;
     let btf = aya::Btf::from_sys_fs()?;
     let counts = object::open(&btf, &globals, &pins).and_then(|mut ebpf| {
