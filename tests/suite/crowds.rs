@@ -19,7 +19,7 @@ use anyhow::{Result, bail, ensure};
 use libc::{EACCES, EPERM};
 
 /// Runs that live at once. `AGENTID_RUNS` of `cargo xtask test` sets another number.
-const RUNS: usize = 500;
+const RUNS: usize = 300;
 /// Launches of which the middle one is taken.
 const SAMPLE: usize = 50;
 /// By how much a launch, a denial, or a whole revocation may take longer beside many runs than beside none.

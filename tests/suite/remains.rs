@@ -68,7 +68,7 @@ fn five_hundred_short_jobs_leave_nothing_but_their_records() -> Result<()> {
 }
 
 /// Runs that are launched and revoked one after another. `AGENTID_CYCLES` of `cargo xtask test` sets another number.
-const CYCLES: usize = 250;
+const CYCLES: usize = 150;
 /// How many are asked for at once.
 const BATCH: usize = 50;
 /// By how much the daemon's memory may grow between a tenth of them and all.

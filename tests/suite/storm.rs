@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use libc::{EACCES, EPERM};
 
 /// `AGENTID_TASKS` of `cargo xtask test` sets another number.
-const TASKS: usize = 15_000;
+const TASKS: usize = 10_000;
 /// Enough for a storm to be revoked in.
 const SOME: u32 = 10_000;
 /// The probe's own threads, from which it starts the others.
