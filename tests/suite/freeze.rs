@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -77,7 +78,12 @@ fn await_use(process: u32, more: u64) -> Result<()> {
 /// All cgroups of a run, wherever they are.
 fn groups(id: &str) -> Result<Vec<PathBuf>> {
     fn below(folder: &Path, name: &str, found: &mut Vec<PathBuf>) -> Result<()> {
-        for entry in fs::read_dir(folder)? {
+        let entries = match fs::read_dir(folder) {
+            // What another run has left is removed at any time.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
             let entry = entry?;
             if entry.file_type()?.is_dir() {
                 if entry.file_name() == name {
