@@ -46,6 +46,8 @@ pub struct Guest {
     pub modules: Vec<String>,
     pub command: Vec<String>,
     pub tty: Option<Tty>,
+    /// The end of the console's log, once it has ended otherwise than by COMMAND's end.
+    pub last_words: String,
 }
 
 impl Guest {
@@ -68,6 +70,7 @@ impl Guest {
             modules: Vec::new(),
             command,
             tty: None,
+            last_words: String::new(),
         }
     }
 
@@ -96,7 +99,7 @@ impl Guest {
     /// Boots it and passes COMMAND's output to `sink` (unless it has a terminal).
     /// `input`: our standard input becomes COMMAND's.
     pub fn run(
-        mut self,
+        &mut self,
         cache: &Cache,
         artifacts: &Artifacts,
         input: bool,
@@ -125,19 +128,19 @@ impl Guest {
                 None => Streams::Pieces { input, sink },
             };
             let end = qemu::run(command, streams, self.timeout, &log)?;
-            match end {
-                End::Status(_) => {}
-                End::NotReady => shell::say(format_args!("the daemon is not ready; {}", Log(&log))),
-                End::TimedOut => shell::say(format_args!("the guest timed out; {}", Log(&log))),
-                End::Crashed => shell::say(format_args!("the guest crashed; {}", Log(&log))),
+            let what = match end {
+                End::Status(_) => return Ok(end),
+                End::NotReady => "the daemon is not ready",
+                End::TimedOut => "the guest timed out",
+                End::Crashed => "the guest crashed",
                 End::EmulatorFault if attempt == 1 => {
                     shell::say("the emulator failed while the guest booted; once more");
                     continue;
                 }
-                End::EmulatorFault => {
-                    shell::say(format_args!("the emulator failed again; {}", Log(&log)));
-                }
-            }
+                End::EmulatorFault => "the emulator failed again",
+            };
+            self.last_words = format!("{what}; {}", Log(&log));
+            shell::say(&self.last_words);
             return Ok(end);
         }
         Ok(End::EmulatorFault)

@@ -154,12 +154,20 @@ impl Row {
         Self { left_out: Some(boot.filter()), ..row }
     }
 
-    /// What its output says of failures, if there are any.
-    fn with_failures(mut self, output: &str) -> Self {
+    /// What its output says of failures, if there are any, and how it ended.
+    fn with_failures(mut self, output: &str, ending: &str) -> Self {
         if self.tally.failed > 0 {
-            self.failures = failures::told(output);
+            self.failures = format!("{}\n{ending}", failures::told(output));
         }
         self
+    }
+}
+
+/// How a suite has ended; of one whose guest died, what the guest said last.
+fn ending(end: End, last_words: &str) -> String {
+    match end {
+        End::Status(status) => format!("the suite has ended with status {status}"),
+        _ => last_words.to_owned(),
     }
 }
 
@@ -199,7 +207,8 @@ fn run_native(suite: &Path, plan: &[(&'static Boot, Vec<String>)]) -> Result<Row
     let end = status.map_or(End::Crashed, End::Status);
     let output = String::from_utf8_lossy(&output.stdout);
     let tally = count(&output, tests.len(), end);
-    Ok(Row::new("native".to_owned(), DEFAULT.name, tally, begun).with_failures(&output))
+    Ok(Row::new("native".to_owned(), DEFAULT.name, tally, begun)
+        .with_failures(&output, &ending(end, "")))
 }
 
 #[cfg(test)]

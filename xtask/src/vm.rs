@@ -95,7 +95,7 @@ pub fn run(options: Options) -> Result<u8> {
     };
     let tty = (options.tty || options.command.is_empty()).then(terminal);
     let seconds = options.timeout.or(if options.command.is_empty() { None } else { Some(600) });
-    let guest = Guest {
+    let mut guest = Guest {
         kernel,
         root: options.root,
         uid: options.user,
@@ -112,6 +112,7 @@ pub fn run(options: Options) -> Result<u8> {
         modules: options.module,
         command: options.command,
         tty,
+        last_words: String::new(),
     };
     guest.run(&cache, &artifacts, true, &mut pass_on).map(status)
 }

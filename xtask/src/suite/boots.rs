@@ -87,7 +87,7 @@ fn run_job(common: &Common<'_>, job: &Job) -> Row {
     let begun = Instant::now();
     let row = |tally| Row::new(job.kernel.name.clone(), job.boot.name, tally, begun);
     match run_boot(common, job) {
-        Ok((tally, output)) => row(tally).with_failures(&output),
+        Ok((tally, output, ending)) => row(tally).with_failures(&output, &ending),
         Err(error) => {
             let failures = format!("{error:#}");
             shell::say(format_args!("test: {}: {failures}", job.name()));
@@ -97,8 +97,8 @@ fn run_job(common: &Common<'_>, job: &Job) -> Row {
     }
 }
 
-/// The result, and what the guest wrote on standard output.
-fn run_boot(common: &Common<'_>, job: &Job) -> Result<(Tally, String)> {
+/// The result, what the guest wrote on standard output, and how it ended.
+fn run_boot(common: &Common<'_>, job: &Job) -> Result<(Tally, String, String)> {
     let mut command = vec![IN_GUEST.to_owned()];
     command.extend(super::arguments(&job.tests));
     let mut guest = Guest::bare(job.kernel.clone(), command);
@@ -124,7 +124,7 @@ fn run_boot(common: &Common<'_>, job: &Job) -> Result<(Tally, String)> {
             "test: {}: {before} tests have passed before, and nothing of this guest has changed since (--again)",
             job.name()
         ));
-        return Ok((Tally { before, ..Tally::default() }, String::new()));
+        return Ok((Tally { before, ..Tally::default() }, String::new(), String::new()));
     }
     shell::say(format_args!("test: {} tests in a guest: {}", job.tests.len(), job.name()));
     let mut lines = Lines::of(job.name());
@@ -134,7 +134,7 @@ fn run_boot(common: &Common<'_>, job: &Job) -> Result<(Tally, String)> {
     let output = String::from_utf8_lossy(&lines.stdout).into_owned();
     let tally = count(&output, job.tests.len(), end);
     passed::keep(&fingerprint, tally)?;
-    Ok((tally, output))
+    Ok((tally, output, super::ending(end, &guest.last_words)))
 }
 
 /// The modules that a boot wants, and those that they need, in load order.
