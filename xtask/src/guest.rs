@@ -134,7 +134,7 @@ impl Guest {
                 End::TimedOut => "the guest timed out",
                 End::Crashed => "the guest crashed",
                 End::EmulatorFault if attempt == 1 => {
-                    shell::say("the emulator failed while the guest booted; once more");
+                    shell::say("the emulator failed, not the guest; once more");
                     continue;
                 }
                 End::EmulatorFault => "the emulator failed again",

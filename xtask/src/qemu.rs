@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
@@ -33,7 +34,8 @@ pub enum End {
     Status(u8),
     NotReady,
     TimedOut,
-    /// Before COMMAND ran, in the way that the emulator's own fault shows.
+    /// Before COMMAND ran, in the way that the emulator's own fault shows; or by a signal to the emulator, which nothing in a
+    /// guest sends.
     EmulatorFault,
     Crashed,
 }
@@ -115,32 +117,49 @@ pub fn run(
     let end = match streams {
         Streams::Terminal => {
             let mut child = command.spawn().context("failed to start QEMU")?;
-            wait(&mut child, deadline)?
+            match wait(&mut child, deadline)? {
+                Gone::ByItself => None,
+                Gone::BySignal => Some(End::EmulatorFault),
+                Gone::TimedOut => Some(End::TimedOut),
+            }
         }
         Streams::Pieces { input, sink } => {
             command.stdin(Stdio::piped()).stdout(Stdio::piped());
             let mut child = command.spawn().context("failed to start QEMU")?;
             let end = follow(&mut child, input, sink, deadline);
-            // After COMMAND's end the guest switches itself off.
-            let ended = matches!(end, Ok(Some(End::Status(_) | End::NotReady)));
-            let left = Some(Instant::now() + Duration::from_secs(if ended { 10 } else { 0 }));
-            wait(&mut child, left)?;
-            end?
+            // After COMMAND's end the guest switches itself off; where the stream has ended, so has the emulator, or soon.
+            let ends = matches!(end, Ok(Some(End::Status(_) | End::NotReady) | None));
+            let left = Some(Instant::now() + Duration::from_secs(if ends { 10 } else { 0 }));
+            let gone = wait(&mut child, left)?;
+            match end? {
+                None if gone == Gone::BySignal => Some(End::EmulatorFault),
+                end => end,
+            }
         }
     };
     Ok(end.unwrap_or_else(|| read_console(log)))
 }
 
-/// `Some(TimedOut)` when the deadline came first: the emulator is gone then as well.
-fn wait(child: &mut Child, deadline: Option<Instant>) -> Result<Option<End>> {
+/// How the emulator ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Gone {
+    ByItself,
+    BySignal,
+    /// The deadline came first, and it was ended.
+    TimedOut,
+}
+
+fn wait(child: &mut Child, deadline: Option<Instant>) -> Result<Gone> {
     loop {
-        if child.try_wait().context("failed to wait for QEMU")?.is_some() {
-            return Ok(None);
+        if let Some(status) = child.try_wait().context("failed to wait for QEMU")? {
+            let Some(signal) = status.signal() else { return Ok(Gone::ByItself) };
+            shell::say(format_args!("the emulator was ended by signal {signal}"));
+            return Ok(Gone::BySignal);
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             child.kill().context("failed to end QEMU")?;
             child.wait().context("failed to wait for QEMU")?;
-            return Ok(Some(End::TimedOut));
+            return Ok(Gone::TimedOut);
         }
         thread::sleep(Duration::from_millis(20));
     }
