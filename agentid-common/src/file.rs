@@ -276,6 +276,10 @@ pub const fn folds_by_type(magic: u64) -> bool {
     matches!(magic, 0x7366_746e | 0x5346_544e)
 }
 
+/// The magic number of the filesystem that sockets are in (include/uapi/linux/magic.h: `SOCKFS_MAGIC`). No file of it has a
+/// path. On its type hang the rules about abstract names of unix sockets, each of which is one name below.
+pub const SOCKETS: u64 = 0x534f_434b;
+
 /// The magic number of the filesystem of message queues (include/uapi/linux/magic.h: `MQUEUE_MAGIC`).
 pub const QUEUES: u64 = 0x1980_0202;
 

@@ -100,6 +100,9 @@ fields! {
     MESSAGE_CONTROL_LEN: "msghdr"."msg_controllen";
     MESSAGE_FLAGS: "msghdr"."msg_flags";
     UNIX_DENTRY: "unix_sock"."path"."dentry";
+    UNIX_ADDRESS: "unix_sock"."addr";
+    UNIX_ADDRESS_LENGTH: "unix_address"."len";
+    UNIX_ADDRESS_NAME: "unix_address"."name";
     SKB_DATA: "sk_buff"."data";
     SKB_LENGTH: "sk_buff"."len";
 }

@@ -60,6 +60,9 @@ pub struct Header {
     pub comm: [u8; 16],
 }
 
+/// The first sign of a path that is none, but an abstract name of a unix socket, which follows.
+pub const ABSTRACT: u8 = b'@';
+
 /// The file of a decision.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,10 +2,10 @@
 
 use agentid_common::{
     counter,
-    file::Rights,
+    file::{MAX_NAME, Rights},
     record::{
-        ExecRecord, FileBody, FileRecord, Header, KIND_EMPTY, KIND_EXEC, KIND_FILE, KIND_PEER,
-        KIND_PLAIN, MAX_PATH, PeerBody, PeerRecord, PlainRecord,
+        ABSTRACT, ExecRecord, FileBody, FileRecord, Header, KIND_EMPTY, KIND_EXEC, KIND_FILE,
+        KIND_PEER, KIND_PLAIN, MAX_PATH, PeerBody, PeerRecord, PlainRecord,
     },
     tag::Tag,
     verdict::{Hook, Reason},
@@ -18,7 +18,7 @@ use crate::{
     count, execution,
     kfield::{self, Binprm, Dentry, SuperBlock},
     maps::EVENTS,
-    object::{Asked, Named, Object, spelling::spell},
+    object::{Asked, Calling, Named, Object, spelling::spell},
     subject,
 };
 
@@ -60,6 +60,7 @@ pub fn decision(hook: Hook, tag: &Tag, owned: bool, outcome: &Outcome, object: &
             let place = (*dentry, dentry.superblock());
             name(hook, tag, owned, sequence, outcome, *want, place);
         }
+        Object::Abstract(calling) => abstract_name(hook, tag, owned, sequence, outcome, calling),
         Object::Peer(body) => peer(hook, tag, owned, sequence, outcome, body),
     }
 }
@@ -157,6 +158,34 @@ fn name(
             let body = unsafe { &mut (*record).body };
             body.want = want.0;
             spell(dentry, superblock, body);
+            entry.submit(outcome.wakeup());
+        }
+        None => lost(tag, owned),
+    }
+}
+
+/// An abstract name of a unix socket, as people write it: behind an `@`.
+#[inline(always)]
+fn abstract_name(
+    hook: Hook,
+    tag: &Tag,
+    owned: bool,
+    sequence: u64,
+    outcome: &Outcome,
+    calling: &Calling,
+) {
+    match EVENTS.reserve_untyped::<FileRecord>(0) {
+        Some(mut entry) => {
+            let record = entry.as_mut_ptr();
+            header(unsafe_header(record.cast()), KIND_FILE, hook, tag, sequence, outcome);
+            // SAFETY: `record` is the reserved room.
+            let body = unsafe { &mut (*record).body };
+            body.want = calling.want.0;
+            body.filesystem = 0;
+            body.path[0] = ABSTRACT;
+            let length = calling.name.length & MAX_NAME as u32;
+            let copied = kfield::read(body.path[1..].as_mut_ptr(), length, calling.name.address);
+            body.length = if copied { length + 1 } else { 0 };
             entry.submit(outcome.wakeup());
         }
         None => lost(tag, owned),

@@ -49,7 +49,7 @@ offsets! {
     TASK_STORAGE TASK_TGID TASK_TID TASK_CGROUPS CGROUPS_DEFAULT CGROUP_NODE NODE_ID SOCKET_SK SOCKET_FILE SOCK_NET NET_COOKIE SOCK_TYPE SOCK_PROTOCOL SOCK_FAMILY SOCK_STATE SOCK_DEVICE SOCK_SOCKET
     SOCK_OWN_PORT SOCK_OWN_V4 SOCK_OWN_V6 SOCK_PEER_PORT SOCK_PEER_V4 SOCK_PEER_V6 SOCKADDR_FAMILY
     MESSAGE_NAME MESSAGE_NAME_LEN MESSAGE_CONTROL MESSAGE_CONTROL_LEN MESSAGE_FLAGS
-    UNIX_DENTRY SKB_DATA SKB_LENGTH
+    UNIX_DENTRY UNIX_ADDRESS UNIX_ADDRESS_LENGTH UNIX_ADDRESS_NAME SKB_DATA SKB_LENGTH
     FILE_OWNER OWNER_APART OWNER_PID OWNER_KIND PID_LEVEL PID_NUMBERS TASK_LEADER TASK_NUMBERS
     BACKING_FILES SETATTR_DENTRY SB_ENCODING
 }
@@ -195,6 +195,8 @@ structures! {
         /// The file that the socket is bound to; null when it has an abstract name or none. It stays what it is while the
         /// socket is locked.
         dentry: Dentry = UNIX_DENTRY;
+        /// Where its `struct unix_address` lies, which stays what it is once it is there; 0 when the socket has none.
+        address: u64 = UNIX_ADDRESS;
     }
     /// `struct sk_buff`
     Buffer {
@@ -267,6 +269,19 @@ impl Sock {
     pub fn as_unix(self) -> UnixSock {
         // SAFETY: the verifier checks that it is a socket.
         UnixSock(unsafe { bpf_skc_to_unix_sock(self.0.cast_mut().cast()) }.cast())
+    }
+}
+
+impl UnixSock {
+    /// How long the socket's address is, and where the kernel's copy of it lies. None, or one that cannot be read, is empty.
+    #[inline(always)]
+    pub fn own_address(self) -> (u32, u64) {
+        let (at, mut length) = (self.address(), 0_u32);
+        let length_at = at.wrapping_add(u64::from(UNIX_ADDRESS_LENGTH.load()));
+        if at == 0 || !read_into(&mut length, length_at) {
+            return (0, 0);
+        }
+        (length, at.wrapping_add(u64::from(UNIX_ADDRESS_NAME.load())))
     }
 }
 

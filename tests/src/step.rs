@@ -226,6 +226,8 @@ pub enum Unix {
 pub enum Name {
     Path(PathBuf),
     Abstract(String),
+    /// One that the kernel chooses.
+    Chosen,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -151,27 +151,112 @@ fn another_name_for_a_socket_is_no_way_to_it() -> Result<()> {
     Ok(())
 }
 
-/// P2: an abstract name is nobody's, so nothing grants it.
-#[test]
-fn an_abstract_name_outside_of_the_run_is_denied() -> Result<()> {
-    let stage = Stage::new()?;
-    let name = format!("agentid-suite-{}", std::process::id());
-    let address = SocketAddr::from_abstract_name(&name)?;
-    let _listener = UnixListener::bind_addr(&address)?;
-    let _receiver = UnixDatagram::bind_addr(&address)?;
-    for uid in USERS {
-        let mut run = stage.run(uid)?;
-        let to = Name::Abstract(name.clone());
-        for step in [
+/// Somebody else's sockets with one abstract name.
+struct Called {
+    name: String,
+    _listener: UnixListener,
+    receiver: UnixDatagram,
+}
+
+impl Called {
+    fn by(name: String) -> Result<Self> {
+        let address = SocketAddr::from_abstract_name(&name)?;
+        let receiver = UnixDatagram::bind_addr(&address)?;
+        receiver.set_nonblocking(true)?;
+        Ok(Self { _listener: UnixListener::bind_addr(&address)?, receiver, name })
+    }
+
+    /// Each way to talk to one of them.
+    fn steps(&self) -> [Step; 4] {
+        let to = Name::Abstract(self.name.clone());
+        [
             Unix::Connect { to: to.clone(), kind: Kind::Stream },
             Unix::ConnectByRing(to.clone()),
             Unix::Connect { to: to.clone(), kind: Kind::Datagram },
             Unix::SendTo(to),
         ]
         .map(Step::Unix)
-        {
-            assert_eq!(run.errno(&step)?, EACCES, "uid {uid}: {step:?}");
+    }
+
+    fn has_heard(&self) -> bool {
+        self.receiver.recv(&mut [0; 8]).is_ok()
+    }
+}
+
+/// P2: whoever has an abstract name is talked to where a rule names it, in whichever way, and else never.
+#[test]
+fn connects_to_the_abstract_names_that_are_granted_and_no_others() -> Result<()> {
+    let stage = Stage::new()?;
+    let id = std::process::id();
+    let granted = [format!("agentid-suite-open-{id}"), format!("agentid-suite/deep/{id}/x/y")];
+    let denied = [
+        format!("agentid-suite-{id}"),
+        // A rule that denies goes before.
+        format!("agentid-suite-open-{id}-denied"),
+        // To listen by a name is not to connect to who has it.
+        format!("agentid-suite-own-{id}"),
+        // What a name has beside the granted one's bytes counts, a zero too.
+        format!("\0agentid-suite-open-{id}"),
+        format!("agentid-suite/deep{id}"),
+    ];
+    let granted: Vec<Called> = granted.into_iter().map(Called::by).collect::<Result<_>>()?;
+    let denied: Vec<Called> = denied.into_iter().map(Called::by).collect::<Result<_>>()?;
+    for uid in USERS {
+        let mut run = stage.run(uid)?;
+        for called in &granted {
+            for step in called.steps() {
+                assert_eq!(run.errno(&step)?, 0, "uid {uid}: {step:?}");
+            }
+            assert!(called.has_heard(), "uid {uid}: {}", called.name);
         }
+        for called in &denied {
+            for step in called.steps() {
+                assert_eq!(run.errno(&step)?, EACCES, "uid {uid}: {step:?}");
+            }
+            assert!(!called.has_heard(), "uid {uid}: {}", called.name);
+        }
+    }
+    Ok(())
+}
+
+/// P2, P6: whoever comes first has an abstract name, so that what is granted by one is never another run.
+#[test]
+fn a_granted_abstract_name_does_not_lead_to_another_run() -> Result<()> {
+    let stage = Stage::new()?;
+    for uid in USERS {
+        let (mut run, mut other) = (stage.run(uid)?, stage.run(uid)?);
+        let name = Name::Abstract(format!("agentid-suite-both-{uid}-{}", std::process::id()));
+        assert_eq!(other.errno(&Step::Unix(Unix::Listen(name.clone())))?, 0, "uid {uid}");
+        let step = Step::Unix(Unix::Connect { to: name.clone(), kind: Kind::Stream });
+        assert_eq!(run.errno(&step)?, EACCES, "uid {uid}");
+        let step = Step::Unix(Unix::ConnectByRing(name));
+        assert_eq!(run.errno(&step)?, EACCES, "uid {uid}");
+    }
+    Ok(())
+}
+
+/// P2: a run takes no abstract name that it is not granted, for others to find it by. What the kernel chooses says nothing.
+#[test]
+fn takes_only_the_abstract_names_that_are_granted() -> Result<()> {
+    let stage = Stage::new()?;
+    let id = std::process::id();
+    for uid in USERS {
+        let mut run = stage.run(uid)?;
+        for kind in KINDS {
+            let own = |name| Step::Unix(Unix::Own { name, kind });
+            for name in
+                ["agentid-suite-mine", "agentid-suite-own-denied", "agentid-suite-open-x", "x", ""]
+            {
+                let step = own(Name::Abstract(name.to_owned()));
+                assert_eq!(run.errno(&step)?, EACCES, "uid {uid}: {step:?}");
+            }
+            let step = own(Name::Abstract(format!("agentid-suite-own-{uid}-{id}")));
+            assert_eq!(run.errno(&step)?, 0, "uid {uid}: {step:?}");
+        }
+        assert_eq!(run.errno(&Step::Unix(Unix::Listen(Name::Chosen)))?, 0, "uid {uid}");
+        let step = Step::Unix(Unix::Listen(Name::Abstract(format!("agentid-suite-own-{id}-late"))));
+        stage.daemon.revoke(run.id())?;
+        assert_eq!(run.errno(&step)?, EPERM, "uid {uid}");
     }
     Ok(())
 }
@@ -240,22 +325,32 @@ fn talks_to_nobody_after_the_end() -> Result<()> {
     Ok(())
 }
 
-/// P7: the record names the socket by its path, and what was asked of it.
+/// P7: the record names the socket by its path or its abstract name, and what was asked of it.
 #[test]
 fn records_the_socket() -> Result<()> {
     let stage = Stage::new()?;
     let denied = Theirs::at(&stage.place.outside())?;
+    let called = Called::by(format!("agentid-suite-{}", std::process::id()))?;
     let mut run = stage.run(0)?;
-    for step in denied.steps() {
-        assert_eq!(run.errno(&step)?, EACCES, "{step:?}");
+    for step in denied.steps().iter().chain(&called.steps()) {
+        assert_eq!(run.errno(step)?, EACCES, "{step:?}");
     }
-    for (hook, path) in
-        [("unix_stream_connect", &denied.stream), ("unix_may_send", &denied.datagram)]
-    {
-        let shown = Object::File {
-            path: Some(path.display().to_string()),
-            want: vec!["connect".to_owned()],
-        };
+    let taken = Name::Abstract("agentid-suite-mine".to_owned());
+    assert_eq!(run.errno(&Step::Unix(Unix::Listen(taken)))?, EACCES);
+    let want = |word: &str| vec![word.to_owned()];
+    let file = |path: &Path| Object::File {
+        path: Some(path.display().to_string()),
+        want: want("connect"),
+    };
+    let named =
+        |name: &str, word| Object::AbstractSocket { name: name.to_owned(), want: want(word) };
+    for (hook, shown) in [
+        ("unix_stream_connect", file(&denied.stream)),
+        ("unix_may_send", file(&denied.datagram)),
+        ("unix_stream_connect", named(&called.name, "connect")),
+        ("unix_may_send", named(&called.name, "connect")),
+        ("socket_bind", named("agentid-suite-mine", "listen")),
+    ] {
         wait::until("the record is there", wait::SOON, || {
             let found = stage.daemon.events(run.id())?.into_iter().any(|event| match event.what {
                 What::Access(access) => {

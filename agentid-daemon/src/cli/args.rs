@@ -456,15 +456,15 @@ pub struct Asked {
     /// A file or a folder to give another name, and that name
     #[arg(long = "move", value_names = ["FROM", "TO"], num_args = 2)]
     pub moved: Option<Vec<PathBuf>>,
-    /// A peer to connect to, such as 10.1.0.7:443, [::1]:8080, api.example.org:443 or /run/x.sock
-    #[arg(long, value_name = "ADDRESS:PORT|NAME:PORT|PATH")]
+    /// A peer to connect to, such as 10.1.0.7:443, [::1]:8080, api.example.org:443, /run/x.sock or the abstract name @x
+    #[arg(long, value_name = "ADDRESS:PORT|NAME:PORT|PATH|@NAME")]
     pub connect: Option<Whom>,
     /// A peer to send a message to that carries the address
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub send: Option<SocketAddr>,
-    /// An address and a port to listen on, such as 127.0.0.1:8000 or [::]:8000
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub listen: Option<SocketAddr>,
+    /// An address and a port to listen on, such as 127.0.0.1:8000 or [::]:8000, or the abstract name @x
+    #[arg(long, value_name = "ADDRESS:PORT|@NAME")]
+    pub listen: Option<Where>,
     /// An address and a port where another process listens, to take connections there
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub accept: Option<SocketAddr>,
@@ -590,6 +590,30 @@ pub enum Whom {
     Name(String, u16),
     /// A unix socket.
     Socket(PathBuf),
+    /// A unix socket with an abstract name.
+    Abstract(String),
+}
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Where {
+    At(SocketAddr),
+    /// By an abstract name.
+    Abstract(String),
+}
+
+impl std::str::FromStr for Where {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix('@') {
+            Some(name) => Ok(Self::Abstract(name.to_owned())),
+            None => text
+                .parse()
+                .map(Self::At)
+                .map_err(|_| "expected an address with a port, or an abstract name".to_owned()),
+        }
+    }
 }
 
 impl std::str::FromStr for Whom {
@@ -598,6 +622,9 @@ impl std::str::FromStr for Whom {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.starts_with('/') {
             return Ok(Self::Socket(text.into()));
+        }
+        if let Some(name) = text.strip_prefix('@') {
+            return Ok(Self::Abstract(name.to_owned()));
         }
         if let Ok(peer) = text.parse() {
             return Ok(Self::Peer(peer));

@@ -224,6 +224,7 @@ fn access(access: &Access) -> String {
                 None => format!("{} {path}", want.join(",")),
             }
         }
+        Some(Object::AbstractSocket { name, want }) => format!("{} @{name}", want.join(",")),
         Some(Object::Peer { address: Some(address), port, protocol, verb, .. }) => {
             let verb = verb.as_deref().unwrap_or("connect");
             let address = match address.parse() {

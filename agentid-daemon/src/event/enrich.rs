@@ -11,6 +11,7 @@ use agentid_common::{
     capability,
     file::Rights,
     net::{Address, ICMP, TCP, UDP, Verb},
+    record::ABSTRACT,
     verdict::{Fault, Hook, Reason},
 };
 
@@ -49,6 +50,10 @@ pub fn enrich(record: &Record, context: &Context<'_>) -> Option<Event> {
     let object = match &record.body {
         Body::Empty => return None,
         Body::Plain => None,
+        Body::File { want, path: Some(path), filesystem: 0 } if path.first() == Some(&ABSTRACT) => {
+            let name = String::from_utf8_lossy(path.get(1..).unwrap_or_default()).into_owned();
+            Some(Object::AbstractSocket { name, want: abstract_rights(*want) })
+        }
         Body::File { want, path, filesystem } => Some(Object::File {
             path: path.as_ref().map(|path| shown(context.sights, *filesystem, path)),
             want: rights(*want),
@@ -143,6 +148,15 @@ pub fn rights(set: Rights) -> Vec<String> {
         .iter()
         .filter(|(right, _)| set.contains(*right))
         .map(|(_, name)| (*name).to_owned())
+        .collect()
+}
+
+/// The same of what is asked of an abstract name: to take it is to listen by it.
+pub fn abstract_rights(set: Rights) -> Vec<String> {
+    [(Rights::CONNECT, "connect"), (Rights::CREATE, "listen")]
+        .into_iter()
+        .filter(|(right, _)| set.contains(*right))
+        .map(|(_, name)| name.to_owned())
         .collect()
 }
 

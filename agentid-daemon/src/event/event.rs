@@ -151,6 +151,13 @@ pub enum Object {
         path: Option<String>,
         want: Vec<String>,
     },
+    /// An abstract name of a unix socket.
+    AbstractSocket {
+        /// Without the zero before it.
+        name: String,
+        /// `connect`, or `listen` for to take the name.
+        want: Vec<String>,
+    },
     /// A peer, or for `listen` and `accept` the run's own address.
     Peer {
         /// `None` for a family that is no IP.

@@ -21,7 +21,7 @@ use super::{
     diff::MapOp,
     image::{Image, View},
     numbers::Numbers,
-    place::{HostPlace, Level},
+    place::{AbstractName, HostPlace, Level},
     terrain::{Folder, Mount, Terrain},
 };
 use crate::policy::Policy;
@@ -100,6 +100,11 @@ impl Assumed {
             folds: false,
             foreign_device: false,
         }
+    }
+
+    /// An abstract name of a unix socket.
+    pub fn abstract_name(&self, name: &str) -> AbstractName {
+        AbstractName::new(name.as_bytes(), &KEY)
     }
 
     /// The class that a host name has for the run, by the scope of its parameters.

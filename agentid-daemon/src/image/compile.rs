@@ -165,6 +165,7 @@ pub(super) fn files(policy: &Policy, terrain: &Terrain) -> Result<Files, Compile
                     let tail = store.pattern(steps(&pattern.components).into_iter());
                     store.add(&mut params[index], tail);
                 }
+                Root::Abstract => space.lay_abstract(pattern, &mut store),
             }
         }
     }

@@ -14,7 +14,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use agentid_common::{file::AnchorKey, glob::fits};
+use agentid_common::{
+    file::{AnchorKey, SOCKETS},
+    glob::fits,
+};
 
 use super::{
     compile::CompileError,
@@ -105,6 +108,14 @@ impl Space {
             Some(Component::Name(_)) | None => self.denied.push(literal),
         }
         Ok(())
+    }
+
+    /// Adds a pattern of abstract names, which lie on no mount.
+    pub(super) fn lay_abstract(&mut self, pattern: &Pattern, store: &mut Store) {
+        let sockets = Filesystem::Type(SOCKETS);
+        let tail = store.pattern(steps(&pattern.components).into_iter());
+        store.add(self.filesystems.entry(sockets).or_default(), tail);
+        self.anchors.insert(AnchorKey::filesystem_type(SOCKETS), (sockets, Vec::new()));
     }
 
     fn put(

@@ -42,7 +42,7 @@ pub use image::{Image, View};
 pub use leftover::Leftover;
 pub use makers::{Laid, Makers};
 pub use numbers::{Full, Held, Need, Numbers};
-pub use place::{HostPlace, Level, NamedPlace};
+pub use place::{AbstractName, HostPlace, Level, NamedPlace};
 pub use supposed::Supposed;
 pub use terrain::{Folder, Ground, Mount, Terrain};
 pub use text::Readable;

@@ -4,6 +4,7 @@ use agentid_common::{
     decide::{
         file::Search,
         lifecycle::{OnStack, Scopes},
+        unix,
     },
     facts::{Facts, Location},
     file::{AnchorKey, MAX_DEPTH, is_pseudo},
@@ -39,6 +40,42 @@ pub struct HostPlace {
     pub folds: bool,
     /// Whether there is a device node that somebody has put there.
     pub foreign_device: bool,
+}
+
+/// An abstract name of a unix socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AbstractName {
+    name: Vec<u8>,
+    hash: u64,
+}
+
+impl AbstractName {
+    pub fn new(name: &[u8], key: &NameKey) -> Self {
+        Self { name: name.to_vec(), hash: name::hash(key, name) }
+    }
+}
+
+impl Location for AbstractName {
+    type Room = OnStack;
+
+    fn room(&self) -> Result<OnStack, Fault> {
+        Ok(OnStack::default())
+    }
+
+    fn search<F: Facts>(
+        &self,
+        facts: &F,
+        scopes: &Scopes,
+        found: impl FnOnce(&Search) -> Answer,
+    ) -> Answer {
+        let mut search = Search::new(*scopes);
+        // Nothing is said of the empty name.
+        if !self.name.is_empty() {
+            let mut name = Spelling::of(&self.name).ok_or(Fault::AddressRead)?;
+            unix::look_up(facts, &mut search, self.hash, &mut name)?;
+        }
+        found(&search)
+    }
 }
 
 /// A name in a folder, and what has it now.

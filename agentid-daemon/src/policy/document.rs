@@ -19,6 +19,7 @@ pub(super) struct Document {
     pub(super) capabilities: Vec<Spanned<String>>,
     pub(super) ends_sandbox: Option<Spanned<bool>>,
     pub(super) files: Vec<FileTable>,
+    pub(super) sockets: Vec<UnixTable>,
     pub(super) nets: Vec<NetTable>,
     pub(super) delegate: Option<DelegateTable>,
     pub(super) limits: Option<LimitsTable>,
@@ -52,6 +53,17 @@ pub(super) struct FileTable {
     pub(super) because: Option<Spanned<String>>,
 }
 
+/// A `[[unix]]`.
+pub(super) struct UnixTable {
+    pub(super) span: Span,
+    pub(super) paths: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) names: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) ends_sandbox: Option<Spanned<bool>>,
+    pub(super) effect: EffectFields,
+    pub(super) tripwire: Option<Spanned<bool>>,
+    pub(super) because: Option<Spanned<String>>,
+}
+
 /// A `[[net]]`.
 pub(super) struct NetTable {
     pub(super) span: Span,
@@ -72,6 +84,7 @@ pub(super) struct ExpectTable {
     pub(super) to: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) on: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) capability: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) names: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) proto: Option<Spanned<Words>>,
     pub(super) effect: EffectFields,
     pub(super) because: Option<Spanned<String>>,
@@ -99,8 +112,6 @@ pub(super) enum Words {
 
 pub(super) fn read(table: &DeTable<'_>, reader: &mut Reader<'_>) -> Document {
     let mut fields = Fields::new(table);
-    fields
-        .planned("unix", "a unix socket is a file, see `connect` in [[file]]; abstract names are");
     let mut string = |name| fields.get(name).and_then(|value| reader.string(value));
     let name = string("name");
     let description = string("description");
@@ -113,6 +124,8 @@ pub(super) fn read(table: &DeTable<'_>, reader: &mut Reader<'_>) -> Document {
     let ends_sandbox = fields.get("ends_sandbox").and_then(|value| reader.truth(value));
     let files = fields.get("file").map(|value| reader.tables(value)).unwrap_or_default();
     let files = files.into_iter().map(|(span, table)| file(span, table, reader)).collect();
+    let sockets = fields.get("unix").map(|value| reader.tables(value)).unwrap_or_default();
+    let sockets = sockets.into_iter().map(|(span, table)| unix(span, table, reader)).collect();
     let nets = fields.get("net").map(|value| reader.tables(value)).unwrap_or_default();
     let nets = nets.into_iter().map(|(span, table)| net(span, table, reader)).collect();
     let delegate = fields.get("delegate").and_then(|value| reader.table(value));
@@ -133,6 +146,7 @@ pub(super) fn read(table: &DeTable<'_>, reader: &mut Reader<'_>) -> Document {
         capabilities: capabilities.unwrap_or_default(),
         ends_sandbox,
         files,
+        sockets,
         nets,
         delegate,
         limits,
@@ -172,10 +186,24 @@ fn file(span: Span, table: &DeTable<'_>, reader: &mut Reader<'_>) -> FileTable {
     FileTable { span, paths, ends_sandbox, effect, tripwire, because }
 }
 
+fn unix(span: Span, table: &DeTable<'_>, reader: &mut Reader<'_>) -> UnixTable {
+    let mut fields = Fields::new(table);
+    fields.elsewhere("peer", "what the run itself has made is free without a rule");
+    let mut list = |name| {
+        let value = fields.get(name)?;
+        Some(Spanned::new(value.span(), reader.strings(value).unwrap_or_default()))
+    };
+    let (paths, names) = (list("paths"), list("abstract"));
+    let effect = effect(&mut fields, reader);
+    let ends_sandbox = fields.get("ends_sandbox").and_then(|value| reader.truth(value));
+    let tripwire = fields.get("tripwire").and_then(|value| reader.truth(value));
+    let because = fields.get("because").and_then(|value| reader.string(value));
+    fields.finish(reader);
+    UnixTable { span, paths, names, ends_sandbox, effect, tripwire, because }
+}
+
 fn net(span: Span, table: &DeTable<'_>, reader: &mut Reader<'_>) -> NetTable {
     let mut fields = Fields::new(table);
-    fields
-        .planned("unix", "a unix socket is a file, see `connect` in [[file]]; abstract names are");
     let mut ends = |name| {
         let value = fields.get(name)?;
         Some(Spanned::new(value.span(), reader.strings(value).unwrap_or_default()))
@@ -202,12 +230,12 @@ fn expect(span: Span, table: &DeTable<'_>, reader: &mut Reader<'_>) -> ExpectTab
     let mut objects =
         |name| fields.get(name).map(|value| Spanned::new(value.span(), one_or_more(value, reader)));
     let (path, to, on) = (objects("path"), objects("to"), objects("on"));
-    let capability = objects("capability");
+    let (capability, names) = (objects("capability"), objects("abstract"));
     let proto = fields.get("proto").map(|value| words(value, reader));
     let effect = effect(&mut fields, reader);
     let because = fields.get("because").and_then(|value| reader.string(value));
     fields.finish(reader);
-    ExpectTable { span, with, path, to, on, capability, proto, effect, because }
+    ExpectTable { span, with, path, to, on, capability, names, proto, effect, because }
 }
 
 /// A string, or a list of strings.

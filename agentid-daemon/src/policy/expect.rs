@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use agentid_common::{
     capability,
+    file::Rights,
     net::{ICMP, Verb},
 };
 use toml::Spanned;
@@ -30,6 +31,7 @@ enum Object<'t> {
     Paths(&'t Spanned<Vec<Spanned<String>>>),
     Ends,
     Capabilities(&'t Spanned<Vec<Spanned<String>>>),
+    Abstract(&'t Spanned<Vec<Spanned<String>>>),
 }
 
 pub(super) fn expect(
@@ -43,6 +45,7 @@ pub(super) fn expect(
         Object::Paths(paths) => files(table, paths, params, given.as_ref(), reader)?,
         Object::Ends => ends(table, reader)?,
         Object::Capabilities(names) => capabilities(table, names, reader)?,
+        Object::Abstract(names) => abstract_names(table, names, reader)?,
     };
     let (line, column) = reader.place(&table.span);
     let because = table.because.as_ref().map(|text| text.get_ref().clone());
@@ -50,23 +53,34 @@ pub(super) fn expect(
 }
 
 fn object<'t>(table: &'t ExpectTable, reader: &mut Reader<'_>) -> Option<Object<'t>> {
-    let ExpectTable { path, to, on, capability, proto, .. } = table;
-    let found = match (path, to, on, capability) {
-        (Some(paths), None, None, None) => Object::Paths(paths),
-        (None, Some(_), None, None) | (None, None, Some(_), None) => return Some(Object::Ends),
-        (None, None, None, Some(names)) => Object::Capabilities(names),
-        (None, None, None, None) => {
+    let ExpectTable { path, to, on, capability, names, proto, .. } = table;
+    let ends = to.iter().chain(on).map(|_| Object::Ends);
+    let found: Vec<Object<'t>> = path
+        .iter()
+        .map(Object::Paths)
+        .chain(ends)
+        .chain(capability.iter().map(Object::Capabilities))
+        .chain(names.iter().map(Object::Abstract))
+        .collect();
+    let found = match <[Object<'t>; 1]>::try_from(found) {
+        Ok([found]) => found,
+        Err(found) if found.is_empty() => {
             let flaw = Flaw::new("expectation is about nothing");
-            reader.flaw(&table.span, flaw.help("add `path`, `to`, `on` or `capability`"));
+            let help = "add `path`, `to`, `on`, `capability` or `abstract`";
+            reader.flaw(&table.span, flaw.help(help));
             return None;
         }
-        _ => {
-            let flaw =
-                Flaw::new("expectation has more than one of `path`, `to`, `on`, `capability`");
+        Err(_) => {
+            let flaw = Flaw::new(
+                "expectation has more than one of `path`, `to`, `on`, `capability`, `abstract`",
+            );
             reader.flaw(&table.span, flaw.help("make it one for each"));
             return None;
         }
     };
+    if matches!(found, Object::Ends) {
+        return Some(found);
+    }
     if let Some(proto) = proto {
         let flaw = Flaw::new("`proto` is about `to` and `on`, and there is neither");
         reader.flaw(&proto.span(), flaw.help("leave it out"));
@@ -130,6 +144,8 @@ fn plain(
     let pattern = pattern::parse(text, params)?;
     let mut path = match pattern.root {
         Root::Filesystem => PathBuf::from("/"),
+        // No path is read as one.
+        Root::Abstract => PathBuf::new(),
         Root::Parameter(index) => {
             params.get(index).and_then(|name| given.get(name)).cloned().unwrap_or_default()
         }
@@ -246,6 +262,26 @@ fn capabilities(
     });
     let (allowed, ()) = sides(effect?);
     Some((allowed, names?.into_iter().map(|(name, it)| Case::Capability(name, it)).collect()))
+}
+
+fn abstract_names(
+    table: &ExpectTable,
+    names: &Spanned<Vec<Spanned<String>>>,
+    reader: &mut Reader<'_>,
+) -> Option<(bool, Vec<Case>)> {
+    let effect = rights::unix(&table.effect, true, &table.span, reader);
+    let names = list("abstract", Some(names.get_ref()), &names.span(), reader, |text| {
+        match pattern::abstract_name(text)?.components.as_slice() {
+            [Component::Name(name)] => Ok(name.clone()),
+            _ => Err(Flaw::new(format!("`{text}` is more than one name"))
+                .help("write one name, or a list of names")),
+        }
+    });
+    let (allowed, rights) = sides(effect?);
+    let asked = [Rights::CONNECT, Rights::CREATE].into_iter().filter(|it| rights.contains(*it));
+    let of_each =
+        |name: String| asked.clone().map(move |right| Case::Abstract { name: name.clone(), right });
+    Some((allowed, names?.into_iter().flat_map(of_each).collect()))
 }
 
 fn sides<R>(effect: Effect<R>) -> (bool, R) {

@@ -28,6 +28,8 @@ pub enum Case {
     Name { name: String, port: u16, protocol: u8, verb: Verb },
     /// By its name, and by its number.
     Capability(String, u32),
+    /// An abstract name of a unix socket: `CONNECT` is to connect to it, `CREATE` to take it.
+    Abstract { name: String, right: Rights },
 }
 
 impl Case {
@@ -35,7 +37,10 @@ impl Case {
     pub fn number(&self) -> usize {
         match self {
             Self::File { rights, .. } => rights.0.count_ones() as usize,
-            Self::Peer { .. } | Self::Name { .. } | Self::Capability(..) => 1,
+            Self::Peer { .. }
+            | Self::Name { .. }
+            | Self::Capability(..)
+            | Self::Abstract { .. } => 1,
         }
     }
 }

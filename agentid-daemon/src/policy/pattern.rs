@@ -31,6 +31,8 @@ pub enum Root {
     Filesystem,
     /// The parameter with this index.
     Parameter(usize),
+    /// None: it is of abstract names of unix sockets, each of which is one component whatever is in it.
+    Abstract,
 }
 
 /// One step of a pattern.
@@ -98,6 +100,32 @@ pub(super) fn parse(text: &str, params: &[String]) -> Result<Pattern, Flaw> {
     }
 }
 
+/// Longest abstract name (include/uapi/linux/un.h: `UNIX_PATH_MAX`, without the zero before it).
+const MAX_ABSTRACT: usize = 107;
+
+/// Reads a pattern of abstract names of unix sockets. It is shown behind an `@`.
+pub(super) fn abstract_name(text: &str) -> Result<Pattern, Flaw> {
+    if text.is_empty() {
+        return Err(Flaw::new("abstract name is empty").help("no rule can name that one"));
+    }
+    if text.starts_with('@') {
+        return Err(Flaw::new(format!(
+            "`{text}` begins with `@`, by which others mark abstract names"
+        ))
+        .help("leave it out; where it is a part of the name, write `?` in its place"));
+    }
+    if text.contains("**") {
+        return Err(Flaw::new(format!("`**` within the abstract name `{text}`"))
+            .help("write `*`: it stands for any bytes, `/` among them"));
+    }
+    if text.len() > MAX_ABSTRACT {
+        return Err(Flaw::new(format!("abstract name is longer than {MAX_ABSTRACT} bytes"))
+            .help("no socket has such a name"));
+    }
+    let components = vec![name(text)?];
+    Ok(Pattern { root: Root::Abstract, components, text: format!("@{text}") })
+}
+
 fn asks(pattern: &Pattern, path: &str) -> bool {
     pattern.root == Root::Filesystem && pattern.prefix().starts_with(path)
 }
@@ -153,16 +181,21 @@ fn component(part: &str) -> Result<Component, Flaw> {
             Flaw::new(format!("`{part}` in a pattern")).help("write the path that is meant")
         );
     }
+    if part.contains("**") {
+        return Err(Flaw::new(format!("`**` within the name `{part}`"))
+            .help("`**` stands alone between slashes"));
+    }
+    name(part)
+}
+
+/// A name in which signs may stand for others.
+fn name(part: &str) -> Result<Component, Flaw> {
     if part.contains("${") {
         return Err(Flaw::new(format!("`{part}` within a pattern"))
             .help("a parameter stands at the beginning: `${name}/...`"));
     }
     if part.contains('\0') {
         return Err(Flaw::new("a name cannot hold the zero character"));
-    }
-    if part.contains("**") {
-        return Err(Flaw::new(format!("`**` within the name `{part}`"))
-            .help("`**` stands alone between slashes"));
     }
     if let Some(sign) = part.chars().find(|sign| "[{".contains(*sign)) {
         return Err(Flaw::new(format!("`{sign}` within a name is not supported yet"))

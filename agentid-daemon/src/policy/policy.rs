@@ -7,7 +7,7 @@ use agentid_common::{capability::Capabilities, file::Rights, instance::Ladder, v
 use super::{
     expectation::Expectation,
     host::Host,
-    pattern::Pattern,
+    pattern::{Pattern, Root},
     verbs::{Side, Verbs},
 };
 
@@ -68,7 +68,8 @@ impl Policy {
         self.capabilities
     }
 
-    /// In the order of the document; the number of a rule in verdicts is its index plus one.
+    /// Those of files in the order of the document, then those of unix sockets; the number of a rule in verdicts is its index
+    /// plus one.
     pub fn file_rules(&self) -> &[FileRule] {
         &self.files
     }
@@ -184,7 +185,7 @@ pub enum Effect<R> {
     Deny(R),
 }
 
-/// A `[[file]]`.
+/// A `[[file]]`, or a `[[unix]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileRule {
     pub patterns: Vec<Pattern>,
@@ -192,6 +193,13 @@ pub struct FileRule {
     /// Whether a run that meets it is ended; only of a rule that denies.
     pub tripwire: bool,
     pub because: Option<String>,
+}
+
+impl FileRule {
+    /// Whether it is about abstract names.
+    pub fn is_abstract(&self) -> bool {
+        self.patterns.iter().any(|pattern| pattern.root == Root::Abstract)
+    }
 }
 
 /// A `[[net]]`: whom a run may talk to, or where it may listen, or may not.

@@ -137,13 +137,13 @@ impl<'t> Reader<'t> {
 pub(super) struct Fields<'v, 'i> {
     table: &'v DeTable<'i>,
     known: Vec<&'static str>,
-    /// Fields that a later version will know, and what they are for.
-    planned: Vec<(&'static str, &'static str)>,
+    /// Fields that one may look for here, and what to do without them.
+    elsewhere: Vec<(&'static str, &'static str)>,
 }
 
 impl<'v, 'i> Fields<'v, 'i> {
     pub(super) fn new(table: &'v DeTable<'i>) -> Self {
-        Self { table, known: Vec::new(), planned: Vec::new() }
+        Self { table, known: Vec::new(), elsewhere: Vec::new() }
     }
 
     pub(super) fn get(&mut self, name: &'static str) -> Option<&'v Spanned<DeValue<'i>>> {
@@ -151,8 +151,8 @@ impl<'v, 'i> Fields<'v, 'i> {
         self.table.iter().find(|(key, _)| key.get_ref() == name).map(|(_, value)| value)
     }
 
-    pub(super) fn planned(&mut self, name: &'static str, what: &'static str) {
-        self.planned.push((name, what));
+    pub(super) fn elsewhere(&mut self, name: &'static str, what: &'static str) {
+        self.elsewhere.push((name, what));
     }
 
     /// Notes every field that nobody asked for.
@@ -165,8 +165,8 @@ impl<'v, 'i> Fields<'v, 'i> {
     }
 
     fn unknown(&self, key: &DeString<'_>) -> Flaw {
-        if let Some((_, what)) = self.planned.iter().find(|(name, _)| key == name) {
-            return Flaw::new(format!("{what} not supported yet"));
+        if let Some((name, what)) = self.elsewhere.iter().find(|(name, _)| key == name) {
+            return Flaw::new(format!("there is no `{name}` here: {what}")).help("leave it out");
         }
         let flaw = Flaw::new(format!("unknown field `{key}`"));
         match nearest(key, self.known.iter().copied()) {

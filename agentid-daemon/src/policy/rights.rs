@@ -31,6 +31,33 @@ pub(super) fn file(
     }
 }
 
+/// The effect of a rule about unix sockets: those with a path know `connect`, and those with an abstract name `listen` too,
+/// which is to take the name.
+pub(super) fn unix(
+    fields: &EffectFields,
+    is_abstract: bool,
+    span: &Span,
+    reader: &mut Reader<'_>,
+) -> Option<Effect<Rights>> {
+    let union = |rights: Vec<Rights>| rights.into_iter().fold(Rights::NONE, Rights::union);
+    let both = Rights::CONNECT.union(Rights::CREATE);
+    let all = if is_abstract { both } else { Rights::CONNECT };
+    let right = |word: &str| match word {
+        "connect" => Ok(Rights::CONNECT),
+        "listen" if is_abstract => Ok(Rights::CREATE),
+        "listen" => Err(Flaw::new("`listen` at a path: the socket there is a file that is made")
+            .help("allow `create` there in [[file]]")),
+        _ => Err(Flaw::new(format!("unknown right `{word}`")).help("rights: connect, listen")),
+    };
+    match (&fields.allow, &fields.deny) {
+        (Some(allow), None) => words(allow, None, reader, right).map(|it| Effect::Allow(union(it))),
+        (None, Some(deny)) => {
+            words(deny, Some(all), reader, right).map(|it| Effect::Deny(union(it)))
+        }
+        _ => one_of_both(fields, span, reader),
+    }
+}
+
 /// The effect of a net rule on this side; `None` when the side is not known, and then the verbs are taken as they come.
 pub(super) fn net(
     fields: &EffectFields,

@@ -47,10 +47,32 @@ const SERVANTS: [&str; 28] = [
     "/tmp/tmux-*/**",
 ];
 
+/// As patterns of abstract names: screens, buses, containers, and the service manager.
+const ABSTRACT: [&str; 5] = [
+    "/tmp/.X11-unix/*",
+    "/tmp/.ICE-unix/*",
+    "/tmp/dbus-*",
+    "/containerd-shim/*",
+    "/com/ubuntu/upstart",
+];
+
 /// A servant whose socket a pattern may name.
 pub(super) fn reached(pattern: &Pattern) -> Option<&'static str> {
-    if pattern.root != Root::Filesystem {
-        return None;
+    match pattern.root {
+        Root::Filesystem => {}
+        Root::Parameter(_) => return None,
+        Root::Abstract => {
+            let meets = |text: &&str| {
+                let servant = pattern::abstract_name(text).map(|servant| servant.components);
+                servant.is_ok_and(|servant| {
+                    servant
+                        .iter()
+                        .zip(&pattern.components)
+                        .any(|(one, other)| names_meet(one, other))
+                })
+            };
+            return ABSTRACT.into_iter().find(meets);
+        }
     }
     let mut components: VecDeque<Component> = pattern.components.iter().cloned().collect();
     // A link to /run on every system.
@@ -140,6 +162,24 @@ mod tests {
         ] {
             let pattern = pattern::parse(text, &[]).unwrap();
             assert_eq!(reached(&pattern).is_some(), found, "{text}");
+        }
+    }
+
+    #[test]
+    fn finds_what_an_abstract_name_may_be() {
+        for (text, found) in [
+            ("/tmp/.X11-unix/X0", true),
+            ("*", true),
+            ("/tmp/dbus-1234", true),
+            ("/containerd-shim/abc.sock", true),
+            ("my-servant", false),
+            ("/tmp/.X11", false),
+        ] {
+            let pattern = pattern::abstract_name(text).unwrap();
+            assert_eq!(reached(&pattern).is_some(), found, "{text}");
+        }
+        for text in ABSTRACT {
+            assert_eq!(reached(&pattern::abstract_name(text).unwrap()), Some(text));
         }
     }
 

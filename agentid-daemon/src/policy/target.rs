@@ -29,8 +29,8 @@ pub(super) enum End {
 /// One for each port or range that is named.
 pub(super) fn parse(text: &str) -> Result<Vec<End>, Flaw> {
     if text.starts_with("unix:") || text.starts_with('/') || text.starts_with('@') {
-        return Err(Flaw::new(format!("`{text}` is no address: a unix socket is a file"))
-            .help("grant it in [[file]]: allow = [\"connect\"]"));
+        return Err(Flaw::new(format!("`{text}` is no address, but a unix socket"))
+            .help("grant it in [[unix]]: allow = [\"connect\"]"));
     }
     if text.split_once(',').is_some_and(|(_, rest)| rest.contains(':')) {
         return Err(Flaw::new(format!("`{text}` names more than one address"))

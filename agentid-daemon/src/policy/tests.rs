@@ -206,13 +206,56 @@ fn refuses_what_is_not_supported_yet() {
     );
     refused("[limits]\ndenials_per_hour = 9", "did you mean `denials_per_minute`?");
     refused("delegate = ['x']", "a table is expected, not array");
-    refused(
-        "[[unix]]\nabstract = ['x']\nallow = ['connect']",
-        "abstract names are not supported yet",
-    );
     refused_path("/x/[a-z]", "`[` within a name is not supported yet");
     refused_path("/x/*.{pem,key}", "`{` within a name is not supported yet");
-    refused_peer("unix:/run/x.sock", "a unix socket is a file");
+    refused_peer("unix:/run/x.sock", "no address, but a unix socket");
+}
+
+#[test]
+fn rules_about_unix_sockets_are_counted_on_after_those_of_files() {
+    let text = "name = 'p'\nttl = '1m'\n[[unix]]\nabstract = ['a', '/b/*']\nallow = ['connect', 'listen']\n\
+                [[unix]]\npaths = ['/run/x/*']\nallow = ['connect']\n[[unix]]\nabstract = ['c']\ndeny = 'all'\n\
+                [[file]]\npaths = ['/d']\nallow = ['read']";
+    let policy = parse("p.toml", text).unwrap();
+    let both = Rights::CONNECT.union(Rights::CREATE);
+    let rules = policy.file_rules();
+    let texts: Vec<Vec<&str>> =
+        rules.iter().map(|it| it.patterns.iter().map(|it| it.text.as_str()).collect()).collect();
+    assert_eq!(texts, [vec!["/d"], vec!["@a", "@/b/*"], vec!["/run/x/*"], vec!["@c"]]);
+    let effects: Vec<_> = rules.iter().map(|rule| rule.effect).collect();
+    let connect = Effect::Allow(Rights::CONNECT);
+    let expected = [Effect::Allow(Rights::READ), Effect::Allow(both), connect, Effect::Deny(both)];
+    assert_eq!(effects, expected);
+    assert_eq!(
+        rules.iter().map(FileRule::is_abstract).collect::<Vec<_>>(),
+        [false, true, false, true]
+    );
+}
+
+#[test]
+fn refuses_what_no_unix_socket_can_be() {
+    let rule = |name: &str| format!("[[unix]]\nabstract = ['{name}']\nallow = ['connect']");
+    refused(&rule(""), "abstract name is empty");
+    refused(&rule("@x"), "begins with `@`");
+    refused(&rule("a**"), "write `*`");
+    refused(&rule("[a]"), "`[` within a name");
+    refused(&rule("${x}"), "`${x}` within a pattern");
+    refused(&rule(&"x".repeat(108)), "longer than 107 bytes");
+    refused(&rule("/tmp/dbus-*"), "add `ends_sandbox = true`");
+    let allow = "allow = ['connect']";
+    refused(&format!("[[unix]]\n{allow}"), "rule names no socket");
+    refused(&format!("[[unix]]\npaths = []\n{allow}"), "`paths` names nothing");
+    refused(
+        &format!("[[unix]]\npaths = ['/x']\nabstract = ['x']\n{allow}"),
+        "give each a table of its own",
+    );
+    refused("[[unix]]\npaths = ['/x']\nallow = ['listen']", "allow `create` there in [[file]]");
+    refused("[[unix]]\npaths = ['/x']\nallow = ['read']", "rights: connect, listen");
+    refused(
+        &format!("[[unix]]\nabstract = ['x']\npeer = 'own'\n{allow}"),
+        "is free without a rule",
+    );
+    refused("[[unix]]\nabstract = ['x']\nallow = ['connect']\ntripwire = true", "write `deny`");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use toml::Spanned;
 
 use super::{
     amount, capability,
-    document::{DelegateTable, Document, FileTable, LimitsTable},
+    document::{DelegateTable, Document, FileTable, LimitsTable, UnixTable},
     duration,
     error::Flaw,
     expect::expect,
@@ -44,8 +44,11 @@ pub(super) fn validate(document: &Document, reader: &mut Reader<'_>) -> Option<P
     let capabilities = capability::granted(document, reader);
     count(document, reader);
     let files: Vec<_> = document.files.iter().map(|table| file(table, &params, reader)).collect();
+    let sockets: Vec<_> =
+        document.sockets.iter().map(|table| unix(table, &params, reader)).collect();
+    let files = files.into_iter().chain(sockets);
     let nets: Vec<_> = document.nets.iter().map(|table| net(table, reader)).collect();
-    let files: Vec<FileRule> = files.into_iter().flatten().collect();
+    let files: Vec<FileRule> = files.flatten().collect();
     unused(document, &params, &files, reader);
     let delegate = document.delegate.as_ref().and_then(|table| delegate(table, reader));
     let limits = document.limits.as_ref().map(|table| limits(table, reader));
@@ -138,7 +141,7 @@ fn params(document: &Document, reader: &mut Reader<'_>) -> Vec<String> {
 }
 
 fn unused(document: &Document, params: &[String], files: &[FileRule], reader: &mut Reader<'_>) {
-    if files.len() < document.files.len() {
+    if files.len() < document.files.len() + document.sockets.len() {
         // The rule that uses it may be among those that have a mistake.
         return;
     }
@@ -147,7 +150,7 @@ fn unused(document: &Document, params: &[String], files: &[FileRule], reader: &m
         .flat_map(|rule| &rule.patterns)
         .filter_map(|pattern| match pattern.root {
             Root::Parameter(index) => Some(index),
-            Root::Filesystem => None,
+            Root::Filesystem | Root::Abstract => None,
         })
         .collect();
     for (index, name) in params.iter().enumerate() {
@@ -194,13 +197,20 @@ fn count(document: &Document, reader: &mut Reader<'_>) {
     let most = usize::from(MAX_RULE);
     for (kind, span) in [
         ("file", document.files.get(most).map(|table| &table.span)),
+        (
+            "unix",
+            document.sockets.get(most.saturating_sub(document.files.len())).map(|it| &it.span),
+        ),
         ("net", document.nets.get(most).map(|table| &table.span)),
     ] {
         if let Some(span) = span {
             reader.flaw(
                 span,
-                Flaw::new(format!("a policy has at most {most} [[{kind}]] rules"))
-                    .help("put several paths or peers into one rule"),
+                Flaw::new(match kind {
+                    "unix" => format!("a policy has at most {most} [[file]] and [[unix]] rules"),
+                    _ => format!("a policy has at most {most} [[{kind}]] rules"),
+                })
+                .help("put several paths or peers into one rule"),
             );
         }
     }
@@ -213,7 +223,35 @@ fn file(table: &FileTable, params: &[String], reader: &mut Reader<'_>) -> Option
     });
     let because = table.because.as_ref().map(|text| text.get_ref().clone());
     let (patterns, effect) = (patterns?, effect?);
-    servants(table, &patterns, effect, reader);
+    let paths = table.paths.as_deref().unwrap_or_default();
+    servants(table.ends_sandbox.as_ref(), paths, &patterns, effect, reader);
+    let tripwire = tripwire(table.tripwire.as_ref(), &effect, reader);
+    Some(FileRule { patterns, effect, tripwire, because })
+}
+
+/// A socket with a path is a file: its rule is one of files, with a shorter list of rights.
+fn unix(table: &UnixTable, params: &[String], reader: &mut Reader<'_>) -> Option<FileRule> {
+    let (key, field, is_abstract) = match (&table.paths, &table.names) {
+        (Some(paths), None) => ("paths", paths, false),
+        (None, Some(names)) => ("abstract", names, true),
+        (Some(_), Some(names)) => {
+            let flaw = Flaw::new("both `paths` and `abstract` are given");
+            reader.flaw(&names.span(), flaw.help("give each a table of its own"));
+            return None;
+        }
+        (None, None) => {
+            let flaw = Flaw::new("rule names no socket");
+            reader.flaw(&table.span, flaw.help("add `paths` or `abstract`"));
+            return None;
+        }
+    };
+    let effect = rights::unix(&table.effect, is_abstract, &table.span, reader);
+    let patterns = list(key, Some(field.get_ref()), &field.span(), reader, |text| {
+        if is_abstract { pattern::abstract_name(text) } else { pattern::parse(text, params) }
+    });
+    let because = table.because.as_ref().map(|text| text.get_ref().clone());
+    let (patterns, effect) = (patterns?, effect?);
+    servants(table.ends_sandbox.as_ref(), field.get_ref(), &patterns, effect, reader);
     let tripwire = tripwire(table.tripwire.as_ref(), &effect, reader);
     Some(FileRule { patterns, effect, tripwire, because })
 }
@@ -234,13 +272,14 @@ pub(super) fn tripwire<R>(
 
 /// Whoever grants the socket of somebody who acts for others must say so.
 fn servants(
-    table: &FileTable,
+    ends_sandbox: Option<&Spanned<bool>>,
+    fields: &[Spanned<String>],
     patterns: &[Pattern],
     effect: Effect<Rights>,
     reader: &mut Reader<'_>,
 ) {
     let connects = matches!(effect, Effect::Allow(rights) if rights.contains(Rights::CONNECT));
-    if let Some(word) = &table.ends_sandbox
+    if let Some(word) = ends_sandbox
         && *word.get_ref()
     {
         if !connects {
@@ -249,7 +288,7 @@ fn servants(
         }
         return;
     }
-    for (pattern, item) in patterns.iter().zip(table.paths.iter().flatten()) {
+    for (pattern, item) in patterns.iter().zip(fields) {
         if connects && let Some(servant) = servant::reached(pattern) {
             let flaw = Flaw::new(format!(
                 "`{}` grants {servant}: who listens there does nearly everything for whoever connects, outside of the run \

@@ -151,6 +151,10 @@ fn ask(host: &Assumed, policy: &Policy, case: &Case) -> WhyReply {
             let end = NamedEndpoint { name, port, protocol };
             why::supposed(&facts, run, rules, *verb, &end, class)
         }
+        Case::Abstract { name, right } => {
+            let place = host.abstract_name(name);
+            why::abstract_name(&facts, run, rules, name, place, *right)
+        }
         Case::Capability(name, number) => why::numbered(&facts, run, rules, name, *number),
     }
 }
@@ -180,6 +184,9 @@ pub(super) fn parts(case: &Case) -> (String, String) {
         }
         Case::Name { name, port, protocol, verb: it } => {
             (verb(it), why::name_text(name, *port, by(*protocol)))
+        }
+        Case::Abstract { name, right } => {
+            (enrich::abstract_rights(*right).join(", "), format!("@{name}"))
         }
         Case::Capability(name, _) => ("use capability".to_owned(), name.clone()),
     }

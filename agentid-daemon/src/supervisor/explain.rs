@@ -88,6 +88,14 @@ pub fn explain(
         WhyRequest::Send(end) => why::end(&facts, run, rules, Verb::Send, end),
         WhyRequest::Listen(end) => why::end(&facts, run, rules, Verb::Listen, end),
         WhyRequest::Accept(end) => why::end(&facts, run, rules, Verb::Accept, end),
+        WhyRequest::ConnectAbstract(it) => {
+            let name = host.abstract_name(&it.name);
+            why::abstract_name(&facts, run, rules, &it.name, name, Rights::CONNECT)
+        }
+        WhyRequest::ListenAbstract(it) => {
+            let name = host.abstract_name(&it.name);
+            why::abstract_name(&facts, run, rules, &it.name, name, Rights::CREATE)
+        }
         WhyRequest::Capability(name) => why::capability(&facts, run, rules, name)?,
     })
 }

@@ -13,6 +13,7 @@ pub fn smallest(what: &What) -> Option<String> {
     };
     match (reason.as_str(), object) {
         ("no_rule", Object::File { path: Some(path), want }) => file(path, want),
+        ("no_rule", Object::AbstractSocket { name, want }) => abstract_name(name, want),
         (
             "no_rule",
             Object::Peer { address: Some(address), port, protocol, verb: Some(verb), .. },
@@ -28,6 +29,13 @@ pub fn file(path: &str, want: &[String]) -> Option<String> {
     is_pattern_of_itself(path).then(grants)
 }
 
+/// This abstract name of a unix socket.
+pub fn abstract_name(name: &str, want: &[String]) -> Option<String> {
+    let grants = || rule("unix", &[("abstract", list([name])), ("allow", list(want))]);
+    let is_itself = !name.is_empty() && !name.starts_with('@') && has_no_signs(name);
+    is_itself.then(grants)
+}
+
 /// This capability.
 pub fn capability(name: &str) -> Option<String> {
     let is_name = name.starts_with(|sign: char| sign.is_ascii_lowercase());
@@ -36,7 +44,12 @@ pub fn capability(name: &str) -> Option<String> {
 
 /// Whether the path, read as a pattern, means that path and no other.
 fn is_pattern_of_itself(path: &str) -> bool {
-    path.starts_with('/') && !path.contains(['*', '?', '[', '{', '$', '\u{fffd}'])
+    path.starts_with('/') && has_no_signs(path)
+}
+
+/// Whether nothing in it stands for something else.
+fn has_no_signs(text: &str) -> bool {
+    !text.contains(['*', '?', '[', '{', '$', '\0', '\u{fffd}'])
 }
 
 /// This end of a conversation.

@@ -7,16 +7,18 @@ use crate::{
     policy::{Effect, FileRule, Named, Policy, Prefix, Target},
 };
 
-/// A `[[file]]` by its number, as people read it.
+/// A `[[file]]` or a `[[unix]]` by its number, as people read it.
 pub fn file_rule(policy: &Policy, number: Rule) -> Option<String> {
-    let FileRule { patterns, effect, tripwire, because: _ } =
-        policy.file_rules().get(usize::from(number).checked_sub(1)?)?;
+    let rule = policy.file_rules().get(usize::from(number).checked_sub(1)?)?;
+    let FileRule { patterns, effect, tripwire, because: _ } = rule;
     let patterns: Vec<&str> = patterns.iter().map(|pattern| pattern.text.as_str()).collect();
     let (word, rights) = match effect {
         Effect::Allow(rights) => ("allow", rights),
         Effect::Deny(rights) => ("deny", rights),
     };
-    let (rights, patterns) = (enrich::rights(*rights).join(", "), patterns.join(", "));
+    let rights =
+        if rule.is_abstract() { enrich::abstract_rights(*rights) } else { enrich::rights(*rights) };
+    let (rights, patterns) = (rights.join(", "), patterns.join(", "));
     Some(format!("{word} {rights} on {patterns}{}", ending(*tripwire)))
 }
 

@@ -23,6 +23,7 @@ fn object(object: Option<&Object>) -> String {
         Some(Object::File { path, want }) => {
             format!("{} of {}", want.join(", "), path.as_deref().unwrap_or("a file"))
         }
+        Some(Object::AbstractSocket { name, want }) => format!("{} of @{name}", want.join(", ")),
         Some(Object::Peer { address, port, verb, .. }) => {
             let verb = verb.as_deref().unwrap_or("connect");
             match address.as_deref() {

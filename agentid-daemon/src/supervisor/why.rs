@@ -9,6 +9,7 @@ use agentid_common::{
         file::{may_access, may_open},
         lifecycle::may_go_on,
         net::may_use,
+        unix::{self, may_be_called, may_talk},
     },
     facts::{Facts, Location},
     file::Rights,
@@ -26,7 +27,7 @@ use super::{
 use crate::{
     control::api::{Code, Endpoint, ErrorReply, NameView, NamedEndpoint, Protocol, WhyReply},
     event::enrich,
-    image::Supposed,
+    image::{AbstractName, Supposed},
     instance::{Run, run::RunMode},
     policy::{Policy, Side},
 };
@@ -229,6 +230,29 @@ pub fn numbered<'a>(
     let answer = may_have(facts, &run.tag, number);
     let reply = question.reply(answer, |_, _| None, |_, _| None, &format!("capability {name}"));
     granted_by(reply, "capability", || grant::capability(name))
+}
+
+/// May the run connect to who has this abstract name, or take it?
+pub fn abstract_name<'a>(
+    facts: &impl Facts,
+    run: impl Into<Asker>,
+    texts: impl Into<Texts<'a>>,
+    name: &str,
+    place: AbstractName,
+    want: Rights,
+) -> WhyReply {
+    let run = run.into();
+    let object = format!("@{name}");
+    let question = Question { run, texts: texts.into(), object: &object };
+    let answer = if want == Rights::CREATE {
+        may_be_called(facts, &run.tag, &place)
+    } else {
+        may_talk(facts, &run.tag, &unix::Peer::<AbstractName, _>::Called(place))
+    };
+    let want = enrich::abstract_rights(want);
+    let text = format!("{} on {object}", want.join(", "));
+    let reply = question.reply(answer, file_rule, Policy::because_file, &text);
+    granted_by(reply, "no_rule", || grant::abstract_name(name, &want))
 }
 
 impl Question<'_> {

@@ -9,8 +9,8 @@
 //! Cannot see: conversations on sockets that were connected by somebody else.
 //!
 //! A peer with a path is judged at the file that it is bound to, by whatever name it was found: `connect` on one name of
-//! a socket is not got by another. An abstract name proves nothing, whoever is first has it; so only who has made the
-//! socket counts.
+//! a socket is not got by another. An abstract name proves little, for whoever is first has it: what a rule grants by it is
+//! never a socket that another run has made.
 
 use agentid_common::{
     decide::{
@@ -29,7 +29,11 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 use crate::{
     facts::Live,
     kfield::{Dentry, Sock, Socket},
-    object::{Named, Object, place::Place},
+    object::{
+        Calling, Named, Object,
+        called::{Called, Name},
+        place::Place,
+    },
     settle::{Allowed, conclude, hold},
     socket,
     subject::{self, Subject},
@@ -65,17 +69,20 @@ fn talk(hook: Hook, whom: Whom, other: Sock) -> i32 {
         return 0;
     };
     let file = if other.is_null() { Dentry(core::ptr::null()) } else { file_of(other) };
-    let answer = judge(tag, whom, other, file);
-    let object = if file.is_null() {
-        Object::Peer(PeerBody { verb: Verb::Connect as u8, family: AF_UNIX, ..PeerBody::default() })
-    } else {
+    let name = if other.is_null() || !file.is_null() { Name::NONE } else { Name::of(other) };
+    let answer = judge(tag, whom, other, file, name);
+    let object = if !file.is_null() {
         Object::Name(Named { dentry: file, want: Rights::CONNECT })
+    } else if !name.is_none() {
+        Object::Abstract(Calling { name, want: Rights::CONNECT })
+    } else {
+        Object::Peer(PeerBody { verb: Verb::Connect as u8, family: AF_UNIX, ..PeerBody::default() })
     };
     conclude(hook, Allowed::Counted, &object, tag, answer)
 }
 
 #[inline(always)]
-fn judge(tag: &Tag, whom: Whom, other: Sock, file: Dentry) -> Answer {
+fn judge(tag: &Tag, whom: Whom, other: Sock, file: Dentry, name: Name) -> Answer {
     if other.is_null() {
         return Err(Fault::AddressRead.into());
     }
@@ -83,6 +90,7 @@ fn judge(tag: &Tag, whom: Whom, other: Sock, file: Dentry) -> Answer {
         // SAFETY: a value of socket storage lives as long as its socket.
         Subject::Agent(maker) if tag.is_of_the_run_of(unsafe { &*maker }) => Peer::Own,
         Subject::Keeper if whom == Whom::Listener => Peer::Control,
+        Subject::Untagged if file.is_null() && !name.is_none() => Peer::Called(Called::by(name)),
         _ if file.is_null() => Peer::Nowhere,
         _ => Peer::At(Place::of_name(file)),
     };

@@ -1,6 +1,7 @@
 //! What is touched: hook arguments to the objects that decisions and records speak of.
 
 mod ancillary;
+pub mod called;
 pub mod known;
 pub mod owner;
 pub mod peer;
@@ -25,6 +26,12 @@ pub struct Named {
     pub want: Rights,
 }
 
+/// An abstract name of a unix socket, and what is asked of it.
+pub struct Calling {
+    pub name: called::Name,
+    pub want: Rights,
+}
+
 /// The object of a record.
 ///
 /// Which one it is fills a word of the stack, that nothing else shares: of a smaller one the verifier would not know the
@@ -36,6 +43,7 @@ pub enum Object {
     /// A file at a hook that may not ask for its path: it is spelled as names are.
     Spelled(Asked),
     Name(Named),
+    Abstract(Calling),
     Peer(PeerBody),
 }
 
@@ -50,5 +58,12 @@ impl From<Named> for Object {
     #[inline(always)]
     fn from(named: Named) -> Self {
         Self::Name(named)
+    }
+}
+
+impl From<Calling> for Object {
+    #[inline(always)]
+    fn from(calling: Calling) -> Self {
+        Self::Abstract(calling)
     }
 }

@@ -14,7 +14,7 @@
 use core::marker::PhantomData;
 
 use agentid_common::{
-    decide::file::Search,
+    decide::{file::Search, unix},
     facts::{Facts, Flow, Turn},
     file::{ANCHOR_FOLDER, AnchorKey, BTRFS, MAX_DEPTH, MAX_NAME, is_pseudo},
     glob::Spelling,
@@ -173,6 +173,38 @@ extern "C" fn agentid_leaf(work: *mut Work) -> u32 {
     match work.search.descend(&Live, 0, work.hash, &mut work.name) {
         Ok(()) => outcome::FOUND,
         Err(_) => outcome::REFUSED,
+    }
+}
+
+/// Searches for what the rules say of an abstract name, and leaves what it finds in the task's own room.
+#[inline(always)]
+pub fn called(work: &mut Work, address: u64, length: u32) -> Result<(), Fault> {
+    work.steps[0].name = address;
+    work.steps[0].length = length;
+    match agentid_called(work) {
+        outcome::FOUND => Ok(()),
+        _ => Err(Fault::from_u32(work.failed).unwrap_or(Fault::StateLookup)),
+    }
+}
+
+/// A function of its own for the verifier, as the walk is.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn agentid_called(work: *mut Work) -> u32 {
+    // SAFETY: the caller's own.
+    let Some(work) = (unsafe { work.as_mut() }) else { return outcome::REFUSED };
+    work.search = Search::new(work.search.scopes);
+    let looked_up = if read_name(work, 0) {
+        unix::look_up(&Live, &mut work.search, work.hash, &mut work.name)
+    } else {
+        Err(Fault::AddressRead)
+    };
+    match looked_up {
+        Ok(()) => outcome::FOUND,
+        Err(fault) => {
+            work.failed = fault as u32;
+            outcome::REFUSED
+        }
     }
 }
 

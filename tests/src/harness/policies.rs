@@ -107,9 +107,22 @@ pub const BY_NAME: &str = r#"
     deny = "all"
 "#;
 
-/// Of `unix`, what `talker` has beside the rules of `fixture`: the sockets in the workspace's folder `open`.
+/// Of `unix`, what `talker` has beside the rules of `fixture`: the sockets in the workspace's folder `open`, and abstract names
+/// by how they begin.
 pub const TALK: &str = r#"
-    [[file]]
+    [[unix]]
     paths = ["${workspace}/open/**"]
     allow = ["connect"]
+    [[unix]]
+    abstract = ["agentid-suite-open-*", "agentid-suite/deep/*"]
+    allow = ["connect"]
+    [[unix]]
+    abstract = ["agentid-suite-own-*"]
+    allow = ["listen"]
+    [[unix]]
+    abstract = ["agentid-suite-both-*"]
+    allow = ["connect", "listen"]
+    [[unix]]
+    abstract = ["agentid-suite-*-denied"]
+    deny = "all"
 "#;

@@ -188,6 +188,7 @@ pub struct Execution {
 #[serde(rename_all = "snake_case")]
 pub enum Object {
     File { path: Option<String>, want: Vec<String> },
+    AbstractSocket { name: String, want: Vec<String> },
     Peer { address: Option<String>, port: u16 },
     Capability { name: String },
 }

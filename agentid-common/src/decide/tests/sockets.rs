@@ -6,13 +6,38 @@ fn over() -> Tables {
     tables
 }
 
-fn named() -> unix::Peer<Chain> {
+type Other = unix::Peer<Chain, Word>;
+
+fn named() -> Other {
     unix::Peer::At(Chain(Vec::from([7, 1])))
+}
+
+/// An abstract name.
+struct Word(&'static [u8]);
+
+impl Location for Word {
+    type Room = OnStack;
+
+    fn room(&self) -> Result<OnStack, Fault> {
+        Ok(OnStack::default())
+    }
+
+    fn search<F: Facts>(
+        &self,
+        facts: &F,
+        scopes: &Scopes,
+        found: impl FnOnce(&Search) -> Answer,
+    ) -> Answer {
+        let mut search = Search::new(*scopes);
+        let mut name = Spelling::of(self.0).ok_or(Fault::WalkRead)?;
+        unix::look_up(facts, &mut search, 5, &mut name)?;
+        found(&search)
+    }
 }
 
 #[test]
 fn a_socket_of_the_runs_own_and_the_daemons_are_free_while_it_lives() {
-    for peer in [unix::Peer::<Chain>::Own, unix::Peer::Control] {
+    for peer in [Other::Own, Other::Control] {
         assert_eq!(may_talk(&tables(), &TAG, &peer), Ok(0));
         assert_eq!(may_talk(&over(), &TAG, &peer), refused(Reason::Revoked));
     }
@@ -33,8 +58,32 @@ fn somebody_elses_needs_the_right_to_connect() {
 }
 
 #[test]
+fn an_abstract_name_is_judged_below_the_type_of_sockets() {
+    let mut tables = tables();
+    let called = || Other::Called(Word(b"bus"));
+    assert_eq!(may_talk(&tables, &TAG, &called()), refused(Reason::NoRule));
+    tables.anchors.insert(AnchorKey::filesystem_type(SOCKETS), 9);
+    let key = EntryKey { scope: POLICY, anchor: 9, reserved: 0 };
+    tables.entries.insert(key, Entry { states: [2, DEAD, DEAD, DEAD] });
+    tables.state(2, Rights::ALL, Rights::NONE);
+    tables.nodes.get_mut(&2).unwrap().edges = 1;
+    tables.edges.insert(EdgeKey::of_name(2, 5), 3);
+    for (right, talks, called_so) in [
+        (Rights::CONNECT, Ok(3), refused(Reason::NoRule)),
+        (Rights::CREATE, refused(Reason::NoRule), Ok(3)),
+    ] {
+        tables.state(3, right, Rights::NONE);
+        assert_eq!(may_talk(&tables, &TAG, &called()), talks);
+        assert_eq!(may_be_called(&tables, &TAG, &Word(b"bus")), called_so);
+    }
+    tables.run().state = State::REVOKED;
+    assert_eq!(may_talk(&tables, &TAG, &called()), refused(Reason::Revoked));
+    assert_eq!(may_be_called(&tables, &TAG, &Word(b"bus")), refused(Reason::Revoked));
+}
+
+#[test]
 fn what_lies_nowhere_is_nobodys_to_grant() {
-    let nowhere = unix::Peer::<Chain>::Nowhere;
+    let nowhere = Other::Nowhere;
     assert_eq!(may_talk(&tables(), &TAG, &nowhere), refused(Reason::ForeignSocket));
     assert_eq!(may_talk(&over(), &TAG, &nowhere), refused(Reason::Revoked));
 }

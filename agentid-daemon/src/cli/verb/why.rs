@@ -7,13 +7,13 @@ use std::{
 
 use crate::{
     cli::{
-        args::{Asked, Output, Whom, Why},
+        args::{Asked, Output, Where, Whom, Why},
         exit,
         failure::Failure,
         render,
     },
     control::{
-        api::{Endpoint, FileName, NamedEndpoint, Protocol, WhyReply, WhyRequest},
+        api::{AbstractSocket, Endpoint, FileName, NamedEndpoint, Protocol, WhyReply, WhyRequest},
         client::{Client, segment},
     },
     event::event::{Event, OwnDenial},
@@ -57,6 +57,12 @@ pub fn own_text(denials: &[OwnDenial]) -> String {
 pub fn request(arguments: Asked) -> Result<WhyRequest, Failure> {
     if let Some(Whom::Socket(path)) = arguments.connect {
         return Ok(WhyRequest::Open { path, want: vec!["connect".to_owned()] });
+    }
+    if let Some(Whom::Abstract(name)) = arguments.connect {
+        return Ok(WhyRequest::ConnectAbstract(AbstractSocket { name }));
+    }
+    if let Some(Where::Abstract(name)) = arguments.listen {
+        return Ok(WhyRequest::ListenAbstract(AbstractSocket { name }));
     }
     if let Some(Whom::Name(name, port)) = arguments.connect {
         let protocol = arguments.proto.unwrap_or(Protocol::Tcp);
@@ -106,12 +112,16 @@ fn end(arguments: &Asked) -> Option<WhyRequest> {
     type Ask = fn(Endpoint) -> WhyRequest;
     let peer = match arguments.connect {
         Some(Whom::Peer(peer)) => Some(peer),
-        Some(Whom::Name(..) | Whom::Socket(_)) | None => None,
+        Some(Whom::Name(..) | Whom::Socket(_) | Whom::Abstract(_)) | None => None,
+    };
+    let listen = match arguments.listen {
+        Some(Where::At(end)) => Some(end),
+        Some(Where::Abstract(_)) | None => None,
     };
     let asked: [(Option<SocketAddr>, Ask, Protocol); 4] = [
         (peer, WhyRequest::Connect, Protocol::Tcp),
         (arguments.send, WhyRequest::Send, Protocol::Udp),
-        (arguments.listen, WhyRequest::Listen, Protocol::Tcp),
+        (listen, WhyRequest::Listen, Protocol::Tcp),
         (arguments.accept, WhyRequest::Accept, Protocol::Tcp),
     ];
     asked.into_iter().find_map(|(end, ask, usual)| {

@@ -58,7 +58,10 @@ pub use self::{
     },
     select::{SelectRequest, Selector, TreeQuery, in_a_query},
     status::{HookView, MapView, PolicyView, StatusReply},
-    why::{Endpoint, FileName, NamedEndpoint, OwnRun, Protocol, WhoAmI, WhyReply, WhyRequest},
+    why::{
+        AbstractSocket, Endpoint, FileName, NamedEndpoint, OwnRun, Protocol, WhoAmI, WhyReply,
+        WhyRequest,
+    },
 };
 
 /// The header with the number of the last event that a reader or an answer knows of.

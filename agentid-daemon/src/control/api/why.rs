@@ -39,6 +39,10 @@ pub enum WhyRequest {
     Send(Endpoint),
     Listen(Endpoint),
     Accept(Endpoint),
+    /// Connects to a unix socket with an abstract name that is no run's.
+    ConnectAbstract(AbstractSocket),
+    /// Takes an abstract name for a unix socket.
+    ListenAbstract(AbstractSocket),
     /// A capability, as policies name it.
     Capability(#[schemars(schema_with = "capability")] String),
 }
@@ -49,6 +53,15 @@ pub enum WhyRequest {
 pub struct FileName {
     #[schemars(regex(pattern = "^/"))]
     pub path: PathBuf,
+}
+
+/// A unix socket by its abstract name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AbstractSocket {
+    /// Without the zero before it.
+    #[schemars(length(min = 1, max = 107))]
+    pub name: String,
 }
 
 /// One end of a conversation: the peer's, or for `listen` and `accept` the run's own.

@@ -9,7 +9,7 @@ use agentid_common::{
         file::{Head, Search},
         lifecycle::Scopes,
     },
-    file::{HEADS, Rights},
+    file::{HEADS, Rights, SOCKETS},
     glob::Spelling,
     name,
     verdict::{Answer, Fault},
@@ -68,13 +68,24 @@ struct Key {
 type Told = BTreeMap<u32, (BTreeSet<Name>, BTreeSet<Name>)>;
 
 impl<'a> Graph<'a> {
+    /// Of files.
     pub fn of(sides: [&'a Assumed; 2]) -> Result<Self, CompareError> {
         let both = sides.iter().flat_map(|side| &side.compiled.params);
         let params: BTreeSet<String> = both.map(|(name, _)| name.clone()).collect();
-        let mut graph = Self { sides, params: params.into_iter().collect(), spots: Vec::new() };
+        let root = Key { states: sides.map(|side| root(side, &of_disk)), begun: 0, root: true };
+        Self::from(sides, params.into_iter().collect(), root)
+    }
+
+    /// Of abstract names of unix sockets: the first name on a path is one, and there is nothing below.
+    pub fn of_abstract(sides: [&'a Assumed; 2]) -> Result<Self, CompareError> {
+        let states = sides.map(|side| root(side, &of_sockets));
+        Self::from(sides, Vec::new(), Key { states, begun: 0, root: true })
+    }
+
+    fn from(sides: [&'a Assumed; 2], params: Vec<String>, root: Key) -> Result<Self, CompareError> {
+        let mut graph = Self { sides, params, spots: Vec::new() };
         let told = sides.map(told);
         let mut known_names = BTreeMap::new();
-        let root = Key { states: sides.map(root), begun: 0, root: true };
         let mut known = BTreeMap::from([(root, 0)]);
         let mut keys = vec![root];
         while let Some(&key) = keys.get(graph.spots.len()) {
@@ -173,11 +184,19 @@ fn states(search: &Search) -> States {
     search.heads.map(|head| head.state)
 }
 
-/// Where a search stands in the root, that of no parameter.
-fn root(side: &Assumed) -> States {
+/// Where a search stands in the root that it begins at, that of no parameter.
+fn root(side: &Assumed, begin: &dyn Fn(&Assumed, &mut Search)) -> States {
     let mut search = Search::new(Scopes { policy: side.compiled.scope, params: 0 });
-    search.visit(&side.facts(), &anchor("/".as_ref()), 1);
+    begin(side, &mut search);
     states(&search)
+}
+
+fn of_disk(side: &Assumed, search: &mut Search) {
+    search.visit(&side.facts(), &anchor("/".as_ref()), 1);
+}
+
+fn of_sockets(side: &Assumed, search: &mut Search) {
+    search.visit_type(&side.facts(), SOCKETS, 1);
 }
 
 fn descended(side: &Assumed, before: States, name: &Name) -> Result<States, CompareError> {

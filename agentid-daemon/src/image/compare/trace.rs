@@ -32,6 +32,12 @@ impl Trace {
         }
     }
 
+    /// The first name on the path.
+    pub fn first_name(&self) -> String {
+        String::from_utf8_lossy(self.names.first().map(Vec::as_slice).unwrap_or_default())
+            .into_owned()
+    }
+
     /// Where each parameter lies for which it matters.
     pub fn folders(&self) -> Vec<(String, String)> {
         let elsewhere = self
@@ -87,7 +93,7 @@ impl<'p> Along<'p> {
 
     pub fn pattern(pattern: &Pattern, policy: &'p Policy) -> Self {
         let param = match pattern.root {
-            Root::Filesystem => None,
+            Root::Filesystem | Root::Abstract => None,
             Root::Parameter(index) => policy.params().get(index).map(String::as_str),
         };
         Self { steps: steps(&pattern.components), param }

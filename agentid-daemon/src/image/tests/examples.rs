@@ -82,6 +82,10 @@ fn ask(run: &Run, question: &[&str]) -> Answer {
             };
             run.uses(&Peer { address, port: end.port(), protocol: *protocol, verb })
         }
+        [right, name] if name.starts_with('@') => {
+            let want = if *right == "listen" { Rights::CREATE } else { Rights::CONNECT };
+            run.called(&name[1..], want)
+        }
         ["capability", name] => {
             let answer = run.may_have(capability::number(name).unwrap());
             answer.map_err(|_| Refusal::denied(Reason::NoRule))
@@ -141,6 +145,7 @@ fn the_reference_has_every_right_and_key() {
     let keys = ["name", "ttl", "max_ttl", "description", "params", "mode", "on_end", "[[file]]"];
     let more = ["[[net]]", "paths", "allow", "deny", "because", "to", "on", "proto", "resolves_to"];
     let more = more.into_iter().chain(["[[expect]]", "with", "path", "capability", "use"]);
+    let more = more.chain(["[[unix]]", "abstract", "tripwire", "ends_sandbox"]);
     for word in rights.chain(keys).chain(more) {
         assert!(
             REFERENCE.contains(&format!("`{word}`"))

@@ -8,7 +8,12 @@ use std::{
 
 use agentid_common::{
     capability::Capabilities,
-    decide::{capability::may_have, file::may_access, net::may_use},
+    decide::{
+        capability::may_have,
+        file::may_access,
+        net::may_use,
+        unix::{self, may_be_called, may_talk},
+    },
     file::{AnchorKey, Rights},
     instance::{Instance, NO_DEADLINE, NO_SLOT, State},
     name::{self, NameKey},
@@ -229,6 +234,15 @@ impl Run {
 
     pub(super) fn access(&self, path: &str, want: Rights) -> Answer {
         may_access(&self.image.at(0), &TAG, &self.host.place(path), want)
+    }
+
+    /// An abstract name of a unix socket: to connect to it, or to take it.
+    pub(super) fn called(&self, name: &str, want: Rights) -> Answer {
+        let (facts, name) = (self.image.at(0), AbstractName::new(name.as_bytes(), &KEY));
+        match want {
+            Rights::CREATE => may_be_called(&facts, &TAG, &name),
+            _ => may_talk(&facts, &TAG, &unix::Peer::<AbstractName, _>::Called(name)),
+        }
     }
 
     pub(super) fn may_have(&self, capability: u32) -> Answer {

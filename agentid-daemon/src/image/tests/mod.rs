@@ -1,5 +1,6 @@
 //! Tests of the compiler, over made-up hosts.
 
+mod abstract_names;
 mod bind;
 mod examples;
 mod file;

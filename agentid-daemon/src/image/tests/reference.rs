@@ -50,7 +50,7 @@ fn covers(host: &Host, pattern: &Pattern, folder: Option<&str>, path: &str) -> b
         (Root::Filesystem, _) => (pattern.prefix(), PathBuf::from("/")),
         // The rules of a parameter begin at its folder.
         (Root::Parameter(_), Some(folder)) => (folder.into(), folder.into()),
-        (Root::Parameter(_), None) => return false,
+        (Root::Parameter(_), None) | (Root::Abstract, _) => return false,
     };
     host.aliases(path).into_iter().any(|(mount, alias)| {
         let shown =

@@ -78,7 +78,10 @@ fn reads_peers_as_rules_do() {
 
 #[test]
 fn refuses_expectations_about_nothing() {
-    wrong("allow = ['read']", "about nothing\n  help: add `path`, `to`, `on` or `capability`");
+    wrong(
+        "allow = ['read']",
+        "about nothing\n  help: add `path`, `to`, `on`, `capability` or `abstract`",
+    );
     wrong("allow = ['read']\npath = '/x'\nto = '10.0.0.1:1'", "more than one of");
     wrong(&format!("{WITH}path = '/x'"), "neither `allow` nor `deny` is given");
     wrong(&format!("{WITH}path = '/x'\nallow = ['read']\ndeny = 'all'"), "both `allow` and `deny`");

@@ -1,4 +1,4 @@
-//! Files.
+//! Files, and abstract names of unix sockets.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,14 +17,31 @@ use crate::{
 /// Rights as numbers of [`Rights::NAMES`], by spot and the rule behind their change.
 type Changes = BTreeMap<Cause, BTreeMap<usize, BTreeSet<usize>>>;
 
+/// What a graph is of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Files,
+    AbstractNames,
+}
+
 pub(super) fn compare(
     policies: [&Policy; 2],
     sides: [&Assumed; 2],
     diff: &mut Diff,
 ) -> Result<(), DiffError> {
     let graph = Graph::of(sides)?;
-    let changes = changes(&graph);
-    for (cause, spots) in &changes {
+    let files = changes(&graph);
+    tell(policies, &graph, &files, Kind::Files, diff);
+    if files.is_empty() {
+        moves(&graph, diff);
+    }
+    let graph = Graph::of_abstract(sides)?;
+    tell(policies, &graph, &changes(&graph), Kind::AbstractNames, diff);
+    Ok(())
+}
+
+fn tell(policies: [&Policy; 2], graph: &Graph<'_>, changes: &Changes, kind: Kind, diff: &mut Diff) {
+    for (cause, spots) in changes {
         let policy = policies[cause.side];
         let rule =
             usize::from(cause.rule).checked_sub(1).and_then(|at| policy.file_rules().get(at));
@@ -33,21 +50,17 @@ pub(super) fn compare(
         let asked = |spot: usize| spots.get(&spot).cloned().unwrap_or_default();
         let mut told = BTreeSet::new();
         for pattern in patterns {
-            let found = traces(&graph, &Along::pattern(pattern, policy), all.len(), asked);
+            let found = traces(graph, &Along::pattern(pattern, policy), all.len(), asked);
             told.extend(found.iter().map(|(right, _)| *right));
-            add(diff, cause, &pattern.text, found);
+            add(diff, cause, kind, &pattern.text, found);
         }
         // A rule that is behind the change says so at one of its patterns; this is for what that leaves.
         let left: BTreeSet<usize> = all.difference(&told).copied().collect();
         let asked = |spot: usize| asked(spot).intersection(&left).copied().collect();
-        let found = traces(&graph, &Along::every(), left.len(), asked);
+        let found = traces(graph, &Along::every(), left.len(), asked);
         let texts: Vec<&str> = patterns.iter().map(|it: &Pattern| it.text.as_str()).collect();
-        add(diff, cause, &texts.join(", "), found);
+        add(diff, cause, kind, &texts.join(", "), found);
     }
-    if changes.is_empty() {
-        moves(&graph, diff);
-    }
-    Ok(())
 }
 
 fn changes(graph: &Graph<'_>) -> Changes {
@@ -63,17 +76,24 @@ fn changes(graph: &Graph<'_>) -> Changes {
 }
 
 /// Rights with the same example make one row.
-fn add(diff: &mut Diff, cause: &Cause, within: &str, found: Vec<(usize, Trace)>) {
+fn add(diff: &mut Diff, cause: &Cause, kind: Kind, within: &str, found: Vec<(usize, Trace)>) {
     let mut rows: Vec<(String, Rights)> = Vec::new();
     for (index, trace) in found {
-        let (example, right) = (example(&trace), Rights(1 << index));
+        let example = match kind {
+            Kind::Files => example(&trace),
+            Kind::AbstractNames => format!("@{}", trace.first_name()),
+        };
+        let right = Rights(1 << index);
         match rows.iter_mut().find(|(other, _)| *other == example) {
             Some((_, rights)) => *rights = rights.union(right),
             None => rows.push((example, right)),
         }
     }
     for (example, rights) in rows {
-        let rights = enrich::rights(rights);
+        let rights = match kind {
+            Kind::Files => enrich::rights(rights),
+            Kind::AbstractNames => enrich::abstract_rights(rights),
+        };
         diff.add(cause.becomes_allowed, Row { rights, within: within.to_owned(), example });
     }
 }

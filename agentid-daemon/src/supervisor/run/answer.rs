@@ -19,6 +19,7 @@ use crate::{
         event::{MOST_DENIALS, MOST_OF_DENIALS, OwnDenial, What},
         export::Filter,
     },
+    image::AbstractName,
     instance::{Phase, Run},
     kernel::LocateError,
     metrics::kernel::Reading,
@@ -204,6 +205,10 @@ impl Supervisor {
             let object = path.display().to_string();
             Ok(Question { run: run.into(), texts, object: &object }.file(&facts, &place, want))
         };
+        let called = |name: &str, want| {
+            let place = AbstractName::new(name.as_bytes(), &self.kernel.names());
+            why::abstract_name(&facts, run, texts, name, place, want)
+        };
         match request {
             WhyRequest::Open { path, want } => {
                 let want = why::rights(want)?;
@@ -224,6 +229,8 @@ impl Supervisor {
             WhyRequest::Send(end) => Ok(why::end(&facts, run, texts, Verb::Send, end)),
             WhyRequest::Listen(end) => Ok(why::end(&facts, run, texts, Verb::Listen, end)),
             WhyRequest::Accept(end) => Ok(why::end(&facts, run, texts, Verb::Accept, end)),
+            WhyRequest::ConnectAbstract(it) => Ok(called(&it.name, Rights::CONNECT)),
+            WhyRequest::ListenAbstract(it) => Ok(called(&it.name, Rights::CREATE)),
             WhyRequest::Capability(name) => why::capability(&facts, run, texts, name),
         }
     }

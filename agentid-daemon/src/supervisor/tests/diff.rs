@@ -179,6 +179,31 @@ fn one_port_and_one_address_more_are_told() {
 }
 
 #[test]
+fn abstract_names_are_told() {
+    let file = "[[file]]\npaths = ['/run/**']\nallow = ['connect']\nends_sandbox = true\n";
+    let rule = |names: &str, effect: &str| format!("[[unix]]\nabstract = [{names}]\n{effect}\n");
+    let before = rule("'app-*'", "allow = ['connect', 'listen']") + file;
+    let after =
+        rule("'app-*', '/x/y'", "allow = ['connect']") + &rule("'*-old'", "deny = 'all'") + file;
+    let found = of(&before, &after);
+    let rows = |rows: &[crate::supervisor::diff::Row]| -> Vec<String> {
+        rows.iter()
+            .map(|row| format!("{} | {} | {}", row.rights.join(","), row.within, row.example))
+            .collect()
+    };
+    assert_eq!(rows(&found.allowed), ["connect | @/x/y | @/x/y"]);
+    // What is denied by a rule is its doing; what nothing allows any more is that of the rule that did.
+    let denied = rows(&found.denied);
+    assert!(denied.iter().any(|row| row.starts_with("listen | @app-* | @app-")), "{denied:?}");
+    assert!(
+        denied.iter().any(|row| row.starts_with("connect,listen | @*-old | @app-")),
+        "{denied:?}"
+    );
+    assert_eq!(denied.len(), 2, "{denied:?}");
+    assert!(of(&before, &before).is_empty());
+}
+
+#[test]
 fn peers_names_and_capabilities_are_told() {
     let before = "[[net]]\nto = ['10.0.0.0/8:443', 'a.example.org:443']\nallow = ['connect']\n";
     let after = "capabilities = ['syslog']\n[[net]]\nto = ['10.0.0.0/8:443', '*.example.org:443']\nallow = ['connect']\n\

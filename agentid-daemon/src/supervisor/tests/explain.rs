@@ -1,9 +1,12 @@
 use std::collections::BTreeMap;
 
-use agentid_common::net::{ICMP, UDP, Verb};
+use agentid_common::{
+    file::Rights,
+    net::{ICMP, UDP, Verb},
+};
 
 use crate::{
-    control::api::{Code, Endpoint, NamedEndpoint, Protocol, WhyReply, WhyRequest},
+    control::api::{AbstractSocket, Code, Endpoint, NamedEndpoint, Protocol, WhyReply, WhyRequest},
     event::enrich,
     policy::{self, Case, Policy},
     supervisor::{
@@ -112,6 +115,13 @@ fn requests(case: &Case) -> Vec<WhyRequest> {
         }
         // `why` asks for connections by name alone.
         Case::Name { .. } => Vec::new(),
+        Case::Abstract { name, right } => {
+            let name = AbstractSocket { name: name.clone() };
+            vec![match *right {
+                Rights::CONNECT => WhyRequest::ConnectAbstract(name),
+                _ => WhyRequest::ListenAbstract(name),
+            }]
+        }
         Case::Capability(name, _) => vec![WhyRequest::Capability(name.clone())],
     }
 }

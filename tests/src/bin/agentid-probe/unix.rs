@@ -101,6 +101,7 @@ fn address(name: &Name) -> Vec<u8> {
             bytes.push(0);
             bytes.extend_from_slice(name.as_bytes());
         }
+        Name::Chosen => {}
     }
     bytes
 }
