@@ -61,7 +61,8 @@ pub fn is_held(line: &SocketLine) -> bool {
 }
 
 /// Begins to end all connections of these runs that any process of the host has. Who waits is told when all was looked at.
-pub fn hang_up(runs: Runs, pins: &Pins) -> Result<mpsc::Receiver<()>, HangUpError> {
+/// `None` where nobody looks now, because too many wait for somebody.
+pub fn hang_up(runs: Runs, pins: &Pins) -> Result<Option<mpsc::Receiver<()>>, HangUpError> {
     let (is_done, done) = mpsc::sync_channel(1);
     let sockets = sockets::sockets(&pins.map(SOCKETS))?;
     let is_one_more = at_work(|all| {
@@ -70,7 +71,7 @@ pub fn hang_up(runs: Runs, pins: &Pins) -> Result<mpsc::Receiver<()>, HangUpErro
         is_one_more
     });
     if !is_one_more {
-        return Ok(done);
+        return Ok(None);
     }
     let begun = thread::Builder::new().name("hang up".to_owned()).spawn(move || {
         look(&sockets, &runs);
@@ -81,7 +82,7 @@ pub fn hang_up(runs: Runs, pins: &Pins) -> Result<mpsc::Receiver<()>, HangUpErro
     if begun.is_err() {
         at_work(|all| all.threads -= 1);
     }
-    begun.map(|_| done).map_err(HangUpError::Thread)
+    begun.map(|_| Some(done)).map_err(HangUpError::Thread)
 }
 
 /// One look at every process. One that is gone, or cannot be looked at, keeps no other.

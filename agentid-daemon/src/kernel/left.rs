@@ -150,7 +150,7 @@ impl LeftPrograms {
             runs.get(&line.slot) == Some(&line.generation) && elsewhere::is_held(line)
         };
         if list::any(list.map_err(StopError::from)?, is_theirs)? {
-            let looked = elsewhere::hang_up(runs.clone(), &self.pins)?;
+            let looked = elsewhere::hang_up(runs.clone(), &self.pins)?.ok_or(HangUpError::Late)?;
             looked.recv_timeout(patience).map_err(|_| HangUpError::Late)?;
         }
         Ok(())

@@ -308,9 +308,9 @@ impl Kernel {
         sockets::hang_up(processes, killed, list, &self.pins)
     }
 
-    /// Begins to end the connections of these runs that whoever else has.
-    pub fn hang_up_elsewhere(&self, runs: Runs) -> Result<(), HangUpError> {
-        elsewhere::hang_up(runs, &self.pins).map(drop)
+    /// Begins to end the connections of these runs that whoever else has. False where nobody looks now.
+    pub fn hang_up_elsewhere(&self, runs: Runs) -> Result<bool, HangUpError> {
+        elsewhere::hang_up(runs, &self.pins).map(|looked| looked.is_some())
     }
 
     /// Ends those of these connections that no process has any more; gives how many of each slot's.

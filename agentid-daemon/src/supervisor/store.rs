@@ -116,6 +116,32 @@ struct Owners {
     denied: DeniedOwners,
 }
 
+/// Runs whose files are not what they should be.
+#[derive(Debug, Default)]
+pub struct Unsaved {
+    pub runs: BTreeSet<Uuid>,
+    /// Why; what several of them have failed by is told once.
+    pub errors: Vec<StoreError>,
+}
+
+impl Unsaved {
+    fn note<T>(&mut self, id: Uuid, outcome: Result<T, StoreError>) -> Option<T> {
+        match outcome {
+            Ok(done) => Some(done),
+            Err(error) => {
+                self.runs.insert(id);
+                self.errors.push(error);
+                None
+            }
+        }
+    }
+
+    fn note_all(&mut self, runs: impl Iterator<Item = Uuid>, error: StoreError) {
+        self.runs.extend(runs);
+        self.errors.push(error);
+    }
+}
+
 impl Store {
     /// Opens the folder for one daemon alone.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
@@ -198,33 +224,37 @@ impl Store {
 
     /// The same for any number of runs, with as many waits for the disk as for a few. One that cannot be saved keeps no
     /// other from it.
-    pub fn save_all<'a>(&self, runs: impl Iterator<Item = &'a Run>) -> Vec<StoreError> {
+    pub fn save_all<'a>(&self, runs: impl Iterator<Item = &'a Run>) -> Unsaved {
         let runs: Vec<&Run> = runs.collect();
+        let mut unsaved = Unsaved::default();
         if runs.len() <= FEW {
-            return runs.into_iter().filter_map(|run| self.save(run).err()).collect();
+            for run in runs {
+                unsaved.note(run.id, self.save(run));
+            }
+            return unsaved;
         }
-        let (mut written, mut errors) = (Vec::new(), Vec::new());
+        let mut written = Vec::new();
         for run in runs {
             let path = self.run_path(run.id);
             let beside = text(&path, run).and_then(|text| write_beside(&path, &text, false));
-            match beside {
-                Ok(beside) => written.push((beside, path)),
-                Err(error) => errors.push(error),
+            if let Some(beside) = unsaved.note(run.id, beside) {
+                written.push((run.id, beside, path));
             }
         }
         let folder = self.root.join("invocations");
         let sync = || File::open(&folder).and_then(|folder| Ok(syncfs(folder)?));
         if let Err(error) = sync() {
-            errors.push(failed("write", &folder)(error));
-            return errors;
+            unsaved.note_all(written.iter().map(|(id, ..)| *id), failed("write", &folder)(error));
+            return unsaved;
         }
-        let renamed = written
-            .iter()
-            .map(|(beside, path)| fs::rename(beside, path).map_err(failed("write", path)));
-        errors.extend(renamed.filter_map(Result::err));
+        for (id, beside, path) in &written {
+            unsaved.note(*id, fs::rename(beside, path).map_err(failed("write", path)));
+        }
         let synced = File::open(&folder).and_then(|folder| folder.sync_all());
-        errors.extend(synced.map_err(failed("write", &folder)).err());
-        errors
+        if let Err(error) = synced {
+            unsaved.note_all(written.iter().map(|(id, ..)| *id), failed("write", &folder)(error));
+        }
+        unsaved
     }
 
     pub fn forget(&self, id: Uuid) -> Result<(), StoreError> {

@@ -179,11 +179,9 @@ impl Supervisor {
     /// What is told of them comes after that.
     pub(super) fn save(&mut self, ids: &[Uuid]) {
         let runs = ids.iter().filter_map(|id| self.state.registry.get(*id));
-        let failures = self.store.save_all(runs);
-        if !failures.is_empty() {
-            self.owed.owe_files(ids);
-        }
-        for failure in failures {
+        let unsaved = self.store.save_all(runs);
+        self.owed.owe_files(unsaved.runs);
+        for failure in unsaved.errors {
             error!(message = %chain(&failure), "a run could not be saved");
         }
     }

@@ -133,14 +133,22 @@ impl Supervisor {
         for (run, leaving) in self.orphans.iter_mut().filter(|(run, _)| held.contains(*run)) {
             let since = now.saturating_duration_since(leaving.from);
             if SOUGHT.get(leaving.sought).is_some_and(|after| since >= *after) {
-                leaving.sought += 1;
                 runs.insert(run.0, run.1);
             }
         }
-        if !runs.is_empty()
-            && let Err(failure) = self.kernel.hang_up_elsewhere(runs)
-        {
-            self.not_hung_up(&failure);
+        if runs.is_empty() {
+            return;
+        }
+        match self.kernel.hang_up_elsewhere(runs.clone()) {
+            Ok(true) => {}
+            // All who look wait for somebody: the next tick asks again.
+            Ok(false) => return,
+            Err(failure) => self.not_hung_up(&failure),
+        }
+        for run in runs {
+            if let Some(leaving) = self.orphans.get_mut(&run) {
+                leaving.sought += 1;
+            }
         }
     }
 

@@ -23,7 +23,7 @@ impl Owed {
         self.files.len() as u64
     }
 
-    pub(super) fn owe_files(&mut self, ids: &[Uuid]) {
+    pub(super) fn owe_files(&mut self, ids: BTreeSet<Uuid>) {
         self.files.extend(ids);
     }
 }

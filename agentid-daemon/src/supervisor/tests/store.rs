@@ -43,15 +43,16 @@ fn many_runs_are_saved_together_and_one_that_cannot_be_keeps_none_from_it() {
     let folder = folder();
     let runs: Vec<_> = (1..20).map(|number| launch(number).run).collect();
     let store = open(&folder);
-    assert!(store.save_all(runs.iter()).is_empty());
+    assert!(store.save_all(runs.iter()).runs.is_empty());
     // In the place of one file there is something that no file can take the place of.
     let blocked = folder.path().join("invocations").join(format!("{}.json", id(7)));
     fs::remove_file(&blocked).unwrap();
     fs::create_dir_all(blocked.join("full")).unwrap();
     let changed = |run: &Run| Run { agent: "other".to_owned(), ..run.clone() };
     let changed: Vec<Run> = runs.iter().map(changed).collect();
-    let failures = store.save_all(changed.iter());
-    assert!(matches!(failures.as_slice(), [StoreError::Io { .. }]), "{failures:?}");
+    let unsaved = store.save_all(changed.iter());
+    assert!(matches!(unsaved.errors.as_slice(), [StoreError::Io { .. }]), "{unsaved:?}");
+    assert_eq!(unsaved.runs, [id(7)].into(), "the others are not behind");
     drop(store);
     fs::remove_dir_all(&blocked).unwrap();
     let others: Vec<Run> = changed.into_iter().filter(|run| run.id != id(7)).collect();
