@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::artifacts::{self, bpf_cargo};
 use crate::setup::Cache;
 use crate::tally::Tally;
-use crate::{floors, hooks, shell};
+use crate::{floors, hooks, mutate, shell};
 
 const DENY_VERSION: &str = "0.20.2";
 
@@ -17,10 +17,11 @@ type Check = fn(&Cache) -> Result<()>;
 
 /// Runs every check and returns the names of those that did not hold.
 pub fn run(cache: &Cache) -> Vec<&'static str> {
-    let checks: [(&'static str, Check); 6] = [
+    let checks: [(&'static str, Check); 7] = [
         ("format", format),
         ("floors", |_| floors::check()),
         ("the table of hooks", |_| hooks::check()),
+        ("mutants", |_| mutate::check()),
         ("licences, sources and bans of dependencies", dependencies),
         ("clippy, kernel programs", clippy_bpf),
         ("clippy, host", clippy_host),

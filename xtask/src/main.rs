@@ -18,6 +18,7 @@ mod hooks;
 mod image;
 mod kernels;
 mod makers;
+mod mutate;
 mod native;
 mod qemu;
 mod setup;
@@ -60,6 +61,8 @@ enum Verb {
     Vm(vm::Options),
     /// Measure in a guest what enforcement costs, in executed instructions
     Bench(bench::Options),
+    /// Take checks out, and see the tests that guard them fail
+    Mutate(mutate::Options),
     /// Write the golden file of the layouts that kernel and daemon share
     Abi,
     /// Write all golden files anew
@@ -87,6 +90,7 @@ fn run(verb: Verb) -> Result<u8> {
         Verb::Check => Ok(u8::from(!check::run(&Cache::open()?).is_empty())),
         Verb::Vm(options) => vm::run(options),
         Verb::Bench(options) => bench::run(&options),
+        Verb::Mutate(options) => mutate::run(&options),
         Verb::Abi => golden::abi(),
         Verb::Bless => golden::bless(),
         Verb::Build => artifacts::build(&Cache::open()?).map(|_| 0),
