@@ -32,7 +32,7 @@ pub use error::PolicyError;
 pub use expectation::{Case, Expectation};
 pub use host::Host;
 pub use nearest::nearest;
-pub use pattern::{Component, Pattern, Root};
+pub use pattern::{Component, MAX_ABSTRACT, Pattern, Root};
 pub use policy::{
     Delegate, Effect, Excess, FileRule, Limits, Named, NetRule, Policy, Prefix, Target,
 };

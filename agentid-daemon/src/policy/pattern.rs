@@ -101,7 +101,7 @@ pub(super) fn parse(text: &str, params: &[String]) -> Result<Pattern, Flaw> {
 }
 
 /// Longest abstract name (include/uapi/linux/un.h: `UNIX_PATH_MAX`, without the zero before it).
-const MAX_ABSTRACT: usize = 107;
+pub const MAX_ABSTRACT: usize = 107;
 
 /// Reads a pattern of abstract names of unix sockets. It is shown behind an `@`.
 pub(super) fn abstract_name(text: &str) -> Result<Pattern, Flaw> {

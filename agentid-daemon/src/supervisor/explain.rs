@@ -89,10 +89,12 @@ pub fn explain(
         WhyRequest::Listen(end) => why::end(&facts, run, rules, Verb::Listen, end),
         WhyRequest::Accept(end) => why::end(&facts, run, rules, Verb::Accept, end),
         WhyRequest::ConnectAbstract(it) => {
+            why::check_abstract(&it.name)?;
             let name = host.abstract_name(&it.name);
             why::abstract_name(&facts, run, rules, &it.name, name, Rights::CONNECT)
         }
         WhyRequest::ListenAbstract(it) => {
+            why::check_abstract(&it.name)?;
             let name = host.abstract_name(&it.name);
             why::abstract_name(&facts, run, rules, &it.name, name, Rights::CREATE)
         }

@@ -29,7 +29,7 @@ use crate::{
     event::enrich,
     image::{AbstractName, Supposed},
     instance::{Run, run::RunMode},
-    policy::{Policy, Side},
+    policy::{MAX_ABSTRACT, Policy, Side},
 };
 
 /// The run that is asked about.
@@ -230,6 +230,18 @@ pub fn numbered<'a>(
     let answer = may_have(facts, &run.tag, number);
     let reply = question.reply(answer, |_, _| None, |_, _| None, &format!("capability {name}"));
     granted_by(reply, "capability", || grant::capability(name))
+}
+
+/// Whether a socket can have this abstract name, and a rule can name it.
+pub fn check_abstract(name: &str) -> Result<(), ErrorReply> {
+    if (1..=MAX_ABSTRACT).contains(&name.len()) {
+        return Ok(());
+    }
+    Err(ErrorReply::new(
+        Code::BadRequest,
+        format!("{} bytes are no abstract name", name.len()),
+        format!("it has 1 to {MAX_ABSTRACT} bytes"),
+    ))
 }
 
 /// May the run connect to who has this abstract name, or take it?

@@ -206,8 +206,9 @@ impl Supervisor {
             Ok(Question { run: run.into(), texts, object: &object }.file(&facts, &place, want))
         };
         let called = |name: &str, want| {
+            why::check_abstract(name)?;
             let place = AbstractName::new(name.as_bytes(), &self.kernel.names());
-            why::abstract_name(&facts, run, texts, name, place, want)
+            Ok(why::abstract_name(&facts, run, texts, name, place, want))
         };
         match request {
             WhyRequest::Open { path, want } => {
@@ -229,8 +230,8 @@ impl Supervisor {
             WhyRequest::Send(end) => Ok(why::end(&facts, run, texts, Verb::Send, end)),
             WhyRequest::Listen(end) => Ok(why::end(&facts, run, texts, Verb::Listen, end)),
             WhyRequest::Accept(end) => Ok(why::end(&facts, run, texts, Verb::Accept, end)),
-            WhyRequest::ConnectAbstract(it) => Ok(called(&it.name, Rights::CONNECT)),
-            WhyRequest::ListenAbstract(it) => Ok(called(&it.name, Rights::CREATE)),
+            WhyRequest::ConnectAbstract(it) => called(&it.name, Rights::CONNECT),
+            WhyRequest::ListenAbstract(it) => called(&it.name, Rights::CREATE),
             WhyRequest::Capability(name) => why::capability(&facts, run, texts, name),
         }
     }

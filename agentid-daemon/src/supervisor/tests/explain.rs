@@ -189,3 +189,29 @@ fn a_policy_is_shown_with_the_numbers_of_its_rules() {
     }]);
     assert_eq!(shown["net"], net);
 }
+
+/// P8: an abstract name that no socket can have is a mistake, and of others the smallest grant is told.
+#[test]
+fn abstract_names_are_explained() {
+    let text = "name = 'p'\nttl = '1m'\n[[unix]]\nabstract = ['app-*']\nallow = ['connect']";
+    let policy = parsed(text);
+    let connect = |name: &str| {
+        let socket = AbstractSocket { name: name.to_owned() };
+        explain(&policy, &BTreeMap::new(), &WhyRequest::ConnectAbstract(socket))
+    };
+    let reply = connect("app-1").unwrap();
+    assert_eq!((reply.verdict.as_str(), reply.rule), ("allow", Some(1)));
+    assert_eq!(reply.rule_text.unwrap(), "allow connect on @app-*");
+    let listen = WhyRequest::ListenAbstract(AbstractSocket { name: "app-1".to_owned() });
+    let reply = explain(&policy, &BTreeMap::new(), &listen).unwrap();
+    assert_eq!(reply.verdict, "deny");
+    assert_eq!(reply.explanation, "no rule: missing grant listen on @app-1");
+    let grant = reply.grant.unwrap();
+    assert_eq!(grant, "[[unix]]\nabstract = [\"app-1\"]\nallow = [\"listen\"]\n");
+    let wider = parsed(&format!("{text}\n{grant}"));
+    assert_eq!(explain(&wider, &BTreeMap::new(), &listen).unwrap().verdict, "allow");
+    assert_eq!(connect("x").unwrap().verdict, "deny");
+    for name in [String::new(), "x".repeat(108)] {
+        assert!(matches!(connect(&name), Err(ExplainError::Refused(_))), "{name}");
+    }
+}
