@@ -34,8 +34,8 @@ pub enum End {
     Status(u8),
     NotReady,
     TimedOut,
-    /// Before COMMAND ran, in the way that the emulator's own fault shows; or by a signal to the emulator, which nothing in a
-    /// guest sends.
+    /// Before COMMAND ran, in the way that the emulator's own fault shows; or by such a signal to the emulator as
+    /// nothing in a guest sends.
     EmulatorFault,
     Crashed,
 }
@@ -140,6 +140,10 @@ pub fn run(
     Ok(end.unwrap_or_else(|| read_console(log)))
 }
 
+/// The signals that tell of a fault of the emulator's, or of memory that the machine has not: SIGILL, SIGABRT, SIGBUS, SIGKILL
+/// and SIGSEGV (signal(7), for x86). Others are somebody's wish that it end.
+const FAULTS: [i32; 5] = [4, 6, 7, 9, 11];
+
 /// How the emulator ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Gone {
@@ -152,7 +156,8 @@ enum Gone {
 fn wait(child: &mut Child, deadline: Option<Instant>) -> Result<Gone> {
     loop {
         if let Some(status) = child.try_wait().context("failed to wait for QEMU")? {
-            let Some(signal) = status.signal() else { return Ok(Gone::ByItself) };
+            let fault = status.signal().filter(|signal| FAULTS.contains(signal));
+            let Some(signal) = fault else { return Ok(Gone::ByItself) };
             shell::say(format_args!("the emulator was ended by signal {signal}"));
             return Ok(Gone::BySignal);
         }
