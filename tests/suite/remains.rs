@@ -3,12 +3,13 @@
 use std::{fs, os::unix::process::CommandExt as _};
 
 use agentid_tests::harness::{
-    Crowd, Daemon, Scene,
+    Crowd, Daemon, Run, Scene,
     cli::output,
     crowd::usual,
     footprint::{Footprint, memory_kib},
     note, scale,
     scene::{PROBE, USERS},
+    table::Table,
     wait,
 };
 use anyhow::{Context as _, Result};
@@ -63,6 +64,22 @@ fn five_hundred_short_jobs_leave_nothing_but_their_records() -> Result<()> {
     for entry in fs::read_dir(daemon.scene().state().join("invocations"))? {
         let entry = entry?;
         assert!(entry.metadata()?.len() <= RECORD, "{} has grown", entry.path().display());
+    }
+    Ok(())
+}
+
+/// P9: a daemon that knows nothing of those before it, because the state folder is a new one, gives a slot no generation that
+/// it has had: a socket or a task that outlives its run must not become the next one's.
+#[test]
+fn a_new_state_folder_gives_no_generation_again() -> Result<()> {
+    let mut last = 0;
+    for _ in 0..2 {
+        let daemon = Daemon::start()?;
+        let run = Run::of(&daemon, 0)?;
+        let (_, instance) = Table::open()?.find(run.id())?;
+        assert!(instance.generation > last, "{last}, and then {}", instance.generation);
+        last = instance.generation;
+        run.finish()?;
     }
     Ok(())
 }

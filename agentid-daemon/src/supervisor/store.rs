@@ -156,7 +156,7 @@ impl Store {
         Ok(store)
     }
 
-    /// The lowest number that no earlier daemon can have used.
+    /// The lowest number that no earlier daemon can have used that had this folder.
     pub fn mark(&self) -> u64 {
         self.mark
     }

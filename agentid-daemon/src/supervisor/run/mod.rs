@@ -232,7 +232,9 @@ impl Supervisor {
             let Instance { generation, policy, params, .. } = held.instance;
             generation.max(policy).max(params) + 1
         });
-        let next = used.fold(store.mark(), u64::max);
+        // Sockets and tasks may still have tags of runs that a lost state folder knew; none of this boot is as high as its clock.
+        let boot_us = kernel.boot_ns() / 1000;
+        let next = used.fold(store.mark().max(boot_us), u64::max);
         let (rules, leftover) = Rules::new(kernel.names(), image, next);
         let state = State {
             registry: Registry::new(map::SLOTS, settings.keep_ended_at_most),
