@@ -5,7 +5,7 @@
 //! well: the verifier looks at them once, not at each start, and not when there is no time.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
     os::fd::{AsFd as _, OwnedFd},
     path::{Path, PathBuf},
@@ -23,7 +23,7 @@ use super::{
         self, ADOPT_TASKS, CLOCK, DESCRIPTORS, LIST_SHARES, LIST_SOCKETS, LIST_TASKS, MESSAGES,
         ON_DEMAND, ObjectError, PACKETS, SWITCH,
     },
-    pins::{self, PinError, Pins},
+    pins::{self, Links, PinError, Pins},
     sockets::SOCKETS,
     sys,
 };
@@ -43,8 +43,6 @@ pub enum DemandError {
     Tags(MapsError),
     #[error("find the attached programs: {} holds no links", .0.display())]
     NoLinks(PathBuf),
-    #[error("read {}", folder.display())]
-    Folder { folder: PathBuf, source: io::Error },
     #[error("have the kernel look at one task")]
     Task(#[source] io::Error),
     #[error("read which processors there are")]
@@ -132,11 +130,10 @@ impl OnDemand {
 
     /// Attaches what earlier sets have attached to a new one, before they go.
     pub fn take_over(&mut self, old: &[PathBuf], new: &Path) -> Result<(), DemandError> {
+        let old: Vec<Links> = old.iter().map(|it| Links::read(it)).collect::<Result<_, _>>()?;
         for name in ON_DEMAND {
-            for folder in old {
-                if !pinned(folder, name)?.is_empty() {
-                    self.attach(name, new)?;
-                }
+            if old.iter().any(|links| links.of(name).next().is_some()) {
+                self.attach(name, new)?;
             }
         }
         Ok(())
@@ -214,16 +211,16 @@ fn pinned_descriptor(folder: &Path, name: &'static str) -> Result<OwnedFd, Deman
     sys::open_pin(&path).map_err(|source| DemandError::Pin { path, source })
 }
 
-/// How they stand, by the links in this folder.
-pub fn states(folder: Option<&Path>, demand: Demand) -> impl Iterator<Item = HookState> {
+/// How they stand, by the links of their set.
+pub fn states(links: Option<&Links>, demand: Demand) -> impl Iterator<Item = HookState> {
     let attached = move |name| {
         let missing = || "no pinned link is there".to_owned();
-        let links = links_of(name).map_err(|error| error.to_string())?;
-        let folder = folder.ok_or_else(missing)?;
-        if !links.iter().all(|link| folder.join(link).exists()) {
+        let expected = links_of(name).map_err(|error| error.to_string())?;
+        let links = links.ok_or_else(missing)?;
+        if !expected.iter().all(|link| links.has(link)) {
             return Err(missing());
         }
-        attached::holds(folder, name)
+        attached::holds(links.folder(), name)
     };
     all(demand).into_iter().map(move |(name, needed)| HookState {
         name,
@@ -234,14 +231,12 @@ pub fn states(folder: Option<&Path>, demand: Demand) -> impl Iterator<Item = Hoo
 
 /// Detaches all but this.
 pub fn relent(pins: &Pins, kept: Demand) -> Result<(), DemandError> {
-    let folder = newest(pins)?;
+    let links = Links::read(&newest(pins)?)?;
     for (name, is_kept) in all(kept) {
         let kept = if is_kept { links_of(name)? } else { Vec::new() };
-        for link in pinned(&folder, name)? {
-            // A processor that has gone takes its event along, and comes back without.
-            if !kept.contains(&link) {
-                pins::remove_link(&folder.join(link))?;
-            }
+        // A processor that has gone takes its event along, and comes back without.
+        for link in links.of(name).filter(|link| !kept.iter().any(|it| it == link)) {
+            pins::remove_link(&links.folder().join(link))?;
         }
     }
     Ok(())
@@ -261,20 +256,6 @@ fn clock(cpu: u32) -> String {
 
 fn processors() -> Result<Vec<u32>, DemandError> {
     online_cpus().map_err(|(_, source)| DemandError::Processors(source))
-}
-
-/// The links of a program that are in a folder.
-fn pinned(folder: &Path, name: &str) -> Result<Vec<String>, DemandError> {
-    let failed = |source| DemandError::Folder { folder: folder.to_owned(), source };
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let link = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
-        let rest = link.strip_prefix(name);
-        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-')) {
-            found.push(link);
-        }
-    }
-    Ok(found)
 }
 
 /// The folder of the programs that are attached.

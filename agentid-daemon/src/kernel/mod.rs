@@ -62,7 +62,13 @@ use agentid_common::{
 };
 use rustix::time::{ClockId, clock_gettime};
 
-use self::{canary::Canary, demand::OnDemand, live::LiveCounts, maps::Maps, pins::Pins};
+use self::{
+    canary::Canary,
+    demand::OnDemand,
+    live::LiveCounts,
+    maps::Maps,
+    pins::{Links, Pins},
+};
 use crate::{
     image::{HostPlace, Image, MapOp, NamedPlace, Terrain},
     instance::{Bounds, Demand, Posture},
@@ -416,15 +422,16 @@ impl Kernel {
 
     /// Every hook that we have a program for: whether it is needed now, and whether its link is there.
     pub fn hooks(&self) -> Vec<HookState> {
-        let links = self.pins.links().ok().and_then(|mut folders| folders.pop());
+        let newest = self.pins.links().ok().and_then(|mut folders| folders.pop());
+        let links = newest.and_then(|folder| Links::read(&folder).ok());
         let attached = |name: &str| match &links {
-            Some(folder) if folder.join(name).exists() => attached::holds(folder, name),
+            Some(links) if links.has(name) => attached::holds(links.folder(), name),
             Some(_) | None => Err("its pinned link is gone".to_owned()),
         };
         let mut states: Vec<HookState> = object::links(&self.wanted)
             .map(|name| HookState { name, needed: true, attached: attached(name) })
             .collect();
-        states.extend(demand::states(links.as_deref(), self.demand));
+        states.extend(demand::states(links.as_ref(), self.demand));
         states
     }
 

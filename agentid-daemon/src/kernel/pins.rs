@@ -7,8 +7,10 @@
 //! ```
 
 use std::{
-    fs::{self, DirBuilder},
+    collections::BTreeSet,
+    fs::{self, DirBuilder, DirEntry},
     io,
+    ops::Bound,
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
 };
@@ -122,6 +124,38 @@ impl Pins {
         let path = self.folder.join(format!("{LINKS}{}-{build:016x}", last + 1));
         make(&path)?;
         Ok(path)
+    }
+}
+
+/// What a folder of links holds, read once.
+pub struct Links {
+    folder: PathBuf,
+    names: BTreeSet<String>,
+}
+
+impl Links {
+    pub fn read(folder: &Path) -> Result<Self, PinError> {
+        let read = |source| PinError::Io { action: "read", path: folder.to_owned(), source };
+        let name = |entry: io::Result<DirEntry>| Ok(entry?.file_name().to_string_lossy().into());
+        let names = fs::read_dir(folder).and_then(|entries| entries.map(name).collect());
+        Ok(Self { folder: folder.to_owned(), names: names.map_err(read)? })
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// The links of a program, which has one, or one for each processor.
+    pub fn of<'a>(&'a self, program: &'a str) -> impl Iterator<Item = &'a str> {
+        let from = self.names.range::<str, _>((Bound::Included(program), Bound::Unbounded));
+        let begin_so = from.map(String::as_str).take_while(move |link| link.starts_with(program));
+        begin_so.filter(move |link| {
+            link.strip_prefix(program).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        })
     }
 }
 
