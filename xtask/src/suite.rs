@@ -13,7 +13,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 
 use self::boots::{Common, Job};
-use self::plan::{Boot, DEFAULT, left_out, names, plan};
+use self::plan::{Boot, DEFAULT, names, plan};
 use crate::artifacts;
 use crate::kernels::{Kernel, SERIES};
 use crate::qemu::End;
@@ -45,8 +45,6 @@ struct Row {
     seconds: u64,
     /// What was said of those that failed.
     failures: String,
-    /// What asks for it, where it was not run.
-    left_out: Option<&'static str>,
 }
 
 pub fn run(options: &Options) -> Result<u8> {
@@ -105,8 +103,6 @@ fn guests(cache: &Cache, options: &Options, rows: &mut Vec<Row>) -> Result<()> {
         &Common { cache, artifacts: &artifacts, suite, again: options.again },
         &jobs,
     )?);
-    let kernels: Vec<&str> = kernels.iter().map(|kernel| kernel.name.as_str()).collect();
-    rows.extend(left_out(&kernels, &options.filter).into_iter().map(Row::left_out));
     Ok(())
 }
 
@@ -125,11 +121,7 @@ fn close(rows: &[Row]) -> Result<u8> {
         "\n{:8} {:20} {:>7} {:>7} {:>8} {:>7} {:>6}",
         "where", "boot", "passed", "failed", "skipped", "before", "time"
     )?;
-    for Row { place, boot, tally, seconds, left_out, .. } in rows {
-        if let Some(filter) = left_out {
-            writeln!(out, "{place:8} {boot:20} not run: it takes long; --filter {filter} runs it")?;
-            continue;
-        }
+    for Row { place, boot, tally, seconds, .. } in rows {
         let Tally { passed, failed, skipped, before } = tally;
         writeln!(
             out,
@@ -144,14 +136,7 @@ fn close(rows: &[Row]) -> Result<u8> {
 impl Row {
     fn new(place: String, boot: &'static str, tally: Tally, begun: Instant) -> Self {
         let seconds = begun.elapsed().as_secs();
-        Self { place, boot, tally, seconds, failures: String::new(), left_out: None }
-    }
-
-    /// A boot that nobody has asked for.
-    fn left_out(boot: &Boot) -> Self {
-        let place = boot.only.unwrap_or("guests").to_owned();
-        let row = Self::new(place, boot.name, Tally::default(), Instant::now());
-        Self { left_out: Some(boot.filter()), ..row }
+        Self { place, boot, tally, seconds, failures: String::new() }
     }
 
     /// What its output says of failures, if there are any, and how it ended.

@@ -26,8 +26,9 @@ use crate::wire::Kind;
 
 const IN_GUEST: &str = "/usr/bin/agentid-suite";
 /// How much of what takes long is done, if not as much as usual, and how a test is told.
-const SCALES: [(&str, &str); 3] = [
+const SCALES: [(&str, &str); 4] = [
     ("AGENTID_CYCLES", "agentid.cycles"),
+    ("AGENTID_EXAMPLES", "agentid.examples"),
     ("AGENTID_RUNS", "agentid.runs"),
     ("AGENTID_TASKS", "agentid.tasks"),
 ];

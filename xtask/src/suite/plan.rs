@@ -20,7 +20,7 @@ pub struct Boot {
     /// The same of those that some kernels have built in.
     pub load_if_apart: &'static [&'static str],
     pub root: Root,
-    /// With the schema fuzzer in it. It takes ten minutes on an emulator, and is run when a filter asks for it.
+    /// With the schema fuzzer in it.
     pub fuzzer: bool,
     /// With the programs that make filesystems in it.
     pub makers: bool,
@@ -76,21 +76,10 @@ pub fn names(suite: &Path) -> Result<Vec<String>> {
 }
 
 impl Boot {
-    /// What asks for its tests.
-    pub fn filter(&self) -> &'static str {
-        self.modules.first().copied().unwrap_or(self.name)
-    }
-
     /// Whether it is for this kernel, by the name of its series or the path of its image.
     pub fn is_for(&self, kernel: &str) -> bool {
         self.only.is_none_or(|only| only == kernel)
     }
-}
-
-/// Boots that these kernels could have and that only a filter asks for.
-pub fn left_out(kernels: &[&str], filter: &[String]) -> Vec<&'static Boot> {
-    let left_out = |boot: &&Boot| boot.fuzzer && kernels.iter().any(|name| boot.is_for(name));
-    if filter.is_empty() { BOOTS.iter().filter(left_out).collect() } else { Vec::new() }
 }
 
 /// Which tests run in which boot. Boots without tests are left out.
@@ -110,8 +99,7 @@ pub fn plan(names: &[String], filter: &[String]) -> Result<Vec<(&'static Boot, V
     };
     let is_in = |name: &str, boot: &Boot| name.split("::").any(|part| boot.modules.contains(&part));
     let mut plan = Vec::new();
-    let asked = |boot: &&Boot| !boot.fuzzer || !filter.is_empty();
-    for boot in std::iter::once(&DEFAULT).chain(&BOOTS).filter(asked) {
+    for boot in std::iter::once(&DEFAULT).chain(&BOOTS) {
         let belongs = |name: &&String| {
             let first = BOOTS.iter().find(|boot| is_in(name, boot));
             std::ptr::eq(boot, first.unwrap_or(&DEFAULT))

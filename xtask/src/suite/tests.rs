@@ -1,4 +1,4 @@
-use super::plan::{left_out, plan};
+use super::plan::plan;
 use super::{count, failures};
 use crate::qemu::End;
 use crate::tally::Tally;
@@ -20,16 +20,6 @@ fn leaves_out_boots_without_a_wanted_test() {
     let plan = plan(&names(), &["refuses".to_owned()]).expect("all boots are known");
     assert_eq!(plan.len(), 1);
     assert_eq!(plan[0].1, ["boot_nobpf::refuses_to_start"]);
-}
-
-#[test]
-fn says_which_boots_nobody_has_asked_for() {
-    let left = |kernels: &[&str], filter: &[String]| {
-        left_out(kernels, filter).iter().map(|boot| (boot.name, boot.filter())).collect::<Vec<_>>()
-    };
-    assert_eq!(left(&["6.1", "6.12"], &[]), [("api", "boot_api")]);
-    assert_eq!(left(&["6.1"], &[]), []);
-    assert_eq!(left(&["6.12"], &["revoke".to_owned()]), []);
 }
 
 #[test]
