@@ -431,8 +431,18 @@ pub struct Why {
     pub output: Output,
 }
 
-const OBJECTS: [&str; 9] =
-    ["open", "create", "delete", "moved", "connect", "send", "listen", "accept", "capability"];
+const OBJECTS: [&str; 10] = [
+    "open",
+    "create",
+    "delete",
+    "moved",
+    "linked",
+    "connect",
+    "send",
+    "listen",
+    "accept",
+    "capability",
+];
 
 /// What a run may ask of the kernel
 #[derive(Debug, Default, Args)]
@@ -456,6 +466,9 @@ pub struct Asked {
     /// A file or a folder to give another name, and that name
     #[arg(long = "move", value_names = ["FROM", "TO"], num_args = 2)]
     pub moved: Option<Vec<PathBuf>>,
+    /// A file to give one more name, and that name
+    #[arg(long = "link", value_names = ["FROM", "TO"], num_args = 2)]
+    pub linked: Option<Vec<PathBuf>>,
     /// A peer to connect to, such as 10.1.0.7:443, [::1]:8080, api.example.org:443, /run/x.sock or the abstract name @x
     #[arg(long, value_name = "ADDRESS:PORT|NAME:PORT|PATH|@NAME")]
     pub connect: Option<Whom>,
@@ -472,7 +485,7 @@ pub struct Asked {
     #[arg(long, value_name = "NAME")]
     pub capability: Option<String>,
     /// By which protocol [default: tcp, or udp for --send]
-    #[arg(long, value_enum, conflicts_with_all = ["open", "create", "delete", "moved", "capability"])]
+    #[arg(long, value_enum, conflicts_with_all = ["open", "create", "delete", "moved", "linked", "capability"])]
     pub proto: Option<Protocol>,
 }
 

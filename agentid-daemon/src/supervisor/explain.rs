@@ -73,10 +73,11 @@ pub fn explain(
         WhyRequest::Open { path, want } => file(path, why::rights(want)?),
         WhyRequest::Create(name) => file(&name.path, Rights::CREATE),
         WhyRequest::Delete(name) => file(&name.path, Rights::DELETE),
-        WhyRequest::Move { from, to } => {
+        WhyRequest::Move { from, to } | WhyRequest::Link { from, to } => {
+            let link = matches!(request, WhyRequest::Link { .. });
             let (old, new) = (named(from), named(to));
             let (from, to) = (from.display().to_string(), to.display().to_string());
-            Moving { from: (&from, &old), to: (&to, &new) }.why(&facts, run, rules.into())
+            Moving { from: (&from, &old), to: (&to, &new), link }.why(&facts, run, rules.into())
         }
         WhyRequest::Connect(end) => why::end(&facts, run, rules, Verb::Connect, end),
         WhyRequest::ConnectName(end) => {
@@ -124,7 +125,7 @@ fn check(
     let paths = match request {
         WhyRequest::Open { path, .. } => vec![path],
         WhyRequest::Create(name) | WhyRequest::Delete(name) => vec![&name.path],
-        WhyRequest::Move { from, to } => vec![from, to],
+        WhyRequest::Move { from, to } | WhyRequest::Link { from, to } => vec![from, to],
         _ => Vec::new(),
     };
     if !paths.is_empty() {

@@ -1,4 +1,4 @@
-//! `why` of what gets another name: both names are asked, and no right is to be gained on the way.
+//! `why` of what gets another name, or one more: the names are asked, and no right is to be gained on the way.
 
 use agentid_common::{
     decide::file::{Move, at_new_name, at_old_name, may_access, may_move},
@@ -14,30 +14,35 @@ use super::{
 };
 use crate::{control::api::WhyReply, event::enrich, image::NamedPlace};
 
-/// A move from one name to another, each with what the caller calls it.
+/// A move from one name to another, or a link, each name with what the caller calls it.
 #[derive(Clone, Copy, Debug)]
 pub struct Moving<'a> {
     pub from: (&'a str, &'a NamedPlace),
     pub to: (&'a str, &'a NamedPlace),
+    /// The old name stays, and is asked for nothing.
+    pub link: bool,
 }
 
 impl Moving<'_> {
     /// May the run do it? It is asked as the kernel asks it: for the old name, for the new one, and then whether anything
     /// gains a right.
     pub fn why(&self, facts: &impl Facts, run: Asker, texts: Texts<'_>) -> WhyReply {
-        let Self { from: (old, from), to: (new, to) } = *self;
+        let Self { from: (old, from), to: (new, to), link } = *self;
         let (old, new) =
             (Question { run, texts, object: old }, Question { run, texts, object: new });
-        let taken = may_access(facts, &run.tag, &from.place, at_old_name(false));
-        if taken.is_err() {
-            return old.of_file(taken, at_old_name(false));
+        if !link {
+            let taken = may_access(facts, &run.tag, &from.place, at_old_name(false));
+            if taken.is_err() {
+                return old.of_file(taken, at_old_name(false));
+            }
         }
-        let want = at_new_name(to.exists);
-        let moved =
-            Move { from: &from.place, to: &to.place, want, folder: from.folder, exchange: false };
+        // A link replaces nothing, and there are none to folders: the kernel refuses both itself.
+        let (want, folder) =
+            if link { (at_new_name(false), false) } else { (at_new_name(to.exists), from.folder) };
+        let moved = Move { from: &from.place, to: &to.place, want, folder, exchange: false };
         let answer = may_move(facts, &run.tag, &moved);
         match answer {
-            Err(Refusal::Denied { reason: Reason::RightsGained, .. }) if from.folder => {
+            Err(Refusal::Denied { reason: Reason::RightsGained, .. }) if folder => {
                 let text = format!(
                     "the rules do not say the same of {} and of {}, and of all that may be in it",
                     old.object, new.object
@@ -53,7 +58,7 @@ impl Moving<'_> {
 
     /// The file would gain rights: which, by which rule, and with which it would have them before.
     fn gain(&self, facts: &impl Facts, new: &Question<'_>, answer: Answer) -> WhyReply {
-        let Self { from: (old, from), to: (_, to) } = *self;
+        let Self { from: (old, from), to: (_, to), .. } = *self;
         let can = |place, right| may_access(facts, &new.run.tag, place, right);
         let of_name = Rights::CREATE.union(Rights::DELETE);
         let each = Rights::NAMES.into_iter().map(|(right, _)| right);

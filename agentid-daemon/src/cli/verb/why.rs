@@ -96,6 +96,9 @@ fn name(arguments: &Asked) -> Result<Option<WhyRequest>, Failure> {
     if let Some([from, to]) = arguments.moved.as_deref() {
         return Ok(Some(WhyRequest::Move { from: absolute(from)?, to: absolute(to)? }));
     }
+    if let Some([from, to]) = arguments.linked.as_deref() {
+        return Ok(Some(WhyRequest::Link { from: absolute(from)?, to: absolute(to)? }));
+    }
     type Ask = fn(FileName) -> WhyRequest;
     let asked: [(&Option<PathBuf>, Ask); 2] =
         [(&arguments.create, WhyRequest::Create), (&arguments.delete, WhyRequest::Delete)];

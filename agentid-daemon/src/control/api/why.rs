@@ -33,6 +33,13 @@ pub enum WhyRequest {
         #[schemars(regex(pattern = "^/"))]
         to: PathBuf,
     },
+    /// Gives a file one more name (a hard link).
+    Link {
+        #[schemars(regex(pattern = "^/"))]
+        from: PathBuf,
+        #[schemars(regex(pattern = "^/"))]
+        to: PathBuf,
+    },
     Connect(Endpoint),
     /// A peer that is known by a name.
     ConnectName(NamedEndpoint),

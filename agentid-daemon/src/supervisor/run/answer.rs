@@ -219,10 +219,11 @@ impl Supervisor {
             }
             WhyRequest::Create(name) => named(&name.path, Rights::CREATE),
             WhyRequest::Delete(name) => named(&name.path, Rights::DELETE),
-            WhyRequest::Move { from, to } => {
+            WhyRequest::Move { from, to } | WhyRequest::Link { from, to } => {
+                let link = matches!(request, WhyRequest::Link { .. });
                 let (old, new) = (locate(from)?, locate(to)?);
                 let (from, to) = (from.display().to_string(), to.display().to_string());
-                let moving = Moving { from: (&from, &old), to: (&to, &new) };
+                let moving = Moving { from: (&from, &old), to: (&to, &new), link };
                 Ok(moving.why(&facts, run.into(), texts))
             }
             WhyRequest::Connect(end) => Ok(why::end(&facts, run, texts, Verb::Connect, end)),

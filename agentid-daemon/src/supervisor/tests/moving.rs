@@ -36,6 +36,10 @@ fn moving(from: &str, to: &str) -> WhyRequest {
     WhyRequest::Move { from: from.into(), to: to.into() }
 }
 
+fn link(from: &str, to: &str) -> WhyRequest {
+    WhyRequest::Link { from: from.into(), to: to.into() }
+}
+
 fn create(path: &str) -> WhyRequest {
     WhyRequest::Create(FileName { path: path.into() })
 }
@@ -52,6 +56,12 @@ fn a_denial_says_at_which_end_what_is_missing_and_with_which_errno() {
         (moving("/x", "/work/a"), "EACCES", "no rule: missing grant delete on /x"),
         (moving("/work/a", "/x"), "EACCES", "no rule: missing grant create on /x"),
         (moving("/work/fixed/a", "/work/a"), "EACCES", "rule 3 denies it"),
+        (link("/work/a", "/x"), "EACCES", "no rule: missing grant create on /x"),
+        (
+            link("/work/plain/a", "/work/bin/a"),
+            "EXDEV",
+            "it fails with EXDEV, as between filesystems: /work/plain/a would gain exec there",
+        ),
         (
             moving("/work/a", "/work/bin/a"),
             "EXDEV",
@@ -80,6 +90,8 @@ fn what_is_allowed_says_no_errno_and_no_grant() {
         moving("/work/a", "/work/b"),
         // It loses a right, and gains none.
         moving("/work/bin/a", "/work/b"),
+        // The old name stays, and need not be taken away.
+        link("/work/fixed/a", "/work/b"),
     ] {
         let reply = ask_of(POLICY, &request);
         assert_eq!(reply.verdict, "allow", "{request:?}");
@@ -97,6 +109,7 @@ fn the_told_grants_lead_to_what_is_asked() {
         // To be taken away, and then to be read where it was, as it may be where it goes.
         (moving("/x", "/work/a"), 2),
         (moving("/work/a", "/work/bin/a"), 1),
+        (link("/x", "/work/a"), 1),
         (WhyRequest::Open { path: "/x".into(), want: vec!["read".into(), "write".into()] }, 1),
         (WhyRequest::Capability("net_raw".into()), 1),
     ] {
