@@ -17,6 +17,8 @@ use crate::{handle::Handle, power::Power};
 pub enum Step {
     /// Nothing: the probe is alive and answers.
     Ping,
+    /// Steps that have an errno, one after another, whatever becomes of each.
+    Each(Vec<Step>),
     /// Asks the daemon, at this socket, to end its own run for a reason. Where the policy kills there is no answer.
     EndOneself {
         socket: PathBuf,
@@ -592,7 +594,7 @@ pub enum Outcome {
     Hello { run: Option<String> },
     /// 0, or why it did not work.
     Errno(i32),
-    /// The errno of each call, 0 for success.
+    /// The errno of each call, or of each step, 0 for success.
     Calls(Vec<i32>),
     /// So many descriptors came with a message, and whether there were more.
     Received { descriptors: usize, truncated: bool },

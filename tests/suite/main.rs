@@ -28,6 +28,7 @@ mod ending;
 mod exec;
 mod expiry;
 mod fault;
+mod file_oracle;
 mod freeze;
 mod globs;
 mod guards;

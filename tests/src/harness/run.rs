@@ -33,6 +33,8 @@ pub struct Terms<'a> {
     pub uid: u32,
     /// The scene's, unless it is another one.
     pub workspace: Option<&'a Path>,
+    /// What the policy has in place of `workspace`, each as `NAME=VALUE`.
+    pub params: &'a [String],
     pub parent: Option<&'a str>,
     pub ttl: Option<&'a str>,
     /// `NAME=VALUE`
@@ -47,6 +49,7 @@ impl Default for Terms<'_> {
             policy: "fixture",
             uid: 0,
             workspace: None,
+            params: &[],
             parent: None,
             ttl: None,
             label: None,
@@ -78,10 +81,13 @@ impl Run {
     /// The same with this for its standard error.
     pub fn launch_with(daemon: &Daemon, terms: &Terms<'_>, error: Stdio) -> Result<Self> {
         let workspace = terms.workspace.map_or_else(|| daemon.scene().workspace(), Path::to_owned);
-        let workspace = format!("workspace={}", workspace.display());
+        let workspace = [format!("workspace={}", workspace.display())];
         let mut command = daemon.agentid();
         command.args(["run", "--policy", terms.policy, "--agent", "probe", "--owner", terms.owner]);
-        command.args(["--task", terms.task, "--param", &workspace]);
+        command.args(["--task", terms.task]);
+        for param in if terms.params.is_empty() { &workspace } else { terms.params } {
+            command.args(["--param", param]);
+        }
         if let Some(parent) = terms.parent {
             command.args(["--parent", parent]);
         }
@@ -193,6 +199,14 @@ impl Run {
         match self.ask(step)? {
             Outcome::Errno(errno) => Ok(errno),
             other => bail!("{step:?} gave {other:?}"),
+        }
+    }
+
+    /// The errno of each of many steps that have one.
+    pub fn errnos(&mut self, steps: Vec<Step>) -> Result<Vec<i32>> {
+        match self.ask(&Step::Each(steps))? {
+            Outcome::Calls(errnos) => Ok(errnos),
+            other => bail!("steps gave {other:?}"),
         }
     }
 

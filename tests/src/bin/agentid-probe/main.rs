@@ -125,6 +125,7 @@ fn perform(step: &Step, holds: &mut Holds) -> Result<Outcome> {
     let Holds { repeat, kept, watch, sockets, talk, held, mapped } = holds;
     Ok(match step {
         Step::Ping => Outcome::Errno(0),
+        Step::Each(steps) => Outcome::Calls(each(steps, holds)?),
         Step::EndOneself { socket, reason } => {
             let request = serde_json::json!({ "reason": reason });
             // What was answered to a run that is over it cannot read.
@@ -206,4 +207,12 @@ fn perform(step: &Step, holds: &mut Holds) -> Result<Outcome> {
         Step::Fill(mebibytes) => fill::fill(*mebibytes),
         Step::Leave(group) => fill::leave(group),
     })
+}
+
+fn each(steps: &[Step], holds: &mut Holds) -> Result<Vec<i32>> {
+    let errno = |step| match perform(step, holds)? {
+        Outcome::Errno(errno) => Ok(errno),
+        other => anyhow::bail!("{step:?} gave {other:?}"),
+    };
+    steps.iter().map(errno).collect()
 }

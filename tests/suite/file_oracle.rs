@@ -1,0 +1,210 @@
+//! What the policies say of files is what the kernel does: each operation on each of many paths, under each of the shipped
+//! policies and of some that are made up.
+
+mod generated;
+mod paths;
+
+use std::path::{Path, PathBuf};
+
+use agentid_tests::{
+    harness::{
+        Daemon, Place, Run, Scene, note,
+        run::Terms,
+        scene::{PROBE, USERS},
+        view::Why,
+    },
+    step::{Alter, Change, Open, Step, Target},
+};
+use anyhow::{Result, bail, ensure};
+use libc::{EACCES, EPERM, EXDEV};
+use serde_json::{Value, json};
+
+use self::paths::Paths;
+
+/// How many outcomes are compared on each kernel, at least.
+const COMPARED: usize = 10_000;
+/// Policies that are made up.
+const GENERATED: u64 = 4;
+
+struct Tried {
+    name: String,
+    text: String,
+    /// The parameters, each as `NAME=VALUE`.
+    params: Vec<String>,
+}
+
+/// The shipped policies and those that are made up, each with a rule by which the probe can be executed.
+fn policies(paths: &Paths) -> Vec<Tried> {
+    let shipped = [
+        ("ci-step", include_str!("../../agentid-daemon/dist/policies/ci-step.toml")),
+        ("coding-agent", include_str!("../../agentid-daemon/dist/policies/coding-agent.toml")),
+        ("data-query", include_str!("../../agentid-daemon/dist/policies/data-query.toml")),
+        ("research", include_str!("../../agentid-daemon/dist/policies/research.toml")),
+    ];
+    let shipped = shipped.map(|(name, text)| {
+        // What it expects is tried elsewhere, and a run that is denied so much would be ended by its limits.
+        let rules = text.split("[limits]").next().unwrap_or_default();
+        (name.to_owned(), rules.split("[[expect]]").next().unwrap_or_default().to_owned())
+    });
+    let made_up = (1..=GENERATED).map(|seed| (format!("made-up-{seed}"), generated::policy(seed)));
+    let of = |(name, text): (String, String)| {
+        let params = paths.params(&text);
+        let probe = format!("[[file]]\npaths = [\"{PROBE}\"]\nallow = [\"read\", \"exec\"]\n");
+        Tried { name, text: format!("{text}\n{probe}"), params }
+    };
+    shipped.into_iter().chain(made_up).map(of).collect()
+}
+
+/// An operation on some paths, or from each of some paths to another one.
+struct Operation {
+    steps: Vec<Step>,
+    /// What the daemon is asked about each; all of it must be allowed.
+    questions: Vec<Vec<Value>>,
+}
+
+fn open(path: &Path, right: &str) -> Value {
+    json!({ "open": { "path": path, "want": [right] } })
+}
+
+fn on(paths: &[PathBuf], right: &str, step: impl Fn(PathBuf) -> Step) -> Operation {
+    Operation {
+        steps: paths.iter().cloned().map(step).collect(),
+        questions: paths.iter().map(|path| vec![open(path, right)]).collect(),
+    }
+}
+
+fn of_names(paths: &[PathBuf], question: &str, step: impl Fn(PathBuf) -> Change) -> Operation {
+    let ask = |path: &PathBuf| vec![json!({ (question): { "path": path } })];
+    Operation {
+        steps: paths.iter().cloned().map(|path| Step::Change(step(path))).collect(),
+        questions: paths.iter().map(ask).collect(),
+    }
+}
+
+fn between(
+    pairs: &[(PathBuf, PathBuf)],
+    question: &str,
+    step: impl Fn(PathBuf, PathBuf) -> Change,
+) -> Operation {
+    let ask =
+        |(from, to): &(PathBuf, PathBuf)| vec![json!({ (question): { "from": from, "to": to } })];
+    Operation {
+        steps: pairs.iter().cloned().map(|(from, to)| Step::Change(step(from, to))).collect(),
+        questions: pairs.iter().map(ask).collect(),
+    }
+}
+
+fn operations(paths: &Paths) -> Vec<Operation> {
+    let alter =
+        |what: Alter| move |path| Step::Alter { what: what.clone(), file: Target::Path(path) };
+    let attribute = || "user.agentid".to_owned();
+    let here = paths.files.as_slice();
+    let mut create = on(&paths.absent, "write", |path| Step::Open { path, how: Open::Create });
+    for (questions, path) in create.questions.iter_mut().zip(&paths.absent) {
+        questions.push(json!({ "create": { "path": path } }));
+    }
+    let pairs = paths.pairs();
+    let mut operations = vec![
+        on(here, "read", |path| Step::Open { path, how: Open::Read }),
+        on(here, "write", |path| Step::Open { path, how: Open::Write }),
+        on(here, "exec", Step::Exec),
+        on(here, "read", move |path| Step::ReadAttribute { path, name: attribute() }),
+        on(&paths.folders, "read", Step::List),
+        on(&paths.system, "read", |path| Step::Open { path, how: Open::Read }),
+        on(&paths.system, "write", |path| Step::Open { path, how: Open::Write }),
+        create,
+        of_names(here, "delete", Change::Unlink),
+        of_names(&paths.folders, "delete", Change::Rmdir),
+        of_names(&paths.absent, "create", Change::Folder),
+        of_names(&paths.absent, "create", Change::Fifo),
+        of_names(&paths.absent, "create", Change::Socket),
+        of_names(&paths.absent, "create", Change::Symlink),
+        between(&pairs, "move", |from, to| Change::Rename { from, to }),
+        between(&pairs, "link", |from, to| Change::Link { from, to }),
+    ];
+    operations.extend(
+        [
+            Alter::Length,
+            Alter::Mode,
+            Alter::Owner,
+            Alter::Times,
+            Alter::SetAttribute("user.agentid".to_owned()),
+        ]
+        .map(|what| on(here, "write", alter(what))),
+    );
+    operations
+}
+
+/// What the daemon says to all of the questions: the errno of the first that is denied.
+fn said(daemon: &Daemon, id: &str, questions: &[Value]) -> Result<Option<i32>> {
+    for question in questions {
+        let Why { verdict, errno, .. } = daemon.why(id, question)?;
+        match (verdict.as_str(), errno.as_deref()) {
+            ("allow", None) => {}
+            ("deny", Some("EACCES")) => return Ok(Some(EACCES)),
+            ("deny", Some("EXDEV")) => return Ok(Some(EXDEV)),
+            other => bail!("{question}: {other:?}"),
+        }
+    }
+    Ok(None)
+}
+
+/// P8: what a run is denied fails as the daemon says, and what it is not denied goes as it goes for who is no run.
+#[test]
+fn each_operation_on_each_path_goes_as_the_policy_says() -> Result<()> {
+    let place = Place::below(&std::env::temp_dir())?;
+    let paths = Paths::below(place.path())?;
+    let policies = policies(&paths);
+    let texts: Vec<(&str, &str)> =
+        policies.iter().map(|it| (it.name.as_str(), it.text.as_str())).collect();
+    let daemon = Daemon::start_in(Scene::with(&texts)?)?;
+    let operations = operations(&paths);
+    // What becomes of each without agentid.
+    let mut plain = Vec::new();
+    for uid in USERS {
+        let mut outside = Run::outside(&daemon, uid)?;
+        for operation in &operations {
+            paths.furnish()?;
+            plain.push(outside.errnos(operation.steps.clone())?);
+        }
+    }
+    let (mut allowed, mut denied, mut left_out) = (0, 0, 0);
+    for Tried { name, params, .. } in &policies {
+        let mut answers = Vec::new();
+        for (uid, plain) in USERS.into_iter().zip(plain.chunks(operations.len())) {
+            let terms = Terms { policy: name, uid, params, ..Terms::default() };
+            let mut run = Run::launch(&daemon, &terms)?;
+            let id = run.id().to_owned();
+            for (number, (operation, plain)) in operations.iter().zip(plain).enumerate() {
+                paths.furnish()?;
+                // Both users' runs have the same rules.
+                if answers.len() == number {
+                    let each = operation.questions.iter().map(|it| said(&daemon, &id, it));
+                    answers.push(each.collect::<Result<Vec<_>>>()?);
+                }
+                let found = run.errnos(operation.steps.clone())?;
+                for (index, (found, plain)) in found.iter().zip(plain).enumerate() {
+                    let step = &operation.steps[index];
+                    // Where the file's mode says no, the kernel asks nobody else.
+                    if matches!(*plain, EACCES | EPERM) {
+                        left_out += 1;
+                        continue;
+                    }
+                    let said = answers[number][index];
+                    ensure!(
+                        *found == said.unwrap_or(*plain),
+                        "{name}, uid {uid}: {step:?}: {found}, where the daemon says {said:?} and without agentid it is {plain}"
+                    );
+                    *(if said.is_some() { &mut denied } else { &mut allowed }) += 1;
+                }
+            }
+            run.finish()?;
+        }
+    }
+    note(format_args!(
+        "{allowed} allowed, {denied} denied as the daemon says; {left_out} left out"
+    ));
+    assert!(allowed >= COMPARED / 5 && denied >= COMPARED / 5, "{allowed} and {denied} say little");
+    assert!(allowed + denied >= COMPARED, "{allowed} and {denied} are too few");
+    Ok(())
+}

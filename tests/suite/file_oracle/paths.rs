@@ -1,0 +1,133 @@
+//! What the operations are tried on.
+
+use std::{
+    ffi::CString,
+    fs::{self, Permissions},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{FileTypeExt as _, PermissionsExt as _, chown},
+    },
+    path::{Path, PathBuf},
+};
+
+use agentid_tests::harness::scene::USER;
+use anyhow::{Context as _, Result};
+
+/// Parameters of policies; each is a folder of this name.
+const PARAMS: [&str; 8] =
+    ["checkout", "build", "cache", "workspace", "data", "results", "notes", "made_up"];
+/// Files in each of them that are there, and some that are not.
+const FILES: [&str; 4] = ["a", ".env", "sub/b", "bin/tool"];
+const ABSENT: [&str; 2] = ["new", "sub/.netrc"];
+const EMPTY: &str = "empty";
+/// Folders and files of the policies that are made up.
+const FOLDERS: [&str; 5] = ["", "a", "b", "lib", "a/b"];
+const NAMES: [&str; 3] = ["x.pem", "id_k", "note.txt"];
+const NEW: [&str; 3] = ["n.pem", "id_n", "n.txt"];
+/// Of the system's, which nothing is tried on that would change them.
+const SYSTEM: [&str; 8] = [
+    "/etc/passwd",
+    "/proc/version",
+    "/proc/meminfo",
+    "/proc/sys/kernel/ostype",
+    "/dev/null",
+    "/dev/zero",
+    "/dev/full",
+    "/usr/bin/agentid",
+];
+
+pub struct Paths {
+    folder: PathBuf,
+    /// Files that are there.
+    pub files: Vec<PathBuf>,
+    /// Names that nothing has.
+    pub absent: Vec<PathBuf>,
+    /// Empty folders.
+    pub folders: Vec<PathBuf>,
+    pub system: Vec<PathBuf>,
+}
+
+impl Paths {
+    pub fn below(folder: &Path) -> Result<Self> {
+        let within = |names: &[&str]| -> Vec<PathBuf> {
+            let each = PARAMS.iter().flat_map(|param| names.iter().map(move |name| (param, name)));
+            each.map(|(param, name)| folder.join(param).join(name)).collect()
+        };
+        let made_up = |names: &'static [&str]| {
+            let each = FOLDERS.iter().flat_map(move |at| names.iter().map(move |name| (at, name)));
+            each.map(|(at, name)| folder.join("made_up").join(at).join(name))
+        };
+        let mut files = within(&FILES);
+        files.extend(made_up(&NAMES));
+        files.push(folder.join("workspace/.git/hooks/pre-push"));
+        let mut absent = within(&ABSENT);
+        absent.extend(made_up(&NEW));
+        let folders = within(&[EMPTY]);
+        let system = SYSTEM.map(PathBuf::from).into();
+        let paths = Self { folder: folder.to_owned(), files, absent, folders, system };
+        paths.furnish()?;
+        Ok(paths)
+    }
+
+    /// The parameters that a policy asks for, each as `NAME=VALUE`.
+    pub fn params(&self, policy: &str) -> Vec<String> {
+        let asked = PARAMS.iter().filter(|param| policy.contains(&format!("\"{param}\"")));
+        asked.map(|param| format!("{param}={}", self.folder.join(param).display())).collect()
+    }
+
+    /// Files, and for each the name that it is to get: mostly one in another folder.
+    pub fn pairs(&self) -> Vec<(PathBuf, PathBuf)> {
+        let count = self.absent.len();
+        // Seven has no divisor in common with how many there are, so that each gets a name of its own.
+        let to = (0..count).map(|number| self.absent[(number * 7 + 3) % count].clone());
+        self.files.iter().cloned().zip(to).collect()
+    }
+
+    /// Has all as it was at first, as far as file modes go open to everybody.
+    pub fn furnish(&self) -> Result<()> {
+        for path in &self.absent {
+            remove(path)?;
+        }
+        for path in &self.folders {
+            fs::create_dir_all(path)?;
+            open(path)?;
+        }
+        for path in &self.files {
+            let folder = path.parent().context("a file has no folder")?;
+            if !folder.exists() {
+                fs::create_dir_all(folder)?;
+                for folder in folder.ancestors().take_while(|it| *it != self.folder) {
+                    open(folder)?;
+                }
+            }
+            // One that is new: what was linked or altered has had other names and rights.
+            remove(path)?;
+            fs::write(path, "text")?;
+            open(path)?;
+            attribute(path)?;
+        }
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> Result<()> {
+    chown(path, Some(USER), Some(USER))?;
+    Ok(fs::set_permissions(path, Permissions::from_mode(0o777))?)
+}
+
+fn remove(path: &Path) -> Result<()> {
+    let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
+    let kind = found.file_type();
+    let gone = if kind.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    let is_socket = kind.is_socket();
+    gone.with_context(|| format!("failed to remove {} (socket: {is_socket})", path.display()))
+}
+
+/// Gives it the attribute that is read; where the filesystem has none, nobody can read it.
+fn attribute(path: &Path) -> Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let name = c"user.agentid";
+    // SAFETY: the names end with zeros, and the value has this size.
+    unsafe { libc::setxattr(path.as_ptr(), name.as_ptr(), c"value".as_ptr().cast(), 5, 0) };
+    Ok(())
+}
