@@ -15,10 +15,49 @@ use anyhow::{Context as _, Result};
 
 /// Parameters of policies; each is a folder of this name.
 const PARAMS: [&str; 8] =
-    ["checkout", "build", "cache", "workspace", "data", "results", "notes", "made_up"];
-/// Files in each of them that are there, and some that are not.
-const FILES: [&str; 4] = ["a", ".env", "sub/b", "bin/tool"];
-const ABSENT: [&str; 2] = ["new", "sub/.netrc"];
+    ["checkout", "build", "cache", "workspace", "data", "results", "notes", MADE_UP];
+const MADE_UP: &str = "made_up";
+/// A folder that is nobody's parameter.
+const ELSEWHERE: &str = "elsewhere";
+/// Files in each folder that are there, and some that are not.
+const FILES: [&str; 24] = [
+    "file",
+    "data.csv",
+    "notes.md",
+    "..dots",
+    "with space",
+    "größe",
+    "bin/tool",
+    "bin/run.sh",
+    "docs/index.html",
+    "docs/.hidden",
+    "src/main.rs",
+    "src/lib/x.pem",
+    "sub/b",
+    "sub/deep/c",
+    "sub/deep/er/d",
+    "target/debug/app",
+    "credentials.toml",
+    ".env",
+    ".netrc",
+    ".config/gh/hosts.yml",
+    ".git/config",
+    ".git/hooks/pre-push",
+    ".ssh/id_ed25519",
+    ".ssh/known_hosts",
+];
+const ABSENT: [&str; 10] = [
+    "new",
+    "bin/new",
+    "docs/new",
+    "src/new.rs",
+    "sub/.netrc",
+    "sub/deep/new",
+    "sub/new",
+    "target/new",
+    ".git/hooks/new",
+    ".ssh/new",
+];
 const EMPTY: &str = "empty";
 /// Folders and files of the policies that are made up.
 const FOLDERS: [&str; 5] = ["", "a", "b", "lib", "a/b"];
@@ -38,6 +77,8 @@ const SYSTEM: [&str; 8] = [
 
 pub struct Paths {
     folder: PathBuf,
+    /// The policy's parameters, each as `NAME=VALUE`.
+    pub params: Vec<String>,
     /// Files that are there.
     pub files: Vec<PathBuf>,
     /// Names that nothing has.
@@ -48,38 +89,37 @@ pub struct Paths {
 }
 
 impl Paths {
-    pub fn below(folder: &Path) -> Result<Self> {
-        let within = |names: &[&str]| -> Vec<PathBuf> {
-            let each = PARAMS.iter().flat_map(|param| names.iter().map(move |name| (param, name)));
-            each.map(|(param, name)| folder.join(param).join(name)).collect()
+    /// Of what a policy can be asked about: the folders of its parameters, and one beside them.
+    pub fn of(folder: &Path, policy: &str) -> Result<Self> {
+        let mut names: Vec<&str> =
+            PARAMS.into_iter().filter(|it| policy.contains(&format!("\"{it}\""))).collect();
+        let param = |name: &&str| format!("{name}={}", folder.join(name).display());
+        let params = names.iter().map(param).collect();
+        names.push(ELSEWHERE);
+        let within = |inside: &[&str]| -> Vec<PathBuf> {
+            let each = names.iter().flat_map(|name| inside.iter().map(move |it| (name, it)));
+            each.map(|(name, inside)| folder.join(name).join(inside)).collect()
         };
-        let made_up = |names: &'static [&str]| {
-            let each = FOLDERS.iter().flat_map(move |at| names.iter().map(move |name| (at, name)));
-            each.map(|(at, name)| folder.join("made_up").join(at).join(name))
+        let made_up = |inside: &'static [&str]| {
+            let is_asked = names.contains(&MADE_UP);
+            let each = FOLDERS.iter().flat_map(move |at| inside.iter().map(move |it| (at, it)));
+            let each = each.filter(move |_| is_asked);
+            each.map(|(at, inside)| folder.join(MADE_UP).join(at).join(inside))
         };
-        let mut files = within(&FILES);
+        let (mut files, mut absent) = (within(&FILES), within(&ABSENT));
         files.extend(made_up(&NAMES));
-        files.push(folder.join("workspace/.git/hooks/pre-push"));
-        let mut absent = within(&ABSENT);
         absent.extend(made_up(&NEW));
-        let folders = within(&[EMPTY]);
-        let system = SYSTEM.map(PathBuf::from).into();
-        let paths = Self { folder: folder.to_owned(), files, absent, folders, system };
+        let (folders, system) = (within(&[EMPTY]), SYSTEM.map(PathBuf::from).into());
+        let paths = Self { folder: folder.to_owned(), params, files, absent, folders, system };
         paths.furnish()?;
         Ok(paths)
-    }
-
-    /// The parameters that a policy asks for, each as `NAME=VALUE`.
-    pub fn params(&self, policy: &str) -> Vec<String> {
-        let asked = PARAMS.iter().filter(|param| policy.contains(&format!("\"{param}\"")));
-        asked.map(|param| format!("{param}={}", self.folder.join(param).display())).collect()
     }
 
     /// Files, and for each the name that it is to get: mostly one in another folder.
     pub fn pairs(&self) -> Vec<(PathBuf, PathBuf)> {
         let count = self.absent.len();
-        // Seven has no divisor in common with how many there are, so that each gets a name of its own.
-        let to = (0..count).map(|number| self.absent[(number * 7 + 3) % count].clone());
+        // Eleven has no divisor in common with how many there are, so that each gets a name of its own.
+        let to = (0..count).map(|number| self.absent[(number * 11 + 3) % count].clone());
         self.files.iter().cloned().zip(to).collect()
     }
 
