@@ -104,6 +104,7 @@ fn run_boot(common: &Common<'_>, job: &Job) -> Result<(Tally, String, String)> {
     command.extend(super::arguments(&job.tests));
     let mut guest = Guest::bare(job.kernel.clone(), command);
     guest.root = job.boot.root;
+    guest.machine.processors = job.boot.processors;
     guest.append = job.boot.append.to_owned();
     // An argument of the kernel, so that a guest that was asked for less is another one.
     for (variable, argument) in SCALES {
