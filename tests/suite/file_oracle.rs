@@ -19,7 +19,7 @@ use anyhow::{Result, bail, ensure};
 use libc::{EACCES, EPERM, EXDEV};
 use serde_json::{Value, json};
 
-use self::paths::Paths;
+use self::paths::{ATTRIBUTE, Paths};
 
 /// How many outcomes are compared on each kernel, at least.
 const COMPARED: usize = 10_000;
@@ -87,7 +87,7 @@ fn between(
 fn operations(paths: &Paths) -> Vec<Operation> {
     let alter =
         |what: Alter| move |path| Step::Alter { what: what.clone(), file: Target::Path(path) };
-    let attribute = || "user.agentid".to_owned();
+    let attribute = || ATTRIBUTE.to_owned();
     let here = paths.files.as_slice();
     let mut create = on(&paths.absent, "write", |path| Step::Open { path, how: Open::Create });
     for (questions, path) in create.questions.iter_mut().zip(&paths.absent) {
@@ -98,7 +98,7 @@ fn operations(paths: &Paths) -> Vec<Operation> {
         on(here, "read", |path| Step::Open { path, how: Open::Read }),
         on(here, "write", |path| Step::Open { path, how: Open::Write }),
         on(here, "exec", Step::Exec),
-        on(here, "read", move |path| Step::ReadAttribute { path, name: attribute() }),
+        on(here, "read", |path| Step::ReadAttribute { path, name: attribute() }),
         on(&paths.folders, "read", Step::List),
         on(&paths.system, "read", |path| Step::Open { path, how: Open::Read }),
         on(&paths.system, "write", |path| Step::Open { path, how: Open::Write }),
@@ -113,14 +113,8 @@ fn operations(paths: &Paths) -> Vec<Operation> {
         between(&pairs, "link", |from, to| Change::Link { from, to }),
     ];
     operations.extend(
-        [
-            Alter::Length,
-            Alter::Mode,
-            Alter::Owner,
-            Alter::Times,
-            Alter::SetAttribute("user.agentid".to_owned()),
-        ]
-        .map(|what| on(here, "write", alter(what))),
+        [Alter::Length, Alter::Mode, Alter::Owner, Alter::Times, Alter::SetAttribute(attribute())]
+            .map(|what| on(here, "write", alter(what))),
     );
     operations
 }

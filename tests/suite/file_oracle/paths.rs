@@ -3,15 +3,16 @@
 use std::{
     ffi::CString,
     fs::{self, Permissions},
+    io,
     os::unix::{
         ffi::OsStrExt as _,
-        fs::{FileTypeExt as _, PermissionsExt as _, chown},
+        fs::{PermissionsExt as _, chown},
     },
     path::{Path, PathBuf},
 };
 
 use agentid_tests::harness::scene::USER;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 /// Parameters of policies; each is a folder of this name.
 const PARAMS: [&str; 8] =
@@ -74,6 +75,9 @@ const SYSTEM: [&str; 8] = [
     "/dev/full",
     "/usr/bin/agentid",
 ];
+
+/// What each file has, where its filesystem can.
+pub const ATTRIBUTE: &str = "user.agentid";
 
 pub struct Paths {
     folder: PathBuf,
@@ -155,19 +159,24 @@ fn open(path: &Path) -> Result<()> {
     Ok(fs::set_permissions(path, Permissions::from_mode(0o777))?)
 }
 
+/// Removes what has this name, if anything has.
 fn remove(path: &Path) -> Result<()> {
-    let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
-    let kind = found.file_type();
-    let gone = if kind.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    let is_socket = kind.is_socket();
-    gone.with_context(|| format!("failed to remove {} (socket: {is_socket})", path.display()))
+    let gone = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) | Err(_) => fs::remove_file(path),
+    };
+    gone.with_context(|| format!("failed to remove {}", path.display()))
 }
 
 /// Gives it the attribute that is read; where the filesystem has none, nobody can read it.
 fn attribute(path: &Path) -> Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
-    let name = c"user.agentid";
+    let name = CString::new(ATTRIBUTE)?;
     // SAFETY: the names end with zeros, and the value has this size.
-    unsafe { libc::setxattr(path.as_ptr(), name.as_ptr(), c"value".as_ptr().cast(), 5, 0) };
+    let set =
+        unsafe { libc::setxattr(path.as_ptr(), name.as_ptr(), c"value".as_ptr().cast(), 5, 0) };
+    let error = io::Error::last_os_error();
+    ensure!(set == 0 || error.raw_os_error() == Some(libc::EOPNOTSUPP), "setxattr: {error}");
     Ok(())
 }
