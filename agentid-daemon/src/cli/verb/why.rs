@@ -7,7 +7,8 @@ use std::{
 
 use crate::{
     cli::{
-        args::{Asked, Output, Where, Whom, Why},
+        args::{Output, Why},
+        asked::{Asked, Where, Whom},
         exit,
         failure::Failure,
         render,
