@@ -232,7 +232,8 @@ impl Supervisor {
             let Instance { generation, policy, params, .. } = held.instance;
             generation.max(policy).max(params) + 1
         });
-        // Sockets and tasks may still have tags of runs that a lost state folder knew; none of this boot is as high as its clock.
+        // Sockets and tasks may have tags of runs that only a lost state folder knew: those that began at this boot's clock, and not at
+        // a mark from before the boot, are below it now, because no launch takes less than a microsecond.
         let boot_us = kernel.boot_ns() / 1000;
         let next = used.fold(store.mark().max(boot_us), u64::max);
         let (rules, leftover) = Rules::new(kernel.names(), image, next);
