@@ -17,3 +17,10 @@ pub fn open_echoes_to_everyone() -> Result<()> {
     std::fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647")
         .context("failed to open ICMP to everyone")
 }
+
+/// Keeps the kernel from taking a port that the scenes' policies name where a socket asks for any: what a rule grants to
+/// such a port would be granted to that socket by chance.
+pub fn reserve_ports_of_policies() -> Result<()> {
+    std::fs::write("/proc/sys/net/ipv4/ip_local_reserved_ports", "20000-41999")
+        .context("failed to reserve the ports of the policies")
+}

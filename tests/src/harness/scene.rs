@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{Place, policies};
+use super::{Place, kernel, policies};
 
 /// Not the folder of a service that may run on this host.
 pub const PINS: &str = "/sys/fs/bpf/agentid-suite";
@@ -130,6 +130,7 @@ impl Scene {
 
     /// A scene with these policies, by name.
     pub fn with(policies: &[(&str, &str)]) -> Result<Self> {
+        kernel::reserve_ports_of_policies()?;
         let scene = Self { place: Place::below(&env::temp_dir())? };
         fs::create_dir(scene.state())?;
         fs::set_permissions(scene.state(), Permissions::from_mode(0o700))?;
