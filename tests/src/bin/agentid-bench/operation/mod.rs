@@ -55,7 +55,7 @@ pub trait Act {
     }
 }
 
-pub const TABLE: [Operation; 14] = [
+pub const TABLE: [Operation; 15] = [
     Operation {
         name: "open+close, depth 8",
         denied: None,
@@ -176,6 +176,17 @@ pub const TABLE: [Operation; 14] = [
         batch: 30,
         batches: 40,
         prepare: |_| tcp::write(),
+    },
+    Operation {
+        name: "64 KiB sent and received, TCP",
+        denied: None,
+        connects: false,
+        by_rules: false,
+        beside: true,
+        hosts: Hosts::Nothing,
+        batch: 20,
+        batches: 40,
+        prepare: |_| tcp::transfer(),
     },
     Operation {
         name: "sendto of 1 byte, UDP",

@@ -10,6 +10,10 @@ use nix::sys::socket::{setsockopt, sockopt};
 use super::Act;
 use crate::terrain::GRANTED_PORT;
 
+const TRANSFER: usize = 64 << 10;
+/// What is in neither of two buffers would be waited for without end.
+const ROOM: usize = 2 * TRANSFER;
+
 /// Connects and closes; what arrives at the listener is accepted after the batch.
 pub fn connect(port: u16) -> Result<Box<dyn Act>> {
     let listener = listen(port)?;
@@ -19,11 +23,24 @@ pub fn connect(port: u16) -> Result<Box<dyn Act>> {
 
 /// Writes one byte to a peer that reads after the batch.
 pub fn write() -> Result<Box<dyn Act>> {
+    let (near, far) = connected()?;
+    Ok(Box::new(WriteByte { near, far, written: 0 }))
+}
+
+/// Writes as much as a program does at once that moves much, and takes it at the other end.
+pub fn transfer() -> Result<Box<dyn Act>> {
+    let (near, far) = connected()?;
+    Ok(Box::new(Transfer { near, far, bytes: vec![b'x'; TRANSFER] }))
+}
+
+fn connected() -> Result<(TcpStream, TcpStream)> {
     let listener = listen(GRANTED_PORT)?;
+    setsockopt(&listener, sockopt::RcvBuf, &ROOM).context("failed to make room")?;
     let near = TcpStream::connect(listener.local_addr()?).context("failed to connect")?;
     near.set_nodelay(true)?;
+    setsockopt(&near, sockopt::SndBuf, &ROOM).context("failed to make room")?;
     let (far, _) = listener.accept().context("failed to accept")?;
-    Ok(Box::new(WriteByte { near, far, written: 0 }))
+    Ok((near, far))
 }
 
 fn listen(port: u16) -> Result<TcpListener> {
@@ -81,6 +98,19 @@ impl Act for WriteByte {
         let complete = arrived == self.written;
         self.written = 0;
         Ok(complete)
+    }
+}
+
+struct Transfer {
+    near: TcpStream,
+    far: TcpStream,
+    bytes: Vec<u8>,
+}
+
+impl Act for Transfer {
+    fn once(&mut self) -> Result<(), Errno> {
+        self.near.write_all(&self.bytes).map_err(errno)?;
+        self.far.read_exact(&mut self.bytes).map_err(errno)
     }
 }
 
