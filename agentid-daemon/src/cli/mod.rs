@@ -32,6 +32,10 @@ use crate::{
 
 /// Runs one command. An error is printed once, with its causes, on one line, and what to do about it on another.
 pub fn main() -> ExitCode {
+    // To understand the arguments takes longer than a task's turn.
+    if std::env::args_os().nth(1).is_some_and(|verb| verb == "revoke") {
+        hurry();
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -48,14 +52,17 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch(arguments: Arguments) -> Result<u8, failure::Failure> {
-    if let Verb::Revoke(revoke) = &arguments.verb
-        && !revoke.own
-        && geteuid().is_root()
-        && std::env::var_os(verb::run::VARIABLE).is_none()
-    {
-        // It does not wait for its turn behind each of the tasks that are to be ended. A run would only be denied that.
+/// What ends runs does not wait for its turn behind each of the tasks that are to be ended. Of root alone: others may not, and
+/// a run would only be denied it.
+fn hurry() {
+    if geteuid().is_root() && std::env::var_os(verb::run::VARIABLE).is_none() {
         come_first().unwrap_or_default();
+    }
+}
+
+fn dispatch(arguments: Arguments) -> Result<u8, failure::Failure> {
+    if matches!(arguments.verb, Verb::Revoke(_)) {
+        hurry();
     }
     let client = || Client::new(&arguments.socket);
     match arguments.verb {
