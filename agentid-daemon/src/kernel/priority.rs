@@ -4,7 +4,7 @@
 //! that computes is in another one. So whoever ends runs is scheduled before all that is not of real time, as long as that
 //! takes little.
 
-use std::{io, time::Duration};
+use std::{io, os::unix::thread::JoinHandleExt as _, thread::JoinHandle, time::Duration};
 
 use rustix::{
     process::setpriority_process,
@@ -30,6 +30,17 @@ pub fn come_first() -> io::Result<()> {
 pub fn have_come_first(process: u32) -> io::Result<()> {
     let process = i32::try_from(process).map_err(io::Error::other)?;
     schedule_of(process, libc::SCHED_RR, 1)
+}
+
+/// The same of a thread of this process, from its first instruction on: one that has yet to say so of itself waits for its turn
+/// behind all that computes.
+pub fn have_thread_come_first<T>(thread: &JoinHandle<T>) -> io::Result<()> {
+    let param = libc::sched_param { sched_priority: 1 };
+    let policy = libc::SCHED_RR | libc::SCHED_RESET_ON_FORK;
+    // SAFETY: whoever has its handle has neither joined nor left the thread, so that its ID is still its own.
+    let errno =
+        unsafe { libc::pthread_setschedparam(thread.as_pthread_t(), policy, &raw const param) };
+    if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) }
 }
 
 fn schedule(policy: i32, priority: i32) -> io::Result<()> {

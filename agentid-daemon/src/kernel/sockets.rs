@@ -33,7 +33,7 @@ use super::{
     list::{self, ListError},
     maps::{MapsError, Tags},
     pins::Pins,
-    priority::come_first,
+    priority::have_thread_come_first,
     tasks::{self, Processes, StopError},
 };
 
@@ -159,10 +159,6 @@ pub fn hang_up(
     let begun = thread::Builder::new()
         .name("hang up".to_owned())
         .spawn(move || {
-            // As the thread does that waits for it.
-            if let Err(error) = come_first() {
-                debug!(%error, "connections are ended in turn with all else");
-            }
             ending.take_all(&killed, most_held);
             // Nobody waits any more: it was late, and that has been said.
             has_taken.send(()).unwrap_or(());
@@ -172,10 +168,19 @@ pub fn hang_up(
             is_done.send(ending.finish()).unwrap_or(());
         })
         .map_err(HangUpError::Thread);
-    if begun.is_err() {
-        HOLDING.fetch_sub(1, Ordering::Relaxed);
+    match begun {
+        Ok(thread) => {
+            // As the thread does that waits for it.
+            if let Err(error) = have_thread_come_first(&thread) {
+                debug!(%error, "connections are ended in turn with all else");
+            }
+            Ok(Some(HangingUp { taken, done }))
+        }
+        Err(error) => {
+            HOLDING.fetch_sub(1, Ordering::Relaxed);
+            Err(error)
+        }
     }
-    begun.map(|_| Some(HangingUp { taken, done }))
 }
 
 /// Who has made which socket.
