@@ -177,3 +177,21 @@ fn can_be_repeated_until_nothing_is_left() -> Result<()> {
     }
     Ok(())
 }
+
+/// P10: of a run that is over it is said that it is, and of one that never was that nobody knows it.
+#[test]
+fn says_what_has_become_of_a_run_that_is_over() -> Result<()> {
+    let mut daemon = Daemon::start()?;
+    let mut run = Run::launch(&daemon, &Terms { policy: "killed", ..Terms::default() })?;
+    daemon.revoke(run.id())?;
+    assert!(!run.await_end()?.success());
+    wait::until("the run is over", wait::SOON, || {
+        Ok((run.view(&daemon)?.phase == "ended").then_some(()))
+    })?;
+    daemon.kill9()?;
+    for (id, words) in [(run.id(), "is over already: revoked"), ("0123456789ab", "no run")] {
+        let said = daemon.complaint(0, 1, &texts(&revoke(&daemon, &[id])))?;
+        assert!(said.contains(words), "{id}: {said}");
+    }
+    Ok(())
+}

@@ -217,6 +217,19 @@ impl Store {
         Ok((runs, unread))
     }
 
+    /// The same of these runs alone, as far as they have files, and in the order that is given.
+    pub fn readable_runs_of(&self, ids: impl Iterator<Item = Uuid>) -> (Vec<Run>, Vec<StoreError>) {
+        let (mut runs, mut unread) = (Vec::new(), Vec::new());
+        for path in ids.map(|id| self.run_path(id)) {
+            match read_run(path) {
+                Ok(run) => runs.push(run),
+                Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => unread.push(error),
+            }
+        }
+        (runs, unread)
+    }
+
     pub fn save(&self, run: &Run) -> Result<(), StoreError> {
         let path = self.run_path(run.id);
         self.replace(&path, &text(&path, run)?)

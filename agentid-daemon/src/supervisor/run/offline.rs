@@ -116,7 +116,11 @@ impl Offline {
             return Err(OfflineError::Answers(settings.control.clone()));
         }
         let left = Left::open(&settings.bpffs)?;
-        let (known, unread) = store.readable_runs()?;
+        let held = left.held()?;
+        // What is over without a task left is not looked at: there may be thousands of that.
+        let ids: BTreeSet<Uuid> =
+            held.iter().map(|held| Uuid::from_bytes(held.instance.invocation.0)).collect();
+        let (known, unread) = store.readable_runs_of(ids.into_iter());
         let mut offline = Self {
             left,
             store,
@@ -133,11 +137,22 @@ impl Offline {
             connections: BTreeMap::new(),
             frozen: None,
         };
-        let held = offline.left.held()?;
         for TakenUp { input, instance } in pair(known, held, now().wall_ms) {
             offline.learn(input, instance.is_none())?;
         }
         Ok(offline)
+    }
+
+    /// Takes in the runs as well that hold nothing in the kernel: a refusal says what has become of one.
+    fn learn_all(&mut self) -> Result<(), OfflineError> {
+        let (known, unread) = self.store.readable_runs()?;
+        self.notes.extend(unread.iter().map(|error| chain(error)));
+        let is_new = |run: &Run| self.state.registry.get(run.id).is_none();
+        let others = known.into_iter().filter(is_new).collect();
+        for TakenUp { input, .. } in pair(others, Vec::new(), now().wall_ms) {
+            self.learn(input, false)?;
+        }
+        Ok(())
     }
 
     /// Takes a run in, and leaves what a daemon would do about it to the next one.
@@ -175,10 +190,17 @@ impl Offline {
         begun: Instant,
     ) -> Result<RevokeAllReply, OfflineError> {
         launch::reason(by.reason.as_deref())?;
-        let registry = &self.state.registry;
-        let which = Phase::holds_slot;
-        let ids = select::selected(registry, selector, |_| true, which, now())?;
-        let trees = registry.trees(&ids, kill);
+        let selected = |state: &State| {
+            select::selected(&state.registry, selector, |_| true, Phase::holds_slot, now())
+        };
+        let ids = match selected(&self.state) {
+            Ok(ids) => ids,
+            Err(_) => {
+                self.learn_all()?;
+                selected(&self.state)?
+            }
+        };
+        let trees = self.state.registry.trees(&ids, kill);
         let tasks: Vec<u64> = trees.iter().map(|tree| self.tasks_of(tree)).collect();
         let (over, ids): (Vec<Uuid>, Vec<Uuid>) = ids.into_iter().partition(|id| {
             let run = self.state.registry.get(*id);
