@@ -12,6 +12,7 @@ mod boot_nocx16;
 mod boot_overlay;
 mod boot_preempt_full;
 mod boot_suspend;
+mod boot_veth;
 mod brings;
 mod capable;
 mod cascade;

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod crowd;
 pub mod daemon;
 mod due;
+pub mod far;
 pub mod feed;
 pub mod footprint;
 pub mod kernel;

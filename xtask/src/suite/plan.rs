@@ -30,7 +30,7 @@ pub struct Boot {
 }
 
 /// A test runs in the first boot that has one of its modules; all others share [`DEFAULT`]. Long ones are a boot of their own, for boots run side by side.
-static BOOTS: [Boot; 11] = [
+static BOOTS: [Boot; 12] = [
     Boot { name: "long", modules: LONG, ..PLAIN },
     // Thousands of launches one after another take half the time where the emulator has no second processor to pass by.
     Boot { name: "one_processor", modules: &["remains"], processors: 1, ..PLAIN },
@@ -50,6 +50,7 @@ static BOOTS: [Boot; 11] = [
         makers: true,
         ..PLAIN
     },
+    Boot { name: "veth", modules: &["boot_veth"], load: &["veth"], ..PLAIN },
     Boot { name: "suspend", modules: &["boot_suspend"], ..PLAIN },
 ];
 const LONG: &[&str] =
