@@ -427,12 +427,13 @@ impl Offline {
             if runs.is_empty() {
                 return;
             }
-            if pass <= Instant::now() {
+            let begins = Instant::now();
+            if pass <= begins {
                 let gone = self.look(programs, &runs, &mut unseen);
                 for one in killed.iter_mut().filter(|one| gone.contains_key(&one.slot)) {
                     one.stopped_after = Some(begun.elapsed());
                 }
-                pass = Instant::now() + pause(since.elapsed()).unwrap_or(LATEST);
+                pass = Instant::now() + pause(since.elapsed(), begins.elapsed()).unwrap_or(LATEST);
             }
             if since.elapsed() > OUTLASTED {
                 let left = killed.iter().filter(|one| one.stopped_after.is_none());

@@ -83,7 +83,7 @@ impl Supervisor {
         let left = self.orphans.values().filter(|leaving| !leaving.has_tasks);
         let next =
             left.filter_map(|Leaving { from, .. }| match now.checked_duration_since(*from) {
-                Some(since) => pause(since).map(|pause| self.orphans_seen + pause),
+                Some(since) => pause(since, Duration::ZERO).map(|pause| self.orphans_seen + pause),
                 None => Some(*from),
             });
         next.min()

@@ -138,7 +138,7 @@ impl Supervisor {
         let killed = self.stopping.values().filter(|stopping| stopping.how == OnEnd::Kill);
         // From the last one on: the loop turns more often than that.
         let next = killed.filter_map(|stopping| {
-            let pause = pause(now - stopping.since)?.max(self.pass_took * REST);
+            let pause = pause(now - stopping.since, self.pass_took)?;
             Some(stopping.since.max(self.passed) + pause)
         });
         next.min()
@@ -344,9 +344,9 @@ pub(super) fn totals(activity: &Activity) -> Totals {
     Totals { started, allowed, denied, faults, records: sequence, lost }
 }
 
-/// Time to the next pass so long after an end; `None` leaves it to the tick.
-pub(super) fn pause(since: Duration) -> Option<Duration> {
-    (since < EAGER).then(|| (since / 2).clamp(SOONEST, LATEST))
+/// Time to the next pass so long after an end, when the last one took this long; `None` leaves it to the tick.
+pub(super) fn pause(since: Duration, took: Duration) -> Option<Duration> {
+    (since < EAGER).then(|| (since / 2).clamp(SOONEST, LATEST).max(took * REST))
 }
 
 #[cfg(test)]
@@ -367,9 +367,18 @@ mod tests {
     #[test]
     fn passes_come_the_later_the_longer_it_takes() {
         let ms = Duration::from_millis;
-        let pauses = [0, 4, 20, 99, 100, 9_999, 10_000].map(|since| pause(ms(since)));
+        let pauses = [0, 4, 20, 99, 100, 9_999, 10_000].map(|since| pause(ms(since), ms(0)));
         let expected =
             [ms(2), ms(2), ms(10), ms(49) + ms(1) / 2, ms(50), ms(50)].map(Some).into_iter();
         assert_eq!(pauses.to_vec(), expected.chain([None]).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn passes_take_a_quarter_of_the_time_at_most() {
+        let ms = Duration::from_millis;
+        assert_eq!(pause(ms(20), ms(3)), Some(ms(10)));
+        assert_eq!(pause(ms(20), ms(5)), Some(ms(15)));
+        assert_eq!(pause(ms(500), ms(30)), Some(ms(90)));
+        assert_eq!(pause(EAGER, ms(5)), None);
     }
 }
