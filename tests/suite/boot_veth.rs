@@ -111,9 +111,8 @@ fn the_kernel_does_what_the_daemon_says_about_peers_behind_a_device() -> Result<
     let said = net_oracle::ask(&daemon, "far", &tries, Passes::Whole)?;
 
     let of_peers = |allowed: bool| -> BTreeSet<(i32, SocketAddr)> {
-        let these = said
-            .iter()
-            .filter(|((option, ..), passes)| *option != "--listen" && **passes == allowed);
+        let these =
+            said.iter().filter(|((call, ..), passes)| *call != "listen" && **passes == allowed);
         let protocol = |name: &str| if name == "tcp" { IPPROTO_TCP } else { IPPROTO_UDP };
         these.map(|((_, to, name), _)| (protocol(name), plain(*to))).collect()
     };

@@ -13,10 +13,11 @@ use agentid_tests::{
 };
 use anyhow::{Result, ensure};
 use libc::{EACCES, EINPROGRESS, EPERM};
+use serde_json::json;
 
 const SOCKET: Socket = Socket(0);
 
-/// What is asked of `why`: the option, the end, the protocol.
+/// What the daemon is asked: which call, the end, the protocol.
 pub(super) type Question = (&'static str, SocketAddr, &'static str);
 
 const ICMP: &str = "icmp";
@@ -41,14 +42,14 @@ pub(super) fn to_peer(to: SocketAddr) -> Vec<Try> {
             let mut calls = vec![SOCKET.like(to, protocol), SOCKET.connect_by(to, by)];
             // A socket of datagrams may have any peer, and say nothing to it.
             calls.extend((protocol == Protocol::Udp).then(|| SOCKET.send()));
-            tries.push(Try { question: ("--connect", to, name(protocol)), calls });
+            tries.push(Try { question: ("connect", to, name(protocol)), calls });
         }
     }
     for by in [By::Call, By::Ring] {
         let calls = vec![SOCKET.like(to, Protocol::Tcp), SOCKET.open_fast(to, by)];
-        tries.push(Try { question: ("--connect", to, "tcp"), calls });
+        tries.push(Try { question: ("connect", to, "tcp"), calls });
         let calls = vec![SOCKET.like(to, Protocol::Udp), SOCKET.send_to_by(to, by)];
-        tries.push(Try { question: ("--send", to, "udp"), calls });
+        tries.push(Try { question: ("send", to, "udp"), calls });
     }
     tries
 }
@@ -57,17 +58,17 @@ pub(super) fn to_peer(to: SocketAddr) -> Vec<Try> {
 fn to_host(to: SocketAddr) -> Vec<Try> {
     let make = SOCKET.for_echoes(to);
     let sent =
-        Try { question: ("--send", to, ICMP), calls: vec![make.clone(), SOCKET.echo(Some(to))] };
+        Try { question: ("send", to, ICMP), calls: vec![make.clone(), SOCKET.echo(Some(to))] };
     let calls = vec![make, SOCKET.connect(to), SOCKET.echo(None)];
     // The peer of a socket that connects to every address is this host.
-    let connected = Try { question: ("--connect", to, ICMP), calls };
+    let connected = Try { question: ("connect", to, ICMP), calls };
     if to.ip().is_unspecified() { vec![sent] } else { vec![sent, connected] }
 }
 
 pub(super) fn at_own(at: SocketAddr) -> Vec<Try> {
     let bind = |protocol| {
         let calls = vec![SOCKET.like(at, protocol), SOCKET.bind(at)];
-        Try { question: ("--listen", at, name(protocol)), calls }
+        Try { question: ("listen", at, name(protocol)), calls }
     };
     vec![bind(Protocol::Tcp), bind(Protocol::Udp)]
 }
@@ -125,11 +126,12 @@ pub(super) fn ask(
     for uid in USERS {
         let mut run = Run::launch(daemon, &Terms { policy, uid, ..Terms::default() })?;
         for Try { question, calls } in tries {
-            let (option, end, proto) = *question;
+            let (call, end, proto) = *question;
             let allowed = match said.get(question) {
                 Some(allowed) => *allowed,
                 None => {
-                    let why = daemon.why_end(run.id(), option, end, proto)?;
+                    let of = json!({ "address": end.ip(), "port": end.port(), "protocol": proto });
+                    let why = daemon.why(run.id(), &json!({ (call): of }))?;
                     ensure!(matches!(why.verdict.as_str(), "allow" | "deny"), "{why:?}");
                     *said.entry(*question).or_insert(why.verdict == "allow")
                 }

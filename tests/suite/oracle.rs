@@ -95,6 +95,25 @@ fn furnish(place: &Place, work: &Path) -> Result<()> {
     Ok(())
 }
 
+/// P10: of the root, which has no name, everything can be asked that can be asked of names.
+#[test]
+fn the_root_can_be_asked_about() -> Result<()> {
+    let daemon = Daemon::shared()?;
+    let run = Run::of(&daemon, 0)?;
+    let one = json!({ "path": "/" });
+    let two = json!({ "from": "/", "to": "/" });
+    for question in [
+        json!({ "create": one }),
+        json!({ "delete": one }),
+        json!({ "move": two }),
+        json!({ "link": two }),
+    ] {
+        let why = daemon.why(run.id(), &question)?;
+        assert_eq!(why.verdict, "deny", "{question}: {why:?}");
+    }
+    Ok(())
+}
+
 /// P8: of names that are made, taken away and given to others, with the errno of the one that is denied.
 #[test]
 fn the_kernel_does_with_names_what_the_daemon_says() -> Result<()> {

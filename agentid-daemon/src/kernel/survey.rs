@@ -259,7 +259,7 @@ pub enum LocateError {
     Survey(#[from] SurveyError),
     #[error("find the mount of {}", .0.display())]
     NoMount(PathBuf),
-    #[error("look at {}: the path must be absolute", .0.display())]
+    #[error("look at {}: the path must be absolute and have no `..`", .0.display())]
     Relative(PathBuf),
 }
 
@@ -276,7 +276,9 @@ pub fn locate(maps: &Maps, keys: &NameKey, path: &Path) -> Result<HostPlace, Loc
 /// The place of a name, which may be that of a symbolic link, and what has it.
 pub fn locate_name(maps: &Maps, keys: &NameKey, path: &Path) -> Result<NamedPlace, LocateError> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(LocateError::Relative(path.to_owned()));
+        // The root, which is a folder, or a path that ends in `..`.
+        let place = locate(maps, keys, path)?;
+        return Ok(NamedPlace { place, exists: true, folder: true });
     };
     let seen = see()?;
     let (folder, below) = resolve(folder, &seen.foreign, |_, _| true)?;
