@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    io::{ErrorKind, Read as _},
+    io::ErrorKind,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
 };
 
@@ -21,7 +21,10 @@ use agentid_tests::{
 use anyhow::{Context as _, Result, ensure};
 use libc::{IPPROTO_TCP, IPPROTO_UDP};
 
-use super::net_oracle::{self, Passes, at_own, to_peer};
+use super::{
+    elsewhere::ends,
+    net_oracle::{self, Passes, at_own, to_peer},
+};
 
 const SOCKET: Socket = Socket(0);
 
@@ -75,16 +78,6 @@ fn daemon() -> Result<Daemon> {
 
 fn launch(daemon: &Daemon, uid: u32) -> Result<Run> {
     Run::launch(daemon, &Terms { policy: "far", uid, ..Terms::default() })
-}
-
-/// That the other end is told, and has got nothing before.
-fn ends(mut stream: TcpStream) -> Result<()> {
-    stream.set_read_timeout(Some(wait::SOON))?;
-    match stream.read(&mut [0; 8]) {
-        Ok(0) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(()),
-        other => Err(anyhow::anyhow!("no end is heard: {other:?}")),
-    }
 }
 
 /// P2: over a device the kernel does what the daemon says of every peer, by every call; what is allowed gets there, and of

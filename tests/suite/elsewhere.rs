@@ -45,7 +45,8 @@ fn passed_on(run: &mut Run, listener: &TcpListener) -> Result<(TcpStream, OwnedF
 }
 
 /// That the other end was told, and has got nothing before.
-fn ends(mut stream: TcpStream) -> Result<()> {
+pub(super) fn ends(mut stream: TcpStream) -> Result<()> {
+    stream.set_read_timeout(Some(wait::SOON))?;
     match stream.read(&mut [0; 8]) {
         Ok(0) => Ok(()),
         Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(()),
