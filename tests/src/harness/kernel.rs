@@ -19,8 +19,11 @@ pub fn open_echoes_to_everyone() -> Result<()> {
 }
 
 /// Keeps the kernel from taking a port that the scenes' policies name where a socket asks for any: what a rule grants to
-/// such a port would be granted to that socket by chance.
+/// such a port would be granted to that socket by chance. What is reserved already stays so.
 pub fn reserve_ports_of_policies() -> Result<()> {
-    std::fs::write("/proc/sys/net/ipv4/ip_local_reserved_ports", "20000-41999")
+    const RESERVED: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
+    let before = fs::read_to_string(RESERVED).context("failed to see which ports are reserved")?;
+    let both = [before.trim(), "20000-41999"].join(",");
+    fs::write(RESERVED, both.trim_start_matches(','))
         .context("failed to reserve the ports of the policies")
 }
